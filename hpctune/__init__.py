@@ -1,0 +1,1 @@
+"""hpctune: hyperparameter tuning for Slurm clusters."""
