@@ -1,0 +1,149 @@
+"""What one trial needs, in Ray Tune's words, and what that means for one job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpctune.errors import UsageError
+
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+_KEYS = {"cpu": "cpu", "CPU": "cpu", "gpu": "gpu", "GPU": "gpu", "memory": "memory"}
+_LEGACY_ZERO = ("extra_cpu", "extra_gpu", "extra_memory", "extra_custom_resources", "object_store_memory")
+
+
+class PlacementGroupFactory:
+    """Bundles of resources that one trial needs together.
+
+    The first bundle is the trial's main process; on Slurm bundles become tasks, placed by ``strategy``:
+    PACK (few nodes), SPREAD (many), STRICT_PACK (one node), STRICT_SPREAD (a node each).
+    """
+
+    def __init__(self, bundles: Sequence[Mapping[str, float]], strategy: str = "PACK") -> None:
+        if not bundles or not all(isinstance(b, Mapping) for b in bundles):
+            raise UsageError(f"PlacementGroupFactory needs a non-empty list of dicts, not {bundles!r}.")
+        if strategy not in STRATEGIES:
+            raise UsageError(f"Strategy {strategy!r} is unknown. Valid are: {', '.join(STRATEGIES)}.")
+        self.bundles: list[dict[str, float]] = [dict(b) for b in bundles]
+        self.strategy = strategy
+
+    def __repr__(self) -> str:
+        return f"PlacementGroupFactory({self.bundles!r}, strategy={self.strategy!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroupFactory) and (self.bundles, self.strategy) == (
+            other.bundles,
+            other.strategy,
+        )
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What one task needs. ``cpus`` and ``gpus`` may be fractions; ``memory_bytes`` None: the site's default."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int | None = None
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The request of one trial: one bundle a task."""
+
+    bundles: tuple[Bundle, ...] = (Bundle(),)
+    strategy: str = "PACK"
+
+    @property
+    def cpus(self) -> float:
+        """CPUs in all."""
+        return sum(b.cpus for b in self.bundles)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs in all."""
+        return sum(b.gpus for b in self.bundles)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory in all; None where no bundle states any."""
+        stated = [b.memory_bytes for b in self.bundles if b.memory_bytes is not None]
+        return sum(stated) if stated else None
+
+    @classmethod
+    def parse(cls, request: object) -> Resources:
+        """Read a user's request: None, a dict such as ``{"cpu": 2, "gpu": 0.5}``, or a PlacementGroupFactory.
+
+        Raises UsageError for anything else, negative amounts and empty requests.
+        """
+        if request is None:
+            return cls()
+        if isinstance(request, Resources):
+            return request
+        if isinstance(request, PlacementGroupFactory):
+            return cls(tuple(_bundle(b, default_cpu=0.0) for b in request.bundles), request.strategy)
+        if isinstance(request, Mapping):
+            return cls((_bundle(request, default_cpu=1.0),))
+        raise UsageError(
+            f"resources_per_trial must be a dict such as {{'cpu': 2, 'gpu': 1}} or a "
+            f"PlacementGroupFactory, not {request!r}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able form; :meth:`from_json` is its inverse."""
+        return {
+            "strategy": self.strategy,
+            "bundles": [
+                {"cpu": b.cpus, "gpu": b.gpus, "memory": b.memory_bytes, "custom_resources": dict(b.custom)}
+                for b in self.bundles
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Resources:
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            tuple(
+                Bundle(b["cpu"], b["gpu"], b["memory"], dict(b["custom_resources"])) for b in data["bundles"]
+            ),
+            data["strategy"],
+        )
+
+    def describe(self) -> str:
+        """A few words for people: ``2 CPU, 1 GPU, 4.0 GiB``."""
+        words = [f"{self.cpus:g} CPU"]
+        if self.gpus:
+            words.append(f"{self.gpus:g} GPU")
+        if self.memory_bytes:
+            words.append(f"{self.memory_bytes / 2**30:.1f} GiB")
+        if len(self.bundles) > 1:
+            words.append(f"{len(self.bundles)} tasks ({self.strategy})")
+        return ", ".join(words)
+
+
+def _bundle(request: Mapping[str, Any], default_cpu: float) -> Bundle:
+    amounts: dict[str, float] = {"cpu": default_cpu, "gpu": 0.0, "memory": 0.0}
+    custom: dict[str, float] = {}
+    for key, value in request.items():
+        if key == "custom_resources":
+            custom.update({k: _amount(k, v) for k, v in value.items()})
+        elif key in _KEYS:
+            amounts[_KEYS[key]] = _amount(key, value)
+        elif key in _LEGACY_ZERO:
+            if value:
+                raise UsageError(f"Resource {key!r} is not supported. Use a PlacementGroupFactory instead.")
+        else:
+            custom[key] = _amount(key, value)
+    if amounts["cpu"] == 0 and amounts["gpu"] == 0 and not custom:
+        amounts["cpu"] = 1.0
+    return Bundle(amounts["cpu"], amounts["gpu"], int(amounts["memory"]) or None, custom)
+
+
+def _amount(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise UsageError(f"Resource {key!r} must be a number of 0 or more, not {value!r}.")
+    return float(value)

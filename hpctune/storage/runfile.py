@@ -1,0 +1,150 @@
+"""The run file ``run-A.R.jsonl``: claimed by exclusive create, appended by its run only, tailed by the driver.
+
+Lines: a claim, then results, then one exit record. A torn last line is not there until it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpctune.errors import StorageError
+from hpctune.model.ids import RunKey
+from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
+from hpctune.storage import atomic, values
+
+
+class RunFile:
+    """The writing end, held by the run itself."""
+
+    def __init__(self, path: Path, run: RunKey) -> None:
+        self.path, self.run = path, run
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.seq = 0
+
+    @classmethod
+    def claim(cls, path: Path, claim: Claim) -> RunFile | None:
+        """Claim the run key; None when somebody has it already."""
+        line = values.dumps(
+            {
+                "claim": [claim.run.trial_id, claim.run.attempt, claim.run.restart],
+                "job_id": claim.job_id,
+                "host": claim.host,
+                "pid": claim.pid,
+                "at": claim.at,
+                "nodes": claim.nodes,
+            }
+        )
+        if not atomic.create_exclusively(path, line.encode() + b"\n"):
+            return None
+        return cls(path, claim.run)
+
+    def result(self, row: Mapping[str, Any], checkpoint: str | None = None) -> int:
+        """Append one result and return its number."""
+        self.seq += 1
+        named = f',"checkpoint":{json.dumps(checkpoint)}' if checkpoint else ""
+        self._append(f'{{"seq":{self.seq}{named},"row":{values.dumps(row)}}}\n')
+        return self.seq
+
+    def exit(
+        self,
+        outcome: Outcome,
+        reason: str,
+        at: float,
+        error: ErrorInfo | None = None,
+        checkpoint: str | None = None,
+        checkpoint_iteration: int = 0,
+    ) -> None:
+        """Append the exit record, make everything durable, and close."""
+        record: dict[str, Any] = {"exit": outcome.value, "reason": reason, "at": at}
+        if error is not None:
+            record["error"] = error.to_json()
+        if checkpoint is not None:
+            record |= {"checkpoint": checkpoint, "checkpoint_iteration": checkpoint_iteration}
+        self._append(values.dumps(record) + "\n")
+        os.fsync(self._fd)
+        self.close()
+
+    def sync(self) -> None:
+        """Let other nodes see what was appended (NFS shows it to others after this, or after close)."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, line: str) -> None:
+        payload = line.encode()
+        written = os.write(self._fd, payload)
+        while written < len(payload):
+            written += os.write(self._fd, payload[written:])
+
+
+class RunTail:
+    """The reading end: each :meth:`read` opens the file anew and returns what has become complete since."""
+
+    __slots__ = ("_offset", "path", "run")
+
+    def __init__(self, path: Path, run: RunKey) -> None:
+        self.path, self.run, self._offset = path, run, 0
+
+    def read(self) -> list[RunRecord]:
+        """New complete records, oldest first; nothing when the file is not there (yet)."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(f"Cannot read {self.path}: {error.strerror or error}.") from error
+        try:
+            data = _read_from(fd, self._offset)
+        finally:
+            os.close(fd)
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return [r for line in data[:end].splitlines() if (r := self._parse(line)) is not None]
+
+    def _parse(self, line: bytes) -> RunRecord | None:
+        """The record in ``line``; None for a line that a crash in the middle of a write has garbled."""
+        try:
+            return parse_record(self.run, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
+    """The record in one parsed line of the file of ``run``."""
+    if "row" in data:
+        return ResultRow(run, data["seq"], data["row"], data.get("checkpoint"))
+    if "exit" in data:
+        error = data.get("error")
+        return Exit(
+            run,
+            Outcome(data["exit"]),
+            data["reason"],
+            data["at"],
+            ErrorInfo.from_json(error) if error else None,
+            data.get("checkpoint"),
+            data.get("checkpoint_iteration", 0),
+        )
+    return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], data.get("nodes", ""))
+
+
+def revoke(path: Path, run: RunKey, at: float) -> bool:
+    """Make the claim of ``run`` in the driver's name, so that no job ever can; False when a job already has it."""
+    claim = {"claim": [run.trial_id, run.attempt, run.restart], "job_id": "", "host": "", "pid": 0, "at": at}
+    end = {"exit": Outcome.REVOKED.value, "reason": "revoked before any job claimed it", "at": at}
+    return atomic.create_exclusively(path, f"{values.dumps(claim)}\n{values.dumps(end)}\n".encode())
+
+
+def _read_from(fd: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    chunks = []
+    while chunk := os.read(fd, 1 << 20):
+        chunks.append(chunk)
+    return b"".join(chunks)
