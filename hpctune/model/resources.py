@@ -107,9 +107,7 @@ class Resources:
     def from_json(cls, data: Mapping[str, Any]) -> Resources:
         """Read what :meth:`to_json` wrote."""
         return cls(
-            tuple(
-                Bundle(b["cpu"], b["gpu"], b["memory"], dict(b["custom_resources"])) for b in data["bundles"]
-            ),
+            tuple(Bundle(b["cpu"], b["gpu"], b["memory"], dict(b["custom_resources"])) for b in data["bundles"]),
             data["strategy"],
         )
 

@@ -1,0 +1,136 @@
+"""``plan(state, view) -> actions``: what the world still owes us. Idempotent; looks at levels, never at edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hpctune.core.state import ExperimentState
+from hpctune.model import actions as a
+from hpctune.model.ids import RunKey
+from hpctune.model.jobs import JobState, JobStatus
+from hpctune.model.records import Control
+from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
+from hpctune.model.trial import CheckpointRef, Phase, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the driver knows besides the state: the time, the last answer of the cluster (asked at
+    ``jobs_asked_at``, Unix seconds), the control files as published, and the experiment directory."""
+
+    now: float
+    root: str
+    jobs: Sequence[JobStatus]
+    jobs_asked_at: float
+    published: Mapping[str, Control]
+
+
+def plan(state: ExperimentState, view: View) -> list[a.Action]:
+    """All that is owed now."""
+    in_use = _in_use(state)
+    actions: list[a.Action] = []
+    for trial in state.active_trials():
+        actions += _owed(trial, state.spec, view)
+        actions += _retention(trial, state.spec.checkpoint, in_use)
+    actions += _orphans(state, view)
+    return actions
+
+
+def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
+    if trial.phase.final:
+        yield a.Settle(trial.trial_id)
+        return
+    attempt = trial.attempt
+    if attempt is None or attempt.over:
+        return
+    unwanted = trial.stop is not None or trial.pause
+    next_run = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
+    if trial.phase is Phase.SUBMITTING and attempt.uncertain_since is None and not unwanted:
+        yield a.Submit(trial.trial_id, attempt.number)
+    elif trial.phase is Phase.SUBMITTING:
+        # Absence counts only in an answer to a question that was asked after the doubt arose.
+        if attempt.uncertain_since is None or view.jobs_asked_at > attempt.uncertain_since:
+            yield a.Revoke(next_run, trial.stop or "its submission was never confirmed and no job has its tag")
+    elif trial.phase is Phase.QUEUED and unwanted:
+        yield a.Revoke(next_run, trial.stop or "paused")
+        if attempt.job_id is not None:
+            yield a.Cancel(attempt.job_id, "its trial is to stop before it runs")
+    elif trial.phase is Phase.RUNNING:
+        if trial.stop_at is not None and view.now - trial.stop_at > spec.stop_grace_s and attempt.job_id:
+            yield a.Cancel(attempt.job_id, f"it did not obey for {spec.stop_grace_s:g} s")
+    if trial.phase is not Phase.SUBMITTING and control_of(trial, spec, view.root) != view.published.get(trial.trial_id):
+        yield a.PublishControl(trial.trial_id)
+
+
+def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
+    """What the control file of the trial's current attempt must say. ``root``: the experiment directory."""
+    attempt = trial.attempt
+    assert attempt is not None
+    restore = attempt.restore
+    if restore is not None and not restore.startswith("/"):
+        restore = f"{root}/{restore}"
+    return Control(
+        experiment_id=spec.experiment_id,
+        trial_id=trial.trial_id,
+        trial_name=trial.name,
+        experiment_tag=trial.tag,
+        attempt=attempt.number,
+        config=trial.config,
+        resources=trial.resources.to_json(),
+        restore=restore,
+        criteria=spec.criteria,
+        metric=spec.metric,
+        checkpoint_frequency=spec.checkpoint.frequency,
+        checkpoint_at_end=spec.checkpoint.at_end,
+        export_formats=spec.export_formats,
+        stop=trial.stop,
+        pause=trial.pause,
+        milestone=trial.milestone,
+        decision_timeout_s=spec.decision_timeout_s,
+        answered=trial.answered,
+    )
+
+
+def _in_use(state: ExperimentState) -> frozenset[str]:
+    """Checkpoints (relative paths) from which a current attempt starts or started."""
+    return frozenset(
+        t.attempt.restore for t in state.active_trials() if t.attempt is not None and t.attempt.restore is not None
+    )
+
+
+def _retention(trial: Trial, policy: CheckpointPolicy, in_use: frozenset[str]) -> Iterator[a.Action]:
+    if policy.keep is None or len(trial.checkpoints) <= policy.keep:
+        return
+    kept = _kept(trial.checkpoints, policy)
+    for checkpoint in trial.checkpoints:
+        if checkpoint.name not in kept and f"{trial.dirname}/{checkpoint.name}" not in in_use:
+            yield a.DeleteCheckpoint(trial.trial_id, checkpoint.name)
+
+
+def _kept(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> frozenset[str]:
+    """The names to keep: the best (or newest) ``keep``, and the newest in any case, since restarts need it."""
+    assert policy.keep is not None
+    newest = checkpoints[-1].name
+    ranked = list(reversed(checkpoints))
+    if policy.score_attribute is not None:
+        sign = 1.0 if policy.score_order == "max" else -1.0
+        worst = float("-inf")
+        ranked.sort(key=lambda c: worst if c.score is None or c.score != c.score else sign * c.score, reverse=True)
+    return frozenset({newest, *(c.name for c in ranked[: policy.keep])})
+
+
+def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:
+    """Jobs of ours that no attempt wants any more: submissions given up, requeues of what was superseded."""
+    for job in view.jobs:
+        if job.state.final or job.state is JobState.COMPLETING:
+            continue
+        trial = state.trials.get(job.tag.trial_id)
+        if trial is not None and trial.attempt is not None and trial.attempt.number == job.tag.attempt:
+            if not trial.attempt.over:
+                continue
+        waiting = job.state is JobState.PENDING
+        ended_at = trial.ended_at if trial is not None and trial.ended_at is not None else 0.0
+        # A worker that has just written its exit record needs a moment to leave.
+        if waiting or view.jobs_asked_at - ended_at > state.spec.stop_grace_s:
+            yield a.Cancel(job.job_id, "no attempt of any trial wants it")

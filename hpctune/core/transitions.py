@@ -1,0 +1,120 @@
+"""Which facts a trial can take, and when: the table, the fencing, and what becomes of a reported row."""
+
+from __future__ import annotations
+
+from hpctune.model import events as e
+from hpctune.model.ids import RunKey
+from hpctune.model.records import Claim, Exit, ResultRow
+from hpctune.model.rows import lookup, number
+from hpctune.model.spec import CheckpointPolicy
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+
+_LIVE = frozenset({Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING})
+_UNENDED = frozenset(Phase) - {Phase.TERMINATED, Phase.ERROR}
+
+LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
+    e.SubmitRequested: frozenset({Phase.PENDING}),
+    # A run may claim, and results may arrive, before the submission is acknowledged or squeue says "running".
+    e.SubmitAcknowledged: _LIVE,
+    e.SubmitRefused: frozenset({Phase.SUBMITTING}),
+    e.SubmitUnanswered: frozenset({Phase.SUBMITTING}),
+    e.AttemptRevoked: frozenset({Phase.SUBMITTING, Phase.QUEUED}),
+    e.JobChanged: _LIVE,
+    e.JobEnded: _LIVE,
+    e.RunStarted: _LIVE,
+    e.ResultReported: frozenset({Phase.RUNNING}),
+    e.RunEnded: frozenset({Phase.RUNNING}),
+    e.StopRequested: _UNENDED,
+    e.PauseRequested: _UNENDED,
+    e.MilestoneSet: _UNENDED,
+    e.MilestoneAnswered: _UNENDED,
+    e.RetryScheduled: _LIVE,
+    e.TrialPaused: _LIVE | {Phase.PENDING},
+    e.TrialResumed: frozenset({Phase.PAUSED}),
+    e.TrialEnded: _UNENDED,
+    e.TrialSettled: frozenset({Phase.TERMINATED, Phase.ERROR}),
+    e.TrialReopened: frozenset({Phase.TERMINATED, Phase.ERROR}),
+    e.CheckpointDeleted: frozenset(Phase),
+}
+
+
+def acceptable(trial: Trial, event: e.TrialEvent) -> bool:
+    """Whether ``event`` is news for ``trial``: legal in its phase, of its current attempt and run, not seen before.
+
+    What is not acceptable is not recorded: the late word of a superseded run, a job of an attempt that is over.
+    """
+    if trial.phase not in LEGAL[type(event)]:
+        return False
+    match event:
+        case e.SubmitRequested():
+            return event.attempt == trial.attempts + 1
+        case e.ResultReported():
+            return _holds(trial, event.run) and trial.attempt is not None and event.seq > trial.attempt.seq
+        case e.RunEnded():
+            return _holds(trial, event.run)
+        case e.RunStarted():
+            attempt = _current(trial, event.run.attempt)
+            return attempt is not None and event.run.restart > attempt.restart
+        case e.SubmitAcknowledged():
+            attempt = _current(trial, event.attempt)
+            return attempt is not None and attempt.job_id != event.job_id
+        case e.SubmitRefused() | e.SubmitUnanswered() | e.AttemptRevoked() | e.JobChanged() | e.JobEnded():
+            return _current(trial, event.attempt) is not None
+        case e.RetryScheduled():
+            return trial.attempt is not None and trial.attempt.over
+        case e.StopRequested():
+            return trial.stop is None
+        case e.PauseRequested():
+            return not trial.pause and trial.phase is not Phase.PAUSED
+        case e.TrialSettled():
+            return not trial.settled
+        case e.CheckpointDeleted():
+            return any(c.name == event.name for c in trial.checkpoints)
+        case _:
+            return True
+
+
+def _current(trial: Trial, number: int) -> Attempt | None:
+    attempt = trial.attempt
+    return attempt if attempt is not None and attempt.number == number and not attempt.over else None
+
+
+def _holds(trial: Trial, run: RunKey) -> bool:
+    return trial.run == run and trial.attempt is not None and not trial.attempt.over
+
+
+def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
+    """What becomes of a row: counted once per iteration, never after a decision to stop or pause."""
+    iteration = iteration_of(row)
+    if iteration <= trial.last_iteration:
+        verdict = e.Verdict.REPEATED
+    elif trial.stop is not None or trial.pause:
+        verdict = e.Verdict.OVERRUN
+    else:
+        verdict = e.Verdict.COUNTED
+    checkpoint = None
+    if row.checkpoint is not None:
+        attribute = policy.score_attribute
+        score = number(row.row, attribute) if attribute else None
+        checkpoint = CheckpointRef(row.checkpoint, iteration, score)
+    return e.ResultReported(row.run, row.seq, row.row, verdict, checkpoint)
+
+
+def iteration_of(row: ResultRow) -> int:
+    """The training iteration of a row; its number within the run where the row does not say."""
+    value = lookup(row.row, "training_iteration", row.seq)
+    return int(value) if isinstance(value, (int, float)) else row.seq
+
+
+def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointPolicy) -> e.TrialEvent | None:
+    """The fact that a record of a run file states, or None when it is no news for the trial."""
+    event: e.TrialEvent
+    match record:
+        case Claim():
+            event = e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes)
+        case ResultRow():
+            event = admit(trial, record, policy)
+        case Exit():
+            final = CheckpointRef(record.checkpoint, record.checkpoint_iteration) if record.checkpoint else None
+            event = e.RunEnded(record.run, record.outcome, record.reason, record.error, final)
+    return event if acceptable(trial, event) else None

@@ -1,0 +1,341 @@
+"""Facts, in the past tense: what the journal holds, and all from which the state is folded.
+
+Field names carry types: ``run`` is always a RunKey, ``config`` a mapping that may hold any Python value,
+``resources`` a Resources, and so on (see ``storage.codec``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from hpctune.model.ids import RunKey
+from hpctune.model.jobs import JobState
+from hpctune.model.records import ErrorInfo, Outcome
+from hpctune.model.resources import Resources
+from hpctune.model.trial import CheckpointRef, Phase
+
+
+class Verdict(str, Enum):
+    """What becomes of a reported row. Only COUNTED rows reach searchers, schedulers, loggers and analysis."""
+
+    COUNTED = "counted"
+    REPEATED = "repeated"
+    """An iteration that an earlier run of the trial had reported already (it was restored from before it)."""
+    OVERRUN = "overrun"
+    """Reported after the decision to stop or pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStarted:
+    """A driver took the lease. From here on every submission without an answer is uncertain."""
+
+    epoch: int
+    host: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStopped:
+    """A driver left in good order; jobs may go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialAdded:
+    trial_id: str
+    index: int
+    name: str
+    dirname: str
+    tag: str
+    config: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
+    resources: Resources
+    restore: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchExhausted:
+    """The searcher will never suggest again."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequested:
+    """An attempt was decided. ``restore``: the checkpoint it starts from (relative to the experiment, or absolute)."""
+
+    trial_id: str
+    attempt: int
+    restore: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAcknowledged:
+    trial_id: str
+    attempt: int
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRefused:
+    """Surely no job was made. ``permanent``: the request can never be satisfied. Else again at ``not_before``."""
+
+    trial_id: str
+    attempt: int
+    reason: str
+    permanent: bool
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitUnanswered:
+    """It is not known whether a job was made."""
+
+    trial_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRevoked:
+    """The attempt's first run key was claimed by the driver: no job of it will ever run."""
+
+    trial_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanged:
+    """The cluster said something new about a job that is not over."""
+
+    trial_id: str
+    attempt: int
+    job_id: str
+    state: JobState
+    reason: str = ""
+    nodes: str = ""
+    ends_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The job is over and its run left no exit record."""
+
+    trial_id: str
+    attempt: int
+    state: JobState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run claimed its key. An earlier run of the trial is superseded from here on."""
+
+    run: RunKey
+    job_id: str
+    host: str
+    pid: int
+    nodes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultReported:
+    run: RunKey
+    seq: int
+    row: Mapping[str, Any]
+    verdict: Verdict = Verdict.COUNTED
+    checkpoint: CheckpointRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run's exit record was read. ``checkpoint``: one made after its last result."""
+
+    run: RunKey
+    outcome: Outcome
+    reason: str
+    error: ErrorInfo | None = None
+    checkpoint: CheckpointRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The trial shall end; ``reason`` says who wants it."""
+
+    trial_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """The trial shall make a checkpoint and free its job."""
+
+    trial_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneSet:
+    """The trial shall wait for a decision at its report with ``value`` of the scheduler's time attribute."""
+
+    trial_id: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneAnswered:
+    """The trial may go on past ``value``."""
+
+    trial_id: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """The attempt is over and the trial goes on with a new one, from its newest checkpoint.
+
+    ``counts``: whether it counts towards ``max_failures``.
+    """
+
+    trial_id: str
+    reason: str
+    counts: bool
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPaused:
+    trial_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResumed:
+    """A paused trial wants an attempt again."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    trial_id: str
+    phase: Phase
+    reason: str
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettled:
+    """Everything owed for the ended trial is done: projections complete, run files folded and removed."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReopened:
+    """An ended trial goes on (``restart``: from scratch, its earlier results no longer count)."""
+
+    trial_id: str
+    restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointDeleted:
+    trial_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """A command from the inbox was taken: ``action`` is "stop"; no ``targets``: the whole experiment."""
+
+    command_id: str
+    action: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStopRequested:
+    """No new trial, and every trial is to stop. ``fatal``: the reason is an error of the whole experiment."""
+
+    reason: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentReopened:
+    """A resumed driver goes on with an experiment that had been stopped or finished."""
+
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUsed:
+    """The experiment has been driven for ``seconds`` in all, over all drivers."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentEnded:
+    """Every trial is over and settled, and no more will come."""
+
+    reason: str
+
+
+TrialEvent = (
+    SubmitRequested
+    | SubmitAcknowledged
+    | SubmitRefused
+    | SubmitUnanswered
+    | AttemptRevoked
+    | JobChanged
+    | JobEnded
+    | RunStarted
+    | ResultReported
+    | RunEnded
+    | StopRequested
+    | PauseRequested
+    | MilestoneSet
+    | MilestoneAnswered
+    | RetryScheduled
+    | TrialPaused
+    | TrialResumed
+    | TrialEnded
+    | TrialSettled
+    | TrialReopened
+    | CheckpointDeleted
+)
+ExperimentEvent = (
+    DriverStarted
+    | DriverStopped
+    | TrialAdded
+    | SearchExhausted
+    | CommandReceived
+    | ExperimentStopRequested
+    | ExperimentReopened
+    | BudgetUsed
+    | ExperimentEnded
+)
+Event = TrialEvent | ExperimentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with the time at which its driver recorded it (Unix seconds)."""
+
+    at: float
+    event: Event
+
+
+def trial_id_of(event: TrialEvent) -> str:
+    """The trial that ``event`` is about."""
+    if isinstance(event, (RunStarted, ResultReported, RunEnded)):
+        return event.run.trial_id
+    return event.trial_id

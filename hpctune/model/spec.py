@@ -1,0 +1,104 @@
+"""The frozen definition of an experiment: everything that is data. Code (trainable, policies) is pickled beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hpctune.errors import UsageError
+
+SPEC_VERSION = 1
+_NAME = re.compile(r"^[^/\x00]{1,200}$")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPolicy:
+    """Which checkpoints are made and kept.
+
+    ``keep`` None: all. ``score_attribute`` None: the newest are kept; else the best by ``score_order`` (max, min), and
+    always the newest. ``frequency``: every that many iterations, class trainables only; 0: never.
+    """
+
+    keep: int | None = None
+    score_attribute: str | None = None
+    score_order: str = "max"
+    frequency: int = 0
+    at_end: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.keep <= 0:
+            raise UsageError(f"num_to_keep / keep_checkpoints_num must be 1 or more, or None; not {self.keep}.")
+        if self.score_order not in ("max", "min"):
+            raise UsageError(f"checkpoint_score_order must be 'max' or 'min', not {self.score_order!r}.")
+        if self.frequency < 0:
+            raise UsageError(f"checkpoint_frequency must be 0 or more, not {self.frequency}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSpec:
+    """One search, as data.
+
+    ``num_samples`` -1: endless. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``: seconds
+    of driven time over all drivers. ``max_failures`` -1: endless. ``fail_fast``: "" (off), "stop" or "raise".
+    ``cluster``: name and options as given. ``stop_grace_s``: how long a running trial may take to obey a stop before
+    its job is cancelled.
+    """
+
+    experiment_id: str
+    name: str
+    created_at: float
+    trainable: str
+    metric: str | None = None
+    mode: str | None = None
+    num_samples: int = 1
+    seed: int = 0
+    criteria: Mapping[str, Any] = field(default_factory=dict)
+    time_budget_s: float | None = None
+    max_concurrent: int | None = None
+    max_failures: int = 0
+    fail_fast: str = ""
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    export_formats: tuple[str, ...] = ()
+    restore: str | None = None
+    stdout: str | None = "stdout"
+    stderr: str | None = "stderr"
+    stop_grace_s: float = 30.0
+    decision_timeout_s: float = 30.0
+    cluster: str = "auto"
+    cluster_options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = SPEC_VERSION
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name) or self.name in (".", ".."):
+            raise UsageError(f"An experiment's name must be a plain directory name, not {self.name!r}.")
+        if self.mode not in (None, "min", "max"):
+            raise UsageError(f"mode must be 'min' or 'max', not {self.mode!r}.")
+        if self.metric is not None and self.mode is None:
+            raise UsageError(f"metric={self.metric!r} needs mode='min' or mode='max'.")
+        if self.num_samples < -1 or self.num_samples == 0:
+            raise UsageError(f"num_samples must be 1 or more, or -1 for endless; not {self.num_samples}.")
+        if self.max_concurrent is not None and self.max_concurrent < 0:
+            raise ValueError(f"max_concurrent_trials must be 0 (no limit) or more, not {self.max_concurrent}.")
+        if self.max_failures < -1:
+            raise UsageError(f"max_failures must be -1 (endless), 0 or more; not {self.max_failures}.")
+        if self.fail_fast and self.max_failures != 0:
+            raise ValueError("fail_fast and max_failures exclude each other: drop one of them.")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able form; :meth:`from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ExperimentSpec:
+        """Read what :meth:`to_json` wrote. Raises UsageError for a newer version than this program knows."""
+        if data.get("version", 0) > SPEC_VERSION:
+            raise UsageError(
+                f"Experiment {data.get('name')!r} was written by a newer hpctune (format {data['version']}, this one "
+                f"knows {SPEC_VERSION}). Upgrade: pip install --upgrade hpctune"
+            )
+        known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
+        known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
+        known["export_formats"] = tuple(known.get("export_formats", ()))
+        return cls(**known)

@@ -1,0 +1,138 @@
+"""A trial's life as values: its phase, its current attempt, its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hpctune.model.ids import RunKey
+from hpctune.model.jobs import JobState
+from hpctune.model.records import ErrorInfo, Outcome
+from hpctune.model.resources import Resources
+
+
+class Phase(str, Enum):
+    """Where a trial is. Only ``evolve`` changes it."""
+
+    PENDING = "PENDING"
+    """It wants an attempt."""
+    SUBMITTING = "SUBMITTING"
+    """An attempt was decided; whether its job exists is not known yet."""
+    QUEUED = "QUEUED"
+    """Its job is known to the cluster and no run has claimed the attempt."""
+    RUNNING = "RUNNING"
+    """A run has claimed the attempt."""
+    PAUSED = "PAUSED"
+    """It holds no job and waits for its scheduler."""
+    TERMINATED = "TERMINATED"
+    ERROR = "ERROR"
+
+    @property
+    def final(self) -> bool:
+        """Whether the trial is over."""
+        return self in (Phase.TERMINATED, Phase.ERROR)
+
+    @property
+    def live(self) -> bool:
+        """Whether the trial has, or may have, a job."""
+        return self in (Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRef:
+    """A complete checkpoint of the trial: directory name, training iteration, and its score for retention."""
+
+    name: str
+    iteration: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission of a trial.
+
+    ``restart`` is the run that holds the attempt now (-1: none yet), ``seq`` the number of its results that were
+    taken. ``uncertain_since`` is set while a submission may have happened without its answer being known. ``outcome`` (from
+    the run's own exit record) or ``ended`` (from the cluster alone) is set when the attempt is over.
+    """
+
+    number: int
+    requested_at: float
+    restore: str | None = None
+    uncertain_since: float | None = None
+    job_id: str | None = None
+    job_state: JobState = JobState.UNKNOWN
+    job_reason: str = ""
+    nodes: str = ""
+    ends_at: float | None = None
+    restart: int = -1
+    seq: int = 0
+    started_at: float | None = None
+    base_results: int = 0
+    """Results of the trial when the attempt was requested; progress is counted from here."""
+    outcome: Outcome | None = None
+    ended: JobState | None = None
+    reason: str = ""
+    error: ErrorInfo | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is expected of this attempt."""
+        return self.outcome is not None or self.ended is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration's life. ``config`` is resolved; ``evaluated`` holds what varied, flat.
+
+    ``failures`` counts towards ``max_failures``; ``interruptions`` are the attempts in a row that ended without a new
+    result and without being the trial's fault. ``not_before``: no attempt earlier than this (Unix seconds).
+    ``stop`` is the reason for which the trial was told to stop.
+    """
+
+    trial_id: str
+    index: int
+    name: str
+    dirname: str
+    tag: str
+    config: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
+    resources: Resources
+    added_at: float
+    phase: Phase = Phase.PENDING
+    attempt: Attempt | None = None
+    attempts: int = 0
+    failures: int = 0
+    interruptions: int = 0
+    not_before: float = 0.0
+    results: int = 0
+    overruns: int = 0
+    last: Mapping[str, Any] = field(default_factory=dict)
+    last_iteration: int = 0
+    seen_metric: bool = False
+    checkpoints: tuple[CheckpointRef, ...] = ()
+    restore: str | None = None
+    stop: str | None = None
+    stop_at: float | None = None
+    pause: bool = False
+    milestone: float | None = None
+    answered: float | None = None
+    reason: str = ""
+    error: ErrorInfo | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    settled: bool = False
+
+    @property
+    def run(self) -> RunKey | None:
+        """The run that holds the current attempt, if one does."""
+        if self.attempt is None or self.attempt.restart < 0:
+            return None
+        return RunKey(self.trial_id, self.attempt.number, self.attempt.restart)
+
+    @property
+    def newest_checkpoint(self) -> CheckpointRef | None:
+        """The checkpoint from which the next attempt starts."""
+        return self.checkpoints[-1] if self.checkpoints else None

@@ -1,0 +1,80 @@
+"""Events as JSON and back. The name of a field says its type; everything not named here is plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from enum import Enum
+from typing import Any, get_args
+
+from hpctune.errors import JournalError
+from hpctune.model import events as e
+from hpctune.model.ids import RunKey
+from hpctune.model.jobs import JobState
+from hpctune.model.records import ErrorInfo, Outcome
+from hpctune.model.resources import Resources
+from hpctune.model.trial import CheckpointRef, Phase
+from hpctune.storage import values
+
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(e.Event)}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    name: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for name, kind in _KINDS.items()
+}
+
+_ENCODE: dict[str, Callable[[Any], Any]] = {
+    "run": lambda run: [run.trial_id, run.attempt, run.restart],
+    "config": values.encode,
+    "evaluated": values.plain,
+    "row": values.plain,
+    "resources": Resources.to_json,
+    "error": lambda error: error and error.to_json(),
+    "checkpoint": lambda ref: ref and [ref.name, ref.iteration, ref.score],
+    "targets": list,
+}
+_DECODE: dict[str, Callable[[Any], Any]] = {
+    "run": lambda data: RunKey(*data),
+    "config": values.decode,
+    "resources": Resources.from_json,
+    "error": lambda data: data and ErrorInfo.from_json(data),
+    "checkpoint": lambda data: data and CheckpointRef(*data),
+    "verdict": e.Verdict,
+    "phase": Phase,
+    "outcome": Outcome,
+    "targets": tuple,
+}
+# ``state`` is a JobState wherever it occurs.
+_DECODE["state"] = JobState
+
+
+def encode(recorded: e.Recorded) -> str:
+    """One line (without its end) for ``recorded``. Fields that have their default are left out."""
+    event = recorded.event
+    name = type(event).__name__
+    defaults = _DEFAULTS[name]
+    data: dict[str, Any] = {"at": round(recorded.at, 6), "event": name}
+    for field in event.__dataclass_fields__:
+        value = getattr(event, field)
+        if field in defaults and value == defaults[field]:
+            continue
+        if isinstance(value, Enum):
+            value = value.value
+        elif field in _ENCODE:
+            value = _ENCODE[field](value)
+        data[field] = value
+    return values.dumps(data)
+
+
+def decode(data: Mapping[str, Any]) -> e.Recorded:
+    """Read the parsed line of :func:`encode`. Unknown fields are ignored, unknown events are an error."""
+    kind = _KINDS.get(data["event"])
+    if kind is None:
+        raise JournalError(
+            f"The journal holds an event {data['event']!r} that this version does not know. "
+            "It was written by a newer hpctune: pip install --upgrade hpctune"
+        )
+    arguments = {}
+    for field in kind.__dataclass_fields__:
+        if field in data:
+            value = data[field]
+            arguments[field] = _DECODE[field](value) if field in _DECODE else value
+    return e.Recorded(data["at"], kind(**arguments))

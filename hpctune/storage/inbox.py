@@ -1,0 +1,79 @@
+"""Commands from the CLI to the driver: one line each, appended under a lock, read by offset. Nothing is ever removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpctune.errors import StorageError
+from hpctune.storage import values
+from hpctune.storage.layout import ExperimentPaths
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``action`` "stop": end these trials (ids), or with no ``targets`` the whole experiment."""
+
+    command_id: str
+    action: str
+    targets: tuple[str, ...] = ()
+
+
+def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Command:
+    """Append a command and return it. It is taken by the driver now, or by the next one."""
+    import filelock
+
+    command = Command(uuid.uuid4().hex, action, tuple(targets))
+    line = values.dumps({"id": command.command_id, "action": action, "targets": list(targets)})
+    try:
+        with filelock.FileLock(paths.inbox_lock, timeout=30):
+            torn = _ends_torn(paths)
+            fd = os.open(paths.inbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(fd, (f"\n{line}\n" if torn else f"{line}\n").encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+    except (OSError, filelock.Timeout) as error:
+        raise StorageError(f"Cannot write {paths.inbox}: {error}.") from error
+    return command
+
+
+def _ends_torn(paths: ExperimentPaths) -> bool:
+    try:
+        data = paths.inbox.read_bytes()
+    except FileNotFoundError:
+        return False
+    return bool(data) and not data.endswith(b"\n")
+
+
+class Inbox:
+    """The driver's end."""
+
+    def __init__(self, paths: ExperimentPaths) -> None:
+        self._path, self._offset = paths.inbox, 0
+
+    def read(self) -> list[Command]:
+        """Commands that are complete and new to this reader, oldest first."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"Cannot read {self._path}: {error.strerror or error}.") from error
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        return [c for line in data[:end].splitlines() if (c := _parse(line)) is not None]
+
+
+def _parse(line: bytes) -> Command | None:
+    try:
+        data = json.loads(line)
+        return Command(data["id"], data["action"], tuple(data["targets"]))
+    except (ValueError, KeyError, TypeError):
+        return None

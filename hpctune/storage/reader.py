@@ -1,0 +1,104 @@
+"""Reading an experiment from anywhere, without a lock and without changing a byte: journal first, then what its runs
+have written that no driver has folded in yet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpctune.core.state import ExperimentState
+from hpctune.core.transitions import as_event
+from hpctune.model import events as e
+from hpctune.model.ids import RunKey
+from hpctune.model.trial import CheckpointRef
+from hpctune.storage import journal, specfile
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.runfile import RunTail
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRow:
+    """One result that counts, with the checkpoint that was saved at it, if any."""
+
+    trial_id: str
+    row: Mapping[str, Any]
+    checkpoint: CheckpointRef | None = None
+
+
+@dataclass(slots=True)
+class ExperimentView:
+    """An experiment as it is now. ``rows``: every counted result in order, where they were asked for."""
+
+    paths: ExperimentPaths
+    state: ExperimentState
+    rows: list[CountedRow] = field(default_factory=list)
+
+
+def open_experiment(path: str | Path) -> ExperimentPaths:
+    """The paths of the experiment in ``path``. Raises NotAnExperimentError when it is none."""
+    paths = ExperimentPaths(Path(path).expanduser().absolute())
+    specfile.read(paths)
+    return paths
+
+
+def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = True) -> ExperimentView:
+    """The experiment in ``path``; ``with_rows``: with all its counted results; ``peek``: include what live runs have
+    written since their driver last looked."""
+    paths = ExperimentPaths(Path(path).expanduser().absolute())
+    spec = specfile.read(paths)
+    state = ExperimentState(spec)
+    view = ExperimentView(paths, state)
+    for recorded in journal.read(paths.journal):
+        state.apply(recorded)
+        if with_rows:
+            _note_row(view, recorded.event)
+    if peek:
+        for recorded in _unfolded(view):
+            if with_rows:
+                _note_row(view, recorded.event)
+    return view
+
+
+def counted_rows(paths: ExperimentPaths, trial_ids: Collection[str]) -> dict[str, list[CountedRow]]:
+    """The journaled counted results of these trials, in order; those from before a restart from scratch left out."""
+    rows: dict[str, list[CountedRow]] = {trial_id: [] for trial_id in trial_ids}
+    for recorded in journal.read(paths.journal):
+        event = recorded.event
+        if isinstance(event, e.ResultReported) and event.run.trial_id in rows:
+            if event.verdict is e.Verdict.COUNTED:
+                rows[event.run.trial_id].append(CountedRow(event.run.trial_id, event.row, event.checkpoint))
+        elif isinstance(event, e.TrialReopened) and event.restart and event.trial_id in rows:
+            rows[event.trial_id].clear()
+    return rows
+
+
+def _note_row(view: ExperimentView, event: e.Event) -> None:
+    if isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
+        view.rows.append(CountedRow(event.run.trial_id, event.row, event.checkpoint))
+    elif isinstance(event, e.TrialReopened) and event.restart:
+        view.rows[:] = [r for r in view.rows if r.trial_id != event.trial_id]
+
+
+def _unfolded(view: ExperimentView) -> Iterator[e.Recorded]:
+    """Facts that the run files of live attempts hold beyond the journal, applied to the (private) state."""
+    state = view.state
+    for trial in list(state.active_trials()):
+        attempt = trial.attempt
+        if attempt is None or attempt.over:
+            continue
+        restart = max(attempt.restart, 0)
+        while True:
+            run = RunKey(trial.trial_id, attempt.number, restart)
+            path = view.paths.trial(trial.dirname).run(run.attempt, run.restart)
+            records = RunTail(path, run).read()
+            if not records:
+                break
+            for record in records:
+                event = as_event(state.trials[trial.trial_id], record, state.spec.checkpoint)
+                if event is not None:
+                    recorded = e.Recorded(state.last_at, event)
+                    state.apply(recorded)
+                    yield recorded
+            restart += 1

@@ -1,0 +1,36 @@
+"""``experiment.json``: the frozen definition, written once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hpctune.errors import NotAnExperimentError, StorageError
+from hpctune.model.spec import ExperimentSpec
+from hpctune.storage import atomic
+from hpctune.storage.layout import ExperimentPaths
+
+
+def write(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
+    """Write the definition; the experiment exists from here on."""
+    atomic.write(paths.spec, json.dumps(spec.to_json(), indent=2, default=str) + "\n", durable=True)
+
+
+def read(paths: ExperimentPaths) -> ExperimentSpec:
+    """Read the definition. Raises NotAnExperimentError where there is none."""
+    try:
+        data = json.loads(paths.spec.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotAnExperimentError(_explain(paths.root)) from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"Cannot read {paths.spec}: {error}.") from error
+    return ExperimentSpec.from_json(data)
+
+
+def _explain(root: Path) -> str:
+    if not root.exists():
+        return f"There is no directory {root}. List experiments with: hpctune list {root.parent}"
+    inside = sorted(p.parent.name for p in root.glob("*/experiment.json"))[:5] if root.is_dir() else []
+    if inside:
+        return f"{root} is not an experiment, but holds some: {', '.join(inside)}. Name one of them."
+    return f"{root} is not an experiment directory: it has no experiment.json. List experiments with: hpctune list DIR"
