@@ -56,11 +56,14 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
         yield a.Revoke(next_run, trial.stop or "paused")
         if attempt.job_id is not None:
             yield a.Cancel(attempt.job_id, "its trial is to stop before it runs")
-    elif trial.phase is Phase.RUNNING:
-        if trial.stop_at is not None and view.now - trial.stop_at > spec.stop_grace_s and attempt.job_id:
-            yield a.Cancel(attempt.job_id, f"it did not obey for {spec.stop_grace_s:g} s")
+    elif attempt.job_id is not None and _disobeys(trial, spec, view.now):
+        yield a.Cancel(attempt.job_id, f"it did not obey for {spec.stop_grace_s:g} s")
     if trial.phase is not Phase.SUBMITTING and control_of(trial, spec, view.root) != view.published.get(trial.trial_id):
         yield a.PublishControl(trial.trial_id)
+
+
+def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
+    return trial.phase is Phase.RUNNING and trial.stop_at is not None and now - trial.stop_at > spec.stop_grace_s
 
 
 def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
@@ -126,9 +129,9 @@ def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:
         if job.state.final or job.state is JobState.COMPLETING:
             continue
         trial = state.trials.get(job.tag.trial_id)
-        if trial is not None and trial.attempt is not None and trial.attempt.number == job.tag.attempt:
-            if not trial.attempt.over:
-                continue
+        attempt = trial.attempt if trial is not None else None
+        if attempt is not None and attempt.number == job.tag.attempt and not attempt.over:
+            continue
         waiting = job.state is JobState.PENDING
         ended_at = trial.ended_at if trial is not None and trial.ended_at is not None else 0.0
         # A worker that has just written its exit record needs a moment to leave.

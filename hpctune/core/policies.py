@@ -46,7 +46,16 @@ class Policies:
         """Bring the policies to where they were after ``event``, without asking for any suggestion or decision."""
         if isinstance(event, e.TrialAdded):
             self.search.replay(event.index, event.trial_id, event.config)
+        elif isinstance(event, e.BudgetUsed):
+            self.tick(event.seconds)
         self.feed(event, state)
+
+    def tick(self, driven_s: float) -> bool:
+        """Tell the stopper for how long the experiment has been driven in all; whether it ends the experiment."""
+        if self.stopper is None:
+            return False
+        self.stopper.tick(driven_s)
+        return self.stopper.stop_all()
 
     def _result(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()

@@ -29,6 +29,7 @@ class ExperimentState:
         self.stopping: e.ExperimentStopRequested | None = None
         self.ended: str | None = None
         self.driven_s = 0.0
+        self.jobs_accepted = 0
         self.commands: set[str] = set()
         self.drivers: list[e.Recorded] = []
         """The DriverStarted and DriverStopped events, oldest first."""
@@ -84,6 +85,7 @@ class ExperimentState:
             case e.ExperimentEnded():
                 self.ended = event.reason
             case _:
+                self.jobs_accepted += isinstance(event, (e.SubmitAcknowledged, e.RunStarted))
                 before = self.trials[e.trial_id_of(event)]
                 self._put(before, evolve(before, event, recorded.at, self.spec.metric))
 

@@ -22,8 +22,9 @@ LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
     e.JobChanged: _LIVE,
     e.JobEnded: _LIVE,
     e.RunStarted: _LIVE,
-    e.ResultReported: frozenset({Phase.RUNNING}),
-    e.RunEnded: frozenset({Phase.RUNNING}),
+    # QUEUED: Slurm has requeued the job, and the last words of the run that it ended are still being read.
+    e.ResultReported: frozenset({Phase.RUNNING, Phase.QUEUED}),
+    e.RunEnded: frozenset({Phase.RUNNING, Phase.QUEUED}),
     e.StopRequested: _UNENDED,
     e.PauseRequested: _UNENDED,
     e.MilestoneSet: _UNENDED,

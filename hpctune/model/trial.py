@@ -54,8 +54,8 @@ class Attempt:
     """One submission of a trial.
 
     ``restart`` is the run that holds the attempt now (-1: none yet), ``seq`` the number of its results that were
-    taken. ``uncertain_since`` is set while a submission may have happened without its answer being known. ``outcome`` (from
-    the run's own exit record) or ``ended`` (from the cluster alone) is set when the attempt is over.
+    taken. ``uncertain_since`` is set while a submission may have happened without its answer being known.
+    ``outcome`` (from the run's own exit record) or ``ended`` (from the cluster alone) is set when the attempt is over.
     """
 
     number: int

@@ -1,0 +1,335 @@
+"""One experiment being driven: observe -> record -> perform, a step at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from hpctune.core import react
+from hpctune.core.plan import View, plan
+from hpctune.core.policies import Policies
+from hpctune.core.state import ExperimentState
+from hpctune.core.transitions import acceptable
+from hpctune.driver.glance import GLANCE_S, Glance
+from hpctune.driver.observe import JobWatcher, RunWatcher
+from hpctune.driver.perform import Performer
+from hpctune.driver.projection import Projector
+from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
+from hpctune.errors import StorageError
+from hpctune.model import events as e
+from hpctune.model.jobs import JobState
+from hpctune.model.resources import Resources
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Phase
+from hpctune.output.display import Display
+from hpctune.ports import Clock, Cluster
+from hpctune.storage import journal
+from hpctune.storage.inbox import Inbox
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.lease import Lease
+from hpctune.version import VERSION
+
+BUDGET_NOTE_S = 10.0
+"""Seconds between two records of the driven time."""
+JOURNAL_SYNC_S = 1.0
+STORAGE_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeChoice:
+    """What a resumed driver does with trials: "skip", "resume" or "restart" for each kind."""
+
+    finished: str = "skip"
+    unfinished: str = "resume"
+    errored: str = "skip"
+
+
+class Driver:
+    """Drives one experiment from :meth:`start` to :meth:`leave`; :meth:`step` does one turn.
+
+    Everything it decides is a function of the journal, the clock and the seeds.
+    """
+
+    def __init__(
+        self,
+        paths: ExperimentPaths,
+        spec: ExperimentSpec,
+        setup: DriverSetup,
+        cluster: Cluster,
+        clock: Clock,
+        display: Display,
+        tag_of: TagOf,
+        *,
+        exit_lag_s: float = 0.0,
+        glance_s: float = GLANCE_S,
+    ) -> None:
+        self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
+        self._setup, self._exit_lag_s, self._glance_s = setup, exit_lag_s, glance_s
+        self.state = ExperimentState(spec)
+        self.failure: str = ""
+        """Why the storage refuses us at the moment; nothing is performed meanwhile."""
+        self._namer = TrialNamer(paths, spec, setup, tag_of)
+        self._buffer: list[e.Recorded] = []
+        self._restart_later: set[str] = set()
+        self._synced_at = self._glanced_at = self._noted_at = float("-inf")
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self, choice: ResumeChoice | None = None, num_samples: int | None = None) -> None:
+        """Take the lease, fold the journal, and be where the last driver was. ``choice`` reopens trials,
+        ``num_samples`` changes how many are wanted in all; both only for an experiment that ran before."""
+        now = self.clock.now()
+        self.lease = Lease(self.paths, now)
+        try:
+            self._fold(num_samples)
+            self._journal = journal.Journal(self.paths.journal)
+            self._inbox = Inbox(self.paths)
+            self._runs, self._jobs = RunWatcher(self.paths), JobWatcher(self.cluster, now)
+            resumed = bool(self.state.drivers)
+            started = e.DriverStarted(self.lease.holder.epoch, socket.gethostname(), os.getpid(), VERSION)
+            self._record(started)
+            self._started_at, self._driven_before = now, self.state.driven_s
+            if resumed:
+                self._reopen(choice or ResumeChoice(), num_samples)
+            self._projector.start(self.state)
+            self._flush()
+        except BaseException:
+            self.lease.release()
+            raise
+
+    def _fold(self, num_samples: int | None) -> None:
+        """Bring state and policies to where the journal ends."""
+        wanted = num_samples if num_samples is not None else self._last_num_samples()
+        self._policies: Policies = self._setup.policies(self.spec, wanted)
+        self._performer = Performer(self.paths, self.state, self.cluster, self.clock, dict(self._setup.env))
+        self._projector = Projector(self.paths, self.spec, self._setup.callbacks)
+        self._policies.tick(0.0)
+        for recorded in journal.read(self.paths.journal):
+            self.state.apply(recorded)
+            self._policies.replay(recorded.event, self.state)
+            self._note_job(recorded.event)
+
+    def _last_num_samples(self) -> int:
+        reopened = [r.event for r in journal.read(self.paths.journal) if isinstance(r.event, e.ExperimentReopened)]
+        return reopened[-1].num_samples if reopened else self.spec.num_samples
+
+    def _reopen(self, choice: ResumeChoice, num_samples: int | None) -> None:
+        state = self.state
+        wanted = num_samples if num_samples is not None else state.num_samples
+        if state.ended is not None or state.stopping is not None or wanted != state.num_samples:
+            self._record(e.ExperimentReopened(wanted))
+        for trial in list(state.trials.values()):
+            if trial.phase is Phase.ERROR:
+                self._reopen_trial(trial.trial_id, choice.errored)
+            elif trial.phase is Phase.TERMINATED:
+                self._reopen_trial(trial.trial_id, choice.finished)
+            elif choice.unfinished == "skip":
+                self._record(e.StopRequested(trial.trial_id, "skipped on resume"))
+            elif choice.unfinished == "restart":
+                self._restart_later.add(trial.trial_id)
+                self._record(e.StopRequested(trial.trial_id, "to be restarted from scratch"))
+
+    def _reopen_trial(self, trial_id: str, how: str) -> None:
+        if how in ("resume", "restart"):
+            self._record(e.TrialReopened(trial_id, restart=how == "restart"))
+
+    def leave(self, reason: str) -> None:
+        """Let go in good order: everything recorded and durable, the lease released. Jobs go on."""
+        try:
+            if self.state.ended is None:
+                self._record(e.BudgetUsed(self._driven_s(self.clock.now())))
+            self._record(e.DriverStopped(reason))
+            self._flush()
+            self._glance(self.clock.now())
+            self._projector.close()
+        finally:
+            self._journal.close()
+            self.lease.release()
+
+    def cancel_jobs(self, reason: str) -> int:
+        """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
+        self._observe(self.clock.now())
+        live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
+        self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
+        for trial in live:
+            assert trial.attempt is not None
+            self._record(e.JobEnded(trial.trial_id, trial.attempt.number, JobState.PREEMPTED, reason))
+        self._verdicts()
+        self._flush()
+        return len(live)
+
+    # -- one turn -----------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether the experiment is over."""
+        return self.state.ended is not None
+
+    def step(self) -> float:
+        """One turn. Returns the seconds after which the next one is due (0: at once)."""
+        now = self.clock.now()
+        self.lease.beat(now)
+        before = self._count
+        try:
+            self._observe(now)
+            self._decide(now)
+            if not self._flush():
+                return STORAGE_RETRY_S
+            self._perform(now)
+            self._decide(now)
+            self._flush()
+        except StorageError as error:
+            self.failure = str(error)
+            self._show(now)
+            return STORAGE_RETRY_S
+        self.failure = ""
+        self._show(now)
+        if self._count != before:
+            self._idle_s = 0.0
+            return 0.0
+        return self._pause(now)
+
+    _count = 0
+    _idle_s = 0.0
+
+    def _pause(self, now: float) -> float:
+        """How long nothing need be looked at: short after news, longer when quiet."""
+        shortest = min(0.05, self.cluster.poll_s)
+        self._idle_s = min(max(self._idle_s * 1.5, shortest), min(1.0, self.cluster.quiet_poll_s))
+        if not self.state.live:
+            return self._idle_s
+        return min(self._idle_s, max(self._jobs.seconds_until_due(now), shortest))
+
+    def _observe(self, now: float) -> None:
+        for command in self._inbox.read():
+            if command.command_id not in self.state.commands:
+                self._command(e.CommandReceived(command.command_id, command.action, command.targets))
+        asked = self._jobs.due(now) and (self.state.live > 0 or bool(self._jobs.jobs)) and self._jobs.ask(now)
+        self._runs.look(self.state, self._record, probe=asked)
+        if asked:
+            for event in list(self._jobs.state_changes(self.state)):
+                self._record(event)
+        for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s)):
+            self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
+            self._record(ended)
+
+    def _command(self, event: e.CommandReceived) -> None:
+        self._record(event)
+        if not event.targets:
+            self._record(e.ExperimentStopRequested("stopped by hpctune stop"))
+        for trial_id in event.targets:
+            if trial_id in self.state.trials:
+                self._record(e.StopRequested(trial_id, "stopped by hpctune stop"))
+
+    def _decide(self, now: float) -> None:
+        driven = self._driven_s(now)
+        if now - self._noted_at >= BUDGET_NOTE_S:
+            self._noted_at = now
+            self._record(e.BudgetUsed(round(driven, 3)))
+        over = react.budget(self.state, driven)
+        if over is not None:
+            self._record(over)
+        if self._policies.tick(driven) and self.state.stopping is None:
+            self._record(e.ExperimentStopRequested(f"stopper {type(self._setup.stopper).__name__} stopped all"))
+        self._verdicts()
+        while not self.failure:
+            admitted = react.admit_one(self.state, self._policies, self._room, now, self._namer)
+            if not admitted:
+                break
+            for event in admitted:
+                self._record(event)
+        ended = react.finished(self.state)
+        if ended is not None:
+            self._record(e.BudgetUsed(round(driven, 3)))
+            self._record(ended)
+
+    def _room(self, resources: Resources) -> int:
+        unsubmitted = sum(
+            1 for t in self.state.active_trials() if t.phase is Phase.SUBMITTING and t.attempt and not t.attempt.job_id
+        )
+        return self.cluster.room(resources) - unsubmitted
+
+    def _verdicts(self) -> None:
+        for event in react.verdicts(self.state):
+            self._record(event)
+            if isinstance(event, e.TrialEnded):
+                self._after_end(event.trial_id)
+
+    def _after_end(self, trial_id: str) -> None:
+        consequence = react.consequences(self.state, self.state.trials[trial_id])
+        if consequence is not None:
+            self._record(consequence)
+        if trial_id in self._restart_later:
+            self._restart_later.discard(trial_id)
+            self._record(e.TrialReopened(trial_id, restart=True))
+
+    def _perform(self, now: float) -> None:
+        view = View(now, str(self.paths.root), self._jobs.jobs, self._jobs.asked_at, self._performer.published)
+        if self._performer.perform(plan(self.state, view), self._record):
+            self._jobs.expect(now)
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def _record(self, event: e.Event) -> bool:
+        """Make a fact of ``event``: state, policies, projections; the journal gets it at the next flush, before any
+        effect. False when it is no news."""
+        if isinstance(event, e.TrialEvent) and not acceptable(self.state.trials[e.trial_id_of(event)], event):
+            return False
+        recorded = e.Recorded(self.clock.now(), event)
+        self._buffer.append(recorded)
+        self._count += 1
+        self.state.apply(recorded)
+        self._note_job(event)
+        self._projector.take(event, self.state)
+        for answer in self._policies.feed(event, self.state):
+            self._record(answer)
+        return True
+
+    def _flush(self) -> bool:
+        """Append what was recorded; False (and :attr:`failure` set) when the storage refuses."""
+        try:
+            if self._buffer:
+                self._journal.append(self._buffer)
+                self._buffer.clear()
+            now = self.clock.now()
+            if now - self._synced_at >= JOURNAL_SYNC_S:
+                self._synced_at = now
+                self._journal.sync()
+        except StorageError as error:
+            self.failure = str(error)
+            return False
+        return True
+
+    def _note_job(self, event: e.Event) -> None:
+        if isinstance(event, (e.SubmitAcknowledged, e.JobChanged)):
+            jobs = self._performer.jobs_of.setdefault(event.trial_id, [])
+            if event.job_id not in jobs:
+                jobs.append(event.job_id)
+        elif isinstance(event, e.TrialSettled):
+            self._performer.jobs_of.pop(event.trial_id, None)
+
+    # -- for the eyes -------------------------------------------------------------------------------------------
+
+    def _driven_s(self, now: float) -> float:
+        return self._driven_before + now - self._started_at
+
+    @property
+    def note(self) -> str:
+        """An outage or a refusal, in words; empty when all is well."""
+        if self.failure:
+            return f"storage: {self.failure}"
+        return f"{self.cluster.name}: {self._jobs.outage}" if self._jobs.outage else ""
+
+    def _show(self, now: float) -> None:
+        self.display.update(self.state, self._projector.trials, self.note, now, self.finished)
+        if now - self._glanced_at >= self._glance_s:
+            self._glance(now)
+
+    def _glance(self, now: float) -> None:
+        self._glanced_at = now
+        calls = self.cluster.stats()
+        try:
+            Glance(self.cluster.name, now, self.note, calls).write(self.paths)
+        except StorageError as error:
+            self.failure = str(error)

@@ -1,0 +1,39 @@
+"""``driver.json``: a glance at the driver for those who only read. May lag, may be missing; nothing depends on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hpctune.errors import StorageError
+from hpctune.ports import CallStats
+from hpctune.storage import atomic, values
+from hpctune.storage.layout import ExperimentPaths
+
+GLANCE_S = 5.0
+"""Seconds between two writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """``updated_at``: Unix seconds on the driver's clock; ``note``: an outage or warning in words; ``calls``: made to
+    the cluster's commands by this driver."""
+
+    cluster: str
+    updated_at: float
+    note: str
+    calls: CallStats
+
+    def write(self, paths: ExperimentPaths) -> None:
+        """Publish."""
+        atomic.write(paths.glance, values.dumps(asdict(self)) + "\n")
+
+
+def read(paths: ExperimentPaths) -> Glance | None:
+    """The last glance, or None when there is none that can be read."""
+    try:
+        data: dict[str, Any] = json.loads(paths.glance.read_bytes())
+        return Glance(data["cluster"], data["updated_at"], data["note"], CallStats(**data["calls"]))
+    except (OSError, ValueError, KeyError, TypeError, StorageError):
+        return None

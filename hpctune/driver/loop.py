@@ -1,0 +1,75 @@
+"""The only loop: drives one or several experiments side by side, and leaves in good order when told to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from hpctune.driver.engine import Driver
+from hpctune.ports import Clock
+
+LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+@dataclass(slots=True)
+class LeaveRequest:
+    """Set by a signal (or a caller): leave at the next turn. A second signal leaves at once, without ceremony."""
+
+    reason: str = ""
+    wake: Callable[[], None] = field(default=lambda: None)
+
+    def __bool__(self) -> bool:
+        return bool(self.reason)
+
+
+@contextlib.contextmanager
+def signals(request: LeaveRequest) -> Iterator[None]:
+    """Signals of LEAVE_SIGNALS fill ``request`` while this lasts (main thread only; elsewhere nothing changes)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if request.reason:
+            os._exit(128 + number)
+        request.reason = signal.Signals(number).name
+        request.wake()
+
+    previous = {number: signal.signal(number, handle) for number in LEAVE_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def drive(drivers: Sequence[Driver], clock: Clock, leave: LeaveRequest) -> None:
+    """Step every (started) driver until its experiment is over or ``leave`` is filled; then each has left.
+
+    When one driver fails, the others leave in good order before its exception goes on.
+    """
+    running = list(drivers)
+    try:
+        while running and not leave:
+            pauses = []
+            for driver in list(running):
+                pauses.append(driver.step())
+                if driver.finished:
+                    running.remove(driver)
+                    driver.leave("finished")
+            if running and not leave:
+                pause = min(pauses)
+                if pause > 0:
+                    clock.sleep(pause)
+    except BaseException as error:
+        for driver in running:
+            with contextlib.suppress(Exception):
+                driver.leave(f"failed: {error!r}")
+        raise
+    for driver in running:
+        driver.leave(f"told to leave ({leave.reason})")

@@ -1,0 +1,174 @@
+"""Observation: what runs have written, what the cluster says of jobs. States facts; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from hpctune.core.state import ExperimentState
+from hpctune.core.transitions import as_event
+from hpctune.errors import ClusterUnavailableError
+from hpctune.model import events as e
+from hpctune.model.ids import RunKey
+from hpctune.model.jobs import JobState, JobStatus
+from hpctune.model.records import RunRecord
+from hpctune.model.trial import Attempt, Phase, Trial
+from hpctune.ports import Cluster
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.runfile import RunTail
+
+Record = Callable[[e.Event], bool]
+"""Record a fact; False when it was no news."""
+
+
+class RunWatcher:
+    """Tails the run files of live attempts. The cost of a look grows with them, not with all trials."""
+
+    def __init__(self, paths: ExperimentPaths) -> None:
+        self._paths = paths
+        self._tails: dict[str, RunTail] = {}
+
+    def look(self, state: ExperimentState, record: Record, *, probe: bool) -> None:
+        """Record what is new. ``probe``: look as well whether a restarted run has superseded the one we follow."""
+        for trial in state.active_trials():
+            if trial.phase.live:
+                self.look_at(state, trial.trial_id, record, probe=probe)
+            else:
+                self._tails.pop(trial.trial_id, None)
+
+    def look_at(self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool) -> None:
+        """Record what is new of one trial."""
+        trial = state.trials[trial_id]
+        attempt = trial.attempt
+        if attempt is None or attempt.over:
+            return
+        if attempt.restart >= 0:
+            self._drain(state, self._tail(trial, attempt.restart).read(), record)
+            attempt = state.trials[trial_id].attempt
+        if attempt is None or attempt.over:
+            return
+        if attempt.restart < 0 or probe or trial.phase is Phase.QUEUED:
+            self._probe(state, trial, attempt, record)
+
+    def _probe(self, state: ExperimentState, trial: Trial, attempt: Attempt, record: Record) -> None:
+        """Look for the next run. It chose its checkpoint from what its predecessor had written before its claim, so
+        that much is taken in before the predecessor is superseded."""
+        run = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
+        tail = RunTail(self._paths.trial(trial.dirname).run(run.attempt, run.restart), run)
+        records = tail.read()
+        if not records:
+            return
+        if attempt.restart >= 0:
+            self._drain(state, self._tail(trial, attempt.restart).read(), record)
+        self._tails[trial.trial_id] = tail
+        self._drain(state, records, record)
+
+    def _tail(self, trial: Trial, restart: int) -> RunTail:
+        assert trial.attempt is not None
+        run = RunKey(trial.trial_id, trial.attempt.number, restart)
+        tail = self._tails.get(trial.trial_id)
+        if tail is None or tail.run != run:
+            tail = RunTail(self._paths.trial(trial.dirname).run(run.attempt, run.restart), run)
+            self._tails[trial.trial_id] = tail
+        return tail
+
+    @staticmethod
+    def _drain(state: ExperimentState, records: Sequence[RunRecord], record: Record) -> None:
+        for line in records:
+            event = as_event(state.trials[line.run.trial_id], line, state.spec.checkpoint)
+            if event is not None:
+                record(event)
+
+
+class JobWatcher:
+    """Asks the cluster, not too often, and states what changed. A failed question states nothing."""
+
+    def __init__(self, cluster: Cluster, now: float) -> None:
+        self._cluster = cluster
+        self.jobs: Sequence[JobStatus] = ()
+        self.asked_at = float("-inf")
+        self.outage: str = ""
+        self._interval = cluster.poll_s
+        self._due_at = now
+        self._over_since: dict[tuple[str, int], float] = {}
+        self._missing: dict[tuple[str, int], int] = {}
+
+    def expect(self, now: float) -> None:
+        """Something is about to change: look again after the shortest interval."""
+        self._interval = self._cluster.poll_s
+        self._due_at = min(self._due_at, now + self._interval)
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to ask."""
+        return now >= self._due_at
+
+    def seconds_until_due(self, now: float) -> float:
+        """Seconds until the next question."""
+        return max(0.0, self._due_at - now)
+
+    def ask(self, now: float) -> bool:
+        """One question about all jobs; False when no answer came."""
+        try:
+            jobs = self._cluster.jobs()
+        except ClusterUnavailableError as error:
+            self.outage = str(error)
+            self._interval = min(self._interval * 2, self._cluster.quiet_poll_s)
+            self._due_at = now + self._interval
+            return False
+        changed = jobs != self.jobs
+        self.jobs, self.asked_at, self.outage = jobs, now, ""
+        self._interval = self._cluster.poll_s if changed else min(self._interval * 1.5, self._cluster.quiet_poll_s)
+        self._due_at = now + self._interval
+        return True
+
+    def state_changes(self, state: ExperimentState) -> Iterator[e.TrialEvent]:
+        """What the last answer says that ``state`` does not know."""
+        by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
+        for trial in state.active_trials():
+            attempt = trial.attempt
+            if attempt is None or attempt.over or not trial.phase.live:
+                continue
+            job = by_tag.get((trial.trial_id, attempt.number))
+            if job is None:
+                self._absent(trial, attempt)
+            else:
+                yield from self._present(trial, attempt, job)
+
+    def _present(self, trial: Trial, attempt: Attempt, job: JobStatus) -> Iterator[e.TrialEvent]:
+        key = (trial.trial_id, attempt.number)
+        self._missing.pop(key, None)
+        if attempt.job_id is None:
+            yield e.SubmitAcknowledged(trial.trial_id, attempt.number, job.job_id)
+        if job.state.final:
+            self._over_since.setdefault(key, self.asked_at)
+            return
+        self._over_since.pop(key, None)
+        if job.state is JobState.UNKNOWN:
+            return
+        known = (attempt.job_id, attempt.job_state, attempt.job_reason, attempt.nodes, attempt.ends_at)
+        said = (job.job_id, job.state, job.reason, job.nodes or attempt.nodes, job.ends_at)
+        if known != said:
+            yield e.JobChanged(
+                trial.trial_id, attempt.number, job.job_id, job.state, job.reason, job.nodes, job.ends_at
+            )
+
+    def _absent(self, trial: Trial, attempt: Attempt) -> None:
+        """Not known to the cluster: believed after two answers, both asked for after the submission was confirmed."""
+        if attempt.job_id is None or attempt.requested_at >= self.asked_at:
+            return
+        key = (trial.trial_id, attempt.number)
+        self._missing[key] = self._missing.get(key, 0) + 1
+        if self._missing[key] >= 2:
+            self._over_since.setdefault(key, self.asked_at)
+
+    def ended(self, state: ExperimentState, now: float, lag_s: float) -> Iterator[e.JobEnded]:
+        """Jobs that have been over for ``lag_s`` seconds without an exit record of their run having come to light."""
+        by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
+        for key, since in list(self._over_since.items()):
+            trial = state.trials[key[0]]
+            attempt = trial.attempt
+            if attempt is None or attempt.number != key[1] or attempt.over:
+                del self._over_since[key]
+            elif now - since >= lag_s:
+                del self._over_since[key]
+                job = by_tag.get(key)
+                yield e.JobEnded(*key, job.state if job else JobState.LOST, job.reason if job else "not known any more")

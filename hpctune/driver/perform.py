@@ -1,0 +1,153 @@
+"""Performance: every side effect of the driver, each one idempotent, each answered by facts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from hpctune.core.plan import control_of
+from hpctune.core.state import ExperimentState
+from hpctune.driver.observe import Record
+from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.model import actions as a
+from hpctune.model import events as e
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
+from hpctune.model.records import Control, ErrorInfo
+from hpctune.model.trial import Phase, Trial
+from hpctune.ports import Clock, Cluster
+from hpctune.storage import checkpoints, controlfile, runfile
+from hpctune.storage.layout import ExperimentPaths
+
+SUBMISSIONS_A_STEP = 25
+"""Submissions between two looks at the runs."""
+CANCEL_AGAIN_S = 15.0
+REFUSED_AGAIN_S = 30.0
+
+
+class Performer:
+    """Does what the plan says, for one experiment."""
+
+    def __init__(
+        self, paths: ExperimentPaths, state: ExperimentState, cluster: Cluster, clock: Clock, env: dict[str, str]
+    ) -> None:
+        self._paths, self._state, self._cluster, self._clock, self._env = paths, state, cluster, clock, env
+        self.published: dict[str, Control] = {}
+        self.jobs_of: dict[str, list[str]] = {}
+        """Ids of the jobs that each unsettled trial has had."""
+        self._cancelled_at: dict[str, float] = {}
+
+    def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
+        """Perform in order, submissions and cancellations in one batch each; True when something was done."""
+        submits = [x for x in actions if isinstance(x, a.Submit)][:SUBMISSIONS_A_STEP]
+        now = self._clock.now()
+        cancels = [x for x in actions if isinstance(x, a.Cancel) and self._cancel_due(x.job_id, now)]
+        for action in actions:
+            self._one(action, record)
+        if submits:
+            self._submit(submits, record)
+        if cancels:
+            self._cancel(list(dict.fromkeys(c.job_id for c in cancels)), now)
+        return bool(actions)
+
+    def _one(self, action: a.Action, record: Record) -> None:
+        match action:
+            case a.PublishControl():
+                self._publish(self._state.trials[action.trial_id])
+            case a.Revoke():
+                self._revoke(action, record)
+            case a.DeleteCheckpoint():
+                trial = self._state.trials[action.trial_id]
+                checkpoints.delete(self._paths.trial(trial.dirname).checkpoint(action.name))
+                record(e.CheckpointDeleted(action.trial_id, action.name))
+            case a.Settle():
+                self._settle(self._state.trials[action.trial_id], record)
+            case a.Submit() | a.Cancel():
+                pass  # in batches
+
+    def request_for(self, trial: Trial) -> JobRequest:
+        """The job of the trial's current (or first) attempt."""
+        spec, paths = self._state.spec, self._paths.trial(trial.dirname)
+        number = trial.attempt.number if trial.attempt is not None else 1
+        return JobRequest(
+            tag=Tag(spec.experiment_id, trial.trial_id, number),
+            name=trial.name,
+            command=(sys.executable, "-u", "-m", "hpctune.worker", str(self._paths.root), trial.dirname, str(number)),
+            resources=trial.resources,
+            stdout=paths.root / (spec.stdout or os.devnull),
+            stderr=paths.root / (spec.stderr or os.devnull),
+            env=self._env,
+        )
+
+    def _publish(self, trial: Trial) -> None:
+        control = control_of(trial, self._state.spec, str(self._paths.root))
+        controlfile.publish(self._paths.trial(trial.dirname).control, control)
+        self.published[trial.trial_id] = control
+
+    def _submit(self, submits: Sequence[a.Submit], record: Record) -> None:
+        trials = [self._state.trials[s.trial_id] for s in submits]
+        for trial in trials:
+            self._publish(trial)
+        try:
+            outcomes: Sequence[SubmitOutcome] = self._cluster.submit([self.request_for(t) for t in trials])
+        except ClusterUnavailableError as error:
+            outcomes = [Unanswered(str(error))] * len(trials)
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            self._answer(trial, outcome, record)
+
+    def _answer(self, trial: Trial, outcome: SubmitOutcome, record: Record) -> None:
+        assert trial.attempt is not None
+        number = trial.attempt.number
+        match outcome:
+            case Accepted():
+                record(e.SubmitAcknowledged(trial.trial_id, number, outcome.job_id))
+            case Unanswered():
+                record(e.SubmitUnanswered(trial.trial_id, number, outcome.reason))
+            case Refused(permanent=False):
+                again = self._clock.now() + REFUSED_AGAIN_S
+                record(e.SubmitRefused(trial.trial_id, number, outcome.reason, False, again))
+            case Refused():
+                self._never(trial, number, outcome.reason, record)
+
+    def _never(self, trial: Trial, number: int, reason: str, record: Record) -> None:
+        """The request can never be satisfied. If no job was ever accepted, none of the experiment's can."""
+        record(e.SubmitRefused(trial.trial_id, number, reason, True))
+        if self._state.jobs_accepted:
+            error = ErrorInfo("RequestRejectedError", reason)
+            record(e.TrialEnded(trial.trial_id, Phase.ERROR, reason, error))
+        else:
+            record(e.ExperimentStopRequested(reason, fatal=True))
+
+    def _revoke(self, action: a.Revoke, record: Record) -> None:
+        run, now = action.run, self._clock.now()
+        trial = self._state.trials[run.trial_id]
+        directory = self._paths.trial(trial.dirname)
+        try:
+            directory.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ours = runfile.revoke(directory.run(run.attempt, run.restart), run, now)
+        except OSError as error:
+            raise StorageError(f"Cannot write in {directory.root}: {error.strerror or error}.") from error
+        if ours:
+            record(e.AttemptRevoked(run.trial_id, run.attempt, action.reason))
+
+    def _cancel_due(self, job_id: str, now: float) -> bool:
+        return now - self._cancelled_at.get(job_id, float("-inf")) >= CANCEL_AGAIN_S
+
+    def _cancel(self, job_ids: list[str], now: float) -> None:
+        with contextlib.suppress(ClusterUnavailableError):  # the plan says it again until the jobs are gone
+            self._cluster.cancel(job_ids)
+            self._cancelled_at.update(dict.fromkeys(job_ids, now))
+
+    def _settle(self, trial: Trial, record: Record) -> None:
+        directory = self._paths.trial(trial.dirname)
+        try:
+            leftovers = [directory.control, *directory.root.glob("run-*.jsonl")]
+            for path in leftovers:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
+        self.published.pop(trial.trial_id, None)
+        self._cluster.tidy(self.jobs_of.pop(trial.trial_id, []))
+        record(e.TrialSettled(trial.trial_id))

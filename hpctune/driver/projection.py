@@ -1,0 +1,143 @@
+"""From facts to callbacks: loggers (projections that can be rebuilt) and the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from hpctune.core.state import ExperimentState
+from hpctune.model import events as e
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Phase
+from hpctune.output.callback import Callback, CallbackList
+from hpctune.output.errorfile import write_error
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import counted_rows
+from hpctune.trial import Trial
+
+
+class Trials(Sequence[Trial]):
+    """The public views of all trials, in order; made when asked for."""
+
+    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec) -> None:
+        self._paths, self._spec = paths, spec
+        self._views: dict[str, Trial] = {}
+        self._order: list[str] = []
+        self._state: ExperimentState | None = None
+
+    def bind(self, state: ExperimentState) -> None:
+        """Show the trials of ``state`` from now on."""
+        self._state, self._order = state, list(state.trials)
+
+    def added(self, trial_id: str) -> None:
+        """One more trial."""
+        self._order.append(trial_id)
+
+    def view(self, trial_id: str) -> Trial:
+        """The view of one trial, up to date."""
+        assert self._state is not None
+        value = self._state.trials[trial_id]
+        view = self._views.get(trial_id)
+        if view is None:
+            view = self._views[trial_id] = Trial(value, self._paths, self._spec)
+        view.value = value
+        return view
+
+    def forget(self, trial_id: str) -> None:
+        """Drop a view that will hardly be asked for again."""
+        self._views.pop(trial_id, None)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Trial]: ...
+    def __getitem__(self, index: int | slice) -> Trial | Sequence[Trial]:
+        if isinstance(index, slice):
+            return [self.view(i) for i in self._order[index]]
+        return self.view(self._order[index])
+
+
+class Projector:
+    """Tells the callbacks of facts, once each; rebuilds loggers' files after a restart of the driver."""
+
+    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec, callbacks: Sequence[Callback]) -> None:
+        self._paths, self._spec = paths, spec
+        self._callbacks = CallbackList(callbacks)
+        self.trials = Trials(paths, spec)
+        self._iteration = 0
+        self._started = False
+        self._ended = False
+
+    def start(self, state: ExperimentState) -> None:
+        """Set the callbacks up and bring the files of unsettled trials to where the journal is."""
+        self.trials.bind(state)
+        self._callbacks.setup(
+            stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
+        )
+        self._started = True
+        begun = [t.trial_id for t in state.active_trials() if t.started_at is not None]
+        rows = counted_rows(self._paths, begun) if begun else {}
+        for trial_id in begun:
+            view = self.trials.view(trial_id)
+            self._callbacks.rebuild(view, [r.row for r in rows[trial_id]])
+            if state.trials[trial_id].phase.final:
+                self._callbacks.rebuilt(view, failed=state.trials[trial_id].phase is Phase.ERROR)
+
+    def take(self, event: e.Event, state: ExperimentState) -> None:
+        """Pass ``event``, which ``state`` has just taken, on to whom it concerns."""
+        if not self._started:
+            return
+        trials, calls = self.trials, self._callbacks
+        self._iteration += 1
+        step = self._iteration
+        match event:
+            case e.TrialAdded():
+                trials.added(event.trial_id)
+            case e.RunStarted():
+                view = trials.view(event.run.trial_id)
+                first = state.trials[event.run.trial_id].results == 0
+                (calls.on_trial_start if first else calls.on_trial_restore)(step, trials, view)
+            case e.ResultReported(verdict=e.Verdict.COUNTED):
+                view = trials.view(event.run.trial_id)
+                calls.on_trial_result(step, trials, view, event.row)
+                if event.checkpoint is not None:
+                    calls.on_trial_save(step, trials, view)
+                    calls.on_checkpoint(step, trials, view, view.checkpoint)
+            case e.RetryScheduled():
+                self._error_file(state, event.trial_id)
+                if event.counts:
+                    calls.on_trial_recover(step, trials, trials.view(event.trial_id))
+            case e.TrialReopened(restart=True):
+                calls.rebuild(trials.view(event.trial_id), [])
+            case e.TrialEnded():
+                self._trial_ended(state, event)
+            case e.TrialSettled():
+                trials.forget(event.trial_id)
+            case e.ExperimentEnded():
+                self._end()
+            case _:
+                pass
+
+    def _trial_ended(self, state: ExperimentState, event: e.TrialEnded) -> None:
+        view = self.trials.view(event.trial_id)
+        self._error_file(state, event.trial_id)
+        failed = event.phase is Phase.ERROR
+        call = self._callbacks.on_trial_error if failed else self._callbacks.on_trial_complete
+        call(self._iteration, self.trials, view)
+
+    def _error_file(self, state: ExperimentState, trial_id: str) -> None:
+        trial = state.trials[trial_id]
+        if trial.error is not None:
+            write_error(self._paths.trial(trial.dirname), trial.error, state.last_at)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._callbacks.on_experiment_end(self.trials)
+
+    def close(self) -> None:
+        """Close what the callbacks hold open."""
+        self._callbacks.close()

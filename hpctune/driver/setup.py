@@ -1,0 +1,108 @@
+"""What a driver needs besides the spec: the user's code that runs in the driver. Pickled, so that a resume has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpctune.core.policies import Policies
+from hpctune.errors import TuneError, UsageError
+from hpctune.model import events as e
+from hpctune.model.resources import Resources
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Trial
+from hpctune.output.callback import Callback
+from hpctune.schedulers.base import SchedulerPolicy
+from hpctune.search.base import SearchPolicy, Suggestion
+from hpctune.stopper import Stopper
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.trial import Trial as TrialView
+
+MAX_DIRNAME = 110
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
+
+
+@dataclass(slots=True)
+class DriverSetup:
+    """The user's objects.
+
+    ``bind_search(num_samples, seed)`` gives a fresh searcher; ``resources`` is a request, or a function from the
+    trial's config to one; the two creators get the public Trial and return a string.
+    """
+
+    bind_search: Callable[[int, int], SearchPolicy]
+    scheduler: SchedulerPolicy
+    stopper: Stopper | None = None
+    callbacks: Sequence[Callback] = ()
+    resources: Any = None
+    trial_name_creator: Callable[[TrialView], str] | None = None
+    trial_dirname_creator: Callable[[TrialView], str] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def policies(self, spec: ExperimentSpec, num_samples: int) -> Policies:
+        """Fresh policies, to be fed with the journal from its start."""
+        return Policies(self.bind_search(num_samples, spec.seed), self.scheduler, self.stopper)
+
+    def resources_for(self, config: Mapping[str, Any]) -> Resources:
+        """The request of a trial with this config."""
+        request = self.resources(config) if callable(self.resources) else self.resources
+        return Resources.parse(request)
+
+
+class TrialNamer:
+    """Makes the TrialAdded fact of a suggestion: name, directory, resources."""
+
+    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec, setup: DriverSetup, tag_of: TagOf) -> None:
+        self._paths, self._spec, self._setup, self._tag_of = paths, spec, setup, tag_of
+
+    def __call__(self, index: int, trial_id: str, suggestion: Suggestion) -> e.TrialAdded:
+        tag = self._tag_of(index, suggestion.evaluated)
+        base = f"{self._spec.trainable}_{trial_id}"
+        draft = Trial(
+            trial_id=trial_id,
+            index=index,
+            name=base,
+            dirname=safe_name(f"{base}_{tag}"),
+            tag=tag,
+            config=suggestion.config,
+            evaluated=suggestion.evaluated,
+            resources=self._setup.resources_for(suggestion.config),
+            added_at=0.0,
+        )
+        view = TrialView(draft, self._paths, self._spec)
+        name = _created("trial_name_creator", self._setup.trial_name_creator, view) or draft.name
+        dirname = _created("trial_dirname_creator", self._setup.trial_dirname_creator, view) or draft.dirname
+        if "/" in dirname or dirname in (".", ".."):
+            raise UsageError(f"trial_dirname_creator must return a plain name without a path, not {dirname!r}.")
+        if (self._paths.root / dirname).exists():
+            dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
+        return e.TrialAdded(
+            trial_id=trial_id,
+            index=index,
+            name=name,
+            dirname=dirname,
+            tag=tag,
+            config=suggestion.config,
+            evaluated=suggestion.evaluated,
+            resources=draft.resources,
+            restore=self._spec.restore,
+        )
+
+
+TagOf = Callable[[int, Mapping[str, Any]], str]
+"""(index, what varied) -> the experiment tag, such as ``3_lr=0.01``."""
+
+
+def safe_name(text: str) -> str:
+    """``text`` as a directory name: short, and of characters that no shell or filesystem minds."""
+    return "".join(c if c in _SAFE else "_" for c in text)[:MAX_DIRNAME].rstrip("._")
+
+
+def _created(what: str, creator: Callable[[TrialView], str] | None, view: TrialView) -> str | None:
+    if creator is None:
+        return None
+    try:
+        return str(creator(view))
+    except Exception as error:
+        raise TuneError(f"{what} failed for trial {view}: {error!r}.") from error

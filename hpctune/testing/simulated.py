@@ -1,0 +1,324 @@
+"""A simulated cluster and clock for the real engine and the real files: hours pass in milliseconds.
+
+Jobs of a :class:`SimulatedCluster` follow the worker's protocol (read the control file, claim the run, append results,
+obey stops, leave an exit record) through the same storage code, with a made-up training curve instead of user code.
+Faults can be injected: lost answers, refusals, outages, preemption, node failures that leave zombies.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hpctune.errors import ClusterUnavailableError
+from hpctune.model.ids import RunKey, Tag
+from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
+from hpctune.model.records import Claim, Control, Exit, Outcome, ResultRow, RunRecord
+from hpctune.model.resources import Resources
+from hpctune.ports import CallStats
+from hpctune.storage import controlfile
+from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
+from hpctune.storage.runfile import RunFile, RunTail
+
+ITERATION_FILE = ".iteration"
+
+
+class SimulatedClock:
+    """A clock whose sleeps let the simulated world go on and return at once."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        """Simulated Unix time in seconds."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let everything happen that is due within ``seconds``, in order."""
+        end = self._now + seconds
+        while self._due and self._due[0][0] <= end:
+            at, _, happen = heapq.heappop(self._due)
+            self._now = max(self._now, at)
+            happen()
+        self._now = end
+
+    def after(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Let ``happen`` be called ``seconds`` from now."""
+        heapq.heappush(self._due, (self._now + seconds, next(self._order), happen))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A made-up training: ``metrics(config, iteration)`` after each ``seconds(config)``, ``iterations`` in all.
+
+    ``checkpoint_every`` 0: no checkpoints. ``fails_at``: the iteration at which it raises, if any.
+    """
+
+    metrics: Callable[[Mapping[str, Any], int], Mapping[str, Any]]
+    iterations: int = 10
+    seconds: Callable[[Mapping[str, Any]], float] = lambda config: 60.0
+    checkpoint_every: int = 0
+    fails_at: Callable[[Mapping[str, Any]], int | None] = lambda config: None
+
+
+class Answer(Enum):
+    """How the next submission is answered."""
+
+    NORMAL = "normal"
+    LOST = "lost"
+    """The job is made, the answer never comes."""
+    NEVER_ARRIVED = "never arrived"
+    """No job is made, and no answer comes."""
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class SimulatedJob:
+    """One job of the simulated cluster."""
+
+    job_id: str
+    tag: Tag
+    request: JobRequest
+    state: JobState = JobState.PENDING
+    restarts: int = 0
+    ended_at: float | None = None
+    run: SimulatedRun | None = None
+
+
+@dataclass(slots=True)
+class SimulatedCluster:
+    """``slots`` jobs run at a time; each waits ``queue_wait_s`` first. Ended jobs stay visible ``min_job_age_s``."""
+
+    clock: SimulatedClock
+    root: Path
+    curve: Curve
+    slots: int = 100
+    queue_wait_s: float = 0.0
+    max_submitted: int = 1000
+    min_job_age_s: float = 300.0
+    name: str = "simulated"
+    poll_s: float = 10.0
+    quiet_poll_s: float = 30.0
+    outage: bool = False
+    answers: list[Answer] = field(default_factory=list)
+    jobs_by_id: dict[str, SimulatedJob] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    history: list[SimulatedRun] = field(default_factory=list)
+    """Every run that ever claimed its key, in order."""
+    running: int = 0
+    submissions: int = 0
+    _calls: int = 0
+
+    # -- the port ---------------------------------------------------------------------------------------------
+
+    def check(self, resources: Resources) -> None:
+        """Everything can run here."""
+
+    def room(self, resources: Resources) -> int:
+        """How many more jobs the queue takes."""
+        return self.max_submitted - len(self.waiting) - self.running
+
+    def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
+        """Submit, with the injected answers first."""
+        return [self._submit_one(r) for r in requests]
+
+    def jobs(self) -> list[JobStatus]:
+        """Every job that is visible now."""
+        self._call()
+        now = self.clock.now()
+        for job in list(self.jobs_by_id.values()):
+            if job.ended_at is not None and now - job.ended_at > self.min_job_age_s:
+                del self.jobs_by_id[job.job_id]
+        return [JobStatus(j.job_id, j.tag, j.state) for j in self.jobs_by_id.values()]
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End jobs."""
+        self._call()
+        for job_id in job_ids:
+            self.end(job_id, JobState.CANCELLED)
+
+    def preview(self, request: JobRequest) -> str:
+        """A line of text."""
+        return f"simulated job {request.name}: {request.resources.describe()}"
+
+    def stats(self) -> CallStats:
+        """Calls so far."""
+        return CallStats(self._calls)
+
+    def tidy(self, job_ids: Sequence[str]) -> None:
+        """Nothing to remove."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # -- the world --------------------------------------------------------------------------------------------
+
+    def _call(self) -> None:
+        self._calls += 1
+        if self.outage:
+            raise ClusterUnavailableError("slurm_load_jobs error: Unable to contact slurm controller (simulated)")
+
+    def _submit_one(self, request: JobRequest) -> SubmitOutcome:
+        self._calls += 1
+        answer = self.answers.pop(0) if self.answers else Answer.NORMAL
+        if self.outage or answer is Answer.NEVER_ARRIVED:
+            return Unanswered("Socket timed out on send/recv operation (simulated)")
+        if answer is Answer.REFUSED:
+            return Refused("QOSMaxSubmitJobPerUserLimit (simulated)", permanent=False)
+        self.submissions += 1
+        job = SimulatedJob(str(self.submissions), request.tag, request)
+        self.jobs_by_id[job.job_id] = job
+        self._enqueue(job)
+        return Accepted(job.job_id) if answer is Answer.NORMAL else Unanswered("the answer was lost (simulated)")
+
+    def _enqueue(self, job: SimulatedJob) -> None:
+        job.state = JobState.PENDING
+        self.clock.after(self.queue_wait_s, lambda: self._eligible(job))
+
+    def _eligible(self, job: SimulatedJob) -> None:
+        if job.state is JobState.PENDING and job.job_id not in self.waiting:
+            self.waiting.append(job.job_id)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        while self.waiting and self.running < self.slots:
+            job = self.jobs_by_id[self.waiting.pop(0)]
+            self.running += 1
+            job.state = JobState.RUNNING
+            job.run = SimulatedRun(self, job)
+            job.run.start()
+
+    def end(self, job_id: str, state: JobState) -> None:
+        """End a job for good; its run is killed where it stands."""
+        job = self.jobs_by_id.get(job_id)
+        if job is None or job.state.final:
+            return
+        self._release(job)
+        job.state, job.ended_at = state, self.clock.now()
+        self._schedule()
+
+    def requeue(self, job_id: str, *, zombie: bool = False) -> None:
+        """Preempt a running job into the queue again, same id; ``zombie``: its old process lives on (a lost node)."""
+        job = self.jobs_by_id.get(job_id)
+        if job is None or job.state is not JobState.RUNNING or job.run is None:
+            return
+        if zombie:
+            job.run = None
+            self.running -= 1
+        else:
+            self._release(job)
+        job.restarts += 1
+        self._enqueue(job)
+        self._schedule()
+
+    def _release(self, job: SimulatedJob) -> None:
+        if job.job_id in self.waiting:
+            self.waiting.remove(job.job_id)
+        if job.state is JobState.RUNNING:
+            self.running -= 1
+        if job.run is not None:
+            job.run.alive = False
+            job.run = None
+
+    def finished(self, run: SimulatedRun) -> None:
+        """A run's process has left."""
+        if run.job.run is run:
+            self.end(run.job.job_id, JobState.COMPLETED)
+
+
+class SimulatedRun:
+    """What a worker does, without user code."""
+
+    def __init__(self, cluster: SimulatedCluster, job: SimulatedJob) -> None:
+        self.cluster, self.job, self.alive = cluster, job, True
+        self.started_from = 0
+        self.iteration = 0
+        dirname = job.request.command[-2]
+        self.paths: TrialPaths = ExperimentPaths(cluster.root).trial(dirname)
+        self.key = RunKey(job.tag.trial_id, job.tag.attempt, job.restarts)
+        self._file: RunFile | None = None
+
+    def start(self) -> None:
+        """Claim the run and begin, or leave at once."""
+        control = self.control()
+        earlier = self._earlier_records()
+        if control is None or any(isinstance(r, Exit) for r in earlier):
+            self._leave()
+            return
+        clock = self.cluster.clock
+        self.started_from = self.iteration = self._restored(control, earlier)
+        path = self.paths.run(self.key.attempt, self.key.restart)
+        self._file = RunFile.claim(path, Claim(self.key, self.job.job_id, "sim", 1, clock.now()))
+        if self._file is None:
+            self._leave()
+            return
+        self.cluster.history.append(self)
+        clock.after(self.cluster.curve.seconds(control.config), self._report)
+
+    def control(self) -> Control | None:
+        """The control file, if it is for this attempt and no later run has superseded this one."""
+        control = controlfile.read(self.paths.control)
+        superseded = self.paths.run(self.key.attempt, self.key.restart + 1).exists()
+        ours = control is not None and control.attempt == self.key.attempt and not superseded
+        return control if ours else None
+
+    def _earlier_records(self) -> list[RunRecord]:
+        """What earlier runs of this attempt have written."""
+        keys = [RunKey(self.key.trial_id, self.key.attempt, r) for r in range(self.key.restart)]
+        return [record for k in keys for record in RunTail(self.paths.run(k.attempt, k.restart), k).read()]
+
+    def _restored(self, control: Control, earlier: Sequence[RunRecord]) -> int:
+        """The iteration of the newest checkpoint that an earlier run of this attempt named, else of the one to use."""
+        named = [r.checkpoint for r in earlier if isinstance(r, ResultRow) and r.checkpoint]
+        path = self.paths.checkpoint(named[-1]) if named else control.restore and Path(control.restore)
+        return int((path / ITERATION_FILE).read_text()) if path else 0
+
+    def _report(self) -> None:
+        if not self.alive or self._file is None:
+            return
+        control = self.control()
+        if control is None:
+            self._leave()
+            return
+        curve, clock = self.cluster.curve, self.cluster.clock
+        self.iteration += 1
+        if curve.fails_at(control.config) == self.iteration:
+            self._exit(Outcome.FAILED, "it raises here (simulated)")
+            return
+        row = {"training_iteration": self.iteration, **curve.metrics(control.config, self.iteration)}
+        due = curve.checkpoint_every and self.iteration % curve.checkpoint_every == 0
+        self._file.result(row, self._checkpoint() if due else None)
+        reached = next((k for k, v in control.criteria.items() if row.get(k, float("-inf")) >= v), None)
+        if control.stop is not None:
+            self._exit(Outcome.STOPPED, control.stop)
+        elif control.pause:
+            self._exit(Outcome.PAUSED, "told to pause")
+        elif reached is not None or self.iteration >= curve.iterations:
+            self._exit(Outcome.COMPLETED, f"criterion {reached}" if reached else "returned")
+        else:
+            clock.after(curve.seconds(control.config), self._report)
+
+    def _checkpoint(self) -> str:
+        name = checkpoint_name(self.key, self.iteration)
+        directory = self.paths.checkpoint(name)
+        directory.mkdir(exist_ok=True)
+        (directory / ITERATION_FILE).write_text(str(self.iteration))
+        return name
+
+    def _exit(self, outcome: Outcome, reason: str) -> None:
+        assert self._file is not None
+        self._file.exit(outcome, reason, self.cluster.clock.now())
+        self._leave()
+
+    def _leave(self) -> None:
+        self.alive = False
+        if self._file is not None:
+            self._file.close()
+        self.cluster.finished(self)
