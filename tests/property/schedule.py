@@ -29,12 +29,10 @@ def act(world: World, rng: random.Random) -> None:
     elif roll < 0.88:
         world.kill_job(rng.randrange(4), rng.choice(KILLS))
     elif roll < 0.94:
-        answer = rng.choice((Answer.LOST, Answer.LOST, Answer.NEVER_ARRIVED, Answer.REFUSED))
-        world.faults += answer is Answer.NEVER_ARRIVED
+        answer = rng.choice((Answer.LOST, Answer.LATE, Answer.NEVER_ARRIVED, Answer.REFUSED))
         world.cluster.answers.append(answer)
     else:
         world.cluster.outage = not world.cluster.outage
-        world.faults += 25 * world.cluster.outage
 
 
 def run_schedule(seed: int, steps: int = 60) -> None:

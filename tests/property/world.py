@@ -21,7 +21,7 @@ from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
 from hpctune.space.tags import experiment_tag
-from hpctune.storage import journal, specfile
+from hpctune.storage import inbox, journal, specfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
 
@@ -147,6 +147,9 @@ class World:
         """Kill the driver, if one lives."""
         if self.driver is None:
             return
+        if self.driver._journal._fd < 0:
+            self.driver = None  # it had left
+            return
         os.close(self.driver._journal._fd)
         # Submissions in the middle of which it dies may never have happened: that much explains a second attempt.
         state = ExperimentState.fold(self.spec, self.recorded())
@@ -186,6 +189,13 @@ class World:
             self.faults += 1
             self.cluster.end(jobs[index % len(jobs)], state)
 
+    def stop_trial(self, index: int) -> None:
+        """As ``hpctune stop TRIAL`` does."""
+        assert self.driver is not None
+        trial_id = list(self.driver.state.trials)[index % len(self.driver.state.trials)]
+        self.stopped.add(trial_id)
+        inbox.post(self.paths, "stop", [trial_id])
+
     # -- what must hold -------------------------------------------------------------------------------------------
 
     def recorded(self) -> list[e.Recorded]:
@@ -201,7 +211,7 @@ class World:
         self._one_effective_run()
         self._claims(recorded)
         self._restarts(recorded)
-        explained = len(state.trials) + self.faults
+        explained = len(state.trials) + self.faults + self.cluster.lost_submissions
         attempts = sum(t.attempts for t in state.trials.values())
         check(attempts <= explained, "no attempt without a cause", f"{attempts} attempts, {self.faults} faults")
 
@@ -222,7 +232,7 @@ class World:
     def _one_effective_run(self) -> None:
         effective: dict[str, list[object]] = defaultdict(list)
         for run in self.cluster.history:
-            if run.alive and run.control() is not None:
+            if run.alive and not run.blind and run.control() is not None:
                 effective[run.key.trial_id].append(run.key)
         for trial_id, keys in effective.items():
             check(len(keys) <= 1, "no two runs of a trial have effect", f"{trial_id}: {keys}")
@@ -260,11 +270,14 @@ class World:
             self.start()
             self.advance(max(self.step(), 1.0))
             if self.driver is not None and self.driver.finished:
+                self.driver.leave("finished")
                 break
         check(self.driver is not None and self.driver.finished, "every experiment ends", self.unfinished())
+        assert self.driver is not None
+        left = [j.job_id for j in self.cluster.jobs_by_id.values() if not j.state.final]
+        check(not left, "no job is left", left)
         self.advance(self.cluster.min_job_age_s)
         self.invariants()
-        assert self.driver is not None
         state = self.driver.state
         check(len(state.trials) == self.spec.num_samples, "every trial is made", len(state.trials))
         for trial in state.trials.values():
@@ -272,8 +285,6 @@ class World:
                 check(trial.results == ITERATIONS, "no result is lost", f"{trial.name}: {trial.results}")
         allowed = {Phase.TERMINATED, Phase.ERROR}
         check(all(t.phase in allowed and t.settled for t in state.trials.values()), "every trial is settled")
-        left = [j.job_id for j in self.cluster.jobs_by_id.values() if not j.state.final]
-        check(not left, "no job is left", left)
         files = [*self.paths.root.glob("*/run-*"), *self.paths.root.glob("*/control.json")]
         check(not files, "no working file is left", files)
 

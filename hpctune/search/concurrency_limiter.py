@@ -1,0 +1,63 @@
+"""A limit on how many of a searcher's trials may be under way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpctune.errors import UsageError
+from hpctune.search.searcher import Searcher, SearcherWrapper
+
+
+class ConcurrencyLimiter(SearcherWrapper):
+    """Lets a searcher suggest only while fewer than ``max_concurrent`` of its trials are under way.
+
+    Searchers that learn from results do better if they see some before they suggest more.
+
+    Args:
+        searcher: The searcher to limit.
+        max_concurrent: How many trials may be under way at a time.
+        batch: Suggest nothing new until all trials of a batch of ``max_concurrent`` are complete, and tell the
+            searcher of their ends only then, all at once.
+
+    Raises:
+        UsageError: if ``max_concurrent`` is not a positive integer.
+    """
+
+    def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
+        super().__init__(searcher)
+        self.batch = batch
+        self._live: set[str] = set()
+        self._ended: dict[str, tuple[dict[str, Any] | None, bool]] = {}
+        self.set_max_concurrency(max_concurrent)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Change the limit. Returns True: this searcher keeps it by itself."""
+        if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
+            raise UsageError(f"max_concurrent must be an integer of 1 or more, not {max_concurrent!r}.")
+        self.max_concurrent = max_concurrent
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the searcher's suggestion, or None while the limit is reached."""
+        if len(self._live) + len(self._ended) >= self.max_concurrent:
+            return None
+        suggestion = self.searcher.suggest(trial_id)
+        if isinstance(suggestion, dict):
+            self._live.add(trial_id)
+        return suggestion
+
+    def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
+        self._live.add(trial_id)
+        self.searcher.on_suggestion_replayed(trial_id, config)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the searcher of the trial's end: at once, or in a batch with the last of its trials."""
+        if trial_id not in self._live:
+            return
+        self._live.remove(trial_id)
+        self._ended[trial_id] = result, error
+        if self.batch and self._live:
+            return
+        ended, self._ended = self._ended, {}
+        for ended_id, (last_result, failed) in ended.items():
+            self.searcher.on_trial_complete(ended_id, result=last_result, error=failed)

@@ -1,0 +1,152 @@
+"""All configurations of a search space, addressed by number.
+
+Configuration number i is a function of (space, seed, i) alone. No state is kept between configurations: trials may
+finish in any order, and a resumed experiment simply goes on at the next number. (numpy may change its streams between
+feature releases, so the same numbers need the same numpy version.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpctune.errors import SearchSpaceError
+from hpctune.space.randomness import as_seed, stream
+from hpctune.space.resolve import grid_point, grid_size, resolve
+from hpctune.space.tags import experiment_tag
+from hpctune.space.tree import KeyPath, flatten_dict, lookup, merge, path_text, unresolved, walk
+from hpctune.space.view import SpecView, config_view
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One configuration of a search space."""
+
+    index: int
+    config: dict[str, Any]
+    resolved: dict[KeyPath, Any]
+    """What varied, by its path in the search space: the domains, the grid axes and what a given point fixed."""
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """What varied, flat: ``{"model/lr": 0.1, "layers/0": 64}``. A chosen dict shows as its entries."""
+        return flatten_dict({path_text(path): value for path, value in self.resolved.items()})
+
+    @property
+    def tag(self) -> str:
+        """Ray Tune's experiment tag, such as ``3_lr=0.01,momentum=0.9``."""
+        return experiment_tag(self.index, self.evaluated)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Consecutive variants that come from one space: a given point completed, or the samples of the whole space."""
+
+    space: Any
+    grid: int  # grid points of that space
+    samples: int | None  # how often the grid is repeated; None: endlessly
+    varied: tuple[KeyPath, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """The configurations of a search space; make it with :func:`variants`."""
+
+    seed: int
+    constant_grid_search: bool
+    blocks: tuple[_Block, ...]
+    view: Callable[[Any], SpecView]
+
+    @property
+    def total(self) -> int | None:
+        """The number of configurations; None if there is no end."""
+        total = 0
+        for block in self.blocks:
+            if block.samples is None:
+                return None
+            total += block.grid * block.samples
+        return total
+
+    def __getitem__(self, index: int) -> Variant:
+        """Return configuration number ``index``.
+
+        Raises:
+            IndexError: if there are not so many.
+            SearchSpaceError: if a value cannot be drawn.
+        """
+        block, sample, point = self._locate(index)
+        number = sample if self.constant_grid_search else index
+
+        def stream_at(path: KeyPath, nth: int) -> Generator:
+            return stream(self.seed, number, path_text(path), nth)
+
+        config = resolve(grid_point(block.space, point), stream_at, self.view)
+        return Variant(index, config, {path: lookup(config, path) for path in block.varied})
+
+    def __iter__(self) -> Iterator[Variant]:
+        index, total = 0, self.total
+        while total is None or index < total:
+            yield self[index]
+            index += 1
+
+    def _locate(self, index: int) -> tuple[_Block, int, int]:
+        """Return the block of a variant, the number of its sample, and that of its grid point."""
+        rest, samples_before = index, 0
+        for block in self.blocks if index >= 0 else ():
+            sample, point = divmod(rest, block.grid)
+            if block.samples is None or sample < block.samples:
+                return block, samples_before + sample, point
+            rest -= block.grid * block.samples
+            samples_before += block.samples
+        raise IndexError(f"There is no configuration number {index}; there are {self.total}.")
+
+
+def variants(
+    space: Mapping[str, Any],
+    *,
+    seed: int,
+    points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+    num_samples: int = 1,
+    constant_grid_search: bool = False,
+    view: Callable[[Any], SpecView] = config_view,
+) -> Variants:
+    """Return the configurations of ``space``, iterable and addressable by number.
+
+    Args:
+        space: Nested dicts and lists of constants, domains and grid axes. A bare function in it is a constant.
+        seed: The same seed gives the same configurations; an integer of 0 or more.
+        points_to_evaluate: Configurations to try first. What such a point leaves open is sampled; what it leaves
+            open of a grid is tried in full. Each uses up one of ``num_samples``, but all are tried.
+        num_samples: How often to repeat the grid with fresh random values; -1: without end.
+        constant_grid_search: Keep the random values the same for all grid points of a sample.
+        view: Makes the ``spec`` of ``sample_from`` functions out of the configuration.
+
+    Raises:
+        SearchSpaceError: if the space, a point or a number is invalid.
+    """
+    if not isinstance(space, Mapping):
+        raise SearchSpaceError(f"A search space is a dict of parameters, not {space!r}.")
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or (num_samples < 1 and num_samples != -1):
+        raise SearchSpaceError(f"num_samples must be 1 or more, or -1 for no end, not {num_samples!r}.")
+    space = dict(space)
+    blocks = [_point_block(space, number, point) for number, point in enumerate(points_to_evaluate or ())]
+    samples = None if num_samples == -1 else num_samples - len(blocks)
+    if samples is None or samples > 0:
+        blocks.append(_Block(space, grid_size(space), samples, tuple(unresolved(space))))
+    return Variants(as_seed(seed), constant_grid_search, tuple(blocks), view)
+
+
+def _point_block(space: dict[str, Any], number: int, point: Mapping[str, Any]) -> _Block:
+    where = f"points_to_evaluate[{number}]"
+    if not isinstance(point, Mapping):
+        raise SearchSpaceError(f"{where} must be a dict of parameters, not {point!r}.")
+    merged = merge(space, dict(point), where=where)
+    varied = dict.fromkeys(unresolved(space))
+    for path, _ in walk(dict(point)):
+        if not any(path[:length] in varied for length in range(len(path))):
+            varied[path] = None
+    return _Block(merged, grid_size(merged), 1, tuple(varied))

@@ -1,0 +1,28 @@
+"""What the plateau stoppers share: reading a metric, and how far values are apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpctune.errors import MetricError, UsageError
+
+
+def metric_value(result: Mapping[str, Any], metric: str) -> float:
+    """Return the metric of a result. Raises MetricError if the result lacks it."""
+    if metric not in result:
+        raise MetricError(metric, list(result), "Stopper metric")
+    return float(result[metric])
+
+
+def standard_deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of the values themselves (not an estimate from a sample); NaN if one is NaN."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+
+
+def check_mode(mode: str | None) -> None:
+    """Raise UsageError unless ``mode`` is "min" or "max"."""
+    if mode not in ("min", "max"):
+        raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
