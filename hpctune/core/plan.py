@@ -17,13 +17,12 @@ from hpctune.model.trial import CheckpointRef, Phase, Trial
 @dataclass(frozen=True, slots=True)
 class View:
     """What the driver knows besides the state: the time, the last answer of the cluster (asked at
-    ``jobs_asked_at``, Unix seconds), the control files as published, and the experiment directory."""
+    ``jobs_asked_at``, Unix seconds), and which orders the control files hold as published."""
 
     now: float
-    root: str
     jobs: Sequence[JobStatus]
     jobs_asked_at: float
-    published: Mapping[str, Control]
+    published: Mapping[str, Orders]
 
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
@@ -46,24 +45,36 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
         return
     unwanted = trial.stop is not None or trial.pause
     next_run = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
-    if trial.phase is Phase.SUBMITTING and attempt.uncertain_since is None and not unwanted:
-        yield a.Submit(trial.trial_id, attempt.number)
-    elif trial.phase is Phase.SUBMITTING:
+    if trial.phase is Phase.SUBMITTING:
+        if attempt.uncertain_since is None and not unwanted:
+            yield a.Submit(trial.trial_id, attempt.number)
         # Absence counts only in an answer to a question that was asked after the doubt arose.
-        if attempt.uncertain_since is None or view.jobs_asked_at > attempt.uncertain_since:
+        elif attempt.uncertain_since is None or view.jobs_asked_at > attempt.uncertain_since:
             yield a.Revoke(next_run, trial.stop or "its submission was never confirmed and no job has its tag")
-    elif trial.phase is Phase.QUEUED and unwanted:
+        return
+    if trial.phase is Phase.QUEUED and unwanted:
         yield a.Revoke(next_run, trial.stop or "paused")
         if attempt.job_id is not None:
             yield a.Cancel(attempt.job_id, "its trial is to stop before it runs")
-    elif attempt.job_id is not None and _disobeys(trial, spec, view.now):
+        return
+    if attempt.job_id is not None and _disobeys(trial, spec, view.now):
         yield a.Cancel(attempt.job_id, f"it did not obey for {spec.stop_grace_s:g} s")
-    if trial.phase is not Phase.SUBMITTING and control_of(trial, spec, view.root) != view.published.get(trial.trial_id):
+    if orders(trial) != view.published.get(trial.trial_id):
         yield a.PublishControl(trial.trial_id)
 
 
 def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
     return trial.phase is Phase.RUNNING and trial.stop_at is not None and now - trial.stop_at > spec.stop_grace_s
+
+
+Orders = tuple[int, str | None, bool, float | None, float | None]
+"""All that changes in the control file of a trial: attempt, stop, pause, milestone, answered."""
+
+
+def orders(trial: Trial) -> Orders:
+    """What the control file must say now."""
+    number = trial.attempt.number if trial.attempt is not None else 0
+    return (number, trial.stop, trial.pause, trial.milestone, trial.answered)
 
 
 def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:

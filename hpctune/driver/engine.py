@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hpctune.driver.observe import JobWatcher, RunWatcher
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.errors import StorageError
+from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.resources import Resources
@@ -48,6 +49,8 @@ class ResumeChoice:
 class Driver:
     """Drives one experiment from :meth:`start` to :meth:`leave`; :meth:`step` does one turn.
 
+    ``exit_lag_s``: seconds by which a run's exit record may come to light after the cluster calls its job ended;
+    ``pause_s``: the shortest (after news) and longest pause between two turns; ``glance_s``: between two glances.
     Everything it decides is a function of the journal, the clock and the seeds.
     """
 
@@ -62,10 +65,11 @@ class Driver:
         tag_of: TagOf,
         *,
         exit_lag_s: float = 0.0,
+        pause_s: tuple[float, float] = (0.05, 1.0),
         glance_s: float = GLANCE_S,
     ) -> None:
         self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
-        self._setup, self._exit_lag_s, self._glance_s = setup, exit_lag_s, glance_s
+        self._setup, self._exit_lag_s, self._pause_s, self._glance_s = setup, exit_lag_s, pause_s, glance_s
         self.state = ExperimentState(spec)
         self.failure: str = ""
         """Why the storage refuses us at the moment; nothing is performed meanwhile."""
@@ -139,6 +143,8 @@ class Driver:
         try:
             if self.state.ended is None:
                 self._record(e.BudgetUsed(self._driven_s(self.clock.now())))
+            else:
+                self._sweep()
             self._record(e.DriverStopped(reason))
             self._flush()
             self._glance(self.clock.now())
@@ -146,6 +152,13 @@ class Driver:
         finally:
             self._journal.close()
             self.lease.release()
+
+    def _sweep(self) -> None:
+        """The experiment is over: no job of it has anything left to do."""
+        with contextlib.suppress(ClusterUnavailableError):  # what is left leaves by itself when it starts
+            left = [job.job_id for job in self.cluster.jobs() if not job.state.final]
+            if left:
+                self.cluster.cancel(left)
 
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
@@ -195,11 +208,11 @@ class Driver:
 
     def _pause(self, now: float) -> float:
         """How long nothing need be looked at: short after news, longer when quiet."""
-        shortest = min(0.05, self.cluster.poll_s)
-        self._idle_s = min(max(self._idle_s * 1.5, shortest), min(1.0, self.cluster.quiet_poll_s))
+        shortest, longest = self._pause_s
+        self._idle_s = min(max(self._idle_s * 1.5, shortest), longest)
         if not self.state.live:
             return self._idle_s
-        return min(self._idle_s, max(self._jobs.seconds_until_due(now), shortest))
+        return max(min(self._idle_s, self._jobs.seconds_until_due(now)), shortest)
 
     def _observe(self, now: float) -> None:
         for command in self._inbox.read():
@@ -265,7 +278,7 @@ class Driver:
             self._record(e.TrialReopened(trial_id, restart=True))
 
     def _perform(self, now: float) -> None:
-        view = View(now, str(self.paths.root), self._jobs.jobs, self._jobs.asked_at, self._performer.published)
+        view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
         if self._performer.perform(plan(self.state, view), self._record):
             self._jobs.expect(now)
 

@@ -48,10 +48,16 @@ def signals(request: LeaveRequest) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def drive(drivers: Sequence[Driver], clock: Clock, leave: LeaveRequest) -> None:
+def drive(
+    drivers: Sequence[Driver],
+    clock: Clock,
+    leave: LeaveRequest,
+    before_leaving: Callable[[Driver], object] = lambda driver: None,
+) -> None:
     """Step every (started) driver until its experiment is over or ``leave`` is filled; then each has left.
 
-    When one driver fails, the others leave in good order before its exception goes on.
+    ``before_leaving`` is called with each driver that leaves because of ``leave``. When one driver fails, the others
+    leave in good order before its exception goes on.
     """
     running = list(drivers)
     try:
@@ -72,4 +78,5 @@ def drive(drivers: Sequence[Driver], clock: Clock, leave: LeaveRequest) -> None:
                 driver.leave(f"failed: {error!r}")
         raise
     for driver in running:
+        before_leaving(driver)
         driver.leave(f"told to leave ({leave.reason})")

@@ -25,7 +25,8 @@ class RunWatcher:
 
     def __init__(self, paths: ExperimentPaths) -> None:
         self._paths = paths
-        self._tails: dict[str, RunTail] = {}
+        self._tails: dict[str, tuple[RunTail, RunTail]] = {}
+        """By trial: the run that holds the attempt, and the one that would supersede it."""
 
     def look(self, state: ExperimentState, record: Record, *, probe: bool) -> None:
         """Record what is new. ``probe``: look as well whether a restarted run has superseded the one we follow."""
@@ -36,40 +37,36 @@ class RunWatcher:
                 self._tails.pop(trial.trial_id, None)
 
     def look_at(self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool) -> None:
-        """Record what is new of one trial."""
+        """Record what is new of one trial.
+
+        A run chooses its checkpoint from what its predecessor had written before the claim; so, where there is a new
+        run, that much of the predecessor is taken in before it is superseded.
+        """
         trial = state.trials[trial_id]
         attempt = trial.attempt
         if attempt is None or attempt.over:
             return
-        if attempt.restart >= 0:
-            self._drain(state, self._tail(trial, attempt.restart).read(), record)
-            attempt = state.trials[trial_id].attempt
-        if attempt is None or attempt.over:
-            return
+        current, following = self._tails_of(trial, attempt)
+        records: list[RunRecord] = []
         if attempt.restart < 0 or probe or trial.phase is Phase.QUEUED:
-            self._probe(state, trial, attempt, record)
-
-    def _probe(self, state: ExperimentState, trial: Trial, attempt: Attempt, record: Record) -> None:
-        """Look for the next run. It chose its checkpoint from what its predecessor had written before its claim, so
-        that much is taken in before the predecessor is superseded."""
-        run = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
-        tail = RunTail(self._paths.trial(trial.dirname).run(run.attempt, run.restart), run)
-        records = tail.read()
-        if not records:
-            return
+            records = following.read()
         if attempt.restart >= 0:
-            self._drain(state, self._tail(trial, attempt.restart).read(), record)
-        self._tails[trial.trial_id] = tail
-        self._drain(state, records, record)
+            self._drain(state, current.read(), record)
+        if records:
+            self._drain(state, records, record)
+            follower = RunKey(trial_id, attempt.number, following.run.restart + 1)
+            self._tails[trial_id] = (following, self._open(trial, follower))
 
-    def _tail(self, trial: Trial, restart: int) -> RunTail:
-        assert trial.attempt is not None
-        run = RunKey(trial.trial_id, trial.attempt.number, restart)
-        tail = self._tails.get(trial.trial_id)
-        if tail is None or tail.run != run:
-            tail = RunTail(self._paths.trial(trial.dirname).run(run.attempt, run.restart), run)
-            self._tails[trial.trial_id] = tail
-        return tail
+    def _tails_of(self, trial: Trial, attempt: Attempt) -> tuple[RunTail, RunTail]:
+        tails = self._tails.get(trial.trial_id)
+        if tails is None or tails[0].run.attempt != attempt.number or tails[0].run.restart != attempt.restart:
+            held = RunKey(trial.trial_id, attempt.number, attempt.restart)
+            following = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
+            tails = self._tails[trial.trial_id] = (self._open(trial, held), self._open(trial, following))
+        return tails
+
+    def _open(self, trial: Trial, run: RunKey) -> RunTail:
+        return RunTail(self._paths.trial(trial.dirname).run(run.attempt, run.restart), run)
 
     @staticmethod
     def _drain(state: ExperimentState, records: Sequence[RunRecord], record: Record) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hpctune.core.plan import control_of
+from hpctune.core.plan import Orders, control_of, orders
 from hpctune.core.state import ExperimentState
 from hpctune.driver.observe import Record
 from hpctune.errors import ClusterUnavailableError, StorageError
@@ -15,7 +15,7 @@ from hpctune.model import actions as a
 from hpctune.model import events as e
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
-from hpctune.model.records import Control, ErrorInfo
+from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 from hpctune.ports import Clock, Cluster
 from hpctune.storage import checkpoints, controlfile, runfile
@@ -34,7 +34,7 @@ class Performer:
         self, paths: ExperimentPaths, state: ExperimentState, cluster: Cluster, clock: Clock, env: dict[str, str]
     ) -> None:
         self._paths, self._state, self._cluster, self._clock, self._env = paths, state, cluster, clock, env
-        self.published: dict[str, Control] = {}
+        self.published: dict[str, Orders] = {}
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unsettled trial has had."""
         self._cancelled_at: dict[str, float] = {}
@@ -84,7 +84,7 @@ class Performer:
     def _publish(self, trial: Trial) -> None:
         control = control_of(trial, self._state.spec, str(self._paths.root))
         controlfile.publish(self._paths.trial(trial.dirname).control, control)
-        self.published[trial.trial_id] = control
+        self.published[trial.trial_id] = orders(trial)
 
     def _submit(self, submits: Sequence[a.Submit], record: Record) -> None:
         trials = [self._state.trials[s.trial_id] for s in submits]

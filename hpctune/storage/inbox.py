@@ -1,4 +1,4 @@
-"""Commands from the CLI to the driver: one line each, appended under a lock, read by offset. Nothing is ever removed."""
+"""Commands from the CLI to the driver: one line each, appended under a lock, read by offset."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class RunTail:
     __slots__ = ("_offset", "path", "run")
 
     def __init__(self, path: Path, run: RunKey) -> None:
-        self.path, self.run, self._offset = path, run, 0
+        self.path, self.run, self._offset = str(path), run, 0
 
     def read(self) -> list[RunRecord]:
         """New complete records, oldest first; nothing when the file is not there (yet)."""

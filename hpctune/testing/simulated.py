@@ -26,6 +26,7 @@ from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
 from hpctune.storage.runfile import RunFile, RunTail
 
 ITERATION_FILE = ".iteration"
+LATE_S = 45.0
 
 
 class SimulatedClock:
@@ -76,6 +77,8 @@ class Answer(Enum):
     """The job is made, the answer never comes."""
     NEVER_ARRIVED = "never arrived"
     """No job is made, and no answer comes."""
+    LATE = "late"
+    """No answer comes, and the job is made long after the question was given up."""
     REFUSED = "refused"
 
 
@@ -113,7 +116,10 @@ class SimulatedCluster:
     history: list[SimulatedRun] = field(default_factory=list)
     """Every run that ever claimed its key, in order."""
     running: int = 0
+    unended: int = 0
     submissions: int = 0
+    lost_submissions: int = 0
+    """Submissions whose job was not made when the question was asked."""
     _calls: int = 0
 
     # -- the port ---------------------------------------------------------------------------------------------
@@ -123,7 +129,7 @@ class SimulatedCluster:
 
     def room(self, resources: Resources) -> int:
         """How many more jobs the queue takes."""
-        return self.max_submitted - len(self.waiting) - self.running
+        return self.max_submitted - self.unended
 
     def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
         """Submit, with the injected answers first."""
@@ -168,15 +174,23 @@ class SimulatedCluster:
     def _submit_one(self, request: JobRequest) -> SubmitOutcome:
         self._calls += 1
         answer = self.answers.pop(0) if self.answers else Answer.NORMAL
-        if self.outage or answer is Answer.NEVER_ARRIVED:
-            return Unanswered("Socket timed out on send/recv operation (simulated)")
         if answer is Answer.REFUSED:
             return Refused("QOSMaxSubmitJobPerUserLimit (simulated)", permanent=False)
+        if self.outage or answer in (Answer.NEVER_ARRIVED, Answer.LATE):
+            self.lost_submissions += 1
+            if answer is Answer.LATE:
+                self.clock.after(LATE_S, lambda: self._make(request))
+            return Unanswered("Socket timed out on send/recv operation (simulated)")
+        job = self._make(request)
+        return Accepted(job.job_id) if answer is Answer.NORMAL else Unanswered("the answer was lost (simulated)")
+
+    def _make(self, request: JobRequest) -> SimulatedJob:
         self.submissions += 1
+        self.unended += 1
         job = SimulatedJob(str(self.submissions), request.tag, request)
         self.jobs_by_id[job.job_id] = job
         self._enqueue(job)
-        return Accepted(job.job_id) if answer is Answer.NORMAL else Unanswered("the answer was lost (simulated)")
+        return job
 
     def _enqueue(self, job: SimulatedJob) -> None:
         job.state = JobState.PENDING
@@ -202,6 +216,7 @@ class SimulatedCluster:
             return
         self._release(job)
         job.state, job.ended_at = state, self.clock.now()
+        self.unended -= 1
         self._schedule()
 
     def requeue(self, job_id: str, *, zombie: bool = False) -> None:
@@ -210,6 +225,7 @@ class SimulatedCluster:
         if job is None or job.state is not JobState.RUNNING or job.run is None:
             return
         if zombie:
+            job.run.blind = True
             job.run = None
             self.running -= 1
         else:
@@ -240,6 +256,9 @@ class SimulatedRun:
         self.cluster, self.job, self.alive = cluster, job, True
         self.started_from = 0
         self.iteration = 0
+        self.blind = False
+        """Its node sees the files as they were when it was lost."""
+        self._seen: Control | None = None
         dirname = job.request.command[-2]
         self.paths: TrialPaths = ExperimentPaths(cluster.root).trial(dirname)
         self.key = RunKey(job.tag.trial_id, job.tag.attempt, job.restarts)
@@ -264,10 +283,13 @@ class SimulatedRun:
 
     def control(self) -> Control | None:
         """The control file, if it is for this attempt and no later run has superseded this one."""
+        if self.blind:
+            return self._seen
         control = controlfile.read(self.paths.control)
         superseded = self.paths.run(self.key.attempt, self.key.restart + 1).exists()
         ours = control is not None and control.attempt == self.key.attempt and not superseded
-        return control if ours else None
+        self._seen = control if ours else None
+        return self._seen
 
     def _earlier_records(self) -> list[RunRecord]:
         """What earlier runs of this attempt have written."""

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# What test.sh and quickstart.sh share: finding a Python, and a virtual environment that is rebuilt only when it must be.
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+  say "$(basename "$0"): $*"
+  exit 1
+}
+
+# Print the newest Python from 3.10 on that can make virtual environments; an explicit $PYTHON wins.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.10; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+      "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      command -v "$candidate"
+      return 0
+    fi
+  done
+  fail "needs Python 3.10 or later with its venv module (on Debian or Ubuntu: apt-get install python3-venv)." \
+    "Name one with PYTHON=/path/to/python3."
+}
+
+# ensure_venv FOLDER PROJECT EXTRA [pip options]: a virtual environment with PROJECT[EXTRA] installed in editable mode.
+# It is made anew when pyproject.toml, the Python or the checkout's place changed, so a second run starts at once.
+ensure_venv() {
+  local folder=$1 project=$2 extra=$3 python stamp wanted
+  python=$(find_python) || exit 1
+  stamp=$folder/.hpctune-stamp
+  wanted=$("$python" -c '
+import hashlib, pathlib, sys
+text = pathlib.Path(sys.argv[1], "pyproject.toml").read_bytes() + repr((sys.version, sys.argv)).encode()
+print(hashlib.sha256(text).hexdigest())' "$project" "$extra")
+  if [[ -x $folder/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+    return 0
+  fi
+  say "making $folder with $("$python" --version), installing hpctune[$extra] ..."
+  rm -rf -- "$folder"
+  "$python" -m venv -- "$folder" || fail "$python cannot make a virtual environment (Debian: apt-get install python3-venv)."
+  if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
+    fail "pip could not install the dependencies (its reason is above). Without internet, point pip at a mirror:" \
+      "PIP_INDEX_URL=https://mirror.example/simple, or PIP_FIND_LINKS=/folder/with/wheels."
+  fi
+  printf '%s' "$wanted" >"$stamp" # last: an installation that was interrupted is done again
+}
