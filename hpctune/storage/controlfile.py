@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.model.records import Control
@@ -25,13 +26,42 @@ def publish(path: Path, control: Control) -> None:
 
 def read(path: Path) -> Control | None:
     """The control file, or None when there is none: the trial is over, or never was."""
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    data = _load(path)
+    if data is None:
         return None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"Cannot read {path}: {error}.") from error
     known = {k: v for k, v in data.items() if k in _FIELDS}
     known["config"] = values.decode(known["config"])
     known["export_formats"] = tuple(known.get("export_formats", ()))
     return Control(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The part of a control file that changes during an attempt."""
+
+    attempt: int
+    stop: str | None
+    pause: bool
+    milestone: float | None
+    answered: float | None
+
+
+def read_orders(path: Path) -> Orders | None:
+    """Only the orders, without decoding the rest; None when there is no control file."""
+    data = _load(path)
+    return Orders(*(data[name] for name in Orders.__slots__)) if data is not None else None
+
+
+def with_orders(control: Control, orders: Orders) -> Control:
+    """``control`` with newer orders."""
+    return replace(control, **{name: getattr(orders, name) for name in Orders.__slots__})
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        data: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"Cannot read {path}: {error}.") from error
+    return data

@@ -44,9 +44,13 @@ class RunFile:
 
     def result(self, row: Mapping[str, Any], checkpoint: str | None = None) -> int:
         """Append one result and return its number."""
+        return self.result_text(values.dumps(row), checkpoint)
+
+    def result_text(self, row: str, checkpoint: str | None = None) -> int:
+        """Like :meth:`result`, with the row as one line of JSON."""
         self.seq += 1
         named = f',"checkpoint":{json.dumps(checkpoint)}' if checkpoint else ""
-        self._append(f'{{"seq":{self.seq}{named},"row":{values.dumps(row)}}}\n')
+        self._append(f'{{"seq":{self.seq}{named},"row":{row}}}\n')
         return self.seq
 
     def exit(

@@ -1,0 +1,110 @@
+"""Which trial, and which checkpoint, is best."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hpctune.analysis.load import reported_keys
+from hpctune.errors import MetricError, UsageError
+from hpctune.model.rows import flatten, lookup
+from hpctune.model.trial import CheckpointRef
+from hpctune.output.metric_stats import as_number
+from hpctune.storage.reader import CountedRow
+from hpctune.trial import Trial
+
+SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
+_log = logging.getLogger("hpctune")
+
+
+def checked_scope(scope: str) -> str:
+    """``scope`` where it is one."""
+    if scope not in SCOPES:
+        raise UsageError(f"scope must be one of {', '.join(SCOPES)}; not {scope!r}.")
+    return scope
+
+
+def checked_mode(mode: str) -> str:
+    """``mode`` where it is one."""
+    if mode not in ("min", "max"):
+        raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
+    return mode
+
+
+def best_trial(
+    trials: Sequence[Trial], metric: str, mode: str, scope: str = "last", filter_nan_and_inf: bool = True
+) -> Trial | None:
+    """The trial with the best value; None where no trial has one.
+
+    Without ``filter_nan_and_inf`` NaN counts as worse than any number.
+
+    Raises:
+        MetricError: if results were reported, and none of them ever had this metric.
+    """
+    checked_mode(mode), checked_scope(scope)
+    best: tuple[float, Trial] | None = None
+    found = False
+    for trial in trials:
+        value = score(trial, metric, mode, scope)
+        found = found or value is not None
+        if value is None or (filter_nan_and_inf and not math.isfinite(value)):
+            continue
+        rank = -math.inf if math.isnan(value) else value if mode == "max" else -value
+        if best is None or rank > best[0] or math.isnan(best[0]):
+            best = rank, trial
+    if not found and any(t.has_reported_at_least_once for t in trials):
+        raise MetricError(metric, reported_keys(trials), "Metric")
+    if best is None:
+        why = f"every value of {metric!r} is NaN or infinite" if found else "no trial has reported a result yet"
+        _log.warning("There is no best trial: %s.", why)
+        return None
+    return best[1]
+
+
+def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
+    """The value by which ``trial`` is compared; None where it never reported the metric as a number."""
+    if scope == "last":
+        value = as_number(lookup(trial.value.last, metric))
+        if value is not None or not trial.has_reported_at_least_once:
+            return value
+    statistics = trial.statistics().get(metric)
+    return None if statistics is None else statistics[mode if scope == "all" else scope]
+
+
+def best_row(rows: Iterable[Mapping[str, Any]], metric: str, mode: str) -> Mapping[str, Any] | None:
+    """The result with the best value of ``metric`` that is not NaN; None where there is none."""
+    valued = [(value, row) for row in rows if (value := as_number(lookup(row, metric))) is not None and value == value]
+    if not valued:
+        return None
+    return (max if mode == "max" else min)(valued, key=lambda pair: pair[0])[1]
+
+
+def checkpoint_rows(trial: Trial, rows: Sequence[CountedRow]) -> list[tuple[CheckpointRef, Mapping[str, Any]]]:
+    """Each checkpoint that is kept, oldest first, with the result to which it belongs ({} if there is none)."""
+    named = {r.checkpoint.name: r.row for r in rows if r.checkpoint is not None}
+    by_iteration = {as_number(r.row.get("training_iteration", n)): r.row for n, r in enumerate(rows, 1)}
+    return [
+        (ref, named.get(ref.name) or by_iteration.get(float(ref.iteration)) or {}) for ref in trial.value.checkpoints
+    ]
+
+
+def best_checkpoint(
+    checkpoints: Sequence[tuple[CheckpointRef, Mapping[str, Any]]], metric: str, mode: str
+) -> CheckpointRef | None:
+    """The checkpoint whose result has the best value of ``metric``; NaN never is. Of equals the newest.
+
+    Raises:
+        MetricError: if there are checkpoints, and no result of theirs has the metric.
+    """
+    sign = 1.0 if checked_mode(mode) == "max" else -1.0
+    valued = [
+        (sign * value, n, ref)
+        for n, (ref, row) in enumerate(checkpoints)
+        if (value := as_number(lookup(row, metric))) is not None and value == value
+    ]
+    rows = [row for _, row in checkpoints if row]
+    if rows and all(lookup(row, metric) is None for row in rows):
+        raise MetricError(metric, list({k: None for row in rows for k in flatten({**row, "config": {}})}), "Metric")
+    return max(valued, key=lambda v: v[:2])[2] if valued else None

@@ -1,0 +1,272 @@
+"""``ExperimentAnalysis``: an experiment's results, read from its directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hpctune.analysis import best, tables
+from hpctune.analysis.load import LoadedExperiment, experiment_root
+from hpctune.checkpoint import Checkpoint
+from hpctune.errors import UsageError
+from hpctune.model.rows import flatten, lookup
+from hpctune.model.trial import CheckpointRef
+from hpctune.storage.reader import CountedRow
+from hpctune.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_Value = TypeVar("_Value")
+AnyPath = str | os.PathLike[str]
+
+
+class ByTrial(dict[str, _Value]):
+    """Values by trial id; asked for a trial's directory (as Ray Tune of old had it) it finds them too."""
+
+    def __init__(self, values: Mapping[str, _Value], trials: Sequence[Trial]) -> None:
+        super().__init__(values)
+        self._ids = {trial.local_path: trial.trial_id for trial in trials}
+
+    def __missing__(self, key: str) -> _Value:
+        trial_id = self._ids.get(key.rstrip("/"))
+        if trial_id is None or trial_id not in self:
+            raise KeyError(key)
+        return self[trial_id]
+
+
+class ExperimentAnalysis:
+    """What came out of an experiment, or of several together. Needs no driver, takes no lock and changes nothing;
+    a running experiment is shown as it is now (make a new one to see more).
+
+    Args:
+        experiment_checkpoint_path: The experiment's directory, or a list of such directories.
+        trials: Its trials, where they are known already.
+        default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
+    """
+
+    def __init__(
+        self,
+        experiment_checkpoint_path: AnyPath | Sequence[AnyPath],
+        *,
+        storage_filesystem: Any = None,
+        trials: Sequence[Trial] | None = None,
+        default_metric: str | None = None,
+        default_mode: str | None = None,
+    ) -> None:
+        one = isinstance(experiment_checkpoint_path, (str, os.PathLike))
+        paths: Sequence[AnyPath] = [experiment_checkpoint_path] if one else experiment_checkpoint_path  # type: ignore
+        if not paths:
+            raise UsageError("ExperimentAnalysis needs at least one experiment directory.")
+        if storage_filesystem is not None:
+            raise UsageError("storage_filesystem is not supported: give the path of a directory that is mounted here.")
+        if default_mode is not None:
+            best.checked_mode(default_mode)
+        if trials is not None and len(paths) > 1:
+            raise UsageError("ExperimentAnalysis takes trials for one experiment only; leave them out for several.")
+        self._experiments = [LoadedExperiment(experiment_root(os.fspath(p)), trials) for p in paths]
+        self.trials: list[Trial] = [t for x in self._experiments for t in x.trials]
+        """All trials, in the order in which they were made."""
+        self._home = {t.trial_id: x for x in self._experiments for t in x.trials}
+        spec = self._experiments[0].spec
+        self.default_metric = default_metric or spec.metric
+        self.default_mode = default_mode or spec.mode
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def _metric(self, metric: str | None, what: str) -> str:
+        metric = metric or self.default_metric
+        if metric is None:
+            raise UsageError(f"{what} needs a metric. Pass metric=..., or default_metric=... to ExperimentAnalysis.")
+        return metric
+
+    def _mode(self, mode: str | None, what: str) -> str:
+        mode = mode or self.default_mode
+        if mode is None:
+            raise UsageError(
+                f"{what} needs a mode. Pass mode='min' or 'max', or default_mode=... to ExperimentAnalysis."
+            )
+        return best.checked_mode(mode)
+
+    def _trial(self, trial: Trial | AnyPath) -> Trial:
+        """The trial meant by itself, its id, its name or its directory."""
+        if isinstance(trial, Trial):
+            return trial
+        text = os.fspath(trial).rstrip("/")
+        for known in self.trials:
+            if text in (known.trial_id, known.local_path, str(known)):
+                return known
+        raise UsageError(f"There is no trial {text!r} in {self.experiment_path}. List them: hpctune list PATH")
+
+    def rows_of(self, trial: Trial) -> list[CountedRow]:
+        """Every counted result of a trial, in order."""
+        return self._home[trial.trial_id].rows(trial.trial_id)
+
+    @property
+    def experiment_path(self) -> str:
+        """The (first) experiment's directory."""
+        return str(self._experiments[0].paths.root)
+
+    # -- the best -----------------------------------------------------------------------------------------------
+
+    def get_best_trial(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Trial | None:
+        """The best trial; None (with a warning) where no trial has a value.
+
+        Args:
+            metric: What to compare.
+            mode: "min" or "max".
+            scope: Which of a trial's values counts: its "last", the average of all ("avg"), of the last 5 or 10
+                ("last-5-avg", "last-10-avg"), or its best ever ("all").
+            filter_nan_and_inf: Whether trials whose value is NaN or infinite are left out.
+
+        Raises:
+            MetricError: if no result has the metric; it names those that exist.
+        """
+        metric, mode = self._metric(metric, "get_best_trial"), self._mode(mode, "get_best_trial")
+        return best.best_trial(self.trials, metric, mode, scope, filter_nan_and_inf)
+
+    def get_best_config(
+        self, metric: str | None = None, mode: str | None = None, scope: str = "last"
+    ) -> dict[str, Any] | None:
+        """The configuration of the best trial."""
+        trial = self.get_best_trial(metric, mode, scope)
+        return trial.config if trial is not None else None
+
+    def get_best_logdir(self, metric: str | None = None, mode: str | None = None, scope: str = "last") -> str | None:
+        """The directory of the best trial."""
+        trial = self.get_best_trial(metric, mode, scope)
+        return trial.local_path if trial is not None else None
+
+    @property
+    def best_trial(self) -> Trial | None:
+        return self.get_best_trial()
+
+    @property
+    def best_config(self) -> dict[str, Any] | None:
+        return self.get_best_config()
+
+    @property
+    def best_logdir(self) -> str | None:
+        return self.get_best_logdir()
+
+    @property
+    def best_checkpoint(self) -> Checkpoint | None:
+        """The best checkpoint of the best trial."""
+        trial = self.best_trial
+        ref = self._best_checkpoint(trial, None, None) if trial is not None else None
+        return trial.open_checkpoint(ref) if trial is not None and ref is not None else None
+
+    @property
+    def best_result(self) -> dict[str, Any] | None:
+        """The last result of the best trial."""
+        trial = self.best_trial
+        return trial.last_result if trial is not None else None
+
+    @property
+    def best_dataframe(self) -> pd.DataFrame | None:
+        """All results of the best trial."""
+        trial = self.best_trial
+        return self.trial_dataframe(trial) if trial is not None else None
+
+    @property
+    def best_result_df(self) -> pd.DataFrame | None:
+        """:attr:`best_result` as a table with one line."""
+        trial = self.best_trial
+        return tables.last_results([trial]) if trial is not None else None
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def get_trial_checkpoints_paths(self, trial: Trial | AnyPath, metric: str | None = None) -> list[tuple[str, Any]]:
+        """(directory, value of the metric) of each checkpoint that is kept, oldest first."""
+        trial, metric = self._trial(trial), metric or self.default_metric or "training_iteration"
+        kept = best.checkpoint_rows(trial, self.rows_of(trial))
+        return [(str(trial.paths.checkpoint(ref.name)), lookup(row, metric)) for ref, row in kept]
+
+    def _best_checkpoint(self, trial: Trial, metric: str | None, mode: str | None) -> CheckpointRef | None:
+        metric, mode = self._metric(metric, "get_best_checkpoint"), self._mode(mode, "get_best_checkpoint")
+        return best.best_checkpoint(best.checkpoint_rows(trial, self.rows_of(trial)), metric, mode)
+
+    def get_best_checkpoint(
+        self,
+        trial: Trial | AnyPath,
+        metric: str | None = None,
+        mode: str | None = None,
+        return_path: bool = False,
+    ) -> Checkpoint | str | None:
+        """The checkpoint of ``trial`` (or its directory) whose result is best; None where it has none."""
+        trial = self._trial(trial)
+        ref = self._best_checkpoint(trial, metric, mode)
+        if ref is None:
+            return None
+        return str(trial.paths.checkpoint(ref.name)) if return_path else trial.open_checkpoint(ref)
+
+    def get_last_checkpoint(
+        self, trial: Trial | AnyPath | None = None, metric: str = "training_iteration", mode: str = "max"
+    ) -> Checkpoint | None:
+        """The newest checkpoint of ``trial``, or of the trial that came furthest (by ``metric`` and ``mode``)."""
+        found = self.get_best_trial(metric, mode) if trial is None else self._trial(trial)
+        return found.checkpoint if found is not None else None
+
+    # -- tables -------------------------------------------------------------------------------------------------
+
+    def get_all_configs(self, prefix: bool = False) -> ByTrial[dict[str, Any]]:
+        """Trial id -> configuration; ``prefix``: flat, with ``config/`` before each key."""
+        configs = {t.trial_id: flatten(t.config, "config/") if prefix else t.config for t in self.trials}
+        return ByTrial(configs, self.trials)
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Trial id -> last result."""
+        return {trial.trial_id: trial.last_result for trial in self.trials}
+
+    @property
+    def results_df(self) -> pd.DataFrame:
+        """The last result of each trial, with its configuration; the index is the trial id."""
+        return tables.last_results(self.trials)
+
+    def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
+        """One line for each trial that reported: its last result, or that with the best value of ``metric``;
+        with configuration (``config/...``) and directory (``logdir``)."""
+        if metric is not None and mode is None:
+            raise UsageError(f"dataframe(metric={metric!r}) needs mode='min' or mode='max'.")
+        if mode is not None:
+            best.checked_mode(mode)
+        if metric is None:
+            return tables.one_line_each(self.trials, None, None)
+        return tables.one_line_each({t: self.rows_of(t) for t in self.trials}, metric, mode)
+
+    @property
+    def trial_dataframes(self) -> ByTrial[pd.DataFrame]:
+        """Trial id -> all its results."""
+        return self.fetch_trial_dataframes()
+
+    def fetch_trial_dataframes(self) -> ByTrial[pd.DataFrame]:
+        """Trial id -> all its results, one line each."""
+        return ByTrial({t.trial_id: self.trial_dataframe(t) for t in self.trials}, self.trials)
+
+    def trial_dataframe(self, trial: Trial | AnyPath) -> pd.DataFrame:
+        """All results of one trial, one line each, with its configuration under ``config/``."""
+        trial = self._trial(trial)
+        return tables.all_results(trial, self.rows_of(trial))
+
+    # -- the run itself -----------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """When the experiment began, and when a trial last changed (Unix seconds)."""
+        times = [t for trial in self.trials for t in (trial.value.started_at, trial.value.ended_at) if t is not None]
+        created = min(x.spec.created_at for x in self._experiments)
+        return {"start_time": created, "timestamp": max([created, *times])}
+
+    def runner_data(self) -> dict[str, Any]:
+        """The experiment's definition and :meth:`stats`."""
+        return {**self._experiments[0].spec.to_json(), "_stats": self.stats()}
+
+    def __repr__(self) -> str:
+        return f"ExperimentAnalysis({self.experiment_path!r}, {len(self.trials)} trials)"

@@ -1,0 +1,160 @@
+"""Experiments and trials as plain rows, for lists on a terminal. Loads neither numpy nor pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpctune.analysis.filters import parse
+from hpctune.core.state import ExperimentState
+from hpctune.errors import TuneError, UsageError
+from hpctune.model.rows import flatten
+from hpctune.model.trial import Phase, Trial
+from hpctune.output.columns import best_trial
+from hpctune.output.selection import count_words
+from hpctune.output.words import phase_word
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import read_experiment
+
+Row = dict[str, Any]
+EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "created_at", "updated_at", "path")
+TRIAL_COLUMNS = ("trial_id", "name", "status", "training_iteration", "time_total_s")
+
+
+def list_experiments(
+    root: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    filter: str | None = None,
+    sort: str | None = None,
+    descending: bool = False,
+    limit: int | None = None,
+) -> list[Row]:
+    """One row for each experiment in ``root`` (or for ``root`` itself), oldest first.
+
+    Columns: ``name``, ``status``, ``trials``, ``counts`` (in words) and one count for each phase, ``metric``,
+    ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``, ``error`` (why it
+    cannot be read).
+    """
+    found = sorted(p.parent for p in _definitions(Path(root).expanduser().absolute()))
+    rows = sorted((_experiment(path) for path in found), key=lambda row: (row["created_at"] or 0.0, row["name"]))
+    return select(rows, columns=columns, filter=filter, sort=sort, descending=descending, limit=limit)
+
+
+def list_trials(
+    path: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    filter: str | None = None,
+    sort: str | None = None,
+    descending: bool = False,
+    limit: int | None = None,
+) -> list[Row]:
+    """One row for each trial of the experiment in ``path``, in the order in which they were made.
+
+    Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``reason``, ``path``,
+    each key of the last result, and the configuration under ``config/``.
+    """
+    view = read_experiment(path)
+    rows = [_trial(trial, view.paths) for trial in view.state.trials.values()]
+    return select(rows, columns=columns, filter=filter, sort=sort, descending=descending, limit=limit)
+
+
+def select(
+    rows: Iterable[Row],
+    *,
+    columns: Sequence[str] | None = None,
+    filter: str | None = None,
+    sort: str | None = None,
+    descending: bool = False,
+    limit: int | None = None,
+) -> list[Row]:
+    """Those of ``rows`` that ``filter`` (see ``analysis.filters``) lets through, sorted, with these columns.
+
+    Rows without a value in ``sort`` come last. ``-column`` sorts downwards. Raises UsageError, with the columns that
+    exist, for a column that no row has.
+    """
+    chosen = list(rows)
+    known = {key: None for row in chosen for key in row}
+    descending, sort = (True, sort[1:]) if sort and sort.startswith("-") else (descending, sort)
+    for column in (*(columns or ()), *([sort] if sort else [])):
+        if known and column not in known:
+            raise UsageError(f"There is no column {column!r}. There are: {', '.join(known)}.")
+    if filter:
+        accepts = parse(filter)
+        chosen = [row for row in chosen if accepts(row)]
+    if sort:
+        chosen = _sorted(chosen, sort, descending)
+    chosen = chosen[:limit] if limit is not None else chosen
+    return [{column: row.get(column) for column in columns} for row in chosen] if columns else chosen
+
+
+def _sorted(rows: list[Row], column: str, descending: bool) -> list[Row]:
+    def rank(row: Row) -> tuple[bool, float, str]:
+        value = row[column]
+        return (False, float(value), "") if isinstance(value, (int, float)) else (True, 0.0, str(value))
+
+    valued = [row for row in rows if (v := row.get(column)) is not None and v == v]
+    missing = [row for row in rows if (v := row.get(column)) is None or v != v]
+    return [*sorted(valued, key=rank, reverse=descending), *missing]
+
+
+def _definitions(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise UsageError(f"There is no directory {root}. Name the one in which the experiments are.")
+    own = root / "experiment.json"
+    return [own] if own.is_file() else list(root.glob("*/experiment.json"))
+
+
+def _experiment(path: Path) -> Row:
+    row: Row = {"name": path.name, "status": "unreadable", "created_at": None, "path": str(path), "error": ""}
+    try:
+        state = read_experiment(path, peek=False).state
+    except TuneError as error:
+        return row | {"error": str(error)}
+    spec = state.spec
+    best = best_trial(state.trials.values(), spec.metric, spec.mode)
+    return row | {
+        "name": spec.name,
+        "status": experiment_status(state),
+        "trials": len(state.trials),
+        "counts": count_words(state.phases),
+        **{phase_word(phase): state.phases[phase] for phase in Phase},
+        "metric": spec.metric,
+        "mode": spec.mode,
+        "best": best[1] if best else None,
+        "best_trial": best[0].name if best else None,
+        "created_at": spec.created_at,
+        "updated_at": state.last_at or spec.created_at,
+    }
+
+
+def experiment_status(state: ExperimentState) -> str:
+    """``finished``, ``stopping``, ``running`` (trials have jobs), ``waiting`` (they have none) or ``new``."""
+    if state.ended is not None:
+        return "finished"
+    if state.stopping is not None:
+        return "stopping"
+    if state.live:
+        return "running"
+    return "waiting" if state.trials else "new"
+
+
+def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
+    attempt = trial.attempt
+    last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k != "config"}
+    return {
+        "trial_id": trial.trial_id,
+        "name": trial.name,
+        "status": trial.phase.value,
+        "training_iteration": trial.last_iteration or None,
+        **flatten(last),
+        **flatten(trial.config, "config/"),
+        "job_id": attempt.job_id if attempt is not None else last.get("job_id"),
+        "node": attempt.nodes if attempt is not None and attempt.nodes else last.get("hostname"),
+        "failures": trial.failures + (trial.phase is Phase.ERROR),
+        "error": str(trial.error) if trial.error is not None else None,
+        "reason": trial.reason or None,
+        "path": str(paths.root / trial.dirname),
+    }

@@ -1,0 +1,101 @@
+"""``Result``: what came of one trial."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpctune.analysis import best
+from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.checkpoint import Checkpoint
+from hpctune.errors import UsageError
+from hpctune.model.trial import CheckpointRef, Phase
+from hpctune.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Result:
+    """What came of one trial.
+
+    Attributes:
+        metrics: Its last result; None before the first.
+        checkpoint: Its newest checkpoint.
+        error: Why it failed, if it did; the text is the traceback.
+        path: Its directory.
+    """
+
+    def __init__(
+        self,
+        metrics: dict[str, Any] | None,
+        checkpoint: Checkpoint | None,
+        error: Exception | None,
+        path: str,
+        metrics_dataframe: pd.DataFrame | None = None,
+        best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] | None = None,
+    ) -> None:
+        self.metrics, self.checkpoint, self.error, self.path = metrics, checkpoint, error, path
+        self._dataframe, self._checkpoints = metrics_dataframe, best_checkpoints
+        self._source: tuple[ExperimentAnalysis, Trial] | None = None
+
+    @classmethod
+    def of(cls, analysis: ExperimentAnalysis, trial: Trial) -> Result:
+        """What came of ``trial``; tables and checkpoints are read when they are asked for."""
+        error = trial.get_error() if trial.value.phase is Phase.ERROR else None
+        result = cls(trial.last_result or None, trial.checkpoint, error, trial.local_path)
+        result._source = analysis, trial
+        return result
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
+        """What came of the trial whose directory is ``path``, read from the experiment around it."""
+        root = Path(path).expanduser().absolute()
+        analysis = ExperimentAnalysis(root.parent, storage_filesystem=storage_filesystem)
+        for trial in analysis.trials:
+            if trial.local_path == str(root):
+                return cls.of(analysis, trial)
+        raise UsageError(f"{root} is not the directory of any trial of {root.parent}. List them: hpctune list PATH")
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The trial's configuration."""
+        if self._source is not None:
+            return self._source[1].config
+        return self.metrics.get("config") if self.metrics else None
+
+    @property
+    def log_dir(self) -> Path:
+        """The trial's directory."""
+        return Path(self.path)
+
+    @cached_property
+    def metrics_dataframe(self) -> pd.DataFrame | None:
+        """All its results, one line each."""
+        if self._source is None:
+            return self._dataframe
+        analysis, trial = self._source
+        return analysis.trial_dataframe(trial)
+
+    @cached_property
+    def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]] | None:
+        """The checkpoints that are kept, oldest first, each with the result at which it was made."""
+        if self._source is None:
+            return self._checkpoints
+        analysis, trial = self._source
+        kept = best.checkpoint_rows(trial, analysis.rows_of(trial))
+        return [(trial.open_checkpoint(ref), dict(row)) for ref, row in kept]
+
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
+        """The checkpoint with the best value of ``metric``; None where there is no checkpoint."""
+        kept = self.best_checkpoints or []
+        numbered = [(CheckpointRef(str(n), n), row) for n, (_, row) in enumerate(kept)]
+        found = best.best_checkpoint(numbered, metric, mode)
+        return kept[found.iteration][0] if found is not None else None
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in (self.metrics or {}).items() if k != "config"} if self.metrics else None
+        error = f", error={type(self.error).__name__}" if self.error is not None else ""
+        return f"Result(metrics={shown!r}, path={self.path!r}, checkpoint={self.checkpoint!r}{error})"

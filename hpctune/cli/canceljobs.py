@@ -1,0 +1,28 @@
+"""Cancelling an experiment's jobs without a driver: found by their tags, ended through the cluster's own commands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from hpctune.core.state import ExperimentState
+from hpctune.driver.clock import WallClock
+from hpctune.overrides import Overrides
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.where import stored
+
+
+def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Collection[str]) -> int:
+    """Cancel the jobs of these trials (none named: of all), and return how many there were.
+
+    Raises ClusterUnavailableError when the cluster does not answer.
+    """
+    spec = state.spec
+    choice = stored(spec.cluster, spec.cluster_options, Overrides())
+    cluster = choice.build(paths.root, spec.experiment_id, WallClock())
+    try:
+        live = [j for j in cluster.jobs() if not j.state.final and (not trial_ids or j.tag.trial_id in trial_ids)]
+        if live:
+            cluster.cancel([j.job_id for j in live])
+        return len(live)
+    finally:
+        cluster.close()

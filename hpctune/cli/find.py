@@ -1,0 +1,123 @@
+"""Which experiment, which trial: what people type is made definite here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from hpctune import envvars
+from hpctune.errors import NotAnExperimentError, UsageError
+from hpctune.model.trial import Trial
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import open_experiment
+
+DIR_HELP = (
+    "DIR is an experiment's directory, or its name under the storage path. Default: the experiment that the current "
+    "directory belongs to, else the one under the storage path that was driven last."
+)
+
+
+def storage_path() -> Path:
+    """Where experiments lie unless a path was given."""
+    return envvars.settings().result_dir
+
+
+def experiment(named: str | None) -> ExperimentPaths:
+    """The experiment that ``named`` means. Raises NotAnExperimentError when there is none."""
+    if named is None:
+        return inside_experiment(Path.cwd()) or _newest(storage_path())
+    path = Path(named).expanduser()
+    inside = inside_experiment(path)
+    if inside is not None:
+        return inside
+    by_name = storage_path() / named
+    if not path.exists() and "/" not in named and is_experiment(by_name):
+        path = by_name
+    return open_experiment(path)
+
+
+def is_experiment(path: Path) -> bool:
+    """Whether ``path`` is an experiment's directory."""
+    return ExperimentPaths(path).spec.is_file()
+
+
+def experiments(storage: Path) -> list[ExperimentPaths]:
+    """The experiments in ``storage``, the one driven last first."""
+    try:
+        found = [ExperimentPaths(p.parent.absolute()) for p in storage.glob("*/experiment.json")]
+    except OSError:
+        return []
+    return sorted(found, key=_driven_at, reverse=True)
+
+
+def experiment_and_trials(words: Sequence[str], directory: str | None) -> tuple[ExperimentPaths, list[str]]:
+    """What ``[DIR] [TRIAL]...`` and ``--dir`` mean: the experiment, and the trials as they were named.
+
+    The first word is a DIR when it is a path or an experiment's name; a trial's directory says both at once.
+    """
+    names = list(words)
+    if directory is not None or not names:
+        return experiment(directory), names
+    path = Path(names[0]).expanduser()
+    inside = inside_experiment(path) if path.is_dir() else None
+    if inside is not None and path.resolve() != inside.root.resolve():
+        return inside, names
+    if inside is not None or "/" in names[0] or is_experiment(storage_path() / names[0]):
+        directory = names.pop(0)
+    return experiment(directory), names
+
+
+def trial(paths: ExperimentPaths, trials: Mapping[str, Trial], named: str) -> Trial:
+    """The trial that ``named`` means: an id, a name or directory, a number, or the start or end of an id that no
+    other has. Raises UsageError when it is none, or several."""
+    if named in trials:
+        return trials[named]
+    every = trials.values()
+    exact = [t for t in every if named == t.name or Path(named).resolve().name == t.dirname]
+    if not exact and named.isdigit():
+        exact = [t for t in every if t.index == int(named)]
+    found = exact or [t for t in every if t.trial_id.startswith(named) or t.trial_id.endswith(named)]
+    if len(found) == 1:
+        return found[0]
+    remedy = f"List them with: hpctune list {paths.root}"
+    if found:
+        some = ", ".join(t.trial_id for t in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UsageError(f"{named!r} means {len(found)} trials: {some}. Give more of the id. {remedy}")
+    ids = list(trials)
+    have = f"has {len(ids)}, from {ids[0]} to {ids[-1]}" if ids else "has none yet"
+    raise UsageError(f"There is no trial {named!r} in {paths.root}; it {have}. {remedy}")
+
+
+def inside_experiment(path: Path) -> ExperimentPaths | None:
+    """The experiment that ``path`` is, or lies in (as a trial's directory does)."""
+    absolute = path.absolute()
+    for candidate in (absolute, *absolute.parents):
+        if is_experiment(candidate):
+            return ExperimentPaths(candidate)
+    return None
+
+
+def _newest(storage: Path) -> ExperimentPaths:
+    found = experiments(storage)
+    if not found:
+        raise NotAnExperimentError(
+            f"There is no experiment in {storage} (the storage path). Name one: hpctune COMMAND DIR; or start one: "
+            "hpctune run CONFIG.py"
+        )
+    return found[0]
+
+
+def _driven_at(paths: ExperimentPaths) -> float:
+    for path in (paths.lease, paths.spec):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def dir_argument(function: click.decorators.FC) -> click.decorators.FC:
+    """The optional DIR argument of the commands that read."""
+    return click.argument("directory", metavar="[DIR]", required=False)(function)

@@ -1,0 +1,120 @@
+"""``hpctune list``: experiments in a directory, or the trials of one, as a table or as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpctune.analysis.listing import list_experiments, list_trials
+from hpctune.cli import find, snapshot
+from hpctune.cli.text import as_json, shorten, table, when
+from hpctune.storage import specfile
+from hpctune.storage.layout import ExperimentPaths
+
+EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at")
+TRIAL_COLUMNS = ("trial_id", "status", "training_iteration")
+TIMES = ("created_at", "updated_at")
+MAX_CONFIG = 6
+MAX_CELL = 40
+
+Row = Mapping[str, Any]
+
+
+@click.command(
+    "list",
+    epilog="Example: hpctune list ~/hpctune_results/mnist --filter 'accuracy > 0.9 and config/lr < 0.1' --sort loss",
+    help="List the experiments in DIR, one row each; or where DIR is an experiment, its trials. Default: the "
+    "experiments under the storage path.\n\nFilters know ==, !=, <, <=, >, >=, ~ (contains), and, or, not and "
+    "parentheses. Columns are what was reported, and the configuration under config/; an unknown one is answered with "
+    "those that there are.",
+)
+@find.dir_argument
+@click.option("--columns", metavar="A,B,...", help="Which columns; all: every one there is.")
+@click.option("--filter", "wanted", metavar="EXPRESSION", help="Which rows.")
+@click.option("--sort", metavar="COLUMN", help="By which column; rows without a value come last.")
+@click.option("--desc", is_flag=True, help="The largest first.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
+def command(
+    directory: str | None,
+    columns: str | None,
+    wanted: str | None,
+    sort: str | None,
+    desc: bool,
+    limit: int | None,
+    json_wanted: bool,
+) -> None:
+    """The command."""
+    root, paths = _place(directory)
+    chosen = None if columns in (None, "all") else [c.strip() for c in str(columns).split(",") if c.strip()]
+    listed = list_experiments if paths is None else list_trials
+    rows = listed(root, columns=chosen, filter=wanted, sort=sort, descending=desc, limit=limit)
+    if json_wanted:
+        click.echo(as_json(rows))
+        return
+    if not rows:
+        click.echo(_nothing(root, paths, wanted), err=True)
+        return
+    if paths is None:
+        rows = [{**row, "status": _driven(row)} if "status" in row else row for row in rows]
+    shown = chosen or _usual(rows, paths, everything=columns == "all")
+    _print(rows, shown, whole=columns is not None)
+
+
+def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
+    """Where to look, and the experiment, if it is one."""
+    path = Path(directory).expanduser() if directory is not None else find.storage_path()
+    if directory is not None and not path.exists() and "/" not in directory:
+        path = find.storage_path() / directory if find.is_experiment(find.storage_path() / directory) else path
+    if directory is None and not path.is_dir():
+        return find.experiment(None).root, None
+    return path, ExperimentPaths(path.absolute()) if find.is_experiment(path) else None
+
+
+def _driven(row: Row) -> str:
+    """The status of an experiment, and whether its driver is away."""
+    status = str(row["status"])
+    if status not in ("running", "waiting", "stopping") or "path" not in row:
+        return status
+    shown = snapshot.driver_of(ExperimentPaths(Path(row["path"])), time.time())
+    return status if shown.alive else f"{status}, no driver" if shown.alive is False else f"{status}, driver silent"
+
+
+def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> str:
+    what = "experiment" if paths is None else "trial"
+    return f"No {what} in {root}" + (f" for which {wanted}." if wanted else ".")
+
+
+def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bool) -> list[str]:
+    """The columns that most people want: for trials with the metric and what the search varies."""
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    if everything:
+        return known
+    if paths is None:
+        return [c for c in EXPERIMENT_COLUMNS if c in known]
+    metric = specfile.read(paths).metric
+    config = [c for c in known if c.startswith("config/") and len({repr(row.get(c)) for row in rows}) > 1]
+    columns = [*TRIAL_COLUMNS, *([metric] if metric else []), *config[:MAX_CONFIG]]
+    if any(row.get("error") for row in rows):
+        columns.append("error")
+    return [c for c in columns if c in known]
+
+
+def _print(rows: Sequence[Row], columns: Sequence[str], *, whole: bool) -> None:
+    cells = [[_cell(name, row.get(name), whole) for name in columns] for row in rows]
+    width = shutil.get_terminal_size((200, 40)).columns
+    for line in table([c.removeprefix("config/") if not whole else c for c in columns], cells):
+        click.echo(line if whole else shorten(line, width))
+
+
+def _cell(name: str, value: Any, whole: bool) -> object:
+    if name in TIMES and isinstance(value, (int, float)):
+        return when(value)
+    if isinstance(value, (list, dict)):
+        value = repr(value)
+    return shorten(value, MAX_CELL) if isinstance(value, str) and not whole and name != "name" else value

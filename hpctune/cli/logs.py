@@ -1,0 +1,146 @@
+"""``hpctune logs``: what a trial prints, now and as it goes on."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from hpctune.cli import find, snapshot
+from hpctune.errors import UsageError
+from hpctune.model.trial import Phase, Trial
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import read_experiment
+
+FOLLOW_S = 0.5
+"""Seconds between two looks at the files."""
+STATE_S = 2.0
+MAX_LOAD = 20
+"""Times as long as one look at the experiment takes is the least pause between two."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One output file, read from where the last read ended. Opened anew each time: NFS shows what others wrote only
+    at an open."""
+
+    title: str
+    path: Path
+    offset: int = 0
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace")
+    )
+
+    def last(self, lines: int | None) -> str:
+        """Everything there is now, or its last ``lines``."""
+        text = self.news()
+        return text if lines is None else "".join(deque(text.splitlines(keepends=True), maxlen=lines))
+
+    def news(self) -> str:
+        """What was appended since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self.offset:  # begun anew
+                    self.offset = 0
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return ""
+        self.offset += len(data)
+        return self.decoder.decode(data)
+
+
+@click.command(
+    "logs",
+    epilog="Example: hpctune logs ~/hpctune_results/mnist 00012 -f",
+    help="Show the output of a trial; with -f follow it until the trial ends.\n\n"
+    "TRIAL is an id (or a start or end of it that no other has), a name, a directory, or a number. " + find.DIR_HELP,
+)
+@click.argument("words", metavar="[DIR] TRIAL", nargs=-1, required=True)
+@click.option("--dir", "directory", metavar="DIR", help="The experiment.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
+@click.option("--stderr", "only_stderr", is_flag=True, help="Show stderr instead of stdout.")
+@click.option("--both", is_flag=True, help="Show stdout and stderr.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Only the last ones of each.")
+def command(
+    words: tuple[str, ...], directory: str | None, follow: bool, only_stderr: bool, both: bool, lines: int | None
+) -> None:
+    """The command."""
+    paths, named = find.experiment_and_trials(words, directory)
+    if len(named) != 1:
+        which = "Which trial?" if not named else "One trial at a time:"
+        raise UsageError(f"{which} hpctune logs {paths.root} TRIAL. List them with: hpctune list {paths.root}")
+    trial = find.trial(paths, read_experiment(paths.root).state.trials, named[0])
+    streams = _streams(paths, trial, both or not only_stderr, both or only_stderr)
+    _print(streams, [s.last(lines) for s in streams])
+    if follow:
+        trial = _follow(paths, trial, streams)
+    elif not any(s.offset for s in streams):
+        click.echo(_standing(trial), err=True)
+    error = paths.trial(trial.dirname).error
+    if trial.phase is Phase.ERROR and error.is_file():
+        click.echo(f"\n==> {error} <==\n{error.read_text(errors='replace').rstrip()}")
+
+
+def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -> list[Stream]:
+    from hpctune.storage import specfile
+
+    spec = specfile.read(paths)
+    wanted = [("stdout", spec.stdout)] * stdout + [("stderr", spec.stderr)] * stderr
+    kept = [Stream(title, paths.trial(trial.dirname).root / name) for title, name in wanted if name]
+    if not kept:
+        raise UsageError("This experiment keeps no output of its trials (log_to_file=False).")
+    return [s for i, s in enumerate(kept) if s.path not in [k.path for k in kept[:i]]]
+
+
+def _print(streams: list[Stream], texts: list[str]) -> None:
+    for stream, text in zip(streams, texts, strict=True):
+        if text and len(streams) > 1:
+            click.echo(f"==> {stream.title} <==")
+        if text:
+            click.echo(text, nl=False)
+    sys.stdout.flush()
+
+
+def _follow(paths: ExperimentPaths, trial: Trial, streams: list[Stream]) -> Trial:
+    """Print what comes until the trial is over; returns the trial as it is then."""
+    if not any(s.offset for s in streams) and not trial.phase.final:
+        click.echo(f"{_standing(trial)} Waiting for its output.", err=True)
+    due = time.monotonic()
+    while True:
+        began = time.monotonic()
+        over = False
+        if began >= due:
+            trial, over = _look(paths, trial)
+            due = time.monotonic() + max(STATE_S, MAX_LOAD * (time.monotonic() - began))
+        _print(streams, [s.news() for s in streams])
+        if over:
+            return trial
+        time.sleep(FOLLOW_S)
+
+
+def _look(paths: ExperimentPaths, trial: Trial) -> tuple[Trial, bool]:
+    """The trial as it is now, and whether nothing more will come."""
+    state = read_experiment(paths.root).state
+    trial = state.trials[trial.trial_id]
+    if trial.phase.final:
+        return trial, True
+    if trial.attempt is not None and not trial.attempt.over:
+        return trial, False
+    driving = snapshot.driving(paths, state, time.time())
+    if driving.alive is False:
+        click.echo(f"No driver is there to go on with this trial. {driving.resume}", err=True)
+        return trial, True
+    return trial, False
+
+
+def _standing(trial: Trial) -> str:
+    """Where a trial is whose output files are empty."""
+    if trial.phase in (Phase.RUNNING, Phase.TERMINATED, Phase.ERROR):
+        return f"Trial {trial.trial_id} is {trial.phase.value} and has printed nothing there."
+    return f"Trial {trial.trial_id} is {trial.phase.value}: {snapshot.waiting_reason(trial)}."

@@ -1,0 +1,38 @@
+"""How what was driven ended, as an exit code and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpctune.cli import exitcodes
+from hpctune.cli.text import count
+from hpctune.driving import Watched
+from hpctune.model.trial import Phase
+
+
+def exit_code(driven: Sequence[Watched]) -> int:
+    """LEFT where a signal ended one early, else FAILED where one failed, else DONE."""
+    codes = {_code(one) for one in driven}
+    return next((code for code in (exitcodes.LEFT, exitcodes.FAILED) if code in codes), exitcodes.DONE)
+
+
+def _code(one: Watched) -> int:
+    state = one.driver.state
+    if one.leave and not one.driver.finished:
+        return exitcodes.LEFT
+    fatal = state.stopping is not None and state.stopping.fatal
+    return exitcodes.FAILED if fatal or state.phases[Phase.ERROR] else exitcodes.DONE
+
+
+def failure_words(driven: Sequence[Watched]) -> str:
+    """How many trials failed, and the commands that help; "" where none did."""
+    lines = []
+    for one in driven:
+        root, state = one.driver.paths.root, one.driver.state
+        failed = state.phases[Phase.ERROR]
+        if failed:
+            lines.append(
+                f"{failed} of {count(len(state.trials), 'trial')} failed. See: hpctune status {root}. "
+                f"Try them again: hpctune resume {root} --errored"
+            )
+    return "\n".join(lines)

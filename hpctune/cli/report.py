@@ -1,0 +1,76 @@
+"""``hpctune report``: one result from any program inside a trial, such as a shell script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpctune.errors import UsageError
+
+
+@click.command(
+    "report",
+    epilog="Example: hpctune report loss=0.25 eval/acc=0.9 --checkpoint out/",
+    help="Report a result from a program that a trial has started (hpctune.Command). KEY=VALUE: a slash in the key "
+    "nests; the value is a number, JSON, or else text.\n\nPrints 'stop' when the trial is over with this report and "
+    "the program may leave; else nothing. For a loop in a shell script: "
+    '[ -z "$(hpctune report loss=$loss)" ] || exit 0',
+)
+@click.argument("pairs", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.option("--checkpoint", metavar="DIR", help="A directory to keep as a checkpoint of this result; it is copied.")
+def command(pairs: tuple[str, ...], checkpoint: str | None) -> None:
+    """The command."""
+    metrics = nested(pairs)
+    directory = None if checkpoint is None else _directory(checkpoint)
+    from hpctune.worker.client import send_report
+
+    if send_report(metrics, directory).stop:
+        click.echo("stop")
+
+
+def nested(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["loss=1", "eval/acc=0.5"]`` as ``{"loss": 1, "eval": {"acc": 0.5}}``. Raises UsageError for what is not so."""
+    metrics: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        path = key.strip().split("/")
+        if not sign or not all(path):
+            raise UsageError(f"{pair!r} is not KEY=VALUE. As in: hpctune report loss=0.25 eval/acc=0.9")
+        inner = metrics
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise UsageError(f"{key} cannot lie below {part}, which has a value itself. Rename one of them.")
+        if path[-1] in inner:
+            raise UsageError(f"{key} is said twice. Keep one of them.")
+        inner[path[-1]] = value_of(text)
+    return metrics
+
+
+def value_of(text: str) -> Any:
+    """A number (``nan`` and ``inf`` as well), JSON, a Python ``True``, ``False`` or ``None``, or the text itself."""
+    stripped = text.strip()
+    if stripped in _WORDS:
+        return _WORDS[stripped]
+    try:
+        return json.loads(stripped)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return float(stripped) if "_" not in stripped else text
+    except ValueError:
+        return text
+
+
+_WORDS = {"True": True, "False": False, "None": None}
+
+
+def _directory(checkpoint: str) -> Path:
+    path = Path(checkpoint).expanduser().absolute()
+    if not path.is_dir():
+        raise UsageError(f"--checkpoint {checkpoint}: there is no such directory.")
+    return path

@@ -1,0 +1,87 @@
+"""``hpctune resume``: take an experiment up where its last driver left it; jobs that still run are adopted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hpctune.cli import find
+from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.core.state import ExperimentState
+from hpctune.errors import UsageError
+from hpctune.model.trial import Phase
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import read_experiment
+
+HOW = ("errored", "restart_errored", "errored_only", "restart_errored_only")
+
+
+@click.command(
+    "resume",
+    cls=RunCommand,
+    epilog="Example: hpctune resume ~/hpctune_results/mnist --errored\n\n" + EXIT_CODES,
+    help="Go on with an experiment where it was left. Jobs that still run are adopted, nothing is repeated. The code "
+    "is what was stored at the start; to go on with a changed script: hpctune run CONFIG.py --name NAME --resume.\n\n"
+    + find.DIR_HELP,
+)
+@find.dir_argument
+@click.option("--errored", is_flag=True, help="Failed trials go on from their newest checkpoints, too.")
+@click.option("--restart-errored", is_flag=True, help="Failed trials start again from scratch, too.")
+@click.option("--errored-only", is_flag=True, help="As --errored, and unfinished trials end where they are.")
+@click.option("--restart-errored-only", is_flag=True, help="As --restart-errored, and unfinished trials end.")
+@run_options
+@click.pass_context
+def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
+    """The command."""
+    how = [name for name in HOW if given[name]]
+    if len(how) > 1:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in how)
+        raise UsageError(f"{flags} exclude each other. Keep one of them.")
+    slurm = slurm_fields(given)
+    paths = find.experiment(directory)
+    state = read_experiment(paths.root).state
+    if _nothing_left(state, bool(how), given["num_samples"]):
+        _say_so(paths, state)
+        return
+    warn_without_effect(given["cluster"] or state.spec.cluster, slurm)
+    ctx.exit(_drive(paths, how, slurm, given))
+
+
+def _nothing_left(state: ExperimentState, again: bool, num_samples: int | None) -> bool:
+    if state.ended is None or (again and state.phases[Phase.ERROR]):
+        return False
+    return state.exhausted and num_samples in (None, state.num_samples)
+
+
+def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
+    click.echo(f"Nothing left to do: {state.ended}.")
+    if state.phases[Phase.ERROR]:
+        click.echo(f"Failed trials again: hpctune resume {paths.root} --errored")
+    click.echo(f"More samples:        hpctune resume {paths.root} --num-samples N  (now {state.num_samples})")
+
+
+def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:
+    from hpctune.cli.outcome import exit_code, failure_words
+    from hpctune.driving import watched
+    from hpctune.overrides import Overrides, use
+    from hpctune.request import resume_directory
+    from hpctune.resuming import parse_resume
+
+    wanted = Overrides(
+        num_samples=given["num_samples"],
+        max_concurrent=given["max_concurrent"],
+        time_budget_s=given["time_budget"],
+        cluster=given["cluster"],
+        slurm=slurm,
+        verbose=given["verbose"],
+        cancel_on_exit=given["cancel_on_exit"],
+        calls_per_minute=given["calls_per_minute"],
+    )
+    choice = parse_resume("+".join(["LOCAL", *(name.upper() for name in how)])).choice
+    with use(wanted), watched() as driven:
+        resume_directory(paths, choice)
+    words = failure_words(driven)
+    if words:
+        click.echo(f"hpctune: error: {words}", err=True)
+    return exit_code(driven)

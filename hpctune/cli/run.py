@@ -1,0 +1,130 @@
+"""``hpctune run``: execute a config file, and drive what it defines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpctune.cli import exitcodes
+from hpctune.cli.configfile import compiled, execute, load
+from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.cli.values import literal_pairs
+from hpctune.errors import TuneError, UsageError
+
+if TYPE_CHECKING:
+    from hpctune.driving import Watched
+    from hpctune.overrides import Overrides
+
+RESUME_HELP = (
+    "Go on with the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
+    "ERRORED_ONLY; LOCAL and AUTO with +ERRORED, +RESTART_ERRORED, +ERRORED_ONLY or +RESTART_ERRORED_ONLY."
+)
+
+
+@click.command(
+    "run",
+    cls=RunCommand,
+    epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
+    help="Tune what CONFIG, a Python file, defines: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
+    "script that calls hpctune.run(...) or Tuner.fit() itself does as well; it is run once. What follows -- is in the "
+    "file's sys.argv. What is said here goes before what the file says.\n\nLeaving with Ctrl-C is safe: jobs go on, "
+    "and hpctune resume takes over.",
+)
+@click.argument("config", metavar="CONFIG.py", required=False)
+@click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--name", help="Name of the experiment, and of its directory.")
+@click.option("--storage-path", metavar="DIR", help="Where experiments lie, on the shared filesystem.")
+@click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
+@click.option("--dry-run", is_flag=True, help="Only show what would be run and submitted.")
+@click.option(
+    "--set",
+    "config_values",
+    multiple=True,
+    callback=literal_pairs,
+    metavar="KEY=VALUE",
+    help="Replace a part of the search space: lr=0.1, model.layers=[1,2]; repeatable.",
+)
+@run_options
+@click.pass_context
+def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:
+    """The command."""
+    resume = given["resume"]
+    if resume is not None and resume.endswith(".py"):  # as in: hpctune run --resume CONFIG.py
+        arguments = arguments if config is None else (config, *arguments)
+        config, given["resume"] = resume, "LOCAL"
+    if config is None:
+        raise click.UsageError("Which config file? As in: hpctune run CONFIG.py", ctx)
+    path = Path(config).expanduser()
+    code = compiled(path)
+    ctx.exit(_run(path, code, arguments, _overrides(given), full_traceback=(given["verbose"] or 0) >= 3))
+
+
+def _overrides(given: dict[str, Any]) -> Overrides:
+    from hpctune.overrides import Overrides
+    from hpctune.resuming import parse_resume
+
+    slurm = slurm_fields(given)
+    warn_without_effect(given["cluster"], slurm)
+    parse_resume(given["resume"])
+    return Overrides(
+        name=given["name"],
+        storage_path=given["storage_path"],
+        num_samples=_samples(given["num_samples"]),
+        max_concurrent=given["max_concurrent"],
+        time_budget_s=given["time_budget"],
+        cluster=given["cluster"],
+        slurm=slurm,
+        resume=given["resume"],
+        dry_run=given["dry_run"],
+        config=given["config_values"],
+        verbose=given["verbose"],
+        cancel_on_exit=given["cancel_on_exit"],
+        calls_per_minute=given["calls_per_minute"],
+    )
+
+
+def _samples(number: int | None) -> int | None:
+    if number == 0:
+        raise UsageError("--num-samples must be 1 or more, or -1 for endless; not 0.")
+    return number
+
+
+def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool) -> int:
+    from hpctune.cli.outcome import exit_code, failure_words
+    from hpctune.driving import watched
+    from hpctune.overrides import use
+
+    with use(wanted), watched() as driven:
+        try:
+            ended = _execute(path, code, arguments, driven, full_traceback)
+        except TuneError as error:
+            if not driven:
+                raise
+            names_failed_trials = len(error.args) == 2
+            words = failure_words(driven) if names_failed_trials else ""
+            click.echo(f"hpctune: error: {words or error}", err=True)
+            return exit_code(driven) or exitcodes.FAILED
+        words = failure_words(driven)
+        if words:
+            click.echo(f"hpctune: error: {words}", err=True)
+    return exit_code(driven) or ended
+
+
+def _execute(
+    path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[Watched], full_traceback: bool
+) -> int:
+    """Run the file, then what it defines unless it ran something itself. Returns the exit code it asked for."""
+    from hpctune.cli.target import target
+
+    try:
+        module = load(path, code, arguments, full_traceback=full_traceback)
+        if not driven:
+            execute(path, target(path, module), full_traceback=full_traceback)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            click.echo(error.code, err=True)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return exitcodes.DONE

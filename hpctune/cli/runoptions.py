@@ -1,0 +1,119 @@
+"""The options of ``run`` and ``resume`` that say how and where, and what they mean for the facade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+from click.decorators import FC
+
+from hpctune.cli.values import duration_option, text_pairs
+
+_SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "partition": (("-p", "--partition"), "NAME", "Partition, or several with commas."),
+    "account": (("-A", "--account"), "NAME", "Account that is charged."),
+    "qos": (("--qos",), "NAME", "Quality of service."),
+    "constraint": (("--constraint", "-C"), "FEATURES", "Features that nodes must have."),
+    "time": (("-t", "--time"), "TIME", "Time limit of a job: minutes, HH:MM:SS or D-HH:MM:SS."),
+    "mem": (("--mem",), "SIZE", "Memory a node, for trials that state none: 16G."),
+    "gres": (("--gres",), "LIST", "Generic resources: gpu:a100:2."),
+    "gpu_type": (("--gpu-type",), "TYPE", "Type of the GPUs that trials ask for: a100."),
+    "exclude": (("--exclude", "-x"), "NODES", "Nodes not to use."),
+    "nodelist": (("--nodelist", "-w"), "NODES", "Nodes to use."),
+    "mail_type": (("--mail-type",), "TYPES", "When Slurm sends mail: FAIL, END, ..."),
+    "mail_user": (("--mail-user",), "ADDRESS", "Where it sends mail."),
+    "comment": (("--comment",), "TEXT", "Your words in the jobs' comment."),
+    "container": (("--container",), "COMMAND", "Command that runs the worker: 'apptainer exec --nv image.sif'."),
+}
+_SLURM_NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "nodes": (("-N", "--nodes"), "Nodes a trial."),
+    "ntasks_per_node": (("--ntasks-per-node",), "Tasks a node."),
+    "cpus_per_task": (("-c", "--cpus-per-task"), "CPUs a task."),
+}
+_SLURM_LISTS: dict[str, tuple[str, str, str]] = {
+    "setup": ("--setup", "LINE", "Shell line to run in each job first; repeatable."),
+    "modules": ("--module", "NAME", "Environment module to load in each job; repeatable."),
+    "srun_args": ("--srun-arg", "ARG", "Argument for srun; repeatable."),
+}
+SLURM_FIELDS = frozenset({*_SLURM_TEXTS, *_SLURM_NUMBERS, *_SLURM_LISTS, "sbatch"})
+"""Names of the parameters that say how Slurm's jobs are to be."""
+
+
+def _slurm_options() -> list[Callable[[FC], FC]]:
+    made: list[Callable[[FC], FC]] = []
+    for name, (flags, metavar, text) in _SLURM_TEXTS.items():
+        made.append(click.option(*flags, name, metavar=metavar, help=text))
+    for name, (flags, text) in _SLURM_NUMBERS.items():
+        made.append(click.option(*flags, name, type=click.IntRange(min=1), metavar="N", help=text))
+    for name, (flag, metavar, text) in _SLURM_LISTS.items():
+        made.append(click.option(flag, name, multiple=True, metavar=metavar, help=text))
+    more = "Any other option of sbatch, as switches=1, or hold for one without a value; repeatable."
+    made.append(click.option("--sbatch", multiple=True, callback=text_pairs, metavar="KEY[=VALUE]", help=more))
+    return made
+
+
+_COMMON: list[Callable[[Any], Any]] = [
+    click.option(
+        "--cluster",
+        type=click.Choice(["auto", "slurm", "local", "debug"]),
+        help="Where trials run; auto: Slurm where it is, else this machine; debug: in this process.",
+    ),
+    click.option("--num-samples", type=click.IntRange(min=-1), metavar="N", help="Samples in all; -1: endless."),
+    click.option("--max-concurrent", type=click.IntRange(min=0), metavar="N", help="Trials with a job at a time."),
+    click.option(
+        "--time-budget", callback=duration_option, metavar="TIME", help="End after this: 3600, 2h30m, 1-12:00:00."
+    ),
+    click.option("--cancel-on-exit", is_flag=True, help="When left early, cancel the jobs; a resume goes on."),
+    click.option("--calls-per-minute", type=click.IntRange(min=6), metavar="N", help="Slurm commands at most."),
+    click.option("-v", "--verbose", type=click.IntRange(0, 3), metavar="0-3", help="0: quiet ... 3: everything."),
+]
+
+
+class RunCommand(click.Command):
+    """A command whose help shows the options of Slurm's jobs by themselves."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Two sections instead of one."""
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        records = [(o.name in SLURM_FIELDS, r) for o in options if (r := o.get_help_record(ctx))]
+        for title, slurm in (("Options", False), ("Options of Slurm jobs", True)):
+            with formatter.section(title):
+                formatter.write_dl([record for of_slurm, record in records if of_slurm is slurm])
+
+
+EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jobs go on), 130 a second Ctrl-C."
+
+
+def run_options(function: FC) -> FC:
+    """Add the options that ``run`` and ``resume`` have in common."""
+    for option in reversed([*_COMMON, *_slurm_options()]):
+        function = option(function)
+    return function
+
+
+def slurm_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``given`` are fields of SlurmOptions, checked. Raises UsageError for values that make no sense."""
+    fields = {n: given[n] for n in (*_SLURM_TEXTS, *_SLURM_NUMBERS) if given.get(n) is not None}
+    fields |= {n: list(given[n]) for n in _SLURM_LISTS if given.get(n)}
+    if given.get("sbatch"):
+        fields["additional_parameters"] = dict(given["sbatch"])
+    if fields:
+        from hpctune.cluster.options import SlurmOptions
+
+        SlurmOptions.from_mapping(fields)
+    return fields
+
+
+def warn_without_effect(cluster: str | None, slurm: Mapping[str, Any]) -> None:
+    """Say so when Slurm's options were given for something that is not Slurm."""
+    if slurm and cluster in ("local", "debug"):
+        click.echo(f"Without effect on the cluster '{cluster}': {', '.join(flags_of(list(slurm)))}.", err=True)
+
+
+def flags_of(fields: Sequence[str]) -> list[str]:
+    """The flags that fill these fields of SlurmOptions."""
+    flags = {n: next(f for f in flags if f.startswith("--")) for n, (flags, *_) in _SLURM_TEXTS.items()}
+    flags |= {n: next(f for f in flags if f.startswith("--")) for n, (flags, _) in _SLURM_NUMBERS.items()}
+    flags |= {n: flag for n, (flag, *_) in _SLURM_LISTS.items()} | {"additional_parameters": "--sbatch"}
+    return [flags[f] for f in fields]

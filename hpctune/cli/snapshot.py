@@ -1,0 +1,162 @@
+"""An experiment at one moment, as ``hpctune status`` shows it: gathered without a lock, changing nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpctune.cli.reasons import explain
+from hpctune.core.state import ExperimentState
+from hpctune.driver import glance
+from hpctune.model import events as e
+from hpctune.model.jobs import JobState
+from hpctune.model.rows import flatten, number
+from hpctune.model.trial import Phase, Trial
+from hpctune.output.words import PHASE_ORDER, phase_word
+from hpctune.storage import lease
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.lease import Holder
+from hpctune.storage.reader import read_experiment
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """Who drives. ``word``: new, running, stopping, finished, left, gone (killed), or unknown (it cannot be told from
+    this host); ``text`` says it in full; ``resume``: the command that goes on, where one is needed."""
+
+    word: str
+    text: str
+    holder: Holder | None = None
+    alive: bool | None = False
+    silent_s: float | None = None
+    resume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is shown, with ``now`` (Unix seconds) as the moment."""
+
+    paths: ExperimentPaths
+    state: ExperimentState
+    driving: Driving
+    glance: glance.Glance | None
+    best: Trial | None
+    now: float
+
+    def in_phase(self, *phases: Phase) -> list[Trial]:
+        """The trials in one of ``phases``, in order."""
+        return [t for t in self.state.trials.values() if t.phase in phases]
+
+
+def take(paths: ExperimentPaths, now: float) -> Snapshot:
+    """Look at the experiment. ``now``: Unix seconds."""
+    state = read_experiment(paths.root).state
+    return Snapshot(paths, state, driving(paths, state, now), glance.read(paths), best_trial(state), now)
+
+
+def best_trial(state: ExperimentState) -> Trial | None:
+    """The trial whose last result is the best; None without a metric or results."""
+    metric, mode = state.spec.metric, state.spec.mode
+    if metric is None:
+        return None
+    scored = [(score, t) for t in state.trials.values() if (score := number(t.last, metric)) is not None]
+    scored = [(score, t) for score, t in scored if not math.isnan(score)]
+    if not scored:
+        return None
+    return (max if mode == "max" else min)(scored, key=lambda pair: pair[0])[1]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSeen:
+    """The last driver; ``alive`` None: it cannot be told from here. ``silent_s``: since its lease changed."""
+
+    holder: Holder | None
+    alive: bool | None
+    silent_s: float
+
+
+def driver_of(paths: ExperimentPaths, now: float) -> DriverSeen:
+    """The last driver, as far as can be told from here. A lease that is being replaced is looked at again."""
+    for _ in range(3):
+        try:
+            holder = lease.read(paths)
+            if holder is None:
+                break
+            silent_s = max(now - paths.lease.stat().st_mtime, 0.0)
+            return DriverSeen(holder, lease.alive(holder, now=now, mtime=now - silent_s), silent_s)
+        except FileNotFoundError:
+            continue
+    return DriverSeen(None, False, 0.0)
+
+
+def driving(paths: ExperimentPaths, state: ExperimentState, now: float) -> Driving:
+    """Who drives the experiment, and what that means."""
+    seen = driver_of(paths, now)
+    holder, alive, silent_s = seen.holder, seen.alive, seen.silent_s
+    if state.ended is not None:
+        return Driving("finished", f"finished: {state.ended}", holder, alive, silent_s, _errored(paths, state))
+    resume = f"hpctune resume {paths.root}"
+    jobs = "" if state.spec.cluster == "debug" or not state.live else "; jobs go on"
+    if holder is None:
+        return Driving("new", "not driven yet", None, False, None, resume)
+    who = f"process {holder.pid} on {holder.host}"
+    if alive:
+        doing = f"stopping ({state.stopping.reason})" if state.stopping is not None else "running"
+        text = f"{doing}: driver is {holder.describe()}"
+        return Driving(doing.split()[0], text, holder, True, silent_s)
+    if holder.released:
+        text = f"left: {_last_words(state) or 'its driver is gone'} ({who}){jobs}"
+        return Driving("left", text, holder, False, silent_s, resume)
+    if alive is None:
+        text = f"unknown: driver was {who}; no sign of life for {int(silent_s)} s"
+        return Driving("unknown", text, holder, None, silent_s, resume)
+    return Driving("gone", f"driver gone: {who} was killed or crashed{jobs}", holder, False, silent_s, resume)
+
+
+def _errored(paths: ExperimentPaths, state: ExperimentState) -> str | None:
+    return f"hpctune resume {paths.root} --errored" if state.phases[Phase.ERROR] else None
+
+
+def _last_words(state: ExperimentState) -> str:
+    last = state.drivers[-1].event if state.drivers else None
+    return f"driver was {last.reason}" if isinstance(last, e.DriverStopped) else ""
+
+
+def what_varied(trial: Trial) -> Mapping[str, Any]:
+    """The trial's config, short: what varied, or all of it where nothing did."""
+    return trial.evaluated or flatten(trial.config)
+
+
+def waiting_reason(trial: Trial) -> str:
+    """Why the trial has no running job: the cluster's word, explained where it can be."""
+    attempt = trial.attempt
+    if trial.phase is Phase.PAUSED:
+        return trial.reason or "paused by the scheduler"
+    if trial.phase is Phase.SUBMITTING:
+        if attempt is not None and attempt.uncertain_since is not None:
+            return f"no answer to its submission yet: {attempt.reason or 'looking for its job'}"
+        return "being submitted"
+    if attempt is None or not attempt.job_reason:
+        return trial.reason or ("not submitted yet" if attempt is None else "no reason given yet")
+    words = explain(attempt.job_reason)
+    return f"{attempt.job_reason}: {words}" if words else attempt.job_reason
+
+
+def waiting_groups(trials: list[Trial]) -> list[tuple[str, list[Trial]]]:
+    """Waiting trials by reason, the most frequent reason first."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(waiting_reason(trial), []).append(trial)
+    return sorted(groups.items(), key=lambda item: -len(item[1]))
+
+
+def counts(state: ExperimentState) -> dict[str, int]:
+    """How many trials are in each phase."""
+    return {phase_word(phase): state.phases[phase] for phase in PHASE_ORDER}
+
+
+def suspended(trial: Trial) -> bool:
+    """Whether the cluster has suspended the trial's job."""
+    return trial.attempt is not None and trial.attempt.job_state is JobState.SUSPENDED

@@ -1,0 +1,48 @@
+"""``hpctune status``: how an experiment is doing. Needs no driver, takes no lock, writes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import click
+
+from hpctune.cli import find, snapshot, statustext
+from hpctune.cli.text import as_json
+from hpctune.storage.layout import ExperimentPaths
+
+MAX_LOAD = 20
+"""Times as long as one look takes is the least pause between two, so that watching a huge experiment stays cheap."""
+
+
+@click.command(
+    "status",
+    epilog="Example: hpctune status ~/hpctune_results/mnist --watch 10",
+    help=f"Show how an experiment is doing: driver, trials, the best so far, why jobs wait, what failed.\n\n"
+    f"Works from any node, running or finished, and changes nothing. {find.DIR_HELP}",
+)
+@find.dir_argument
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead; with --watch, one line a look.")
+@click.option("--watch", type=click.FloatRange(min=0.2), metavar="SECONDS", help="Look again every so often.")
+def command(directory: str | None, json_wanted: bool, watch: float | None) -> None:
+    """The command."""
+    paths = find.experiment(directory)
+    while True:
+        began = time.monotonic()
+        finished = _show(paths, json_wanted, watching=watch is not None)
+        if watch is None or finished:
+            return
+        time.sleep(max(watch, MAX_LOAD * (time.monotonic() - began)))
+
+
+def _show(paths: ExperimentPaths, json_wanted: bool, watching: bool) -> bool:
+    """Print one look; whether the experiment is over."""
+    shot = snapshot.take(paths, time.time())
+    if json_wanted:
+        click.echo(as_json(statustext.as_dict(shot), indent=None if watching else 2))
+    else:
+        screen = shutil.get_terminal_size((120, 40)).columns
+        if watching:
+            click.clear()
+        click.echo(statustext.render(shot, max(screen, 60)))
+    return shot.driving.word == "finished"

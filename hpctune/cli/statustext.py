@@ -1,0 +1,208 @@
+"""A snapshot as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hpctune.cli import snapshot as look
+from hpctune.cli.snapshot import Snapshot
+from hpctune.cli.text import clean, count, duration, number, settings, shorten, table, when
+from hpctune.model.rows import lookup
+from hpctune.model.trial import Phase, Trial
+
+MAX_ROWS = 15
+WAITING = (Phase.SUBMITTING, Phase.QUEUED, Phase.PENDING, Phase.PAUSED)
+
+
+def render(shot: Snapshot, columns: int) -> str:
+    """The whole status as text, for a terminal of ``columns``."""
+    lines = [*_head(shot, columns), *_running(shot, columns), *_waiting(shot, columns), *_failed(shot, columns)]
+    return "\n".join([*lines, "", *_tail(shot)])
+
+
+def _head(shot: Snapshot, columns: int) -> Iterator[str]:
+    spec, driving = shot.state.spec, shot.driving
+    goal = f", {spec.mode} {spec.metric}" if spec.metric else ""
+    yield f"Experiment {clean(spec.name)} ({clean(spec.trainable)}{goal})"
+    yield f"  state     {clean(driving.text)}"
+    if driving.resume is not None:
+        yield f"            {'try the failed again' if driving.word == 'finished' else 'go on'}: {driving.resume}"
+    yield f"  trials    {_counts(shot)}"
+    if spec.time_budget_s is not None:
+        yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"
+    yield from _best(shot, columns)
+
+
+def _counts(shot: Snapshot) -> str:
+    wanted = shot.state.num_samples
+    have = len(shot.state.trials)
+    parts = [f"{amount} {word}" for word, amount in look.counts(shot.state).items() if amount]
+    more = "" if shot.state.exhausted or shot.driving.word == "finished" else f" so far (num_samples {wanted})"
+    return f"{have}{more}: {', '.join(parts)}" if parts else f"none yet (num_samples {wanted})"
+
+
+def _best(shot: Snapshot, columns: int) -> Iterator[str]:
+    spec, best = shot.state.spec, shot.best
+    if spec.metric is None:
+        yield "  best      no metric was given; choose one: hpctune best --metric NAME --mode min|max"
+    elif best is None:
+        yield f"  best      no trial has reported {spec.metric} yet"
+    else:
+        value = number(lookup(best.last, spec.metric))
+        yield f"  best      {spec.metric} = {value} at iteration {best.last_iteration} of trial {best.trial_id}"
+        yield f"            {settings(look.what_varied(best), columns - 12)}"
+
+
+def _running(shot: Snapshot, columns: int) -> Iterator[str]:
+    trials = shot.in_phase(Phase.RUNNING)
+    if not trials:
+        return
+    metric = shot.state.spec.metric
+    header = ["trial", "iter", *([metric] if metric else []), "running", "time left", "node", "job", "config"]
+    rows = [_running_row(shot, t, metric) for t in trials[:MAX_ROWS]]
+    yield from _section("Running", len(trials), table(header, rows, "  "), "RUNNING", columns)
+
+
+def _running_row(shot: Snapshot, trial: Trial, metric: str | None) -> list[object]:
+    attempt = trial.attempt
+    assert attempt is not None
+    since = duration(shot.now - attempt.started_at) if attempt.started_at is not None else "-"
+    left = duration(attempt.ends_at - shot.now) if attempt.ends_at is not None else "-"
+    state = "suspended" if look.suspended(trial) else "stopping" if trial.stop is not None else left
+    value = [number(lookup(trial.last, metric))] if metric else []
+    place = [attempt.nodes or "-", attempt.job_id or "-"]
+    config = settings(look.what_varied(trial), 200)
+    return [trial.trial_id, str(trial.last_iteration or "-"), *value, since, state, *place, config]
+
+
+def _waiting(shot: Snapshot, columns: int) -> Iterator[str]:
+    trials = shot.in_phase(*WAITING)
+    if not trials:
+        return
+    lines = []
+    for reason, group in look.waiting_groups(trials)[:MAX_ROWS]:
+        oldest = min(_waits_since(t) for t in group)
+        lines.append(f"  {count(len(group), 'trial')}, for up to {duration(shot.now - oldest)}: {clean(reason)}")
+        some = ", ".join(f"{t.trial_id}{_job(t)}" for t in group[:3]) + (", ..." if len(group) > 3 else "")
+        lines.append(f"      {some}")
+    yield ""
+    yield f"Waiting ({len(trials)})"
+    yield from (shorten(line, columns) for line in lines)
+
+
+def _waits_since(trial: Trial) -> float:
+    return trial.attempt.requested_at if trial.attempt is not None else trial.added_at
+
+
+def _job(trial: Trial) -> str:
+    return f" (job {trial.attempt.job_id})" if trial.attempt is not None and trial.attempt.job_id else ""
+
+
+def _failed(shot: Snapshot, columns: int) -> Iterator[str]:
+    trials = shot.in_phase(Phase.ERROR)
+    if not trials:
+        return
+    lines = []
+    for trial in trials[:MAX_ROWS]:
+        lines.append(shorten(f"  {trial.trial_id}  {clean(str(trial.error or trial.reason))}", columns))
+        lines.append(f"      {shot.paths.trial(trial.dirname).error}")
+    yield from _section("Failed", len(trials), lines, "ERROR", columns)
+
+
+def _section(title: str, amount: int, lines: list[str], phase: str, columns: int) -> Iterator[str]:
+    yield ""
+    yield f"{title} ({amount})"
+    yield from (line if line.startswith("      ") else shorten(line, columns) for line in lines)
+    if amount > MAX_ROWS:
+        yield f"  and {amount - MAX_ROWS} more: hpctune list DIR --filter 'status == {phase}'"
+
+
+def _tail(shot: Snapshot) -> Iterator[str]:
+    glance = shot.glance
+    if glance is not None:
+        calls = glance.calls
+        live = shot.driving.alive is not False
+        lately = f", {calls.last_minute} in the last minute" if live else " by its last driver"
+        budget = f" (at most {calls.budget_per_minute} a minute)" if calls.budget_per_minute else ""
+        put_off = f", {calls.deferred} put off to keep to that" if calls.deferred else ""
+        yield f"Calls to {glance.cluster}: {calls.total}{lately}{budget}{put_off}"
+        if glance.note:
+            yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
+    yield f"Directory: {shot.paths.root}"
+    example = shot.best or next(iter(shot.state.trials.values()), None)
+    if example is not None:
+        yield f"Output of a trial: hpctune logs {shot.paths.root} {example.trial_id}"
+
+
+def as_dict(shot: Snapshot) -> dict[str, Any]:
+    """The whole status as plain data."""
+    state, spec, driving = shot.state, shot.state.spec, shot.driving
+    return {
+        "name": spec.name,
+        "experiment_id": spec.experiment_id,
+        "directory": str(shot.paths.root),
+        "trainable": spec.trainable,
+        "metric": spec.metric,
+        "mode": spec.mode,
+        "created_at": spec.created_at,
+        "now": shot.now,
+        "state": driving.word,
+        "state_text": driving.text,
+        "resume": driving.resume,
+        "driver": _driver(shot),
+        "num_samples": state.num_samples,
+        "counts": {"total": len(state.trials), **look.counts(state)},
+        "time_budget_s": spec.time_budget_s,
+        "driven_s": state.driven_s,
+        "best": None if shot.best is None else _trial(shot, shot.best),
+        "running": [_trial(shot, t) for t in shot.in_phase(Phase.RUNNING)],
+        "waiting": [_trial(shot, t) for t in shot.in_phase(*WAITING)],
+        "failed": [_trial(shot, t) for t in shot.in_phase(Phase.ERROR)],
+        "cluster": _cluster(shot),
+        "note": shot.glance.note if shot.glance is not None else "",
+    }
+
+
+def _driver(shot: Snapshot) -> dict[str, Any] | None:
+    holder, driving = shot.driving.holder, shot.driving
+    if holder is None:
+        return None
+    seen = {"alive": driving.alive, "silent_s": driving.silent_s}
+    return {"host": holder.host, "pid": holder.pid, "since": holder.since, **seen}
+
+
+def _cluster(shot: Snapshot) -> dict[str, Any] | None:
+    glance = shot.glance
+    if glance is None:
+        return None
+    return {
+        "name": glance.cluster,
+        "updated_at": glance.updated_at,
+        "calls": glance.calls.total,
+        "calls_last_minute": glance.calls.last_minute,
+        "calls_budget_per_minute": glance.calls.budget_per_minute,
+        "calls_put_off": glance.calls.deferred,
+    }
+
+
+def _trial(shot: Snapshot, trial: Trial) -> dict[str, Any]:
+    attempt, paths = trial.attempt, shot.paths.trial(trial.dirname)
+    metric = shot.state.spec.metric
+    data: dict[str, Any] = {
+        "trial_id": trial.trial_id,
+        "index": trial.index,
+        "phase": trial.phase.value,
+        "iteration": trial.last_iteration,
+        "value": lookup(trial.last, metric) if metric else None,
+        "config": trial.config,
+        "directory": str(paths.root),
+    }
+    if attempt is not None:
+        data |= {"attempt": attempt.number, "job_id": attempt.job_id, "nodes": attempt.nodes}
+        data |= {"started_at": attempt.started_at, "ends_at": attempt.ends_at}
+    if trial.phase in WAITING:
+        data["reason"] = look.waiting_reason(trial)
+    if trial.phase is Phase.ERROR:
+        data |= {"error": str(trial.error or trial.reason), "error_file": str(paths.error)}
+    return data

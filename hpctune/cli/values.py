@@ -1,0 +1,82 @@
+"""Values as they are typed: durations, KEY=VALUE pairs, Python literals."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "min": 60, "s": 1}
+_WORDS = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:min|[dhms])\s*)+")
+_WORD = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[dhms])")
+_CLOCK = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
+
+
+def seconds(text: str) -> float:
+    """``90``, ``2h30m``, ``1:30:00``, ``2-12:00:00`` in seconds. Raises ValueError for anything else, and for 0."""
+    text = text.strip().lower()
+    try:
+        value = float(text)
+    except ValueError:
+        value = _worded(text) if _WORDS.fullmatch(text) else _clock(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def _worded(text: str) -> float:
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _WORD.findall(text))
+
+
+def _clock(text: str) -> float:
+    """As Slurm writes it: M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    parts = [int(p) for p in found.group("a", "b", "c") if p is not None]
+    scale = [3600, 60, 1] if found["d"] or len(parts) == 3 else [60, 1]
+    return int(found["d"] or 0) * 86400.0 + sum(p * s for p, s in zip(parts, scale, strict=False))
+
+
+def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Callback of an option that is a time span: seconds."""
+    if value is None:
+        return None
+    try:
+        return seconds(value)
+    except ValueError:
+        advice = "Give seconds (90), 2h30m, or D-HH:MM:SS (1-12:00:00)."
+        raise click.BadParameter(f"{value!r} is not a time. {advice}", ctx, param) from None
+
+
+def literal_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, Any]:
+    """Callback of a repeatable KEY=VALUE option: values are Python or JSON where they can be read so, else text."""
+    return {key: literal(text) for key, text in (_pair(ctx, param, v) for v in value)}
+
+
+def text_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str | bool]:
+    """Callback of a repeatable KEY[=VALUE] option: a KEY alone means True."""
+    return dict(_pair(ctx, param, v) if "=" in v else (v, True) for v in value)
+
+
+def _pair(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not key.strip() or not sign:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE, as in lr=0.01.", ctx, param)
+    return key.strip(), value
+
+
+def literal(text: str) -> Any:
+    """``text`` as a Python literal or JSON; as it is where it is neither."""
+    stripped = text.strip()
+    for read in (ast.literal_eval, json.loads):
+        try:
+            return read(stripped)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return text

@@ -1,0 +1,264 @@
+"""What a user may say about the cluster: ``SlurmOptions`` and ``LocalOptions``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from hpctune.cluster.amounts import memory_bytes, minutes
+from hpctune.errors import NotYetSupportedError, UsageError
+
+_Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHORT = {"J": "job-name", "o": "output", "e": "error", "a": "array", "p": "partition", "A": "account"}
+_OWNED = {
+    "output": "It is the trial's stdout file.",
+    "error": "It is the trial's stderr file.",
+    "array": "Each trial is a job of its own.",
+    "open-mode": "Output of all attempts is appended.",
+    "parsable": "The answer of sbatch is read by hpctune.",
+    "test-only": "hpctune does that itself before the first submission.",
+    "wrap": "The job runs hpctune's worker.",
+    "job-name": "Use SlurmOptions(job_name_prefix=...).",
+    "signal": "Use SlurmOptions(signal_delay_s=...).",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlurmOptions:
+    """Options of the Slurm jobs that run trials. What is left None is not asked for: the site's default holds.
+
+    What the resources of a trial say about CPUs, GPUs and memory becomes a request by itself; where an option says
+    something about the same thing (``cpus_per_task``, ``gpus_per_node``, ``gres``, ``nodes``, ``ntasks_per_node``), the
+    option wins; ``mem`` and ``mem_per_cpu`` hold for trials that state no memory. ``time``: minutes, a timedelta, or
+    ``"D-HH:MM:SS"``. ``mem`` (a node) and ``mem_per_cpu``: bytes, or ``"16G"``. ``setup`` and ``container`` are shell
+    text and used as they are; ``modules`` are loaded before ``setup`` runs. ``container``: a command that runs the
+    worker, such as ``"apptainer exec --nv image.sif"``. ``python``: the interpreter, a shell word or several.
+    ``signal_delay_s``: seconds before the time limit at which SIGUSR2 asks the worker to checkpoint.
+    ``use_srun``: None lets jobs of one task run as a step and others in the batch shell (see ``script.py``).
+
+    ``max_submitted``: this experiment's jobs in the queue at any time. ``calls_per_minute``: how many Slurm commands
+    may be run in any 60 s (None: no limit). ``poll_s`` and ``quiet_poll_s``: shortest and longest sensible intervals
+    between two looks at the queue. ``timeout_s``: how long one Slurm command may take.
+    ``additional_parameters``: any other option of sbatch, as ``{"switches": 1}``; True for options without a value.
+    Raises UsageError when constructed with something impossible.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: int | float | str | timedelta | None = None
+    mem: int | float | str | None = None
+    mem_per_cpu: int | float | str | None = None
+    gres: str | None = None
+    gpu_type: str | None = None
+    gpus_per_node: int | None = None
+    nodes: int | None = None
+    ntasks_per_node: int | None = None
+    cpus_per_task: int | None = None
+    exclude: str | None = None
+    nodelist: str | None = None
+    exclusive: bool | str | None = None
+    reservation: str | None = None
+    dependency: str | None = None
+    nice: int | None = None
+    priority: int | None = None
+    licenses: str | None = None
+    mail_type: str | None = None
+    mail_user: str | None = None
+    comment: str | None = None
+    job_name_prefix: str = ""
+    signal_delay_s: int = 90
+    wckey: str | None = None
+    requeue: bool | None = None
+    clusters: str | None = None
+    modules: Sequence[str] = ()
+    setup: Sequence[str] = ()
+    container: str | None = None
+    python: str | None = None
+    use_srun: bool | None = None
+    srun_args: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    max_submitted: int = 200
+    calls_per_minute: int | None = 60
+    poll_s: float = 5.0
+    quiet_poll_s: float = 30.0
+    timeout_s: float = 60.0
+    additional_parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("modules", "setup", "srun_args"):
+            _set(self, name, _lines(name, getattr(self, name)))
+        _set(self, "env", _environment(self.env))
+        for name in ("nodes", "ntasks_per_node", "cpus_per_task", "max_submitted"):
+            _whole(self, name, 1)
+        _whole(self, "gpus_per_node", 0)
+        _whole(self, "signal_delay_s", 0, 65535)
+        _whole(self, "calls_per_minute", 6)
+        for name in ("poll_s", "quiet_poll_s", "timeout_s"):
+            _positive(self, name)
+        for name in ("nice", "priority"):
+            _whole(self, name, -(2**31))
+        self._check_amounts()
+        self._check_texts()
+        _set(self, "additional_parameters", _additional(self.additional_parameters))
+
+    def _check_amounts(self) -> None:
+        if self.time is not None:
+            minutes(self.time)
+        for name in ("mem", "mem_per_cpu"):
+            if getattr(self, name) is not None:
+                memory_bytes(getattr(self, name), name)
+        if self.mem is not None and self.mem_per_cpu is not None:
+            raise UsageError("mem and mem_per_cpu exclude each other in Slurm. Give one of them.")
+        if self.gres is not None and self.gpus_per_node is not None:
+            raise UsageError("gres and gpus_per_node exclude each other. Put the GPUs into gres, as gres='gpu:2'.")
+
+    def _check_texts(self) -> None:
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or "\n" in value):
+                raise UsageError(f"{name} must be one line of text, not {value!r}.")
+        if self.clusters is not None and ("," in self.clusters or self.clusters == "all"):
+            raise NotYetSupportedError(
+                f"clusters={self.clusters!r} names more than one cluster. An experiment runs on one: name it alone."
+            )
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> SlurmOptions:
+        """Options from a dict (a config file); dashes in names are as good as underscores.
+
+        Raises UsageError for unknown names, which lists the valid ones, and for bad values.
+        """
+        return _from_mapping(cls, options)
+
+    def merge(self, changes: Mapping[str, Any]) -> SlurmOptions:
+        """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
+        return replace(self, **_known(type(self), changes))
+
+    @property
+    def time_minutes(self) -> int | None:
+        """The time limit in minutes; None when none is asked for, or UNLIMITED is."""
+        return None if self.time is None else minutes(self.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """Options of trials that run as processes of this machine.
+
+    ``cpus``: how many CPUs to use (default: those this process may use). ``gpus``: a number, or the ids to use
+    (default: CUDA_VISIBLE_DEVICES, else what nvidia-smi lists). ``python``: the interpreter's command; ``setup``: shell
+    lines run before it; ``env``: variables set for it. ``kill_wait_s``: seconds from SIGTERM to SIGKILL at a cancel.
+    """
+
+    cpus: int | None = None
+    gpus: int | Sequence[int | str] | None = None
+    python: str | None = None
+    setup: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    kill_wait_s: float = 30.0
+    poll_s: float = 0.05
+    quiet_poll_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        _set(self, "setup", _lines("setup", self.setup))
+        _set(self, "env", _environment(self.env))
+        _whole(self, "cpus", 1)
+        for name in ("kill_wait_s", "poll_s", "quiet_poll_s"):
+            _positive(self, name)
+        if isinstance(self.gpus, (str, bool)) or (isinstance(self.gpus, int) and self.gpus < 0):
+            raise UsageError(f"gpus must be a number of GPUs or a list of their ids, not {self.gpus!r}.")
+        if isinstance(self.gpus, Sequence):
+            _set(self, "gpus", tuple(str(g) for g in self.gpus))
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> LocalOptions:
+        """Options from a dict. Raises UsageError for unknown names, which lists the valid ones, and for bad values."""
+        return _from_mapping(cls, options)
+
+    def merge(self, changes: Mapping[str, Any]) -> LocalOptions:
+        """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
+        return replace(self, **_known(type(self), changes))
+
+
+_TEXTS = (
+    *("partition", "account", "qos", "constraint", "gres", "gpu_type", "exclude", "nodelist", "reservation"),
+    *("dependency", "licenses", "mail_type", "mail_user", "job_name_prefix", "wckey", "clusters", "container"),
+    *("python",),
+)
+
+
+def _set(options: object, name: str, value: object) -> None:
+    object.__setattr__(options, name, value)
+
+
+def _from_mapping(cls: type[_Options], options: Mapping[str, Any]) -> _Options:
+    return cls(**_known(cls, options))
+
+
+def _known(cls: type[_Options], options: Mapping[str, Any]) -> dict[str, Any]:
+    names = [f.name for f in fields(cls)]
+    given = {str(k).replace("-", "_"): v for k, v in options.items()}
+    for name in sorted(set(given) - set(names)):
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"{cls.__name__} has no option {name!r}. {hint}Valid are: {', '.join(sorted(names))}.")
+    return given
+
+
+def _lines(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
+        raise UsageError(f"{name} must be a list of strings, not {value!r}.")
+    return tuple(value)
+
+
+def _environment(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"env must be a dict of names and values, not {value!r}.")
+    for name, text in value.items():
+        if not _ENV_NAME.fullmatch(str(name)) or "\0" in str(text):
+            raise UsageError(f"env: {name!r} is no valid name or value of an environment variable.")
+    return {str(k): str(v) for k, v in value.items()}
+
+
+def _whole(options: object, name: str, least: int, most: int | None = None) -> None:
+    value = getattr(options, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise UsageError(f"{name} must be a whole number {bounds}, not {value!r}.")
+
+
+def _positive(options: object, name: str) -> None:
+    value = getattr(options, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+
+
+def _additional(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"additional_parameters must be a dict of sbatch options, not {value!r}.")
+    own = {f.name for f in fields(SlurmOptions)}
+    given: dict[str, Any] = {}
+    for key, setting in value.items():
+        name = str(key).lstrip("-").replace("_", "-")
+        name = _SHORT.get(name, name)
+        if name in _OWNED:
+            raise UsageError(f"additional_parameters may not set {name!r}: hpctune sets it. {_OWNED[name]}")
+        if name.replace("-", "_") in own:
+            raise UsageError(
+                f"Give {name!r} as SlurmOptions({name.replace('-', '_')}=...), not in additional_parameters."
+            )
+        if "\n" in str(setting):
+            raise UsageError(f"additional_parameters[{key!r}] must be one line, not {setting!r}.")
+        if setting is not None and setting is not False:
+            given[name] = setting
+    return given

@@ -1,0 +1,220 @@
+"""Driving experiments that were made or opened: clusters, displays, signals, and what people are told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from hpctune import envvars
+from hpctune.cluster.debug import DebugCluster
+from hpctune.driver import loop
+from hpctune.driver.clock import WallClock
+from hpctune.driver.engine import Driver, ResumeChoice
+from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.launch import Launch, tell
+from hpctune.model.trial import Phase
+from hpctune.output.display import Display, make_display
+from hpctune.ports import Clock, Cluster
+from hpctune.space import experiment_tag
+from hpctune.storage import bundle, specfile
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.where import few_pending
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """One experiment to be driven. ``resume`` and ``num_samples``: as ``Driver.start`` has them.
+
+    ``renewed``: definition and code are the script's of now; they replace what is stored once the lease is ours.
+    """
+
+    paths: ExperimentPaths
+    launch: Launch
+    resume: ResumeChoice | None = None
+    num_samples: int | None = None
+    renewed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How driving ended. ``left``: the signal that ended it early; empty when every experiment is over."""
+
+    drivers: tuple[Driver, ...]
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An experiment whose driving began; ``leave`` says which signal ended that early, if one did."""
+
+    driver: Driver
+    leave: loop.LeaveRequest
+
+
+_watchers: ContextVar[list[Watched] | None] = ContextVar("hpctune_watchers", default=None)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[list[Watched]]:
+    """Note every experiment whose driving begins while this lasts, whoever starts it."""
+    seen: list[Watched] = []
+    token = _watchers.set(seen)
+    try:
+        yield seen
+    finally:
+        _watchers.reset(token)
+
+
+def _note(rides: Sequence[_Ride], leave: loop.LeaveRequest) -> None:
+    seen = _watchers.get()
+    if seen is not None:
+        seen += [Watched(ride.driver, leave) for ride in rides]
+
+
+@dataclass(slots=True)
+class _Ride:
+    """An experiment with everything that its driving needs."""
+
+    start: Start
+    cluster: Cluster
+    driver: Driver
+    display: Display
+
+
+@dataclass(slots=True)
+class _Farewell:
+    """What happens to jobs, and what people are told, when driving ends early."""
+
+    cancel: bool
+    rides: list[_Ride] = field(default_factory=list)
+
+    def announce(self, clock: WallClock) -> None:
+        """Called by the signal: say what will happen. Writes past Python's buffers, which may be in use."""
+        what = "cancelling the jobs" if self.cancel else "jobs go on"
+        with contextlib.suppress(OSError):
+            os.write(2, f"\nLeaving ({what}); everything is saved. Once more leaves at once.\n".encode())
+        clock.wake()
+
+    def before_leaving(self, driver: Driver) -> None:
+        """Cancel the driver's jobs, where that was asked for."""
+        if self.cancel:
+            with contextlib.suppress(ClusterUnavailableError, StorageError):
+                driver.cancel_jobs("cancelled when its driver left")
+
+    def tell(self) -> None:
+        """Say what is left behind, and what to do about it."""
+        for ride in self.rides:
+            driver, root = ride.driver, ride.start.paths.root
+            if not driver.finished:
+                live = driver.state.live
+                rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
+                tell(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
+
+
+def start_and_drive(starts: Sequence[Start], *, cancel_on_exit: bool = False) -> Outcome:
+    """Drive these experiments side by side until all are over, or a signal asks to leave.
+
+    Raises DriverAliveError when one is being driven already, and what a driver raises.
+    """
+    if len(starts) > 1 and any(start.launch.cluster.name == DebugCluster.name for start in starts):
+        return _one_by_one(starts, cancel_on_exit)
+    clock = WallClock()
+    farewell = _Farewell(cancel_on_exit)
+    leave = loop.LeaveRequest(wake=lambda: farewell.announce(clock))
+    with contextlib.ExitStack() as stack:
+        for start in starts:
+            farewell.rides.append(_board(start, clock, stack, farewell))
+        _note(farewell.rides, leave)
+        _drive(farewell, clock, leave)
+    if leave:
+        farewell.tell()
+    return Outcome(tuple(ride.driver for ride in farewell.rides), leave.reason)
+
+
+def _board(start: Start, clock: Clock, stack: contextlib.ExitStack, farewell: _Farewell) -> _Ride:
+    """Make and start one driver; if that fails, those that have started leave."""
+    launch, paths = start.launch, start.paths
+    try:
+        cluster = launch.cluster.build(paths.root, launch.spec.experiment_id, clock)
+        stack.callback(cluster.close)
+        display = make_display(launch.spec, launch.verbose, launch.reporter, where=str(paths.root), calls=cluster.stats)
+        stack.callback(display.close)
+        driver = _driver(start, cluster, clock, display)
+        driver.start(start.resume, start.num_samples)
+        ride = _Ride(start, cluster, driver, display)
+        if start.renewed:
+            _renew(ride)
+    except BaseException as error:
+        for earlier in farewell.rides:
+            with contextlib.suppress(Exception):
+                earlier.driver.leave(f"another experiment could not be started: {error!r}")
+        raise
+    return ride
+
+
+def _driver(start: Start, cluster: Cluster, clock: Clock, display: Display) -> Driver:
+    launch = start.launch
+    waiting: list[Driver] = []
+
+    def pending() -> int:
+        return waiting[0].state.phases[Phase.QUEUED] if waiting else 0
+
+    driver = Driver(
+        start.paths,
+        launch.spec,
+        launch.setup,
+        few_pending(cluster, launch.max_pending, pending),
+        clock,
+        display,
+        experiment_tag,
+        exit_lag_s=launch.cluster.exit_lag_s,
+    )
+    waiting.append(driver)
+    return driver
+
+
+def _renew(ride: _Ride) -> None:
+    """Store what the script says now: later attempts, and a later resume without the script, go by it."""
+    launch, paths = ride.start.launch, ride.start.paths
+    try:
+        bundle.save(paths, launch.trainable, launch.setup)
+        specfile.write(paths, launch.spec)
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            ride.driver.leave(f"its definition cannot be stored: {error!r}")
+        raise
+
+
+def _one_by_one(starts: Sequence[Start], cancel_on_exit: bool) -> Outcome:
+    """For clusters that need the main thread for themselves."""
+    drivers: list[Driver] = []
+    left = ""
+    for start in starts:
+        outcome = start_and_drive([start], cancel_on_exit=cancel_on_exit)
+        drivers += outcome.drivers
+        left = outcome.left
+        if left:
+            break
+    return Outcome(tuple(drivers), left)
+
+
+def _drive(farewell: _Farewell, clock: WallClock, leave: loop.LeaveRequest) -> None:
+    drivers = [ride.driver for ride in farewell.rides]
+    cluster = farewell.rides[0].cluster if farewell.rides else None
+    if isinstance(cluster, DebugCluster):  # user code has the main thread, and Ctrl-C is for it
+        cluster.serve(lambda: loop.drive(drivers, clock, leave, farewell.before_leaving))
+        return
+    with _signals(leave):
+        loop.drive(drivers, clock, leave, farewell.before_leaving)
+
+
+@contextlib.contextmanager
+def _signals(leave: loop.LeaveRequest) -> Iterator[None]:
+    if envvars.settings().signals:
+        with loop.signals(leave):
+            yield
+    else:
+        yield

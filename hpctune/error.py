@@ -1,0 +1,27 @@
+"""``hpctune.error``: the errors, under Ray Tune's module name."""
+
+from hpctune.errors import (
+    CheckpointError,
+    ClusterError,
+    MetricError,
+    NotYetSupportedError,
+    ResumeError,
+    SearchSpaceError,
+    StorageError,
+    TrainableError,
+    TuneError,
+    UsageError,
+)
+
+__all__ = [
+    "CheckpointError",
+    "ClusterError",
+    "MetricError",
+    "NotYetSupportedError",
+    "ResumeError",
+    "SearchSpaceError",
+    "StorageError",
+    "TrainableError",
+    "TuneError",
+    "UsageError",
+]

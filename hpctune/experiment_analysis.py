@@ -1,0 +1,8 @@
+"""``hpctune.experiment_analysis``: an experiment's results, read from its directory."""
+
+from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+
+Analysis = ExperimentAnalysis
+"""The name of old."""
+
+__all__ = ["Analysis", "ExperimentAnalysis"]

@@ -1,0 +1,13 @@
+"""Distributed TensorFlow. Not supported yet."""
+
+from __future__ import annotations
+
+from hpctune.integration import Later
+
+INSTEAD = "Ask for several tasks with a PlacementGroupFactory and start its workers with hpctune.Command."
+
+
+class DistributedTrainableCreator(Later):
+    """Not supported yet."""
+
+    instead = INSTEAD

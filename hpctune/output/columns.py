@@ -1,0 +1,111 @@
+"""Which columns a trial table has, and how values look in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpctune.model.rows import flatten, lookup
+from hpctune.model.trial import Trial
+
+AUTO_FILLED = frozenset(
+    {
+        *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
+        *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
+        *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
+        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
+    }
+)
+"""Keys of a result that we put in ourselves."""
+DEFAULT_METRICS = {"training_iteration": "iter", "time_total_s": "total time (s)", "timesteps_total": "ts"}
+ColumnChoice = Sequence[str] | Mapping[str, str] | None
+"""Keys, or keys with the headings to show; None: chosen here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a table is made: the arguments of Ray Tune's reporters. ``metric`` and ``mode`` say which trial is best."""
+
+    metric: str | None = None
+    mode: str | None = None
+    metric_columns: ColumnChoice = None
+    parameter_columns: ColumnChoice = None
+    max_rows: int = 20
+    max_error_rows: int = 20
+    max_column_length: int = 20
+    infer_limit: int = 3
+    sort_by_metric: bool = False
+    total_samples: int | None = None
+
+
+def parameter_columns(trials: Iterable[Trial], options: Options) -> dict[str, str]:
+    """Parameter key -> heading."""
+    chosen = _as_dict(options.parameter_columns)
+    return chosen if chosen is not None else {key: key for trial in trials for key in flatten(trial.evaluated)}
+
+
+def metric_columns(trials: Sequence[Trial], options: Options) -> dict[str, str]:
+    """Metric key -> heading: those asked for, or the usual ones and a few of what the user reports."""
+    chosen = _as_dict(options.metric_columns)
+    if chosen is None:
+        chosen = {k: h for k, h in DEFAULT_METRICS.items() if any(t.last.get(k) is not None for t in trials)}
+        chosen |= {key: key for key in _inferred(trials, options)}
+        chosen |= {options.metric: options.metric} if options.metric else {}
+    return chosen
+
+
+def _inferred(trials: Sequence[Trial], options: Options) -> list[str]:
+    found: dict[str, None] = {}
+    for trial in trials:
+        for key, value in flatten({k: v for k, v in trial.last.items() if k not in AUTO_FILLED}).items():
+            if isinstance(value, (int, float)) and key != options.metric:
+                found[key] = None
+        if len(found) >= options.infer_limit:
+            break
+    return list(found)[: options.infer_limit]
+
+
+def _as_dict(choice: ColumnChoice) -> dict[str, str] | None:
+    if choice is None:
+        return None
+    return dict(choice) if isinstance(choice, Mapping) else {key: key for key in choice}
+
+
+def parameter(trial: Trial, key: str) -> Any:
+    """The value of a parameter: what varied, else what the configuration says."""
+    return trial.evaluated[key] if key in trial.evaluated else lookup(trial.config, key)
+
+
+def best_trial(trials: Iterable[Trial], metric: str | None, mode: str | None) -> tuple[Trial, float] | None:
+    """The trial whose last result is best, and that value; NaN and infinity never are."""
+    if metric is None:
+        return None
+    sign = -1.0 if mode == "min" else 1.0
+    best: tuple[Trial, float] | None = None
+    for trial in trials:
+        value = metric_value(trial, metric)
+        if value is not None and (best is None or sign * value > sign * best[1]):
+            best = trial, value
+    return best
+
+
+def metric_value(trial: Trial, metric: str) -> float | None:
+    """The finite value of ``metric`` in the last result of ``trial``."""
+    value = lookup(trial.last, metric)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def cell(value: Any, width: int = 0) -> str:
+    """``value`` on one line, at most ``width`` characters (0: any)."""
+    if value is None:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if not width or len(text) <= width else text[: max(width - 2, 1)] + ".."
+
+
+def parameters_text(trial: Trial, width: int = 0) -> str:
+    """``lr=0.01, layers=3``."""
+    return cell(", ".join(f"{k}={cell(v, 24)}" for k, v in flatten(trial.evaluated).items()), width)

@@ -1,0 +1,56 @@
+"""``result.json`` (a JSON object a line), ``params.json`` and ``params.pkl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hpctune.errors import StorageError
+from hpctune.output.appendfiles import AppendFiles
+from hpctune.output.callback import LoggerCallback
+from hpctune.storage import atomic, values
+from hpctune.trial import Trial
+
+RESULT_FILE, PARAMS_FILE, PARAMS_PICKLE = "result.json", "params.json", "params.pkl"
+
+
+class JsonLoggerCallback(LoggerCallback):
+    """Writes every result as one line of ``result.json``, and the configuration beside it."""
+
+    rebuilds = True
+
+    def __init__(self) -> None:
+        self._files = AppendFiles()
+        self._owed: dict[str, Mapping[str, Any]] = {}
+        """Configurations that could not be written yet."""
+
+    def log_trial_start(self, trial: Trial) -> None:
+        self.update_config(trial, trial.value.config)
+        self._files.start(trial.paths.root / RESULT_FILE)
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
+        if trial.trial_id in self._owed:
+            self.update_config(trial, self._owed[trial.trial_id])
+        self._files.append(trial.paths.root / RESULT_FILE, values.dumps(result).encode() + b"\n")
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        self._files.release(trial.paths.root / RESULT_FILE)
+        self._owed.pop(trial.trial_id, None)
+
+    def update_config(self, trial: Trial, config: Mapping[str, Any]) -> None:
+        """Write ``params.json`` (for people) and ``params.pkl`` (exact)."""
+        import cloudpickle
+
+        root = trial.paths.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            atomic.write(root / PARAMS_FILE, json.dumps(values.plain(config), indent=2, sort_keys=True) + "\n")
+            atomic.write(root / PARAMS_PICKLE, cloudpickle.dumps(dict(config)))
+        except (OSError, StorageError):
+            self._owed[trial.trial_id] = config
+        else:
+            self._owed.pop(trial.trial_id, None)
+
+    def close(self) -> None:
+        self._files.close()

@@ -1,0 +1,5 @@
+"""``hpctune.progress_reporter``: how progress is shown."""
+
+from hpctune.output.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter, TuneReporterBase
+
+__all__ = ["CLIReporter", "JupyterNotebookReporter", "ProgressReporter", "TuneReporterBase"]

@@ -1,0 +1,146 @@
+"""``RunConfig``, ``CheckpointConfig`` and ``FailureConfig``: where a run goes, what it keeps, what it survives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.model.spec import CheckpointPolicy
+
+if TYPE_CHECKING:
+    from hpctune.output.callback import Callback
+    from hpctune.stopper import Stopper
+    from hpctune.syncer import SyncConfig
+
+DEPRECATED = "DEPRECATED"
+"""What Ray Tune gives a parameter that it is about to drop. It means: not given."""
+
+
+def refuse_deprecated(name: str, value: object) -> None:
+    """Raise NotYetSupportedError unless ``value`` leaves the deprecated option ``name`` at its default."""
+    if value not in (DEPRECATED, None, False):
+        raise NotYetSupportedError(f"{name}={value!r} is deprecated in Ray Tune and has no effect here. Drop it.")
+
+
+@dataclass
+class CheckpointConfig:
+    """Which checkpoints are made and kept.
+
+    Args:
+        num_to_keep: How many of a trial's checkpoints to keep (1 or more; None: all). The newest is always kept.
+        checkpoint_score_attribute: The reported value by which the best are kept; None: the newest.
+        checkpoint_score_order: "max" or "min".
+        checkpoint_frequency: Class trainables save every that many iterations; 0: never.
+        checkpoint_at_end: Class trainables save when they end.
+
+    Raises:
+        UsageError: (a ValueError) for a value that is impossible.
+    """
+
+    num_to_keep: int | None = None
+    checkpoint_score_attribute: str | None = None
+    checkpoint_score_order: str | None = "max"
+    checkpoint_frequency: int | None = 0
+    checkpoint_at_end: bool | None = None
+    _checkpoint_keep_all_ranks: bool | str | None = DEPRECATED
+    _checkpoint_upload_from_workers: bool | str | None = DEPRECATED
+
+    def __post_init__(self) -> None:
+        refuse_deprecated("checkpoint_keep_all_ranks", self._checkpoint_keep_all_ranks)
+        refuse_deprecated("checkpoint_upload_from_workers", self._checkpoint_upload_from_workers)
+        for name, value in (("num_to_keep", self.num_to_keep), ("checkpoint_frequency", self.checkpoint_frequency)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise UsageError(f"{name} must be a whole number, not {value!r}.")
+        self.policy()
+
+    def policy(self) -> CheckpointPolicy:
+        """The same in the engine's words."""
+        return CheckpointPolicy(
+            keep=self.num_to_keep,
+            score_attribute=self.checkpoint_score_attribute,
+            score_order=self.checkpoint_score_order or "max",
+            frequency=self.checkpoint_frequency or 0,
+            at_end=bool(self.checkpoint_at_end),
+        )
+
+    @classmethod
+    def parse(cls, value: CheckpointConfig | Mapping[str, Any] | None) -> CheckpointConfig:
+        """Read a user's ``checkpoint_config``: one of these, a dict of its fields, or None."""
+        if value is None or isinstance(value, cls):
+            return value or cls()
+        if not isinstance(value, Mapping):
+            raise UsageError(f"checkpoint_config must be a CheckpointConfig or a dict of its fields, not {value!r}.")
+        unknown = sorted(set(value) - set(cls.__dataclass_fields__))
+        if unknown:
+            valid = ", ".join(n for n in cls.__dataclass_fields__ if not n.startswith("_"))
+            raise UsageError(f"checkpoint_config has no {unknown[0]!r}. Valid are: {valid}.")
+        return cls(**value)
+
+
+@dataclass
+class FailureConfig:
+    """What happens when trials fail.
+
+    Args:
+        max_failures: How often a trial is tried again from its last checkpoint; -1: without end.
+        fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
+
+    Raises:
+        ValueError: if ``fail_fast`` is anything else, or both are given.
+    """
+
+    max_failures: int = 0
+    fail_fast: bool | str = False
+
+    def __post_init__(self) -> None:
+        check_failures(self.max_failures, self.fail_fast)
+
+
+def check_failures(max_failures: object, fail_fast: object) -> None:
+    """Raise a UsageError (a ValueError) unless the two are valid and do not exclude each other."""
+    if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < -1:
+        raise UsageError(f"max_failures must be -1 (endless), 0 or more, not {max_failures!r}.")
+    if not isinstance(fail_fast, bool) and str(fail_fast).lower() != "raise":
+        raise UsageError(f"fail_fast must be True, False or 'raise', not {fail_fast!r}.")
+    if fail_fast and max_failures:
+        raise UsageError("fail_fast and max_failures exclude each other: drop one of them.")
+
+
+@dataclass
+class RunConfig:
+    """Where a run's files go and how it behaves.
+
+    Args:
+        name: The experiment's directory name. Default: the trainable's name with date and time.
+        storage_path: The directory in which experiments lie, on the shared filesystem. Default: TUNE_RESULT_DIR, else
+            ``~/hpctune_results``.
+        storage_filesystem: Not supported yet.
+        failure_config, checkpoint_config, sync_config: See those classes.
+        verbose: 0 (silent), 1 (the status in a few lines), 2 (with tables), 3 (and every result); None: 2.
+        stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
+        callbacks: Called in the driver as trials go on; the default loggers are added.
+        progress_reporter: What prints the progress.
+        log_to_file: Names of the trials' stdout and stderr files: True, one name for both, or a pair.
+        local_dir: The older name of ``storage_path``.
+    """
+
+    name: str | None = None
+    storage_path: str | os.PathLike[str] | None = None
+    storage_filesystem: Any | None = None
+    failure_config: FailureConfig | None = None
+    checkpoint_config: CheckpointConfig | None = None
+    sync_config: SyncConfig | None = None
+    verbose: int | None = None
+    stop: Mapping[str, Any] | Stopper | Callable[[str, Mapping[str, Any]], bool] | None = None
+    callbacks: Sequence[Callback] | None = None
+    progress_reporter: Any | None = None
+    log_to_file: bool | str | tuple[str, str] = False
+    local_dir: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.failure_config is not None and not isinstance(self.failure_config, FailureConfig):
+            raise UsageError(f"failure_config must be a FailureConfig, not {self.failure_config!r}.")
+        self.checkpoint_config = CheckpointConfig.parse(self.checkpoint_config)

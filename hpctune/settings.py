@@ -1,0 +1,167 @@
+"""What ``run`` and ``TuneConfig`` say beyond the experiments themselves, and the launch that follows from both."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hpctune import envvars
+from hpctune.arguments import whole
+from hpctune.driver.setup import DriverSetup
+from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.experiment import Experiment
+from hpctune.launch import DEFAULT_VERBOSE, Launch, automatic_name, new_experiment_id
+from hpctune.model.spec import ExperimentSpec
+from hpctune.output.callback import Callback
+from hpctune.output.defaults import default_callbacks
+from hpctune.output.reporters import ProgressReporter
+from hpctune.overrides import Overrides, replace_values
+from hpctune.run_config import check_failures
+from hpctune.schedulers.create import as_scheduler
+from hpctune.search import SearchAlgorithm, SearchPolicy, as_search_algorithm
+from hpctune.tune_config import ResumeConfig
+from hpctune.where import choose
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """What ``run`` and ``TuneConfig`` say beyond the experiments themselves; checked by :func:`checked`."""
+
+    metric: Any = None
+    mode: Any = None
+    search_alg: Any = None
+    scheduler: Any = None
+    max_concurrent: Any = None
+    fail_fast: Any = False
+    resume: Any = None
+    resume_config: ResumeConfig | None = None
+    callbacks: Any = None
+    verbose: Any = None
+    reporter: Any = None
+    raise_on_failed_trial: bool = True
+    reuse_actors: Any = False
+    cluster: Any = None
+    slurm: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBinding:
+    """Binds the user's search algorithm to the search space, as DriverSetup wants it."""
+
+    algorithm: SearchAlgorithm
+    space: Mapping[str, Any]
+    metric: str | None = None
+    mode: str | None = None
+
+    def __call__(self, num_samples: int, seed: int) -> SearchPolicy:
+        return self.algorithm.bind(self.space, num_samples, seed, metric=self.metric, mode=self.mode)
+
+
+def checked(settings: Settings) -> None:
+    """Raise UsageError for what is wrong with the settings by themselves."""
+    if settings.mode not in (None, "min", "max"):
+        raise UsageError(f"mode must be 'min' or 'max', not {settings.mode!r}.")
+    if settings.metric is not None and not isinstance(settings.metric, str):
+        raise UsageError(f"metric must be the name of a reported value, not {settings.metric!r}.")
+    if settings.reuse_actors:
+        raise NotYetSupportedError(
+            "reuse_actors=True is not supported yet. Leave it out: each trial is a job of its own."
+        )
+    for callback in settings.callbacks or ():
+        if not isinstance(callback, Callback):
+            raise UsageError(f"callbacks takes instances of hpctune.Callback, not {callback!r}.")
+    if settings.reporter is not None and not isinstance(settings.reporter, ProgressReporter):
+        raise UsageError(f"progress_reporter must be an instance of a ProgressReporter, not {settings.reporter!r}.")
+
+
+def verbosity(given: object, overrides: Overrides) -> int:
+    """0 to 3. Raises UsageError for anything else."""
+    value = overrides.verbose if overrides.verbose is not None else given
+    number = DEFAULT_VERBOSE if value is None else whole("verbose", getattr(value, "value", value))
+    if not 0 <= number <= 3:
+        raise UsageError(f"verbose must be 0, 1, 2 or 3, not {number}.")
+    return number
+
+
+def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) -> Launch:
+    """The launch of one experiment; nothing is made yet."""
+    checked(settings)
+    check_failures(experiment.max_failures, settings.fail_fast)
+    env = envvars.settings()
+    space = replace_values(experiment.config, overrides.config)
+    binding = SearchBinding(as_search_algorithm(settings.search_alg), space, settings.metric, settings.mode)
+    setup = DriverSetup(
+        bind_search=binding,
+        scheduler=as_scheduler(settings.scheduler, settings.metric, settings.mode),
+        stopper=experiment.driver_stopper,
+        callbacks=default_callbacks(settings.callbacks),
+        resources=experiment.resources,
+        trial_name_creator=experiment.trial_name_creator,
+        trial_dirname_creator=experiment.trial_dirname_creator,
+        env=envvars.for_workers(),
+    )
+    return Launch(
+        spec=_spec(experiment, settings, overrides, env),
+        setup=setup,
+        trainable=experiment.trainable,
+        cluster=choose(settings.cluster, settings.slurm, overrides),
+        named=(overrides.name or experiment.name) is not None,
+        verbose=verbosity(settings.verbose, overrides),
+        reporter=settings.reporter,
+        max_pending=env.max_pending,
+    )
+
+
+def _spec(experiment: Experiment, settings: Settings, overrides: Overrides, env: envvars.Settings) -> ExperimentSpec:
+    at = time.time()
+    limit = settings.max_concurrent
+    cluster = choose(settings.cluster, settings.slurm, overrides)
+    spec = ExperimentSpec(
+        experiment_id=new_experiment_id(),
+        name=overrides.name or experiment.name or automatic_name(experiment.trainable_name, at),
+        created_at=at,
+        trainable=experiment.trainable_name,
+        metric=settings.metric if env.strict_metric else None,
+        mode=settings.mode,
+        num_samples=experiment.num_samples,
+        seed=new_seed(),
+        criteria=experiment.criteria,
+        time_budget_s=experiment.time_budget_s,
+        max_concurrent=None if limit is None else whole("max_concurrent_trials", limit),
+        max_failures=experiment.max_failures,
+        fail_fast="raise" if isinstance(settings.fail_fast, str) else "stop" if settings.fail_fast else "",
+        checkpoint=experiment.checkpoint_config.policy(),
+        export_formats=experiment.export_formats,
+        restore=experiment.restore,
+        stdout=experiment.log_files[0],
+        stderr=experiment.log_files[1],
+        cluster=cluster.name,
+        cluster_options=cluster.to_json(),
+    )
+    if env.stop_grace_s is not None:
+        spec = replace(spec, stop_grace_s=env.stop_grace_s)
+    return overridden(spec, overrides)
+
+
+def overridden(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:
+    """The definition with the command line's limits in it."""
+    wanted = {
+        "num_samples": overrides.num_samples,
+        "max_concurrent": overrides.max_concurrent,
+        "time_budget_s": overrides.time_budget_s,
+    }
+    return replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
+
+
+def new_seed() -> int:
+    """A seed for an experiment: from numpy's global random numbers, as in Ray Tune, so that a script that calls
+    ``numpy.random.seed`` gets the same configurations each time; else a random one."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        return int(numpy.random.randint(2**31 - 1))
+    import secrets
+
+    return secrets.randbelow(2**31 - 1)

@@ -1,0 +1,113 @@
+"""Checkpoints of a trial: made whole by rename, named by the run that made them, removed by rename first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hpctune.errors import CheckpointError
+from hpctune.model.ids import RunKey
+from hpctune.storage.atomic import sync_directory
+from hpctune.storage.layout import TrialPaths, checkpoint_name
+
+PROGRESS_FILE = ".hpctune.json"
+STAGING_PREFIX = ".checkpoint_staging_"
+DOOMED_PREFIX = ".checkpoint_doomed_"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a trial had come at a checkpoint. Times in seconds."""
+
+    iteration: int = 0
+    time_total_s: float = 0.0
+    timesteps_total: int | None = None
+    episodes_total: int | None = None
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """The progress saved with a checkpoint; a fresh start for one that was not made by a trial."""
+    try:
+        return Progress(**json.loads((checkpoint / PROGRESS_FILE).read_bytes()))
+    except FileNotFoundError:
+        return Progress()
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint / PROGRESS_FILE} cannot be read: {error}.") from error
+
+
+def write_progress(checkpoint: Path, progress: Progress) -> None:
+    """Save the progress with a checkpoint that is being made."""
+    (checkpoint / PROGRESS_FILE).write_text(json.dumps(asdict(progress)))
+
+
+def staging(paths: TrialPaths) -> Path:
+    """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
+    directory = paths.root / f"{STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
+    directory.mkdir()
+    return directory
+
+
+def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress) -> str:
+    """Make ``source`` the run's checkpoint at ``progress.iteration`` and return its name.
+
+    A staging directory is moved, anything else copied. Raises CheckpointError (disk full, source gone); then nothing
+    of it is visible.
+    """
+    name = checkpoint_name(run, progress.iteration)
+    target = paths.checkpoint(name)
+    moved = source.parent == paths.root and source.name.startswith(STAGING_PREFIX)
+    temporary = source
+    try:
+        if not moved:
+            temporary = staging(paths)
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+        write_progress(temporary, progress)
+        _sync_tree(temporary)
+        if target.exists():  # the same iteration saved twice by this run: the later one counts
+            delete(target)
+        temporary.rename(target)
+        sync_directory(paths.root)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"Cannot save a checkpoint as {target}: {error.strerror or error}.") from error
+    return name
+
+
+def delete(checkpoint: Path) -> None:
+    """Remove a checkpoint; never half of one is visible. One that is gone already is no error."""
+    doomed = checkpoint.with_name(f"{DOOMED_PREFIX}{uuid.uuid4().hex[:12]}")
+    try:
+        checkpoint.rename(doomed)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CheckpointError(f"Cannot delete {checkpoint}: {error.strerror or error}.") from error
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def tidy(paths: TrialPaths) -> None:
+    """Remove what a killed run or driver left of checkpoints that were being made or deleted."""
+    with contextlib.suppress(OSError):
+        for path in paths.root.iterdir():
+            if path.name.startswith((STAGING_PREFIX, DOOMED_PREFIX)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_tree(directory: Path) -> None:
+    for file in _files(directory):
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    sync_directory(directory)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.rglob("*") if path.is_file())

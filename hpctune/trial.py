@@ -1,0 +1,269 @@
+"""``Trial`` as callbacks, reporters, name creators and analysis see it, under Ray Tune's attribute names."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hpctune.checkpoint import Checkpoint
+from hpctune.errors import TuneError
+from hpctune.model import trial as model
+from hpctune.model.records import ErrorInfo
+from hpctune.model.resources import PlacementGroupFactory, Resources
+from hpctune.model.rows import lookup
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import CheckpointRef, Phase
+from hpctune.output.metric_stats import MetricStats
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.storage.reader import counted_rows
+
+PENDING, RUNNING, PAUSED, TERMINATED, ERROR = "PENDING", "RUNNING", "PAUSED", "TERMINATED", "ERROR"
+_STATUS: dict[Phase, str] = {Phase.PENDING: PENDING, Phase.SUBMITTING: PENDING, Phase.QUEUED: PENDING} | {
+    p: p.value for p in (Phase.RUNNING, Phase.PAUSED, Phase.TERMINATED, Phase.ERROR)
+}
+
+
+def as_exception(error: ErrorInfo) -> TuneError:
+    """``error`` as something to raise or to show; its text is the full traceback where there is one."""
+    return TuneError(error.traceback.strip() or str(error))
+
+
+class Trial:
+    """One trial. A light view of a value: the driver puts a new :attr:`value` in as the trial goes on.
+
+    Two views of the same trial are equal.
+    """
+
+    PENDING, RUNNING, PAUSED, TERMINATED, ERROR = PENDING, RUNNING, PAUSED, TERMINATED, ERROR
+
+    def __init__(
+        self,
+        value: model.Trial,
+        paths: ExperimentPaths,
+        spec: ExperimentSpec,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """``rows``: all results of ``value``, where they have been read already."""
+        self._value, self._paths, self.spec, self._rows = value, paths, spec, rows
+        self._stats = MetricStats()
+
+    @property
+    def value(self) -> model.Trial:
+        """The frozen value that is shown."""
+        return self._value
+
+    @value.setter
+    def value(self, value: model.Trial) -> None:
+        if value.results == self._value.results + 1 and self._stats.count == self._value.results:
+            self._stats.add(value.last)
+        self._value = value
+
+    def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take the statistics anew from every counted row of the trial."""
+        self._stats = MetricStats(rows)
+
+    # -- who it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def trial_id(self) -> str:
+        return self._value.trial_id
+
+    @property
+    def custom_trial_name(self) -> str | None:
+        """The name that ``trial_name_creator`` gave, if it gave one."""
+        default = f"{self.spec.trainable}_{self.trial_id}"
+        return self._value.name if self._value.name != default else None
+
+    @property
+    def trainable_name(self) -> str:
+        return self.spec.trainable
+
+    @property
+    def experiment_tag(self) -> str:
+        """Number and varied parameters in words: ``3_lr=0.01``."""
+        return self._value.tag
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration (a new dict each time; it cannot be changed here)."""
+        return dict(self._value.config)
+
+    @property
+    def evaluated_params(self) -> dict[str, Any]:
+        """What varied, flat."""
+        return dict(self._value.evaluated)
+
+    @property
+    def resources(self) -> Resources:
+        return self._value.resources
+
+    @property
+    def placement_group_factory(self) -> PlacementGroupFactory:
+        """The resources in Ray Tune's words."""
+        bundles = [
+            {"CPU": b.cpus, "GPU": b.gpus} | ({"memory": b.memory_bytes} if b.memory_bytes else {}) | dict(b.custom)
+            for b in self.resources.bundles
+        ]
+        return PlacementGroupFactory(bundles, self.resources.strategy)
+
+    # -- where it is --------------------------------------------------------------------------------------------
+
+    @property
+    def paths(self) -> TrialPaths:
+        return self._paths.trial(self._value.dirname)
+
+    @property
+    def local_path(self) -> str:
+        """The trial's directory."""
+        return str(self.paths.root)
+
+    path = logdir = local_path
+
+    @property
+    def local_experiment_path(self) -> str:
+        """The experiment's directory."""
+        return str(self._paths.root)
+
+    @property
+    def experiment_dir_name(self) -> str:
+        return self._paths.root.name
+
+    @property
+    def local_dir(self) -> str:
+        """The directory in which the experiment's directory lies."""
+        return str(self._paths.root.parent)
+
+    @property
+    def relative_logdir(self) -> str:
+        return self._value.dirname
+
+    @property
+    def location(self) -> str:
+        """The node it runs on, or ran on last."""
+        attempt = self._value.attempt
+        return attempt.nodes if attempt is not None and attempt.nodes else str(self._value.last.get("hostname", ""))
+
+    @property
+    def node_ip(self) -> str | None:
+        address = self._value.last.get("node_ip")
+        return None if address is None else str(address)
+
+    @property
+    def job_id(self) -> str | None:
+        """The job of the current attempt, if it has one."""
+        return self._value.attempt.job_id if self._value.attempt is not None else None
+
+    # -- how it goes --------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """PENDING, RUNNING, PAUSED, TERMINATED or ERROR."""
+        return _STATUS[self._value.phase]
+
+    def is_finished(self) -> bool:
+        return self._value.phase.final
+
+    @property
+    def start_time(self) -> float | None:
+        """When its first run started (Unix seconds)."""
+        return self._value.started_at
+
+    @property
+    def last_result(self) -> dict[str, Any]:
+        """The last counted result; empty before the first."""
+        return dict(self._value.last)
+
+    @property
+    def has_reported_at_least_once(self) -> bool:
+        return self._value.results > 0
+
+    def statistics(self) -> MetricStats:
+        """Statistics over all results: those seen here, or else those on record."""
+        if self._stats.count != self._value.results:
+            rows = self._rows
+            if rows is None:
+                rows = [r.row for r in counted_rows(self._paths, [self.trial_id])[self.trial_id]]
+            self.learn(rows)
+        return self._stats
+
+    @property
+    def metric_analysis(self) -> dict[str, dict[str, float]]:
+        """Metric -> max, min, avg, last, last-5-avg, last-10-avg over all results."""
+        return self.statistics().analysis()
+
+    @property
+    def metric_n_steps(self) -> dict[str, dict[str, deque[float]]]:
+        """Metric -> its last 5 and last 10 values."""
+        return self.statistics().n_steps()
+
+    @property
+    def stopping_criterion(self) -> dict[str, Any]:
+        return dict(self.spec.criteria)
+
+    def should_stop(self, result: Mapping[str, Any]) -> bool:
+        """Whether ``result`` meets a stop criterion of the experiment, or says that it is the last."""
+        reached = (lookup(result, key) for key in self.spec.criteria)
+        limits = zip(self.spec.criteria.values(), reached, strict=True)
+        return bool(result.get("done")) or any(value is not None and value >= limit for limit, value in limits)
+
+    # -- checkpoints and failures -------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        newest = self._value.newest_checkpoint
+        return self.open_checkpoint(newest) if newest is not None else None
+
+    def open_checkpoint(self, ref: CheckpointRef) -> Checkpoint:
+        """The checkpoint that ``ref`` names."""
+        return Checkpoint(str(self.paths.checkpoint(ref.name)))
+
+    def has_checkpoint(self) -> bool:
+        return bool(self._value.checkpoints)
+
+    @property
+    def checkpoint_freq(self) -> int:
+        return self.spec.checkpoint.frequency
+
+    @property
+    def checkpoint_at_end(self) -> bool:
+        return self.spec.checkpoint.at_end
+
+    @property
+    def restore_path(self) -> str | None:
+        """The checkpoint with which the trial began."""
+        return self._value.restore
+
+    @property
+    def max_failures(self) -> int:
+        return self.spec.max_failures
+
+    @property
+    def num_failures(self) -> int:
+        """Failures so far, the one that ended the trial included."""
+        return self._value.failures + (self._value.phase is Phase.ERROR)
+
+    @property
+    def error_file(self) -> str | None:
+        """The path of ``error.txt``, where the trial ever failed."""
+        return str(self.paths.error) if self._value.error is not None or self.num_failures else None
+
+    def get_error(self) -> TuneError | None:
+        """The last failure as an exception; its text is the traceback."""
+        error = self._value.error
+        return None if error is None else as_exception(error)
+
+    # -- values -------------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self._value.name
+
+    def __repr__(self) -> str:
+        return f"Trial({self._value.name}, {self.status})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trial) and other.trial_id == self.trial_id
+
+    def __hash__(self) -> int:
+        return hash(self.trial_id)

@@ -1,0 +1,258 @@
+"""``run`` and ``run_experiments``: the functions that most scripts call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpctune import request
+from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.ending import conclude
+from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.experiment import Experiment, convert_to_experiment_list
+from hpctune.request import Driven
+from hpctune.run_config import DEPRECATED, CheckpointConfig, refuse_deprecated
+from hpctune.settings import Settings
+from hpctune.trial import Trial
+from hpctune.tune_config import ResumeConfig
+
+if TYPE_CHECKING:
+    from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.output.callback import Callback
+    from hpctune.output.reporters import ProgressReporter
+    from hpctune.ports import Cluster
+    from hpctune.schedulers.base import SchedulerPolicy
+    from hpctune.search import SearchAlgorithm, Searcher
+
+
+def run(
+    run_or_experiment: Any,
+    name: str | None = None,
+    metric: str | None = None,
+    mode: str | None = None,
+    stop: Any = None,
+    time_budget_s: Any = None,
+    config: Mapping[str, Any] | None = None,
+    resources_per_trial: Any = None,
+    num_samples: int = 1,
+    local_dir: str | os.PathLike[str] | None = None,
+    search_alg: Searcher | SearchAlgorithm | str | None = None,
+    scheduler: SchedulerPolicy | str | None = None,
+    keep_checkpoints_num: int | None = None,
+    checkpoint_score_attr: str | None = None,
+    checkpoint_freq: int = 0,
+    checkpoint_at_end: bool = False,
+    verbose: int | None = None,
+    progress_reporter: ProgressReporter | None = None,
+    log_to_file: bool | str | tuple[str, str] | None = False,
+    trial_name_creator: Callable[[Trial], str] | None = None,
+    trial_dirname_creator: Callable[[Trial], str] | None = None,
+    sync_config: Any = None,
+    export_formats: Sequence[str] | None = None,
+    max_failures: int = 0,
+    fail_fast: bool | str = False,
+    restore: Any = None,
+    server_port: int | None = None,
+    resume: bool | str | None = None,
+    reuse_actors: bool | None = False,
+    trial_executor: Any = None,
+    raise_on_failed_trial: bool = True,
+    callbacks: Sequence[Callback] | None = None,
+    max_concurrent_trials: int | None = None,
+    queue_trials: bool | None = None,
+    loggers: Any = None,
+    storage_path: str | os.PathLike[str] | None = None,
+    storage_filesystem: Any = None,
+    checkpoint_config: CheckpointConfig | Mapping[str, Any] | None = None,
+    resume_config: ResumeConfig | None = None,
+    checkpoint_keep_all_ranks: bool | str | None = DEPRECATED,
+    checkpoint_upload_from_workers: bool | str | None = DEPRECATED,
+    chdir_to_trial_dir: bool | str | None = DEPRECATED,
+    upload_dir: str | None = None,
+    local_mode: bool = False,
+    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+    slurm: SlurmOptions | Mapping[str, Any] | None = None,
+) -> ExperimentAnalysis:
+    """Run a search to its end and return its results.
+
+    Args:
+        run_or_experiment: A function, a class derived from Trainable, a registered name; or an Experiment or several,
+            which then have their own definition: of the other arguments only those about the run as a whole remain.
+        name: The experiment's directory name. Default: the trainable's name with date and time.
+        metric, mode: The reported value to optimize; "min" or "max".
+        stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
+        time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
+        config: The search space.
+        resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1, "memory": BYTES}``, or a PlacementGroupFactory.
+        num_samples: Samples to take of the space; a grid is repeated that often; -1: without end.
+        storage_path, local_dir: Where experiments are put. Default: TUNE_RESULT_DIR, else ``~/hpctune_results``.
+        search_alg, scheduler: An object, or a name. Default: random and grid search; first come, first served.
+        checkpoint_config: What is kept. ``keep_checkpoints_num``, ``checkpoint_score_attr`` ("min-loss": the smallest
+            are kept), ``checkpoint_freq`` and ``checkpoint_at_end`` are the older way to say it.
+        verbose: 0 (silent), 1 (the status in a few lines), 2 (with tables, the default), 3 (and every result).
+        progress_reporter: What shows the progress instead.
+        log_to_file: Names of the trials' output files: True, one name for both, or a pair.
+        trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
+        export_formats: What class trainables export when they end.
+        max_failures: How often a failed trial goes on from its last checkpoint; -1: without end.
+        fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
+        restore: The checkpoint directory from which every trial starts.
+        resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.resuming``. ``resume_config`` says
+            more about which trials go on.
+        raise_on_failed_trial: Raise TuneError when a trial failed.
+        callbacks: Called in the driver as trials go on; the default loggers are added.
+        max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
+        local_mode: The same as ``cluster="debug"``.
+        cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
+            for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+        slurm: Options of the Slurm jobs.
+
+    The other arguments are Ray Tune's and not supported: anything but their default is an error.
+
+    Raises:
+        UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
+        TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the experiment as a whole.
+    """
+    _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
+    refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
+    refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
+    refuse_deprecated("chdir_to_trial_dir", chdir_to_trial_dir)
+    definition: dict[str, Any] = {
+        "stop": stop,
+        "time_budget_s": time_budget_s,
+        "config": config,
+        "resources_per_trial": resources_per_trial,
+        "num_samples": None if num_samples == 1 else num_samples,
+        "local_dir": local_dir,
+        "storage_path": storage_path,
+        "storage_filesystem": storage_filesystem,
+        "keep_checkpoints_num": keep_checkpoints_num,
+        "checkpoint_score_attr": checkpoint_score_attr,
+        "checkpoint_freq": checkpoint_freq or None,
+        "checkpoint_at_end": checkpoint_at_end or None,
+        "checkpoint_config": checkpoint_config,
+        "log_to_file": log_to_file or None,
+        "trial_name_creator": trial_name_creator,
+        "trial_dirname_creator": trial_dirname_creator,
+        "sync_config": sync_config,
+        "export_formats": export_formats,
+        "max_failures": max_failures or None,
+        "restore": restore,
+    }
+    settings = Settings(
+        metric=metric,
+        mode=mode,
+        search_alg=search_alg,
+        scheduler=scheduler,
+        max_concurrent=max_concurrent_trials,
+        fail_fast=fail_fast,
+        resume=resume,
+        resume_config=resume_config,
+        callbacks=callbacks,
+        verbose=verbose,
+        reporter=progress_reporter,
+        reuse_actors=reuse_actors,
+        cluster=_debug_or(cluster, local_mode),
+        slurm=slurm,
+    )
+    driven = request.drive(_experiments(run_or_experiment, name, definition), settings)
+    conclude(driven, raise_on_failed_trial)
+    return analysis_of(driven, metric, mode)
+
+
+def run_experiments(
+    experiments: Any,
+    scheduler: SchedulerPolicy | str | None = None,
+    server_port: int | None = None,
+    verbose: int | None = None,
+    progress_reporter: ProgressReporter | None = None,
+    resume: bool | str | None = None,
+    reuse_actors: bool | None = False,
+    trial_executor: Any = None,
+    raise_on_failed_trial: bool = True,
+    concurrent: bool = True,
+    callbacks: Sequence[Callback] | None = None,
+    resume_config: ResumeConfig | None = None,
+    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+    slurm: SlurmOptions | Mapping[str, Any] | None = None,
+) -> list[Trial]:
+    """Run one or several experiments and return their trials; each has its ``last_result``.
+
+    Args:
+        experiments: An Experiment, a dict of name -> definition (``{"run": ..., "stop": ..., "config": ...}``), or a
+            list of these.
+        concurrent: Side by side; False: one after another.
+
+    The other arguments and the errors are those of :func:`run`.
+    """
+    _refuse_unsupported(server_port, trial_executor)
+    settings = Settings(
+        scheduler=scheduler,
+        verbose=verbose,
+        reporter=progress_reporter,
+        resume=resume,
+        resume_config=resume_config,
+        reuse_actors=reuse_actors,
+        callbacks=callbacks,
+        cluster=cluster,
+        slurm=slurm,
+    )
+    wanted = convert_to_experiment_list(experiments)
+    trials: list[Trial] = []
+    for batch in [wanted] if concurrent else [[experiment] for experiment in wanted]:
+        driven = request.drive(batch, settings)
+        conclude(driven, raise_on_failed_trial)
+        trials += [trial for one in driven for trial in one.trials]
+        if any(one.left for one in driven):
+            break
+    return trials
+
+
+def analysis_of(driven: Sequence[Driven], metric: str | None = None, mode: str | None = None) -> ExperimentAnalysis:
+    """The results of these experiments together."""
+    return ExperimentAnalysis([one.paths.root for one in driven], default_metric=metric, default_mode=mode)
+
+
+def _experiments(run_or_experiment: Any, name: str | None, definition: Mapping[str, Any]) -> list[Experiment]:
+    """The experiments to run: those given, or the one that the arguments of ``run`` define."""
+    given = {key: value for key, value in definition.items() if value is not None}
+    if not isinstance(run_or_experiment, (Experiment, list, tuple)):
+        return [Experiment(name, run_or_experiment, **given)]
+    said = [*(["name"] if name is not None else []), *given]
+    if said:
+        raise UsageError(f"An Experiment has its own {said[0]}: give it to Experiment(...), not to run().")
+    experiments = convert_to_experiment_list(run_or_experiment)
+    if not experiments:
+        raise UsageError("There is no experiment to run: the list is empty.")
+    return experiments
+
+
+def _debug_or(cluster: Any, local_mode: bool) -> Any:
+    if local_mode and cluster not in (None, "debug"):
+        raise UsageError("local_mode=True means cluster='debug'. Drop it, or drop cluster=.")
+    return "debug" if local_mode else cluster
+
+
+def _refuse_unsupported(
+    server_port: object = None,
+    trial_executor: object = None,
+    queue_trials: object = None,
+    loggers: object = None,
+    upload_dir: object = None,
+) -> None:
+    """Raise for what Ray Tune has and this version has not."""
+    if server_port is not None:
+        raise NotYetSupportedError(
+            "server_port is not supported yet. Watch and steer the experiment with hpctune status and hpctune stop."
+        )
+    if trial_executor is not None:
+        raise UsageError("There is no trial_executor. Say where trials run with cluster='slurm', 'local' or 'debug'.")
+    if queue_trials is not None:
+        raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Drop it.")
+    if loggers is not None:
+        raise UsageError("There is no loggers=. Give callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
+    if upload_dir is not None:
+        raise NotYetSupportedError(
+            "upload_dir is not supported yet. Give storage_path, a directory that all nodes see, and copy from there."
+        )

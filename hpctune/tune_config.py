@@ -1,0 +1,82 @@
+"""``TuneConfig`` and ``ResumeConfig``: how to search, and what a resume does with each kind of trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from hpctune.errors import UsageError
+from hpctune.run_config import DEPRECATED
+
+if TYPE_CHECKING:
+    from hpctune.schedulers.base import SchedulerPolicy
+    from hpctune.search import SearchAlgorithm, Searcher
+    from hpctune.trial import Trial
+
+
+@dataclass
+class TuneConfig:
+    """How to search.
+
+    Args:
+        mode: "min" or "max".
+        metric: The reported value to optimize.
+        search_alg: A Searcher or search algorithm, or its name. Default: random and grid search.
+        scheduler: What decides which trials go on, or its name. Default: all do, first come, first served.
+        num_samples: How many samples to take of the search space; -1: without end.
+        max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
+        time_budget_s: Seconds, or a timedelta, after which the experiment stops; counted over all drivers.
+        reuse_actors: Not supported yet.
+        trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
+        chdir_to_trial_dir: Deprecated.
+
+    Values are checked when they are used, by ``Tuner.fit``.
+    """
+
+    mode: str | None = None
+    metric: str | None = None
+    search_alg: Searcher | SearchAlgorithm | str | None = None
+    scheduler: SchedulerPolicy | str | None = None
+    num_samples: int = 1
+    max_concurrent_trials: int | None = None
+    time_budget_s: float | timedelta | None = None
+    reuse_actors: bool | None = False
+    trial_name_creator: Callable[[Trial], str] | None = None
+    trial_dirname_creator: Callable[[Trial], str] | None = None
+    chdir_to_trial_dir: bool | str = DEPRECATED
+
+
+class ResumeType(str, Enum):
+    """What a resume does with a trial: leave it, go on from its newest checkpoint, start it from scratch."""
+
+    SKIP = "skip"
+    RESUME = "resume"
+    RESTART = "restart"
+
+
+@dataclass
+class ResumeConfig:
+    """What a resume does with finished, unfinished and errored trials: "skip", "resume" or "restart" each.
+
+    Raises:
+        UsageError: for anything else.
+    """
+
+    finished: Any = ResumeType.SKIP
+    unfinished: Any = ResumeType.RESUME
+    errored: Any = ResumeType.SKIP
+
+    ResumeType = ResumeType
+
+    def __post_init__(self) -> None:
+        for name in ("finished", "unfinished", "errored"):
+            value = getattr(self, name)
+            try:
+                setattr(self, name, ResumeType(value))
+            except ValueError:
+                raise UsageError(
+                    f"ResumeConfig({name}=...) must be 'skip', 'resume' or 'restart', not {value!r}."
+                ) from None

@@ -1,0 +1,209 @@
+"""``Tuner``: the other way to run a search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpctune import request
+from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.analysis.result_grid import ResultGrid
+from hpctune.arguments import search_space
+from hpctune.driver.engine import ResumeChoice
+from hpctune.ending import conclude
+from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.experiment import Experiment
+from hpctune.launch import exists
+from hpctune.registry import as_trainable, trainable_name
+from hpctune.request import Driven
+from hpctune.run_config import FailureConfig, RunConfig, refuse_deprecated
+from hpctune.settings import Settings
+from hpctune.storage import specfile
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.tune_config import ResumeConfig, TuneConfig
+
+if TYPE_CHECKING:
+    from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.ports import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    """An experiment to go on with."""
+
+    paths: ExperimentPaths
+    choice: ResumeChoice
+
+
+class Tuner:
+    """A search, ready to run.
+
+    Args:
+        trainable: A function, a class derived from Trainable, or a registered name.
+        param_space: The search space.
+        tune_config: How to search.
+        run_config: Where the files go, what is kept, when to stop.
+        cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
+            for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+        slurm: Options of the Slurm jobs.
+
+    Raises:
+        UsageError: for arguments of the wrong kind; their values are checked by :meth:`fit`.
+    """
+
+    def __init__(
+        self,
+        trainable: Any = None,
+        *,
+        param_space: Mapping[str, Any] | None = None,
+        tune_config: TuneConfig | None = None,
+        run_config: RunConfig | None = None,
+        cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+        slurm: SlurmOptions | Mapping[str, Any] | None = None,
+    ) -> None:
+        if trainable is None:
+            raise UsageError(
+                "Tuner needs a trainable: a function, a class derived from Trainable, or a registered name."
+            )
+        if tune_config is not None and not isinstance(tune_config, TuneConfig):
+            raise UsageError(f"tune_config must be a TuneConfig, not {tune_config!r}.")
+        if run_config is not None and not isinstance(run_config, RunConfig):
+            raise UsageError(f"run_config must be a RunConfig, not {run_config!r}.")
+        self._trainable = trainable
+        self._param_space = None if param_space is None else search_space(param_space, "param_space")
+        self._tune, self._run = tune_config or TuneConfig(), run_config or RunConfig()
+        self._cluster, self._slurm = cluster, slurm
+        self._restored: _Restored | None = None
+        self._results: ResultGrid | None = None
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | os.PathLike[str],
+        trainable: Any,
+        resume_unfinished: bool = True,
+        resume_errored: bool = False,
+        restart_errored: bool = False,
+        param_space: Mapping[str, Any] | None = None,
+        storage_filesystem: Any = None,
+        _resume_config: ResumeConfig | None = None,
+        *,
+        cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+        slurm: SlurmOptions | Mapping[str, Any] | None = None,
+    ) -> Tuner:
+        """A Tuner that goes on with an experiment when :meth:`fit` is called.
+
+        Args:
+            path: The experiment's directory.
+            trainable: What to tune; the same as before, possibly corrected.
+            resume_unfinished: Go on with unfinished trials; False: leave them.
+            resume_errored: Go on with failed trials from their checkpoints.
+            restart_errored: Start failed trials from scratch.
+            param_space: The search space for trials still to come. Default: as before.
+            cluster, slurm: Where to go on. Default: as before.
+
+        Raises:
+            NotAnExperimentError: if there is none in ``path``.
+            UsageError: if the trainable has another name, or both of the flags for failed trials are set.
+        """
+        if storage_filesystem is not None:
+            raise NotYetSupportedError("storage_filesystem is not supported yet. Give the path of a directory.")
+        if resume_errored and restart_errored:
+            raise UsageError("resume_errored and restart_errored exclude each other: drop one of them.")
+        paths = ExperimentPaths(Path(path).expanduser().absolute())
+        before, after = specfile.read(paths).trainable, trainable_name(trainable)
+        if before != after:
+            raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
+        tuner = cls(trainable, param_space=param_space, cluster=cluster, slurm=slurm)
+        errored = "resume" if resume_errored else "restart" if restart_errored else "skip"
+        choice = ResumeChoice("skip", "resume" if resume_unfinished else "skip", errored)
+        if _resume_config is not None:
+            config = _resume_config
+            choice = ResumeChoice(config.finished.value, config.unfinished.value, config.errored.value)
+        tuner._restored = _Restored(paths, choice)
+        return tuner
+
+    @classmethod
+    def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
+        """Whether ``path`` is the directory of an experiment."""
+        return storage_filesystem is None and exists(ExperimentPaths(Path(path).expanduser().absolute()))
+
+    def fit(self) -> ResultGrid:
+        """Run the search to its end and return its results. Failed trials are in them; they raise nothing.
+
+        Raises:
+            UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
+            TuneError: for an error of the experiment as a whole, and with ``FailureConfig(fail_fast="raise")``.
+        """
+        driven = self._start_anew() if self._restored is None else self._go_on(self._restored)
+        conclude([driven], raise_on_failed_trial=False)
+        self._results = _grid(driven.paths, self._tune)
+        return self._results
+
+    def get_results(self) -> ResultGrid:
+        """The results of :meth:`fit`; of a restored Tuner also before it. Raises RuntimeError where there are none."""
+        if self._results is not None:
+            return self._results
+        if self._restored is None:
+            raise RuntimeError("There are no results yet: call Tuner.fit() first.")
+        return _grid(self._restored.paths, self._tune)
+
+    def _start_anew(self) -> Driven:
+        return request.drive([self.experiment()], self.settings())[0]
+
+    def _go_on(self, restored: _Restored) -> Driven:
+        return request.resume_directory(
+            restored.paths,
+            restored.choice,
+            trainable=as_trainable(self._trainable),
+            param_space=self._param_space,
+            cluster=self._cluster,
+            slurm=self._slurm,
+        )
+
+    def experiment(self) -> Experiment:
+        """The same as an Experiment. Raises UsageError for what is impossible."""
+        tune, run = self._tune, self._run
+        refuse_deprecated("chdir_to_trial_dir", tune.chdir_to_trial_dir)
+        return Experiment(
+            run.name,
+            self._trainable,
+            stop=run.stop,
+            time_budget_s=tune.time_budget_s,
+            config=self._param_space,
+            num_samples=tune.num_samples,
+            storage_path=run.storage_path,
+            local_dir=run.local_dir,
+            storage_filesystem=run.storage_filesystem,
+            sync_config=run.sync_config,
+            checkpoint_config=run.checkpoint_config,
+            trial_name_creator=tune.trial_name_creator,
+            trial_dirname_creator=tune.trial_dirname_creator,
+            log_to_file=run.log_to_file,
+            max_failures=(run.failure_config or FailureConfig()).max_failures,
+        )
+
+    def settings(self) -> Settings:
+        """What is said beyond the experiment itself."""
+        tune, run = self._tune, self._run
+        return Settings(
+            metric=tune.metric,
+            mode=tune.mode,
+            search_alg=tune.search_alg,
+            scheduler=tune.scheduler,
+            max_concurrent=tune.max_concurrent_trials,
+            fail_fast=(run.failure_config or FailureConfig()).fail_fast,
+            callbacks=run.callbacks,
+            verbose=run.verbose,
+            reporter=run.progress_reporter,
+            reuse_actors=tune.reuse_actors,
+            cluster=self._cluster,
+            slurm=self._slurm,
+        )
+
+
+def _grid(paths: ExperimentPaths, tune: TuneConfig) -> ResultGrid:
+    return ResultGrid(ExperimentAnalysis(paths.root, default_metric=tune.metric, default_mode=tune.mode))

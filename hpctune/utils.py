@@ -1,0 +1,262 @@
+"""``hpctune.utils``: small helpers that Ray Tune's users know."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from hpctune import envvars
+from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.space.tree import flatten_dict, unflatten_dict
+
+__all__ = [
+    "UtilMonitor",
+    "date_str",
+    "deep_update",
+    "diagnose_serialization",
+    "flatten_dict",
+    "merge_dicts",
+    "unflatten_dict",
+    "unflattened_lookup",
+    "validate_save_restore",
+    "wait_for_gpu",
+    "warn_if_slow",
+]
+
+
+def date_str() -> str:
+    """Now, as part of a file name: ``2024-05-17_09-30-00``."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+# -- dicts -----------------------------------------------------------------------------------------------------------
+
+
+def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:
+    """A new dict: ``d1`` with the entries of ``d2`` in it, dicts within them merged likewise."""
+    return dict(deep_update(copy.deepcopy(dict(d1)), d2, new_keys_allowed=True))
+
+
+def deep_update(
+    original: MutableMapping[str, Any],
+    new_dict: Mapping[str, Any],
+    new_keys_allowed: bool = False,
+    allow_new_subkey_list: Sequence[str] | None = None,
+    override_all_if_type_changes: Sequence[str] | None = None,
+    override_all_key_list: Sequence[str] | None = None,
+) -> MutableMapping[str, Any]:
+    """Put the entries of ``new_dict`` into ``original``, which is changed and returned; dicts are merged.
+
+    Args:
+        new_keys_allowed: Whether ``new_dict`` may have keys that ``original`` lacks.
+        allow_new_subkey_list: Keys below which new keys are allowed all the same.
+        override_all_if_type_changes: Keys whose dict is replaced, not merged, when its "type" entry changes.
+        override_all_key_list: Keys whose dict is always replaced.
+
+    Raises:
+        UsageError: for a key that is new and not allowed.
+    """
+    for key, value in new_dict.items():
+        if key not in original and not new_keys_allowed:
+            raise UsageError(f"There is no parameter {key!r}. There are: {', '.join(map(str, original)) or 'none'}.")
+        old = original.get(key)
+        replaced = key in (override_all_key_list or ())
+        if isinstance(old, MutableMapping) and isinstance(value, Mapping) and not replaced:
+            retyped = "type" in value and value["type"] != old.get("type")
+            if not retyped or key not in (override_all_if_type_changes or ()):
+                deep_update(old, value, new_keys_allowed or key in (allow_new_subkey_list or ()))
+                continue
+        original[key] = value
+    return original
+
+
+_MISSING = object()
+
+
+def unflattened_lookup(flat_key: str, lookup: Any, delimiter: str = "/", default: Any = _MISSING) -> Any:
+    """The value at ``a/b/0`` in nested dicts and lists. Raises KeyError where there is none and no ``default``."""
+    if isinstance(lookup, Mapping) and flat_key in lookup:
+        return lookup[flat_key]
+    value = lookup
+    for part in flat_key.split(delimiter):
+        try:
+            value = value[int(part)] if isinstance(value, (list, tuple)) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            if default is not _MISSING:
+                return default
+            raise KeyError(flat_key) from None
+    return value
+
+
+# -- GPUs ------------------------------------------------------------------------------------------------------------
+
+_QUERY = ("nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits")
+
+
+def wait_for_gpu(
+    gpu_id: int | str | None = None,
+    target_util: float = 0.01,
+    retry: int = 20,
+    delay_s: int = 5,
+    gpu_memory_limit: float | None = None,
+) -> bool:
+    """Wait until a GPU's memory is free, as when the last trial on it is only just leaving.
+
+    Args:
+        gpu_id: Its index or UUID. Default: the first that this process may use (CUDA_VISIBLE_DEVICES), else GPU 0.
+        target_util: The share of its memory (0 to 1) that may be in use.
+        retry: How often to look.
+        delay_s: Seconds between two looks.
+        gpu_memory_limit: MiB that may be in use, instead of ``target_util``.
+
+    Returns:
+        True.
+
+    Raises:
+        UsageError: if there is no such GPU.
+        RuntimeError: if nvidia-smi is missing or fails, or the memory was not free in time.
+    """
+    wanted = _visible_gpu() if gpu_id is None else str(gpu_id)
+    used = total = 0.0
+    for look in range(max(retry, 1)):
+        used, total = _gpu_memory(wanted)
+        if used <= gpu_memory_limit if gpu_memory_limit is not None else used <= target_util * total:
+            return True
+        if look < retry - 1:
+            time.sleep(delay_s)
+    raise RuntimeError(
+        f"GPU {wanted} is still in use after {retry} looks, {delay_s} s apart: {used:g} of {total:g} MiB. "
+        "Who uses it: nvidia-smi. More patience: wait_for_gpu(retry=...)."
+    )
+
+
+def _visible_gpu() -> str:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+
+
+def _gpu_memory(wanted: str) -> tuple[float, float]:
+    """MiB in use and in all."""
+    try:
+        answer = subprocess.run(_QUERY, capture_output=True, text=True, timeout=60, check=True).stdout
+    except FileNotFoundError:
+        raise RuntimeError("wait_for_gpu asks nvidia-smi, which is not on PATH here. Is this a GPU node?") from None
+    except (subprocess.SubprocessError, OSError) as error:
+        raise RuntimeError(f"nvidia-smi failed: {error}.") from error
+    rows = [[cell.strip() for cell in line.split(",")] for line in answer.splitlines() if line.count(",") == 3]
+    for index, uuid, used, total in rows:
+        if wanted in (index, uuid) or (wanted.startswith("GPU-") and uuid.startswith(wanted)):
+            return float(used), float(total)
+    raise UsageError(f"There is no GPU {wanted!r}. There are: {', '.join(row[0] for row in rows) or 'none'}.")
+
+
+class UtilMonitor:
+    """Not supported yet: a thread that samples CPU, memory and GPU use."""
+
+    def __init__(self, start: bool = True, delay: float = 0.7) -> None:
+        raise NotYetSupportedError("UtilMonitor is not supported yet. On Slurm, sstat -j JOB shows what a job uses.")
+
+
+# -- checking trainables ---------------------------------------------------------------------------------------------
+
+
+def validate_save_restore(trainable_cls: Any, config: Mapping[str, Any] | None = None, num_gpus: int = 0) -> bool:
+    """Check in this process that a class trainable goes on after a restore where it was when it was saved.
+
+    ``num_gpus`` is accepted for compatibility: the check runs where it is called.
+
+    Raises:
+        TrainableError: if it does not; if it is no class trainable.
+    """
+    from hpctune.registry import as_trainable, is_class_trainable
+
+    cls = as_trainable(trainable_cls)
+    if not is_class_trainable(cls):
+        raise TrainableError(f"validate_save_restore is for classes derived from Trainable, not {trainable_cls!r}.")
+    first = cls(dict(config or {}))
+    try:
+        for _ in range(3):
+            result = first.train()
+            if result.get("done"):
+                break
+        saved = first.save()
+        second = cls(dict(config or {}))
+        try:
+            second.restore(saved)
+            again = second.train()
+        finally:
+            second.stop()
+    finally:
+        first.stop()
+    key = "training_iteration"
+    if again[key] != result[key] + 1:
+        raise TrainableError(
+            f"{cls.__name__} was saved at iteration {result[key]} and restored to iteration {again[key] - 1}."
+        )
+    return True
+
+
+def diagnose_serialization(trainable: Any) -> bool | set[str]:
+    """Find out what keeps a trainable from being pickled.
+
+    Returns:
+        True when it can be pickled; else the names of what cannot, among what it uses: globals, closure, attributes.
+    """
+    if _picklable(trainable):
+        return True
+    culprits = {name for name, value in _used_by(trainable).items() if not _picklable(value)}
+    for name in sorted(culprits):
+        print(f"Cannot be pickled: {name} = {_used_by(trainable)[name]!r}", file=sys.stderr)
+    return culprits or {getattr(trainable, "__name__", repr(trainable))}
+
+
+def _picklable(value: object) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception:
+        return False
+    return True
+
+
+def _used_by(trainable: Any) -> dict[str, Any]:
+    function: Callable[..., Any] | None = trainable if hasattr(trainable, "__code__") else None
+    if function is None:
+        members = {f"{getattr(trainable, '__name__', 'it')}.{k}": v for k, v in vars(trainable).items()}
+        return {name: value for name, value in members.items() if not name.split(".")[-1].startswith("__")}
+    names = function.__code__.co_names
+    used = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    return used | {name: cell.cell_contents for name, cell in cells}
+
+
+class warn_if_slow:  # noqa: N801 - the name is Ray Tune's
+    """Warn on stderr when the block takes long: ``with warn_if_slow("saving"): ...``.
+
+    ``threshold``: seconds; default: TUNE_WARN_THRESHOLD_S, else 0.5.
+    """
+
+    def __init__(
+        self, name: str, threshold: float | None = None, message: str | None = None, disable: bool = False
+    ) -> None:
+        self.name, self.disable = name, disable
+        self.threshold = envvars.settings().warn_threshold_s if threshold is None else threshold
+        self.message = message or "The `{name}` operation took {duration:.3f} s, which may be a performance bottleneck."
+        self.too_slow = False
+
+    def __enter__(self) -> warn_if_slow:
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        duration = time.monotonic() - self._start
+        self.too_slow = duration > self.threshold
+        if self.too_slow and not self.disable and kind is None:
+            print(self.message.format(name=self.name, duration=duration), file=sys.stderr)

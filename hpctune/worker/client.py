@@ -1,0 +1,98 @@
+"""Reporting from outside the trial's process: a child, a program that it started, ``hpctune report`` in a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpctune.errors import TuneError, UsageError
+from hpctune.storage import atomic, values
+
+SOCKET_VARIABLE = "HPCTUNE_REPORT_SOCKET"
+SPOOL_VARIABLE = "HPCTUNE_REPORT_SPOOL"
+CHECKPOINT_VARIABLE = "HPCTUNE_CHECKPOINT"
+TIMEOUT_S = 300.0
+"""How long to wait for an answer: saving a large checkpoint takes its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``stop``: the trial is over with this report, and the program may leave."""
+
+    stop: bool = False
+
+
+def inside_trial() -> bool:
+    """Whether this process was started by a trial."""
+    return SOCKET_VARIABLE in os.environ
+
+
+def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None) -> Reply:
+    """Hand a report to the trial's process and wait until it is taken.
+
+    On another node of the job, whose sockets it cannot reach, the report is left in the trial's directory, where the
+    trial's process picks it up.
+
+    Raises:
+        UsageError: outside a trial.
+        TuneError: when the trial's process refuses it (it says why), or does not answer.
+    """
+    address = os.environ.get(SOCKET_VARIABLE)
+    if not address:
+        raise UsageError(
+            "This is not inside a trial: nobody would hear the report. hpctune report is for programs that "
+            "hpctune.Command starts."
+        )
+    message = {
+        "metrics": values.plain(dict(metrics)),
+        "checkpoint": str(Path(checkpoint).absolute()) if checkpoint else None,
+    }
+    if Path(address).exists():
+        return _reply(_over_socket(address, message))
+    spool = os.environ.get(SPOOL_VARIABLE)
+    if not spool or not Path(spool).is_dir():
+        raise TuneError(f"The trial's process cannot be reached: neither {address} nor {spool} is there.")
+    return _reply(_over_spool(Path(spool), message))
+
+
+def _over_socket(address: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(address)
+            connection.sendall(values.dumps(message).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                line = answers.readline()
+        answer: dict[str, Any] = json.loads(line)
+    except (OSError, ValueError) as error:
+        raise TuneError(f"The trial's process did not take the report: {error}.") from error
+    return answer
+
+
+def _over_spool(spool: Path, message: Mapping[str, Any]) -> dict[str, Any]:
+    request = spool / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    answer = request.with_suffix(".answer")
+    atomic.write(request, values.dumps(message), durable=True)
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            found: dict[str, Any] = json.loads(answer.read_bytes())
+        except (FileNotFoundError, ValueError):
+            time.sleep(0.1)
+            continue
+        answer.unlink(missing_ok=True)
+        return found
+    raise TuneError(f"The trial's process did not take the report within {TIMEOUT_S:g} s ({request}).")
+
+
+def _reply(answer: Mapping[str, Any]) -> Reply:
+    if "error" in answer:
+        raise TuneError(f"The report was not taken: {answer['error']}")
+    return Reply(bool(answer.get("stop")))

@@ -1,0 +1,193 @@
+"""The functions that user code calls inside a trial."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpctune.checkpoint import Checkpoint
+from hpctune.errors import UsageError
+from hpctune.storage import checkpoints
+from hpctune.worker import client
+from hpctune.worker.session import Session, current
+
+_warned = False
+
+
+def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
+    """Report one result of the running trial.
+
+    Both generations of Ray Tune's call work: ``report(loss=0.3, acc=0.9)`` and ``report({"loss": 0.3},
+    checkpoint=Checkpoint(...))``; ``report(0.3)`` reports ``_metric``. The call appends a line and returns; it raises
+    (an exception that is no ``Exception``) when the trial is to end here. In a child process, or in a program started
+    by the trial, it goes to the trial's process. Outside a trial it warns once and does nothing.
+
+    Raises:
+        UsageError: when there is nothing to report, or it is no dict of values.
+        CheckpointError: when the checkpoint cannot be saved.
+    """
+    row = _row(_metric, metrics)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise UsageError(f"checkpoint must be a Checkpoint, not {checkpoint!r}. Use Checkpoint.from_directory(path).")
+    session = _own_session()
+    if session is not None:
+        session.report(row, Path(checkpoint.path) if checkpoint is not None else None)
+    elif client.inside_trial():
+        reply = client.send_report(row, checkpoint.path if checkpoint is not None else None)
+        if reply.stop:
+            raise SystemExit(0)
+    else:
+        _warn()
+
+
+def _row(metric: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(metric, Mapping):
+        return {**{str(k): v for k, v in metric.items()}, **metrics}
+    if metric is not None:
+        return {"_metric": metric, **metrics}
+    if not metrics:
+        raise UsageError("report() needs something to report, such as report(loss=0.3) or report({'loss': 0.3}).")
+    return metrics
+
+
+def _warn() -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        print("hpctune.report() was called outside a trial: it does nothing.", file=sys.stderr)
+
+
+def _own_session() -> Session | None:
+    """The session, if this process is the trial's (and not a child of it)."""
+    session = current()
+    return session if session is not None and session.pid == os.getpid() else None
+
+
+def _session(what: str) -> Session:
+    session = current()
+    if session is None:
+        raise UsageError(f"{what} only works inside a trial.")
+    return session
+
+
+@contextlib.contextmanager
+def checkpoint_dir(step: int) -> Iterator[str]:
+    """A directory to write a checkpoint to; it is saved with the report that follows.
+
+    ``step`` is accepted for compatibility: checkpoints are numbered by training iteration.
+    """
+    session = _session("checkpoint_dir()")
+    directory = checkpoints.staging(session.paths)
+    yield str(directory)
+    session.stage(directory)
+
+
+def get_checkpoint() -> Checkpoint | None:
+    """The checkpoint that the trial is to go on from; None for a fresh start (and outside a trial).
+
+    In a program started by a trial it is found through the environment.
+    """
+    session = current()
+    if session is not None:
+        newest = session.newest_checkpoint
+        return Checkpoint(newest) if newest is not None else None
+    path = os.environ.get(client.CHECKPOINT_VARIABLE)
+    return Checkpoint(path) if path else None
+
+
+def is_session_enabled() -> bool:
+    """Whether this process runs a trial."""
+    return current() is not None
+
+
+def get_trial_id() -> str | None:
+    """The id of the running trial; None outside a trial."""
+    session = current()
+    return session.control.trial_id if session is not None else None
+
+
+def get_trial_name() -> str | None:
+    """The name of the running trial; None outside a trial."""
+    session = current()
+    return session.control.trial_name if session is not None else None
+
+
+def get_trial_dir() -> str | None:
+    """The directory of the running trial; None outside a trial."""
+    session = current()
+    return str(session.paths.root) if session is not None else None
+
+
+def get_trial_resources() -> Any:
+    """What the running trial asked for, as a PlacementGroupFactory; None outside a trial."""
+    from hpctune.model.resources import PlacementGroupFactory
+
+    session = current()
+    if session is None:
+        return None
+    asked = session.control.resources
+    bundles = [
+        {"CPU": b["cpu"], **({"GPU": b["gpu"]} if b["gpu"] else {}), **(b["custom_resources"] or {})}
+        | ({"memory": b["memory"]} if b["memory"] else {})
+        for b in asked["bundles"]
+    ]
+    return PlacementGroupFactory(bundles, asked["strategy"])
+
+
+class TuneContext:
+    """Where the running trial is. Every method gives None (or a single process) outside a trial."""
+
+    def get_experiment_name(self) -> str | None:
+        """The name of the experiment."""
+        session = current()
+        return session.paths.root.parent.name if session is not None else None
+
+    def get_trial_name(self) -> str | None:
+        """The trial's name."""
+        return get_trial_name()
+
+    def get_trial_id(self) -> str | None:
+        """The trial's id."""
+        return get_trial_id()
+
+    def get_trial_resources(self) -> Any:
+        """What the trial asked for."""
+        return get_trial_resources()
+
+    def get_trial_dir(self) -> str | None:
+        """The trial's directory."""
+        return get_trial_dir()
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Metadata of the experiment: none in hpctune."""
+        return {}
+
+    def get_world_size(self) -> int:
+        """How many tasks the job has."""
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+
+    def get_world_rank(self) -> int:
+        """The number of this task, from 0."""
+        return int(os.environ.get("SLURM_PROCID", "0"))
+
+    def get_local_rank(self) -> int:
+        """The number of this task on its node, from 0."""
+        return int(os.environ.get("SLURM_LOCALID", "0"))
+
+    def get_local_world_size(self) -> int:
+        """How many tasks this node has."""
+        first = os.environ.get("SLURM_TASKS_PER_NODE", "1").split(",")[0]
+        return int(first.split("(")[0])
+
+    def get_node_rank(self) -> int:
+        """The number of this node in the job, from 0."""
+        return int(os.environ.get("SLURM_NODEID", "0"))
+
+
+def get_context() -> TuneContext:
+    """Where the running trial is."""
+    return TuneContext()

@@ -1,0 +1,114 @@
+"""``with_parameters`` and ``with_resources``: large objects and requests that travel with a trainable."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hpctune.errors import TrainableError, UsageError
+from hpctune.model.resources import PlacementGroupFactory, Resources
+from hpctune.storage.bundle import Parameter
+
+
+class BoundTrainable:
+    """A function trainable with parameters and a request; called like the function, without the parameters."""
+
+    def __init__(self, function: Callable[..., Any], parameters: Mapping[str, Parameter], resources: Any) -> None:
+        self.function, self.parameters, self.resources = function, dict(parameters), resources
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__doc__ = getattr(function, "__doc__", None)
+        self.__module__ = getattr(function, "__module__", __name__)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs, **{name: p.get() for name, p in self.parameters.items()})
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The function's signature without what is bound."""
+        signature = inspect.signature(self.function)
+        free = [p for p in signature.parameters.values() if p.name not in self.parameters]
+        return signature.replace(parameters=free)
+
+
+def with_parameters(trainable: Any, **kwargs: Any) -> Any:
+    """Give a function or class trainable large objects (data sets, models) as keyword arguments.
+
+    They are written once to the experiment directory, not once a trial, and read by each worker at first use; numpy
+    arrays are mapped into memory, read-only. A function gets them as keyword arguments, a class in ``setup``.
+
+    Raises:
+        TrainableError: for something that is neither function nor class, or does not take these arguments.
+    """
+    if not callable(trainable):
+        raise TrainableError(f"with_parameters takes a function or a Trainable class, not {trainable!r}.")
+    parameters = {name: Parameter(value) for name, value in kwargs.items()}
+    if inspect.isclass(trainable):
+        return _bind_class(trainable, parameters)
+    _check_accepts(trainable, kwargs, getattr(trainable, "__name__", "the function"))
+    if isinstance(trainable, BoundTrainable):
+        return BoundTrainable(trainable.function, {**trainable.parameters, **parameters}, trainable.resources)
+    return BoundTrainable(trainable, parameters, None)
+
+
+def _bind_class(cls: type, parameters: Mapping[str, Parameter]) -> type:
+    _check_accepts(cls.setup, parameters, f"{cls.__name__}.setup")  # type: ignore[attr-defined]
+
+    def setup(self: Any, config: dict[str, Any]) -> None:
+        super(bound, self).setup(config, **{name: p.get() for name, p in parameters.items()})
+
+    members = {"setup": setup, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    bound: type = type(cls.__name__, (cls,), members)
+    return bound
+
+
+def _check_accepts(function: Callable[..., Any], names: Mapping[str, Any], what: str) -> None:
+    signature = inspect.signature(function)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values()):
+        return
+    unknown = [name for name in names if name not in signature.parameters]
+    if unknown:
+        raise TrainableError(
+            f"{what} takes no argument {unknown[0]!r}. Its arguments: {', '.join(signature.parameters)}."
+        )
+
+
+def with_resources(trainable: Any, resources: Any) -> Any:
+    """Say what each trial of this trainable needs: a dict such as ``{"cpu": 2, "gpu": 1}``, a PlacementGroupFactory,
+    or a function from the trial's config to either.
+
+    Raises:
+        UsageError: for another kind of request. TrainableError: for something that is no trainable.
+    """
+    if not callable(trainable):
+        raise TrainableError(f"with_resources takes a function or a Trainable class, not {trainable!r}.")
+    if not isinstance(resources, (Mapping, PlacementGroupFactory)) and not callable(resources):
+        raise UsageError(
+            f"resources must be a dict, a PlacementGroupFactory or a function of the config, not {resources!r}."
+        )
+    if not callable(resources) or isinstance(resources, PlacementGroupFactory):
+        Resources.parse(resources)
+    if inspect.isclass(trainable):
+        request = staticmethod(resources) if inspect.isfunction(resources) else resources
+        members = {"_hpctune_resources": request, "__module__": trainable.__module__, "__doc__": trainable.__doc__}
+        return type(trainable.__name__, (trainable,), members)
+    if isinstance(trainable, BoundTrainable):
+        return BoundTrainable(trainable.function, trainable.parameters, resources)
+    return BoundTrainable(trainable, {}, resources)
+
+
+def resources_of(trainable: Any) -> Any:
+    """The request that travels with a trainable, or None."""
+    if isinstance(trainable, BoundTrainable):
+        return trainable.resources
+    return getattr(trainable, "_hpctune_resources", None)
+
+
+def pin_in_object_store(obj: Any) -> Parameter:
+    """Ray Tune 0.x: a handle to a large object, for use in a trainable through :func:`get_pinned_object`."""
+    return Parameter(obj)
+
+
+def get_pinned_object(pinned: Parameter) -> Any:
+    """The object behind a handle."""
+    return pinned.get()

@@ -1,0 +1,153 @@
+"""Running a trainable of any form to its end. Each runner returns normally when the trainable is done."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hpctune.errors import TrainableError
+from hpctune.model.records import Outcome
+from hpctune.storage import checkpoints
+from hpctune.worker.command import Command, run_command
+from hpctune.worker.endings import EndOfRun
+from hpctune.worker.session import Session
+from hpctune.worker.trainable import Trainable
+
+FORMS = "train(config), train(config, checkpoint_dir=None) or train(config, reporter)"
+
+
+def is_class_trainable(trainable: object) -> bool:
+    """Whether ``trainable`` is a class in the sense of Ray Tune: derived from Trainable."""
+    return inspect.isclass(trainable) and issubclass(trainable, Trainable)
+
+
+def form_of(trainable: object) -> str:
+    """ "class", "command", "config", "checkpoint_dir" or "reporter". Raises TrainableError for what is none of them."""
+    if isinstance(trainable, Command):
+        return "command"
+    if inspect.isclass(trainable):
+        if issubclass(trainable, Trainable):
+            return "class"
+        raise TrainableError(f"{trainable.__name__} is a class but not derived from hpctune.Trainable.")
+    if not callable(trainable):
+        raise TrainableError(f"A trainable is a function, a Trainable class or a Command, not {trainable!r}.")
+    name = getattr(trainable, "__name__", type(trainable).__name__)
+    try:
+        parameters = list(inspect.signature(trainable).parameters.values())
+    except (TypeError, ValueError):
+        return "config"
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not positional:
+        raise TrainableError(f"{name} takes no argument. A function trainable is {FORMS}.")
+    if any(p.name == "checkpoint_dir" for p in parameters[1:]):
+        return "checkpoint_dir"
+    if len(needed) == 2 and needed[1].kind is not needed[1].KEYWORD_ONLY:
+        return "reporter"
+    if len(needed) > 1:
+        raise TrainableError(
+            f"{name} needs {len(needed)} arguments: {', '.join(p.name for p in needed)}. A function trainable is "
+            f"{FORMS}; give it more with hpctune.with_parameters."
+        )
+    return "reporter" if any(p.name == "reporter" for p in parameters[1:]) else "config"
+
+
+def run_trainable(trainable: Any, session: Session) -> None:
+    """Run ``trainable`` to its end."""
+    form = form_of(trainable)
+    if form == "command":
+        run_command(trainable, session)
+    elif form == "class":
+        run_class(trainable, session)
+    else:
+        run_function(trainable, form, session)
+
+
+# -- functions -----------------------------------------------------------------------------------------------------
+
+
+def run_function(function: Callable[..., Any], form: str, session: Session) -> None:
+    """Call the function; report what it yields or returns."""
+    config = dict(session.control.config)
+    if form == "checkpoint_dir":
+        restored = str(session.restored) if session.restored is not None else None
+        value = function(config, checkpoint_dir=restored)
+    elif form == "reporter":
+        value = function(config, _reporter(session))
+    else:
+        value = function(config)
+    for row in _rows(value):
+        session.report(row)
+
+
+def _reporter(session: Session) -> Callable[..., None]:
+    """The ``reporter`` of Ray Tune 0.x: called with keywords."""
+
+    def reporter(_metric: Any = None, **metrics: Any) -> None:
+        session.report(metrics if _metric is None else {"_metric": _metric, **metrics})
+
+    return reporter
+
+
+def _rows(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The results in what a function trainable returned."""
+    if value is None:
+        return
+    if inspect.isgenerator(value):
+        for item in value:
+            yield _row(item)
+        return
+    yield _row(value)
+
+
+def _row(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(k): v for k, v in value.items()}
+    if isinstance(value, (int, float)) or hasattr(value, "item"):
+        return {"_metric": value}
+    raise TrainableError(f"A function trainable returns or yields dicts or numbers, not {value!r}.")
+
+
+# -- classes -------------------------------------------------------------------------------------------------------
+
+
+def run_class(cls: type[Trainable], session: Session) -> None:
+    """Step the trainable until it is done or told to end, with the checkpoints that are due."""
+    trainable = cls(dict(session.control.config))
+    try:
+        if session.restored is not None:
+            trainable.read_checkpoint(session.restored)
+        _steps(trainable, session)
+    finally:
+        trainable.stop()
+
+
+def _steps(trainable: Trainable, session: Session) -> None:
+    while True:
+        row = trainable.train_step()
+        if session.checkpoint_due(row) and trainable.can_save:
+            _save(trainable, session)
+        try:
+            session.report(row)
+        except EndOfRun as end:
+            _last_rites(trainable, session, end)
+            raise
+
+
+def _last_rites(trainable: Trainable, session: Session, end: EndOfRun) -> None:
+    """What is owed before the run leaves: a checkpoint where one is needed, exported models where they are wanted."""
+    control = session.control
+    goes_on = end.outcome in (Outcome.PAUSED, Outcome.INTERRUPTED)
+    if end.outcome is None:
+        return
+    if (goes_on or control.checkpoint_at_end) and trainable.can_save and session.saved_at != session.counters.iteration:
+        _save(trainable, session)
+    if not goes_on and control.export_formats:
+        trainable.export_model(list(control.export_formats), str(session.paths.root))
+
+
+def _save(trainable: Trainable, session: Session) -> None:
+    directory = checkpoints.staging(session.paths)
+    trainable.write_checkpoint(directory)
+    session.stage(directory)

@@ -1,0 +1,129 @@
+"""Resources become Slurm requests, and requests are held against what partitions have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hpctune.cluster import partitions
+from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.placement import place
+from hpctune.errors import NotYetSupportedError, RequestRejectedError
+from hpctune.model.resources import PlacementGroupFactory, Resources
+
+ONE = {"cpus_per_task": 1, "nodes": 1, "ntasks_per_node": 1}
+
+
+def parameters(request: object, **options: Any) -> dict[str, object]:
+    return place(Resources.parse(request), SlurmOptions(**options)).parameters()
+
+
+@pytest.mark.parametrize(
+    ("request_", "options", "expected"),
+    [
+        (None, {}, ONE),
+        ({"cpu": 1.5}, {}, {**ONE, "cpus_per_task": 2}),
+        ({"cpu": 0, "gpu": 1}, {}, {**ONE, "gres": "gpu:1"}),
+        ({"gpu": 2}, {"gpu_type": "a100"}, {**ONE, "gres": "gpu:a100:2"}),
+        ({"gpu": 0.5}, {"gres": "shard:1"}, {**ONE, "gres": "shard:1"}),
+        (None, {"gpus_per_node": 3}, {**ONE, "gres": "gpu:3"}),
+        ({"memory": 2**20 + 1}, {}, {**ONE, "mem": "2M"}),
+        ({"memory": 2**30}, {"mem": "9G"}, {**ONE, "mem": "1024M"}),
+        (None, {"mem": "9G"}, {**ONE, "mem": "9216M"}),
+        (None, {"mem_per_cpu": "1G"}, {**ONE, "mem_per_cpu": "1024M"}),
+        ({"cpu": 2}, {"cpus_per_task": 8}, {**ONE, "cpus_per_task": 8}),
+        (None, {"nodes": 2, "ntasks_per_node": 4}, {"cpus_per_task": 1, "nodes": 2, "ntasks_per_node": 4}),
+    ],
+)
+def test_one_bundle(request_: object, options: dict[str, Any], expected: dict[str, object]) -> None:
+    assert parameters(request_, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ("PACK", {"ntasks": 3, "gpus_per_task": "1", "mem_per_cpu": "512M"}),
+        ("STRICT_PACK", {"nodes": 1, "ntasks_per_node": 3, "gres": "gpu:3", "mem_per_cpu": "512M"}),
+        ("SPREAD", {"nodes": 3, "ntasks_per_node": 1, "gres": "gpu:1", "mem_per_cpu": "512M"}),
+        ("STRICT_SPREAD", {"nodes": 3, "ntasks_per_node": 1, "gres": "gpu:1", "mem_per_cpu": "512M"}),
+    ],
+)
+def test_bundles_become_tasks_as_large_as_the_largest(strategy: str, expected: dict[str, object]) -> None:
+    bundles = [{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0, "memory": 2.0**30}, {"CPU": 2.0}]
+    assert parameters(PlacementGroupFactory(bundles, strategy)) == {"cpus_per_task": 2, **expected}
+
+
+def test_parts_of_gpus_need_an_option_that_says_how() -> None:
+    with pytest.raises(NotYetSupportedError, match="shard:1"):
+        parameters({"gpu": 0.5})
+    with pytest.raises(NotYetSupportedError, match="shard:1"):
+        parameters({"gpu": 1.5})
+
+
+def test_custom_resources_mean_nothing_to_slurm() -> None:
+    with pytest.raises(NotYetSupportedError, match="'tpu' means nothing to Slurm"):
+        parameters({"cpu": 1, "tpu": 1})
+
+
+SINFO = "\n".join(
+    "\x1f".join(row)
+    for row in [
+        ("main*", "up", "1-00:00:00", "2", "16", "20000", "(null)", "idle"),
+        ("main*", "up", "1-00:00:00", "2", "64", "500000", "gpu:a100:4(S:0-1),shard:8", "mixed"),
+        ("big", "up", "infinite", "1", "128", "2000000", "gpu:h100:8(IDX:0-3,5),gpu:a100:2", "drained*"),
+        ("CLUSTER: odd line",),
+    ]
+)
+
+
+def fits(request: object, partition: str | None = None, time: object = None, **options: Any) -> bool:
+    chosen = SlurmOptions(partition=partition, time=time, **options)  # type: ignore[arg-type]
+    placement = place(Resources.parse(request), chosen)
+    return partitions.check(partitions.parse(SINFO), placement, partition, chosen.time_minutes)
+
+
+def test_sinfo_is_read() -> None:
+    groups = partitions.parse(SINFO)
+    assert partitions.names(groups) == ["main*", "big"]
+    assert [g.limit_minutes for g in groups] == [1440, 1440, None]
+    assert groups[1].gpus == {"": 4, "a100": 4}
+    assert groups[2].gpus == {"": 10, "h100": 8, "a100": 2}
+    assert [g.usable for g in groups] == [True, True, False]
+
+
+def test_what_fits_fits() -> None:
+    assert fits(None)
+    assert fits({"cpu": 64, "gpu": 4, "memory": 4e11}, time="1-00:00:00")
+    assert fits({"gpu": 4}, gpu_type="a100")
+
+
+def test_nodes_that_are_out_fit_but_are_not_in_use() -> None:
+    assert not fits({"cpu": 128}, "big")
+    assert fits({"cpu": 1}, "big,main")
+
+
+def test_of_unknown_partitions_nothing_is_said() -> None:
+    assert not fits({"cpu": 10_000}, "hidden")
+    placement = place(Resources.parse({"cpu": 10_000}), SlurmOptions())
+    assert not partitions.check([], placement, None, None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "partition", "time", "words"),
+    [
+        ({"cpu": 65}, None, None, "65 CPUs on one node, at most"),
+        ({"gpu": 5}, None, None, "5 GPUs on one node, at most 4"),
+        ({"memory": 1e12}, None, None, "MiB on one node, at most 500000"),
+        ({"cpu": 129}, "main,big", None, "partition 'main' or 'big'"),
+        (None, None, "2-00:00:00", "2-00:00:00 is more than partition 'main' allows, which is 1-00:00:00"),
+    ],
+)
+def test_what_can_never_fit_is_rejected(request_: object, partition: str | None, time: object, words: str) -> None:
+    with pytest.raises(RequestRejectedError, match=words):
+        fits(request_, partition, time)
+
+
+def test_a_kind_of_gpu_that_is_not_there() -> None:
+    with pytest.raises(RequestRejectedError, match="1 v100 GPUs on one node, at most 0 there"):
+        fits({"gpu": 1}, gpu_type="v100")

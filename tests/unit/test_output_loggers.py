@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_output_support import Recorder, usual
+
+from hpctune import logger
+from hpctune.model.records import ErrorInfo
+from hpctune.output import appendfiles
+from hpctune.output.callback import Callback, CallbackList
+from hpctune.output.defaults import default_callbacks
+from hpctune.output.errorfile import write_error
+from hpctune.output.pretty import pretty_print
+from hpctune.output.tbx_logger import events_path
+from hpctune.output.tfrecord import crc32c
+from hpctune.storage.reader import counted_rows
+from hpctune.trial import Trial
+
+ODD: list[dict[str, Any]] = [
+    {"a": 1, "b": {"c": 2.5, "d": {"e": 'x,"y"\nz'}}},
+    {"a": math.nan, "new": math.inf, "flag": True, "none": None, "list": [1, 2.5, [3]], "empty": [], "dict": {}},
+    {"b": {"c": -math.inf}, "ü": "ö", "late": "text", "\ud800": 1.0, "mixed": [1, "a", None]},
+]
+
+
+def begun(root: Path, rows: list[dict[str, Any]]) -> tuple[Recorder, Trial]:
+    made = Recorder(root)
+    trial_id = made.add(lr=0.1, layers=3, act="relu", deep={"on": True, "f": [1, 2]})
+    made.start(trial_id)
+    made.report(trial_id, rows)
+    return made, made.view(trial_id)
+
+
+def log(callback: logger.LoggerCallback, trial: Trial, end: bool = True) -> None:
+    rows = counted_rows(trial._paths, [trial.trial_id])[trial.trial_id]
+    callback.log_trial_start(trial)
+    for n, row in enumerate(rows):
+        callback.log_trial_result(n, trial, dict(row.row))
+    if end:
+        callback.log_trial_end(trial)
+
+
+def table(trial: Trial) -> list[dict[str, str]]:
+    with (trial.paths.root / "progress.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def scalars(trial: Trial) -> Any:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = accumulator.EventAccumulator(trial.local_path, size_guidance={"scalars": 0, "histograms": 0})
+    found.Reload()
+    return found
+
+
+def test_json_lines_are_the_rows(tmp_path: Path) -> None:
+    made, trial = begun(tmp_path / "exp", ODD)
+    log(logger.JsonLoggerCallback(), trial)
+    lines = (trial.paths.root / "result.json").read_text().splitlines()
+    rows = [r.row for r in counted_rows(made.paths, [trial.trial_id])[trial.trial_id]]
+    assert [json.dumps(json.loads(line), sort_keys=True) for line in lines] == [
+        json.dumps(row, sort_keys=True) for row in rows
+    ]
+    assert json.loads((trial.paths.root / "params.json").read_text()) == trial.config
+    assert pickle.loads((trial.paths.root / "params.pkl").read_bytes()) == trial.config
+
+
+def test_csv_widens_and_loses_nothing(tmp_path: Path) -> None:
+    _, trial = begun(tmp_path / "exp", ODD)
+    log(logger.CSVLoggerCallback(), trial)
+    rows = table(trial)
+    assert [r["training_iteration"] for r in rows] == ["1", "2", "3"]
+    assert [r["a"] for r in rows] == ["1", "nan", ""]
+    assert [r["b/c"] for r in rows] == ["2.5", "", "-inf"]
+    assert rows[0]["b/d/e"] == 'x,"y"\nz'
+    assert (rows[1]["new"], rows[1]["flag"], rows[1]["none"], rows[1]["list"]) == ("inf", "True", "", "[1,2.5,[3]]")
+    assert (rows[2]["ü"], rows[2]["late"]) == ("ö", "text")
+    assert not any(key.startswith("config") for key in rows[0])
+
+
+def test_csv_agrees_with_pandas(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    _, trial = begun(tmp_path / "exp", [{"loss": 1.5}, {"loss": math.nan, "acc": 0.5}])
+    log(logger.CSVLoggerCallback(), trial)
+    frame = pandas.read_csv(trial.paths.root / "progress.csv")
+    assert frame["loss"].tolist()[0] == 1.5
+    assert frame["acc"].isna().tolist() == [True, False]
+
+
+def test_csv_goes_on_after_the_end(tmp_path: Path) -> None:
+    _, trial = begun(tmp_path / "exp", [{"a": 1}])
+    callback = logger.CSVLoggerCallback()
+    log(callback, trial)
+    callback.log_trial_result(2, trial, {"a": 2, "b": 3})
+    callback.close()
+    assert [(r["a"], r["b"]) for r in table(trial)] == [("1", ""), ("2", "3")]
+
+
+def test_tensorboard_reads_every_value(tmp_path: Path) -> None:
+    _, trial = begun(tmp_path / "exp", ODD)
+    log(logger.TBXLoggerCallback(), trial)
+    found = scalars(trial)
+    events = found.Scalars("ray/tune/b/c")
+    assert [(x.step, x.value) for x in events] == [(1, 2.5), (3, -math.inf)]
+    assert [x.wall_time for x in events] == [1_700_000_001.0, 1_700_000_003.0]
+    assert [x.value for x in found.Scalars("ray/tune/flag")] == [1.0]
+    assert math.isnan(found.Scalars("ray/tune/a")[1].value)
+    assert found.Histograms("ray/tune/list")[0].histogram_value.num == 3
+    assert "ray/tune/late" not in found.Tags()["scalars"]
+
+
+def test_tensorboard_hyperparameters(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.plugins.hparams import metadata
+
+    _, trial = begun(tmp_path / "exp", [{"loss": 1.0}])
+    log(logger.TBXLoggerCallback(), trial)
+    found = scalars(trial).summary_metadata
+    start = metadata.parse_session_start_info_plugin_data(found["_hparams_/session_start_info"].plugin_data.content)
+    assert start.hparams["lr"].number_value == 0.1
+    assert start.hparams["act"].string_value == "relu"
+    assert start.hparams["deep/on"].bool_value is True
+    assert "deep/f" not in start.hparams
+    named = metadata.parse_experiment_plugin_data(found["_hparams_/experiment"].plugin_data.content)
+    assert "ray/tune/loss" in {info.name.tag for info in named.metric_infos}
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 1023, 1024, 1025, 1027, 3000])
+def test_checksum_is_tensorboards(size: int) -> None:
+    reference = pytest.importorskip("tensorboardX.crc32c")
+    data = os.urandom(size)
+    assert crc32c(data) == reference._crc32c(data)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_no_thread_and_few_files_stay_open(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    made = Recorder(tmp_path / "exp")
+    callbacks = CallbackList(default_callbacks(environ={}))
+    trials = [made.view(made.add(n=n)) for n in range(100)]
+    open_before = open_files()
+    for trial in trials:
+        callbacks.on_trial_start(1, trials, trial)
+    for trial in trials:
+        callbacks.on_trial_result(1, trials, trial, {"a": 1.0, "training_iteration": 1})
+    assert open_files() - open_before <= 3 * appendfiles.OPEN_AT_MOST
+    callbacks.close()
+    assert open_files() == open_before
+    assert threading.active_count() == threads
+    for trial in trials:
+        names = sorted(p.name for p in trial.paths.root.iterdir())
+        assert names == [events_path(trial).name, "params.json", "params.pkl", "progress.csv", "result.json"]
+        assert len((trial.paths.root / "result.json").read_text().splitlines()) == 1
+
+
+def test_rebuilt_files_are_the_same_bytes(tmp_path: Path) -> None:
+    made, trial = begun(tmp_path / "exp", ODD)
+    first = CallbackList(default_callbacks(environ={}))
+    rows = [r.row for r in counted_rows(made.paths, [trial.trial_id])[trial.trial_id]]
+    first.on_trial_start(1, [trial], trial)
+    for row in rows:
+        first.on_trial_result(1, [trial], trial, row)
+    first.close()  # the driver is gone, and half of what it wrote may be torn
+    before = {p.name: p.read_bytes() for p in trial.paths.root.iterdir()}
+    with (trial.paths.root / "result.json").open("a") as file:
+        file.write('{"torn')
+    second = CallbackList(default_callbacks(environ={}))
+    second.rebuild(trial, rows)
+    second.close()
+    after = {p.name: p.read_bytes() for p in trial.paths.root.iterdir()}
+    assert {k: v for k, v in after.items() if k != "params.pkl"} == {
+        k: v for k, v in before.items() if k != "params.pkl"
+    }
+    second.rebuild(trial, [])  # restarted from scratch
+    assert (trial.paths.root / "result.json").read_bytes() == b""
+    assert (trial.paths.root / "progress.csv").read_bytes() == b""
+
+
+def test_files_of_the_trainable_itself_survive(tmp_path: Path) -> None:
+    _, trial = begun(tmp_path / "exp", [{"a": 1}])
+    own = trial.paths.root / "events.out.tfevents.1700000001.node1"
+    own.write_bytes(b"mine")
+    log(logger.TBXLoggerCallback(), trial)
+    assert own.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("part", [0, 7])
+def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    files = appendfiles.AppendFiles()
+    path = tmp_path / "x" / "a"
+    files.start(path, b"one\n")
+    real = os.write
+    calls = iter([part])
+
+    def full(fd: int, data: Any) -> int:
+        wanted = next(calls, None)
+        if not wanted:
+            raise OSError(28, "No space left on device")
+        return real(fd, bytes(data)[:wanted])
+
+    monkeypatch.setattr(appendfiles.os, "write", full)
+    files.append(path, b"a longer line\n")
+    files.append(path, b"three\n")
+    assert files.owes()
+    monkeypatch.undo()
+    files.append(tmp_path / "x" / "b", b"other\n")
+    files.close()
+    assert path.read_bytes() == b"one\na longer line\nthree\n"
+    assert (tmp_path / "x" / "b").read_bytes() == b"other\n"
+
+
+def test_csv_waits_when_it_cannot_be_made_wider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpctune.errors import StorageError
+    from hpctune.output import csv_logger
+
+    _, trial = begun(tmp_path / "exp", [])
+    callback = logger.CSVLoggerCallback()
+    callback.log_trial_start(trial)
+    callback.log_trial_result(1, trial, {"a": 1})
+
+    def refuse(*args: Any, **more: Any) -> None:
+        raise StorageError("Disk quota exceeded")
+
+    monkeypatch.setattr(csv_logger.atomic, "write", refuse)
+    callback.log_trial_result(2, trial, {"a": 2, "b": 1})
+    callback.log_trial_result(3, trial, {"a": 3})
+    assert [r["a"] for r in table(trial)] == ["1"]
+    monkeypatch.undo()
+    callback.log_trial_end(trial)
+    assert [(r["a"], r["b"]) for r in table(trial)] == [("1", ""), ("2", "1"), ("3", "")]
+
+
+def test_default_loggers_are_added_unless_given_or_disabled() -> None:
+    class Mine(logger.CSVLoggerCallback):
+        pass
+
+    class Other(Callback):
+        pass
+
+    mine, other = Mine(), Other()
+    found = default_callbacks([mine, other], {})
+    assert [type(c).__name__ for c in found] == ["JsonLoggerCallback", "TBXLoggerCallback", "Mine", "Other"]
+    for name in ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "HPCTUNE_DISABLE_AUTO_CALLBACK_LOGGERS"):
+        assert default_callbacks([other], {name: "1"}) == [other]
+        assert len(default_callbacks([other], {name: "0"})) == 4
+    assert default_callbacks(None, {})[0].rebuilds
+
+
+def test_error_file_grows(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    paths = made.view("1f3a9_00002").paths
+    write_error(paths, ErrorInfo("ValueError", "first", "Traceback\nValueError: first\n"), 1_700_000_000.0)
+    write_error(paths, ErrorInfo("OSError", "second"), 1_700_000_060.0)
+    text = paths.error.read_text()
+    assert [line.split(" (")[0] for line in text.splitlines() if line.startswith("Failure")] == [
+        "Failure # 1",
+        "Failure # 2",
+    ]
+    assert "ValueError: first" in text
+    assert "OSError: second" in text
+
+
+def test_pretty_print() -> None:
+    text = pretty_print({"b": 1, "a": {"y": [1, 2], "x": "w"}, "config": {}, "n": None, "skip": 3}, exclude={"skip"})
+    assert text == "a:\n  x: w\n  y: [1,2]\nb: 1\n"
