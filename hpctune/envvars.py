@@ -39,7 +39,8 @@ _NAMES = (
     "FORCE_TRIAL_CLEANUP_S",
     "WARN_THRESHOLD_S",
 )
-_FOR_WORKERS = ("HPCTUNE_DEBUG", *(f"HPCTUNE_{name}" for name in _NAMES))
+CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
+_FOR_WORKERS = ("HPCTUNE_DEBUG", CHDIR, "RAY_CHDIR_TO_TRIAL_DIR", *(f"HPCTUNE_{name}" for name in _NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
 
 
 def for_workers(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What of the driver's environment its jobs are told: the variables above, and HPCTUNE_DEBUG. Nothing else, as
-    there may be secrets, and what an enclosing trial has set for its own."""
+    """What of the driver's environment its jobs are told: the variables above, HPCTUNE_DEBUG, and whether to change to
+    the trial's directory. Nothing else: there may be secrets, and what an enclosing trial has set for its own."""
     env = os.environ if environ is None else environ
     return {name: env[name] for name in _FOR_WORKERS if name in env}
 

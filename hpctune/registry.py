@@ -1,19 +1,18 @@
-"""Trainables (and environments) by name, and what is known of a trainable before it runs."""
+"""What may be tuned, under which name, and with which resources."""
 
 from __future__ import annotations
 
-import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
-from hpctune.errors import TrainableError
-from hpctune.worker.parameters import resources_of
-from hpctune.worker.runners import form_of, is_class_trainable
+from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.worker import Trainable, form_of, is_class_trainable, resources_of
 
 __all__ = [
     "as_trainable",
-    "get_trainable_cls",
     "is_class_trainable",
     "register_env",
     "register_trainable",
@@ -21,92 +20,89 @@ __all__ = [
     "trainable_name",
 ]
 
-_trainables: dict[str, Any] = {}
-_environments: dict[str, Callable[..., Any]] = {}
+_registered: dict[str, Any] = {}
 
 
 def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
-    """Let ``trainable`` be named by a string. ``warn``: say so when another one had that name.
+    """Let ``name`` stand for a trainable: a function, a class derived from Trainable, or a Command.
 
-    Raises:
-        TrainableError: if it is no trainable.
+    A later registration replaces an earlier one; with ``warn`` it says so where they differ. Raises TrainableError for
+    what is no trainable, UsageError for a bad name.
     """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"A trainable's name must be a string, not {name!r}.")
     form_of(trainable)
-    if warn and name in _trainables and _trainables[name] is not trainable:
-        print(f"hpctune: the name {name!r} now means another trainable.", file=sys.stderr)
-    _trainables[name] = trainable
+    before = _registered.get(name)
+    if warn and before is not None and before is not trainable:
+        print(f"hpctune: the trainable {name!r} was registered before and is replaced.", file=sys.stderr)
+    _registered[name] = trainable
 
 
-def register_env(name: str, env_creator: Callable[..., Any]) -> None:
-    """Let an environment be named by a string, for trainables that look one up.
-
-    Raises:
-        TypeError: if ``env_creator`` is not callable.
-    """
-    if not callable(env_creator):
-        raise TypeError(f"env_creator must be callable, not {env_creator!r}.")
-    _environments[name] = env_creator
-
-
-def get_trainable_cls(name: str) -> Any:
-    """The trainable registered as ``name``. Raises TrainableError, with the names that are known."""
-    if name not in _trainables:
-        known = ", ".join(sorted(_trainables)) or "none"
-        raise TrainableError(
-            f"No trainable is registered as {name!r}. Known are: {known}. "
-            f"Register it with hpctune.register_trainable({name!r}, function_or_class)."
-        )
-    return _trainables[name]
+def register_env(name: str, env_creator: Callable[..., Any]) -> NoReturn:
+    """Not supported: environments are part of RLlib."""
+    raise NotYetSupportedError(
+        "register_env is for RLlib, which is not supported. Make the environment inside your trainable."
+    )
 
 
 def as_trainable(run: Any) -> Any:
-    """The trainable that ``run`` is, or names. Raises TrainableError for anything else."""
-    trainable = get_trainable_cls(run) if isinstance(run, str) else run
-    form_of(trainable)
-    return trainable
+    """The trainable that ``run`` is or names. Raises TrainableError when it is none."""
+    if isinstance(run, str):
+        if run not in _registered:
+            known = ", ".join(sorted(_registered)) or "none"
+            raise TrainableError(
+                f"No trainable is registered as {run!r} (registered: {known}). Register it first: "
+                f"hpctune.register_trainable({run!r}, function_or_class)"
+            )
+        return _registered[run]
+    form_of(run)
+    return run
 
 
 def trainable_name(run: Any) -> str:
-    """The name under which ``run`` runs. Raises TrainableError for a lambda that was not registered."""
+    """A name for ``run``, fit for directories. Raises TrainableError for what is no trainable."""
     if isinstance(run, str):
-        get_trainable_cls(run)
         return run
     form_of(run)
-    registered = next((name for name, known in _trainables.items() if known is run), None)
-    function = run
-    while hasattr(function, "func"):
-        function = function.func
-    name = registered or getattr(function, "__name__", type(function).__name__)
-    if name == "<lambda>":
-        raise TrainableError("A lambda has no name: hpctune.register_trainable('my_name', it), then use 'my_name'.")
-    return str(name)
+    named = run
+    while isinstance(named, partial):
+        named = named.func
+    name = getattr(named, "__name__", None) or type(named).__name__
+    return re.sub(r"[^\w.-]+", "_", str(name)).strip("_") or "trainable"
 
 
-def requested_resources(trainable: Any, request: Any) -> Any:
-    """What each trial asks for: ``request`` if given, else what travels with the trainable: its ``with_resources``, or
-    a class's ``default_resource_request``. A request, None, or a function from the config to one."""
-    if request is not None:
-        return request
-    bound = resources_of(trainable)
-    if bound is not None:
-        return bound
-    if is_class_trainable(trainable) and _overridden(trainable):
-        return _ClassRequest(trainable)
-    return None
+def requested_resources(trainable: Any, given: Any) -> Any:
+    """What each trial needs, as DriverSetup has it: ``given``, else what the trainable says itself.
+
+    Raises UsageError where both say something.
+    """
+    own = resources_of(trainable)
+    if own is not None:
+        if given is not None:
+            raise UsageError("resources_per_trial and with_resources(...) both say what trials need. Keep one of them.")
+        return own
+    if is_class_trainable(trainable) and _overrides_request(trainable):
+        return _ClassRequest(trainable, given)
+    return given
+
+
+def _overrides_request(cls: type[Trainable]) -> bool:
+    own, usual = cls.default_resource_request, Trainable.default_resource_request
+    return getattr(own, "__func__", own) is not getattr(usual, "__func__", usual)
 
 
 class _ClassRequest:
-    """``cls.default_resource_request``, in a form that can be pickled."""
+    """The resources that a class asks for by ``default_resource_request``, else those given."""
 
-    def __init__(self, cls: type) -> None:
-        self.cls = cls
+    def __init__(self, cls: type[Trainable], given: Any) -> None:
+        self.cls, self.given = cls, given
 
     def __call__(self, config: Mapping[str, Any]) -> Any:
-        return self.cls.default_resource_request(dict(config))  # type: ignore[attr-defined]
-
-
-def _overridden(cls: type) -> bool:
-    from hpctune.worker.trainable import Trainable
-
-    own = inspect.getattr_static(cls, "default_resource_request")
-    return own is not inspect.getattr_static(Trainable, "default_resource_request")
+        own = self.cls.default_resource_request(dict(config))
+        given = self.given(config) if callable(self.given) else self.given
+        if own is not None and given is not None:
+            raise UsageError(
+                f"{self.cls.__name__}.default_resource_request says what trials need, and so does resources_per_trial. "
+                "Drop resources_per_trial."
+            )
+        return given if own is None else own

@@ -19,7 +19,7 @@ from hpctune.output.callback import Callback
 from hpctune.output.defaults import default_callbacks
 from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import Overrides, replace_values
-from hpctune.run_config import check_failures
+from hpctune.run_config import DEPRECATED, check_failures
 from hpctune.schedulers.create import as_scheduler
 from hpctune.search import SearchAlgorithm, SearchPolicy, as_search_algorithm
 from hpctune.tune_config import ResumeConfig
@@ -45,6 +45,7 @@ class Settings:
     reuse_actors: Any = False
     cluster: Any = None
     slurm: Any = None
+    chdir_to_trial_dir: Any = DEPRECATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
         resources=experiment.resources,
         trial_name_creator=experiment.trial_name_creator,
         trial_dirname_creator=experiment.trial_dirname_creator,
-        env=envvars.for_workers(),
+        env=_worker_env(settings.chdir_to_trial_dir),
     )
     return Launch(
         spec=_spec(experiment, settings, overrides, env),
@@ -113,6 +114,14 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
         reporter=settings.reporter,
         max_pending=env.max_pending,
     )
+
+
+def _worker_env(chdir: object) -> dict[str, str]:
+    """``chdir_to_trial_dir`` False keeps trials in the directory where the experiment was started."""
+    env = envvars.for_workers()
+    if chdir not in (DEPRECATED, None, True, False):
+        raise UsageError(f"chdir_to_trial_dir must be True or False, not {chdir!r}.")
+    return {**env, envvars.CHDIR: "0"} if chdir is False else env
 
 
 def _spec(experiment: Experiment, settings: Settings, overrides: Overrides, env: envvars.Settings) -> ExperimentSpec:

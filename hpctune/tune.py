@@ -103,6 +103,7 @@ def run(
         raise_on_failed_trial: Raise TuneError when a trial failed.
         callbacks: Called in the driver as trials go on; the default loggers are added.
         max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
+        chdir_to_trial_dir: Trials run in their own directories; False: in the one where the driver was started.
         local_mode: The same as ``cluster="debug"``.
         cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
             for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
@@ -117,7 +118,6 @@ def run(
     _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
-    refuse_deprecated("chdir_to_trial_dir", chdir_to_trial_dir)
     definition: dict[str, Any] = {
         "stop": stop,
         "time_budget_s": time_budget_s,
@@ -155,6 +155,7 @@ def run(
         reuse_actors=reuse_actors,
         cluster=_debug_or(cluster, local_mode),
         slurm=slurm,
+        chdir_to_trial_dir=chdir_to_trial_dir,
     )
     driven = request.drive(_experiments(run_or_experiment, name, definition), settings)
     conclude(driven, raise_on_failed_trial)

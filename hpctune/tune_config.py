@@ -31,7 +31,7 @@ class TuneConfig:
         time_budget_s: Seconds, or a timedelta, after which the experiment stops; counted over all drivers.
         reuse_actors: Not supported yet.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
-        chdir_to_trial_dir: Deprecated.
+        chdir_to_trial_dir: Trials run in their own directories (the default); False: where the driver was started.
 
     Values are checked when they are used, by ``Tuner.fit``.
     """

@@ -19,7 +19,7 @@ from hpctune.experiment import Experiment
 from hpctune.launch import exists
 from hpctune.registry import as_trainable, trainable_name
 from hpctune.request import Driven
-from hpctune.run_config import FailureConfig, RunConfig, refuse_deprecated
+from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.settings import Settings
 from hpctune.storage import specfile
 from hpctune.storage.layout import ExperimentPaths
@@ -167,7 +167,6 @@ class Tuner:
     def experiment(self) -> Experiment:
         """The same as an Experiment. Raises UsageError for what is impossible."""
         tune, run = self._tune, self._run
-        refuse_deprecated("chdir_to_trial_dir", tune.chdir_to_trial_dir)
         return Experiment(
             run.name,
             self._trainable,
@@ -202,6 +201,7 @@ class Tuner:
             reuse_actors=tune.reuse_actors,
             cluster=self._cluster,
             slurm=self._slurm,
+            chdir_to_trial_dir=tune.chdir_to_trial_dir,
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hpctune import envvars
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.registry import as_trainable, is_class_trainable
 from hpctune.space.tree import flatten_dict, unflatten_dict
 
 __all__ = [
@@ -174,8 +175,6 @@ def validate_save_restore(trainable_cls: Any, config: Mapping[str, Any] | None =
     Raises:
         TrainableError: if it does not; if it is no class trainable.
     """
-    from hpctune.registry import as_trainable, is_class_trainable
-
     cls = as_trainable(trainable_cls)
     if not is_class_trainable(cls):
         raise TrainableError(f"validate_save_restore is for classes derived from Trainable, not {trainable_cls!r}.")

@@ -29,13 +29,18 @@ def experiment(named: str | None) -> ExperimentPaths:
     if named is None:
         return inside_experiment(Path.cwd()) or _newest(storage_path())
     path = Path(named).expanduser()
-    inside = inside_experiment(path)
+    inside = inside_experiment(path) if path.exists() else None
     if inside is not None:
         return inside
-    by_name = storage_path() / named
-    if not path.exists() and "/" not in named and is_experiment(by_name):
-        path = by_name
-    return open_experiment(path)
+    if path.exists() or "/" in named:
+        return open_experiment(path)
+    storage = storage_path()
+    if not is_experiment(storage / named):
+        raise NotAnExperimentError(
+            f"There is no experiment {named!r}, neither here nor in {storage} (the storage path). List what there is: "
+            f"hpctune list {storage}"
+        )
+    return open_experiment(storage / named)
 
 
 def is_experiment(path: Path) -> bool:

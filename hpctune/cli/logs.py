@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import sys
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hpctune.storage.reader import read_experiment
 FOLLOW_S = 0.5
 """Seconds between two looks at the files."""
 STATE_S = 2.0
+BLOCK = 1 << 16
 MAX_LOAD = 20
 """Times as long as one look at the experiment takes is the least pause between two."""
 
@@ -38,8 +38,30 @@ class Stream:
 
     def last(self, lines: int | None) -> str:
         """Everything there is now, or its last ``lines``."""
-        text = self.news()
-        return text if lines is None else "".join(deque(text.splitlines(keepends=True), maxlen=lines))
+        if lines is not None:
+            self.offset = self._start_of_last(lines)
+        return self.news()
+
+    def _start_of_last(self, lines: int) -> int:
+        """Where the last ``lines`` begin; read from the end, since the file may be huge."""
+        try:
+            with self.path.open("rb") as file:
+                start = end = file.seek(0, 2)
+                ends = 0
+                while start > 0:
+                    size = min(BLOCK, start)
+                    file.seek(start - size)
+                    block = file.read(size)
+                    searched = len(block) - (start == end and block.endswith(b"\n"))
+                    while (at := block.rfind(b"\n", 0, searched)) >= 0:
+                        ends += 1
+                        if ends >= lines:
+                            return start - size + at + 1 if lines else end
+                        searched = at
+                    start -= size
+        except FileNotFoundError:
+            pass
+        return 0
 
     def news(self) -> str:
         """What was appended since the last call."""

@@ -62,6 +62,7 @@ def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
 
 
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:
+    from hpctune.cli.configfile import execute
     from hpctune.cli.outcome import exit_code, failure_words
     from hpctune.driving import watched
     from hpctune.overrides import Overrides, use
@@ -80,7 +81,8 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
     )
     choice = parse_resume("+".join(["LOCAL", *(name.upper() for name in how)])).choice
     with use(wanted), watched() as driven:
-        resume_directory(paths, choice)
+        full_traceback = (given["verbose"] or 0) >= 3
+        execute(paths.root, lambda: resume_directory(paths, choice), full_traceback=full_traceback)
     words = failure_words(driven)
     if words:
         click.echo(f"hpctune: error: {words}", err=True)

@@ -30,7 +30,7 @@ WAIT_S = 1.0
 @click.argument("words", metavar="[DIR] [TRIAL]...", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The experiment.")
 @click.option("--wait", is_flag=True, help="Return when the trials are over.")
-@click.option("--now", "at_once", is_flag=True, help="Where no driver is alive: cancel the jobs from here.")
+@click.option("--now", "at_once", is_flag=True, help="Where no driver is alive: cancel the jobs from here, too.")
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, wait: bool, at_once: bool) -> None:
     """The command."""
@@ -44,10 +44,10 @@ def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, w
     if state.ended is not None or (targets and all(state.trials[t].phase.final for t in targets)):
         click.echo(f"Nothing to stop: {what} is over already.")
         return
-    if at_once and driving.alive is not False:
+    if at_once and driving.alive:
         raise UsageError(f"--now is for experiments without a driver; here {driving.text}. Leave it out.")
     inbox.post(paths, "stop", targets)
-    if driving.alive is False:
+    if driving.alive is False or at_once:
         _without_driver(paths, state, targets, driving, at_once)
         if wait:
             click.echo("Not waiting: there is no driver to wait for.", err=True)

@@ -35,10 +35,10 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
             attempt = Attempt(event.attempt, at, event.restore, base_results=trial.results)
             return replace(trial, phase=Phase.SUBMITTING, attempt=attempt, attempts=event.attempt)
         case e.SubmitRefused():
-            waits = replace(trial, phase=Phase.PENDING, attempt=None, attempts=trial.attempts - 1)
+            waits = replace(trial, phase=Phase.PENDING, attempt=None, attempts=trial.attempts - 1, released_at=at)
             return replace(waits, not_before=event.not_before, reason=event.reason)
         case e.AttemptRevoked():
-            return replace(trial, phase=Phase.PENDING, attempt=None, reason=event.reason)
+            return replace(trial, phase=Phase.PENDING, attempt=None, reason=event.reason, released_at=at)
         case e.StopRequested():
             return replace(trial, stop=event.reason, stop_at=at)
         case e.PauseRequested():
@@ -48,13 +48,14 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
         case e.MilestoneAnswered():
             return replace(trial, answered=event.value)
         case e.RetryScheduled():
-            return _retry(trial, event)
+            return _retry(trial, event, at)
         case e.TrialPaused():
-            return replace(trial, phase=Phase.PAUSED, attempt=None, pause=False, stop_at=None, reason=event.reason)
+            paused = replace(trial, phase=Phase.PAUSED, attempt=None, pause=False, stop_at=None, released_at=at)
+            return replace(paused, reason=event.reason)
         case e.TrialResumed():
             return replace(trial, phase=Phase.PENDING)
         case e.TrialEnded():
-            ended = replace(trial, phase=event.phase, attempt=None, pause=False, ended_at=at)
+            ended = replace(trial, phase=event.phase, attempt=None, pause=False, ended_at=at, released_at=at)
             return replace(ended, reason=event.reason, error=event.error)
         case e.TrialSettled():
             return replace(trial, settled=True)
@@ -146,7 +147,7 @@ def _with(checkpoints: tuple[CheckpointRef, ...], new: CheckpointRef | None) -> 
     return (*(c for c in checkpoints if c.name != new.name), new)
 
 
-def _retry(trial: Trial, event: e.RetryScheduled) -> Trial:
+def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
     attempt = trial.attempt
     progressed = attempt is not None and trial.results > attempt.base_results
     return replace(
@@ -156,6 +157,7 @@ def _retry(trial: Trial, event: e.RetryScheduled) -> Trial:
         failures=trial.failures + event.counts,
         interruptions=0 if event.counts or progressed else trial.interruptions + 1,
         not_before=event.not_before,
+        released_at=at,
         reason=event.reason,
         error=attempt.error if attempt is not None else None,
     )

@@ -143,8 +143,8 @@ def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:
         attempt = trial.attempt if trial is not None else None
         if attempt is not None and attempt.number == job.tag.attempt and not attempt.over:
             continue
-        waiting = job.state is JobState.PENDING
-        ended_at = trial.ended_at if trial is not None and trial.ended_at is not None else 0.0
-        # A worker that has just written its exit record needs a moment to leave.
-        if waiting or view.jobs_asked_at - ended_at > state.spec.stop_grace_s:
+        # A worker that has just written its exit record needs a moment to leave; a job that waits, none. An answer from
+        # before the attempt was over says nothing.
+        grace_s = 0.0 if job.state is JobState.PENDING else state.spec.stop_grace_s
+        if trial is None or view.jobs_asked_at - trial.released_at > grace_s:
             yield a.Cancel(job.job_id, "no attempt of any trial wants it")

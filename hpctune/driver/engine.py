@@ -35,6 +35,8 @@ BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
 STORAGE_RETRY_S = 5.0
+JOB_EXIT_S = 10.0
+"""How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +156,20 @@ class Driver:
             self.lease.release()
 
     def _sweep(self) -> None:
-        """The experiment is over: no job of it has anything left to do."""
-        with contextlib.suppress(ClusterUnavailableError):  # what is left leaves by itself when it starts
-            left = [job.job_id for job in self.cluster.jobs() if not job.state.final]
-            if left:
-                self.cluster.cancel(left)
+        """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
+        deadline = self.clock.now() + JOB_EXIT_S
+        with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
+            while True:
+                jobs = self.cluster.jobs()
+                self._performer.tidy(jobs)
+                left = [job for job in jobs if not job.state.final]
+                late = self.clock.now() >= deadline
+                unwanted = [job.job_id for job in left if late or job.state is JobState.PENDING]
+                if unwanted:
+                    self.cluster.cancel(unwanted)
+                if not left or late:
+                    return
+                self.clock.sleep(min(1.0, self.cluster.poll_s))
 
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
@@ -218,11 +229,13 @@ class Driver:
         for command in self._inbox.read():
             if command.command_id not in self.state.commands:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
-        asked = self._jobs.due(now) and (self.state.live > 0 or bool(self._jobs.jobs)) and self._jobs.ask(now)
+        worthwhile = self.state.live > 0 or self._performer.untidied or self._jobs.jobs
+        asked = bool(worthwhile) and self._jobs.due(now) and self._jobs.ask(now)
         self._runs.look(self.state, self._record, probe=asked)
         if asked:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)
+            self._performer.tidy(self._jobs.jobs)
         for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s)):
             self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
             self._record(ended)

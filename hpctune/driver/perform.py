@@ -14,7 +14,7 @@ from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model import actions as a
 from hpctune.model import events as e
 from hpctune.model.ids import Tag
-from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
+from hpctune.model.jobs import Accepted, JobRequest, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 from hpctune.ports import Clock, Cluster
@@ -37,6 +37,8 @@ class Performer:
         self.published: dict[str, Orders] = {}
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unsettled trial has had."""
+        self.untidied: set[str] = set()
+        """Ids of jobs of settled trials whose files may be there still."""
         self._cancelled_at: dict[str, float] = {}
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
@@ -132,6 +134,13 @@ class Performer:
         if ours:
             record(e.AttemptRevoked(run.trial_id, run.attempt, action.reason))
 
+    def tidy(self, jobs: Sequence[JobStatus]) -> None:
+        """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
+        if self.untidied:
+            over = self.untidied - {job.job_id for job in jobs if not job.state.final}
+            self._cluster.tidy(sorted(over))
+            self.untidied -= over
+
     def _cancel_due(self, job_id: str, now: float) -> bool:
         return now - self._cancelled_at.get(job_id, float("-inf")) >= CANCEL_AGAIN_S
 
@@ -149,5 +158,5 @@ class Performer:
         except OSError as error:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)
-        self._cluster.tidy(self.jobs_of.pop(trial.trial_id, []))
+        self.untidied.update(self.jobs_of.pop(trial.trial_id, []))
         record(e.TrialSettled(trial.trial_id))

@@ -89,7 +89,7 @@ class Trial:
 
     ``failures`` counts towards ``max_failures``; ``interruptions`` are the attempts in a row that ended without a new
     result and without being the trial's fault. ``not_before``: no attempt earlier than this (Unix seconds).
-    ``stop`` is the reason for which the trial was told to stop.
+    ``released_at``: when its last attempt was over. ``stop`` is the reason for which the trial was told to stop.
     """
 
     trial_id: str
@@ -123,6 +123,7 @@ class Trial:
     error: ErrorInfo | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    released_at: float = 0.0
     settled: bool = False
 
     @property

@@ -179,10 +179,13 @@ class SimulatedCluster:
         if self.outage or answer in (Answer.NEVER_ARRIVED, Answer.LATE):
             self.lost_submissions += 1
             if answer is Answer.LATE:
-                self.clock.after(LATE_S, lambda: self._make(request))
+                self.clock.after(LATE_S, lambda: self._make_late(request))
             return Unanswered("Socket timed out on send/recv operation (simulated)")
         job = self._make(request)
         return Accepted(job.job_id) if answer is Answer.NORMAL else Unanswered("the answer was lost (simulated)")
+
+    def _make_late(self, request: JobRequest) -> None:
+        self._make(request)
 
     def _make(self, request: JobRequest) -> SimulatedJob:
         self.submissions += 1

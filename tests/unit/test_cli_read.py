@@ -171,6 +171,10 @@ def test_dir_is_found_by_name_by_place_and_by_default(maker: Maker, monkeypatch:
 def test_wrong_directories_are_told_apart(maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotAnExperimentError, match="There is no directory"):
         text("status", tmp_path / "nowhere")
+    with pytest.raises(NotAnExperimentError, match="no experiment 'mnits', neither here nor in"):
+        text("status", "mnits")
+    with pytest.raises(NotAnExperimentError, match="There is no directory"):
+        text("status", maker.root / "typo")
     with pytest.raises(NotAnExperimentError, match="holds some: mnist"):
         text("status", tmp_path)
     monkeypatch.setenv("HPCTUNE_RESULT_DIR", str(tmp_path / "empty"))

@@ -260,7 +260,11 @@ CASES: dict[str, list[Case]] = {
         refused("checkpoint_keep_all_ranks", True),
     ],
     "checkpoint_upload_from_workers": [refused("checkpoint_upload_from_workers", True)],
-    "chdir_to_trial_dir": [refused("chdir_to_trial_dir", True)],
+    "chdir_to_trial_dir": [
+        Case({"chdir_to_trial_dir": True}, lambda s: s.launch.setup.env == {}),
+        Case({"chdir_to_trial_dir": False}, lambda s: s.launch.setup.env == {"HPCTUNE_CHDIR_TO_TRIAL_DIR": "0"}),
+        Case({"chdir_to_trial_dir": "/tmp"}, error=UsageError, says="chdir_to_trial_dir"),
+    ],
     "local_mode": [
         Case({"local_mode": True}, spec_has(cluster="debug")),
         Case({"local_mode": True, "cluster": "local"}, error=UsageError, says="local_mode"),
@@ -293,7 +297,7 @@ def test_every_argument_has_an_effect_or_an_error(case: Case) -> None:
         assert case.check(launched(case.trainable, **case.arguments))
         return
     arguments = {"cluster": "local"} if not {"cluster", "slurm", "local_mode"} & set(case.arguments) else {}
-    with pytest.raises(case.error, match=re.escape(case.says)):
+    with pytest.raises(case.error, match=re.escape(case.says) or None):
         tune.run(case.trainable or train, **arguments, **case.arguments)
 
 

@@ -1,0 +1,146 @@
+"""The public face: Ray Tune's names and module paths are here, and importing them costs little."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import hpctune as tune
+
+TOP = """Callback CLIReporter Checkpoint CheckpointConfig Experiment ExperimentAnalysis FailureConfig
+JupyterNotebookReporter PlacementGroupFactory ProgressReporter Result ResultGrid ResumeConfig RunConfig Stopper
+SyncConfig Trainable TuneConfig TuneContext TuneError Tuner checkpoint_dir choice create_scheduler create_searcher
+get_checkpoint get_context get_pinned_object get_trial_dir get_trial_id get_trial_name get_trial_resources grid_search
+is_session_enabled lograndint loguniform pin_in_object_store qlograndint qloguniform qrandint qrandn quniform randint
+randn register_env register_trainable report run run_experiments sample_from uniform with_parameters with_resources
+Command LocalOptions SlurmOptions Trial""".split()
+
+MODULES = {
+    "analysis": "ExperimentAnalysis",
+    "callback": "Callback",
+    "context": "TuneContext get_context",
+    "error": "TuneError",
+    "experiment": "Experiment Trial _convert_to_experiment_list",
+    "integration.comet": "CometLoggerCallback",
+    "integration.aim": "AimLoggerCallback",
+    "integration.horovod": "DistributedTrainableCreator",
+    "integration.keras": "TuneReportCallback TuneReportCheckpointCallback",
+    "integration.lightgbm": "TuneReportCallback TuneReportCheckpointCallback",
+    "integration.mlflow": "MLflowLoggerCallback mlflow_mixin setup_mlflow",
+    "integration.mxnet": "TuneReportCallback TuneCheckpointCallback",
+    "integration.pytorch_lightning": "TuneReportCallback TuneReportCheckpointCallback",
+    "integration.tensorflow": "DistributedTrainableCreator",
+    "integration.torch": "DistributedTrainableCreator distributed_checkpoint_dir is_distributed_trainable",
+    "integration.wandb": "WandbLoggerCallback setup_wandb wandb_mixin",
+    "integration.xgboost": "TuneReportCallback TuneReportCheckpointCallback",
+    "logger": "LoggerCallback pretty_print CSVLoggerCallback JsonLoggerCallback TBXLoggerCallback",
+    "progress_reporter": "CLIReporter JupyterNotebookReporter ProgressReporter",
+    "registry": "register_trainable register_env",
+    "result_grid": "ResultGrid",
+    "schedulers": """TrialScheduler HyperBandScheduler AsyncHyperBandScheduler ASHAScheduler MedianStoppingRule
+        FIFOScheduler PopulationBasedTraining PopulationBasedTrainingReplay HyperBandForBOHB ResourceChangingScheduler
+        create_scheduler""",
+    "schedulers.async_hyperband": "ASHAScheduler AsyncHyperBandScheduler",
+    "schedulers.hb_bohb": "HyperBandForBOHB",
+    "schedulers.hyperband": "HyperBandScheduler",
+    "schedulers.median_stopping_rule": "MedianStoppingRule",
+    "schedulers.pb2": "PB2",
+    "schedulers.pbt": "PopulationBasedTraining PopulationBasedTrainingReplay",
+    "schedulers.resource_changing_scheduler": "ResourceChangingScheduler DistributeResources evenly_distribute_cpus_gpus",
+    "schedulers.trial_scheduler": "TrialScheduler FIFOScheduler",
+    "search": """SearchAlgorithm Searcher ConcurrencyLimiter Repeater BasicVariantGenerator grid_search SearchGenerator
+        UNRESOLVED_SEARCH_SPACE UNDEFINED_SEARCH_SPACE UNDEFINED_METRIC_MODE create_searcher""",
+    "search.basic_variant": "BasicVariantGenerator",
+    "search.repeater": "Repeater",
+    "stopper": """Stopper CombinedStopper ExperimentPlateauStopper FunctionStopper MaximumIterationStopper NoopStopper
+        TimeoutStopper TrialPlateauStopper""",
+    "syncer": "SyncConfig",
+    "trainable": "Trainable with_parameters",
+    "tune": "run run_experiments",
+    "tune_config": "TuneConfig ResumeConfig",
+    "tuner": "Tuner",
+    "utils": """deep_update date_str flatten_dict merge_dicts unflattened_lookup UtilMonitor validate_save_restore
+        warn_if_slow diagnose_serialization wait_for_gpu""",
+}
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_a_name_at_the_top(name: str) -> None:
+    assert getattr(tune, name) is not None
+    assert name in tune.__all__
+    assert name in dir(tune)
+
+
+def test_nothing_else_is_promised() -> None:
+    assert set(tune.__all__) == {*TOP, "__version__"}
+    assert sorted(tune.__all__) == sorted(set(tune.__all__))
+
+
+@pytest.mark.parametrize(("module", "names"), MODULES.items())
+def test_a_module_path(module: str, names: str) -> None:
+    found = import_module(f"hpctune.{module}")
+    assert [name for name in names.split() if not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("integration.")])
+def test_integrations_say_that_they_are_to_come(module: str) -> None:
+    found = import_module(f"hpctune.{module}")
+    for name in MODULES[module].split():
+        with pytest.raises(tune.error.NotYetSupportedError, match=name):
+            getattr(found, name)(None)
+
+
+def test_modules_are_attributes() -> None:
+    for module in ("schedulers", "search", "stopper", "logger", "utils", "integration", "experiment", "error"):
+        code = f"import hpctune; hpctune.{module}"
+        assert inspect.ismodule(getattr(tune, module)), code
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="hpctune.*nothing"):
+        _ = tune.nothing
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import sys, hpctune; print(sorted(m for m in sys.modules if m.startswith('hpctune') or m in HEAVY))"
+    heavy = "HEAVY = {'numpy', 'pandas', 'submitit', 'rich', 'cloudpickle', 'paramiko', 'click', 'tensorboardX'}; "
+    loaded = subprocess.run([sys.executable, "-c", heavy + code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "['hpctune', 'hpctune.version']"
+
+
+def test_using_domains_and_reports_loads_no_driver() -> None:
+    code = "import sys, hpctune; hpctune.uniform; hpctune.report; print('hpctune.driver.engine' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "False"
+
+
+def test_the_signatures_of_ray_tune() -> None:
+    def of(function: object) -> list[str]:
+        return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+    first_generation = of(tune.run)[:33]
+    assert first_generation[:8] == [
+        "run_or_experiment",
+        "name",
+        "metric",
+        "mode",
+        "stop",
+        "time_budget_s",
+        "config",
+        "resources_per_trial",
+    ]
+    assert of(tune.run_experiments)[:4] == ["experiments", "scheduler", "server_port", "verbose"]
+    assert of(tune.Tuner)[:4] == ["trainable", "param_space", "tune_config", "run_config"]
+    assert of(tune.Tuner.restore)[:6] == [
+        "path",
+        "trainable",
+        "resume_unfinished",
+        "resume_errored",
+        "restart_errored",
+        "param_space",
+    ]
+    assert of(tune.ExperimentAnalysis)[0] == "experiment_checkpoint_path"
