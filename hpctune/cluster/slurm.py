@@ -83,8 +83,25 @@ class SlurmCluster:
         unbelievable = _NO_SUCH_NODE in said(answer).lower() and not in_use
         if told.meaning == "permanent" and not unbelievable:
             raise RequestRejectedError(
-                f"Slurm would never run a trial that needs {resources.describe()}. {told.reason}"
+                f"Slurm would never run a trial that needs {resources.describe()}{self._asked()}. {told.reason}"
             )
+
+    def _asked(self) -> str:
+        """The options that may be why a request is refused, as asked for."""
+        names = (
+            "partition",
+            "account",
+            "qos",
+            "constraint",
+            "time",
+            "mem",
+            "gres",
+            "nodes",
+            "ntasks_per_node",
+            "nodelist",
+        )
+        asked = [f"{name}={value}" for name in names if (value := getattr(self.options, name)) is not None]
+        return f" with {', '.join(asked)}" if asked else ""
 
     def _partition_names(self) -> list[str]:
         if self._groups is None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,11 @@ import pytest
 from hpctune.model import events as e
 from hpctune.storage import journal
 
-from .cluster import SlurmCluster, wait_for
+from .cluster import SCRIPT, SlurmCluster, wait_for
 
 pytestmark = pytest.mark.slurm
 
-CONFIG = '''
+CONFIG = """
 import json, os, time
 import hpctune as tune
 
@@ -51,7 +52,7 @@ tuner = tune.Tuner(
         name="run", stop={"training_iteration": STOP}, checkpoint_config=tune.CheckpointConfig(num_to_keep=1)
     ),
 )
-'''
+"""
 
 
 class Place:
@@ -248,9 +249,9 @@ def test_stop_one_trial_and_then_all(place: Place, slurm_cluster: SlurmCluster) 
     ("flags", "words"),
     [
         (("--partition", "nowhere"), ("nowhere", "main")),
-        (("--account", "nobody"), ()),
+        (("--mem", "900G"), ("921600 MiB", "20000")),
         (("--set", "pause=0", "--time", "99-00:00:00", "--partition", "short"), ("short",)),
-        (("--nodes", "99"), ()),
+        (("--nodes", "99"), ("nodes=99",)),
     ],
 )
 def test_a_request_that_slurm_refuses_is_told_at_once(
@@ -293,3 +294,30 @@ def test_status_changes_nothing_and_counts_calls(place: Place, slurm_cluster: Sl
     after = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in place.experiment.rglob("*")}
     assert after == before
     assert os.access(place.experiment, os.W_OK)
+
+
+def test_a_wrong_account_is_told_in_slurms_words(tmp_path: Path) -> None:
+    """Accounts mean something only where there is an accounting database."""
+    cluster = SCRIPT.parent / "slurm-cluster"
+    config = Place(tmp_path)
+    config.config(trials=500, stop=1, pause=0.0)
+    hpctune = Path(sys.executable).parent / "hpctune"
+    command = [
+        str(hpctune),
+        "run",
+        "config.py",
+        "--cluster",
+        "slurm",
+        "--account",
+        "nobody",
+        "--storage-path",
+        "results",
+    ]
+    folder = tempfile.mkdtemp(prefix="hpctune-acct-")
+    up = [sys.executable, str(cluster), "run", "--accounting", "--enforce", "associations", "--dir", folder, "--"]
+    done = subprocess.run([*up, *command], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    assert "hpctune: error:" in done.stderr
+    assert "Invalid account" in done.stderr
+    assert "account=nobody" in done.stderr
+    assert not config.experiment.exists()
