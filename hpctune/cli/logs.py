@@ -13,6 +13,7 @@ import click
 from hpctune.cli import find, snapshot
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
+from hpctune.storage import specfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -110,8 +111,6 @@ def command(
 
 
 def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -> list[Stream]:
-    from hpctune.storage import specfile
-
     spec = specfile.read(paths)
     wanted = [("stdout", spec.stdout)] * stdout + [("stderr", spec.stderr)] * stderr
     kept = [Stream(title, paths.trial(trial.dirname).root / name) for title, name in wanted if name]

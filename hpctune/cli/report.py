@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hpctune.errors import UsageError
+from hpctune.worker.client import send_report
 
 
 @click.command(
@@ -26,8 +27,6 @@ def command(pairs: tuple[str, ...], checkpoint: str | None) -> None:
     """The command."""
     metrics = nested(pairs)
     directory = None if checkpoint is None else _directory(checkpoint)
-    from hpctune.worker.client import send_report
-
     if send_report(metrics, directory).stop:
         click.echo("stop")
 

@@ -120,15 +120,15 @@ def _section(title: str, amount: int, lines: list[str], phase: str, columns: int
 
 def _tail(shot: Snapshot) -> Iterator[str]:
     glance = shot.glance
-    if glance is not None:
+    if glance is not None and glance.calls.total:
         calls = glance.calls
         live = shot.driving.alive is not False
         lately = f", {calls.last_minute} in the last minute" if live else " by its last driver"
         budget = f" (at most {calls.budget_per_minute} a minute)" if calls.budget_per_minute else ""
         put_off = f", {calls.deferred} put off to keep to that" if calls.deferred else ""
         yield f"Calls to {glance.cluster}: {calls.total}{lately}{budget}{put_off}"
-        if glance.note:
-            yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
+    if glance is not None and glance.note:
+        yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
     yield f"Directory: {shot.paths.root}"
     example = shot.best or next(iter(shot.state.trials.values()), None)
     if example is not None:

@@ -254,6 +254,16 @@ def test_logs_by_every_kind_of_name(maker: Maker, monkeypatch: pytest.MonkeyPatc
     assert text("logs", f"{directory.name}/", "-n", "1") == "line 30\n"
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_last_lines_of_a_huge_file_with_a_progress_bar(maker: Maker, end: str) -> None:
+    out = maker.dir("abcde_00001") / "stdout"
+    out.write_text("\n".join(["x" * 100_000, "1%\r50%\r100%", "é" * 70_000, "last"]) + end)
+    assert text("logs", maker.root, "1", "-n", "1") == f"last{end}"
+    assert text("logs", maker.root, "1", "-n", "3").startswith("1%\r50%\r100%\néé")
+    assert text("logs", maker.root, "1", "-n", "9") == out.read_bytes().decode() == text("logs", maker.root, "1")
+    assert text("logs", maker.root, "1", "-n", "0") == ""
+
+
 def test_logs_of_a_failed_trial_end_with_its_traceback(maker: Maker) -> None:
     assert text("logs", maker.root, "2").rstrip().endswith("ValueError: bad learning rate")
 
@@ -339,6 +349,13 @@ def test_stop_now_is_refused_while_a_driver_lives(maker: Maker) -> None:
     with pytest.raises(UsageError, match="without a driver"):
         text("stop", maker.root, "--now")
     assert not maker.paths.inbox.exists()
+
+
+def test_stop_now_where_the_driver_may_be_gone(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker.holder(4711, "login9", age_s=60)
+    cancelled = _fake_cluster(monkeypatch)
+    assert "no sign of life for 60 s" in text("stop", maker.root, "--now")
+    assert cancelled == [["103", "104"]]
 
 
 def test_stop_of_what_is_over_changes_nothing(maker: Maker) -> None:
