@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.cli.reasons import explain
+from hpctune.output.reasons import explain
 from hpctune.core.state import ExperimentState
 from hpctune.driver import glance
 from hpctune.model import events as e

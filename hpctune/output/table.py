@@ -21,7 +21,7 @@ from hpctune.ports import CallStats
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SITUATION_WIDTH = 44
+SITUATION_WIDTH = 56
 RECORD_LAG_S = 15.0
 """By how much the recorded driven time of a living driver may lag."""
 
@@ -117,7 +117,7 @@ def status(
         lines,
         _trial_table(shown, best[0] if best else None, around.now, options) if shown else None,
         more,
-        _error_table(newest_failed, around.where) if newest_failed else None,
+        _error_table(newest_failed) if newest_failed else None,
         f"... {hidden:,} more with errors" if hidden else "",
     )
 
@@ -174,12 +174,12 @@ def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, option
     return Table(tuple(head), tuple(rows)).without_empty()
 
 
-def _error_table(trials: Sequence[Trial], where: str) -> Table:
+def _error_table(trials: Sequence[Trial]) -> Table:
     rows = []
     for trial in trials:
         count = trial.failures + (trial.phase is Phase.ERROR)
         last = cell(trial.error, 60) if trial.error is not None else cell(trial.reason, 60)
-        path = f"{where}/{trial.dirname}/error.txt" if where else f"{trial.dirname}/error.txt"
+        path = f"{trial.dirname}/error.txt"
         rows.append((cell(trial.name, 40), str(count), last, path))
     head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1))
     return Table((*head, Column("file", rank=3)), tuple(rows))

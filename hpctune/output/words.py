@@ -3,33 +3,8 @@
 from __future__ import annotations
 
 from hpctune.model.trial import Phase, Trial
+from hpctune.output.reasons import explain
 
-_REASONS = {
-    "Priority": "waits for its turn (priority)",
-    "Resources": "waits for free nodes",
-    "BeginTime": "waits for its earliest start",
-    "Dependency": "waits for another job",
-    "DependencyNeverSatisfied": "waits for a job that failed: it never starts",
-    "JobArrayTaskLimit": "waits: limit of its job array",
-    "JobHeldUser": "held: scontrol release",
-    "JobHeldAdmin": "held by an administrator",
-    "Licenses": "waits for a licence",
-    "Reservation": "waits for its reservation",
-    "ReqNodeNotAvail": "its nodes are down or reserved",
-    "PartitionDown": "its partition is down",
-    "PartitionInactive": "its partition is inactive",
-    "PartitionNodeLimit": "asks for more nodes than its partition allows",
-    "PartitionTimeLimit": "asks for more time than its partition allows",
-    "NodeDown": "its node is down",
-    "BadConstraints": "no node has what it asks for",
-    "InvalidAccount": "its account is not valid",
-    "InvalidQOS": "its QOS is not valid",
-    "AccountNotAllowed": "its account is not allowed here",
-    "Cleaning": "is being requeued",
-    "Prolog": "its node is being prepared",
-    "None": "waits to be looked at",
-}
-_LIMITS = {"QOS": "its QOS", "Assoc": "its account", "Account": "its account", "MaxJobs": "the user"}
 _PHASES = {
     Phase.RUNNING: "running",
     Phase.QUEUED: "queued",
@@ -48,17 +23,6 @@ def phase_word(phase: Phase) -> str:
     return _PHASES[phase]
 
 
-def reason_words(reason: str) -> str:
-    """Slurm's reason for a waiting job in words; one that is not known here stays as it is."""
-    code = reason.strip().strip("()").split(",")[0].strip()
-    if code in _REASONS:
-        return _REASONS[code]
-    for prefix, whose in _LIMITS.items():
-        if code.startswith(prefix) and ("Max" in code or "Grp" in code or "Limit" in code):
-            return f"limit of {whose} reached ({code})"
-    return reason.strip()
-
-
 def situation(trial: Trial, now: float) -> str:
     """Where a trial is, or what it waits for, in a few words."""
     attempt = trial.attempt
@@ -66,8 +30,7 @@ def situation(trial: Trial, now: float) -> str:
         where = attempt.nodes or (f"job {attempt.job_id}" if attempt.job_id else "")
         return f"{where} (stopping)" if trial.stop is not None else f"{where} (pausing)" if trial.pause else where
     if trial.phase is Phase.QUEUED and attempt is not None:
-        reason = reason_words(attempt.job_reason) if attempt.job_reason else "waits"
-        return f"job {attempt.job_id}: {reason}"
+        return f"job {attempt.job_id}: {explain(attempt.job_reason) or attempt.job_reason or 'waits'}"
     if trial.phase is Phase.SUBMITTING and attempt is not None:
         return "submission without an answer" if attempt.uncertain_since is not None else ""
     if trial.phase is Phase.PENDING and trial.reason:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from test_cli_support import BIN, Maker, checksum, demo, finish, hpctune
 
 from hpctune.cli.main import cli
-from hpctune.cli.reasons import explain
+from hpctune.output.reasons import explain
 from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState

@@ -16,7 +16,7 @@ from hpctune.output.display import PlainDisplay, ReporterDisplay, SilentDisplay,
 from hpctune.output.reporters import as_html
 from hpctune.output.selection import choose
 from hpctune.output.table import options_for, status_block, status_of, status_renderable
-from hpctune.output.words import duration, reason_words
+from hpctune.output.words import duration
 from hpctune.ports import CallStats
 from hpctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
 from hpctune.trial import Trial
@@ -32,7 +32,7 @@ Note:    slurm: squeue does not answer
 |  trial             | status     | where                         |   lr | net/width | iter | total time (s) | eval/acc | loss |
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
 |  train_1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
-|  train_1f3a9_00004 | queued     | job 104: waits for free nodes |  0.3 |         8 |      |                |          |      |
+|  train_1f3a9_00004 | queued     | job 104: next in line: waits for nodes to become free |  0.3 |         8 |      |                |          |      |
 |  train_1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
 | *train_1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
 |  train_1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
@@ -40,7 +40,7 @@ Note:    slurm: squeue does not answer
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
 | failed trial      | failures | last error            | file                                                                         |
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
-| train_1f3a9_00002 |        1 | ValueError: no memory | /scratch/exp/train_1f3a9_00002_2,lr=0.5,net={'width': 8}/error.txt |
+| train_1f3a9_00002 |        1 | ValueError: no memory | train_1f3a9_00002_2,lr=0.5,net={'width': 8}/error.txt |
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
 """  # noqa: E501
 
@@ -95,21 +95,6 @@ def test_sorted_by_metric(tmp_path: Path) -> None:
     assert [t.index for t in shown] == [0, 1, 3, 2, 4]  # NaN and nothing come last
     shown, more = choose(made.state.trials.values(), None, Options("loss", "min", max_rows=0))
     assert (shown, more) == ([], "... 5 more: 1 running, 1 queued, 1 error, 2 terminated")
-
-
-@pytest.mark.parametrize(
-    ("reason", "words"),
-    [
-        ("Priority", "waits for its turn (priority)"),
-        ("(Resources)", "waits for free nodes"),
-        ("QOSMaxJobsPerUserLimit", "limit of its QOS reached (QOSMaxJobsPerUserLimit)"),
-        ("AssocGrpGRES", "limit of its account reached (AssocGrpGRES)"),
-        ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "its nodes are down or reserved"),
-        ("SomethingNew", "SomethingNew"),
-    ],
-)
-def test_reasons_in_words(reason: str, words: str) -> None:
-    assert reason_words(reason) == words
 
 
 def test_durations_in_words() -> None:
