@@ -41,7 +41,7 @@ _WORDS = {
     "ReqNodeNotAvail": "nodes that it needs are down, drained or reserved",
     "Reservation": "waits for its reservation to begin",
     "ReservationDeleted": "its reservation was deleted",
-    "Resources": "next in line: waits for nodes to become free",
+    "Resources": "next in line: waits for free nodes",
     "SchedDefer": "the scheduler looks at it later",
     "SystemFailure": "a failure of Slurm itself",
     "TimeLimit": "its time limit was reached",

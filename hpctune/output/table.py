@@ -21,7 +21,7 @@ from hpctune.ports import CallStats
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SITUATION_WIDTH = 56
+SITUATION_WIDTH = 44
 RECORD_LAG_S = 15.0
 """By how much the recorded driven time of a living driver may lag."""
 

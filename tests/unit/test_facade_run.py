@@ -346,6 +346,15 @@ def test_nothing_is_left_of_a_launch_that_fails(tmp_path: Path, monkeypatch: pyt
     assert list((tmp_path / "s").iterdir()) == []
 
 
+def test_a_failed_launch_keeps_what_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    monkeypatch.setattr(specfile, "write", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tune.run(train, name="mine", cluster="local", storage_path=tmp_path)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TuneError, match=r"Cannot make .*storage_path="):

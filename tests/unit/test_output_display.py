@@ -32,7 +32,7 @@ Note:    slurm: squeue does not answer
 |  trial             | status     | where                         |   lr | net/width | iter | total time (s) | eval/acc | loss |
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
 |  train_1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
-|  train_1f3a9_00004 | queued     | job 104: next in line: waits for nodes to become free |  0.3 |         8 |      |                |          |      |
+|  train_1f3a9_00004 | queued     | job 104: next in line: waits for free nodes |  0.3 |         8 |      |                |          |      |
 |  train_1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
 | *train_1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
 |  train_1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |

@@ -11,13 +11,65 @@ import pytest
 
 import hpctune as tune
 
-TOP = """Callback CLIReporter Checkpoint CheckpointConfig Experiment ExperimentAnalysis FailureConfig
-JupyterNotebookReporter PlacementGroupFactory ProgressReporter Result ResultGrid ResumeConfig RunConfig Stopper
-SyncConfig Trainable TuneConfig TuneContext TuneError Tuner checkpoint_dir choice create_scheduler create_searcher
-get_checkpoint get_context get_pinned_object get_trial_dir get_trial_id get_trial_name get_trial_resources grid_search
-is_session_enabled lograndint loguniform pin_in_object_store qlograndint qloguniform qrandint qrandn quniform randint
-randn register_env register_trainable report run run_experiments sample_from uniform with_parameters with_resources
-Command LocalOptions SlurmOptions Trial""".split()
+TOP = [
+    "Callback",
+    "CLIReporter",
+    "Checkpoint",
+    "CheckpointConfig",
+    "Experiment",
+    "ExperimentAnalysis",
+    "FailureConfig",
+    "JupyterNotebookReporter",
+    "PlacementGroupFactory",
+    "ProgressReporter",
+    "Result",
+    "ResultGrid",
+    "ResumeConfig",
+    "RunConfig",
+    "Stopper",
+    "SyncConfig",
+    "Trainable",
+    "TuneConfig",
+    "TuneContext",
+    "TuneError",
+    "Tuner",
+    "checkpoint_dir",
+    "choice",
+    "create_scheduler",
+    "create_searcher",
+    "get_checkpoint",
+    "get_context",
+    "get_pinned_object",
+    "get_trial_dir",
+    "get_trial_id",
+    "get_trial_name",
+    "get_trial_resources",
+    "grid_search",
+    "is_session_enabled",
+    "lograndint",
+    "loguniform",
+    "pin_in_object_store",
+    "qlograndint",
+    "qloguniform",
+    "qrandint",
+    "qrandn",
+    "quniform",
+    "randint",
+    "randn",
+    "register_env",
+    "register_trainable",
+    "report",
+    "run",
+    "run_experiments",
+    "sample_from",
+    "uniform",
+    "with_parameters",
+    "with_resources",
+    "Command",
+    "LocalOptions",
+    "SlurmOptions",
+    "Trial",
+]
 
 MODULES = {
     "analysis": "ExperimentAnalysis",
@@ -50,7 +102,8 @@ MODULES = {
     "schedulers.median_stopping_rule": "MedianStoppingRule",
     "schedulers.pb2": "PB2",
     "schedulers.pbt": "PopulationBasedTraining PopulationBasedTrainingReplay",
-    "schedulers.resource_changing_scheduler": "ResourceChangingScheduler DistributeResources evenly_distribute_cpus_gpus",
+    "schedulers.resource_changing_scheduler": """ResourceChangingScheduler DistributeResources
+        evenly_distribute_cpus_gpus""",
     "schedulers.trial_scheduler": "TrialScheduler FIFOScheduler",
     "search": """SearchAlgorithm Searcher ConcurrencyLimiter Repeater BasicVariantGenerator grid_search SearchGenerator
         UNRESOLVED_SEARCH_SPACE UNDEFINED_SEARCH_SPACE UNDEFINED_METRIC_MODE create_searcher""",
@@ -101,7 +154,7 @@ def test_modules_are_attributes() -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(AttributeError, match="hpctune.*nothing"):
+    with pytest.raises(AttributeError, match="nothing"):
         _ = tune.nothing
 
 
@@ -122,8 +175,7 @@ def test_the_signatures_of_ray_tune() -> None:
     def of(function: object) -> list[str]:
         return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
 
-    first_generation = of(tune.run)[:33]
-    assert first_generation[:8] == [
+    assert of(tune.run)[:8] == [
         "run_or_experiment",
         "name",
         "metric",
