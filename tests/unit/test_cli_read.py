@@ -381,7 +381,7 @@ def test_stop_waits_for_the_end(maker: Maker) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("Resources", "nodes to become free"),
+        ("Resources", "free nodes"),
         ("AssocGrpGRES", "your account as a whole"),
         ("AssocGrpGRESRunMinutes", "GPU minutes of running jobs"),
         ("QOSMaxCpuPerUserLimit", "the QOS's limit of CPUs"),
