@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver, ResumeChoice
 from hpctune.errors import ClusterUnavailableError, StorageError
-from hpctune.launch import Launch, tell
+from hpctune.launch import Launch
 from hpctune.model.trial import Phase
+from hpctune.notice import tell
 from hpctune.output.display import Display, make_display
 from hpctune.ports import Clock, Cluster
 from hpctune.space import experiment_tag
@@ -105,7 +107,7 @@ class _Farewell:
                 driver.cancel_jobs("cancelled when its driver left")
 
     def tell(self) -> None:
-        """Say what is left behind, and what to do about it."""
+        """Say what is left behind, and what to do about it; nothing where every experiment is over."""
         for ride in self.rides:
             driver, root = ride.driver, ride.start.paths.root
             if not driver.finished:
@@ -125,12 +127,11 @@ def start_and_drive(starts: Sequence[Start], *, cancel_on_exit: bool = False) ->
     farewell = _Farewell(cancel_on_exit)
     leave = loop.LeaveRequest(wake=lambda: farewell.announce(clock))
     with contextlib.ExitStack() as stack:
+        stack.callback(farewell.tell)  # after the displays are closed
         for start in starts:
             farewell.rides.append(_board(start, clock, stack, farewell))
         _note(farewell.rides, leave)
         _drive(farewell, clock, leave)
-    if leave:
-        farewell.tell()
     return Outcome(tuple(ride.driver for ride in farewell.rides), leave.reason)
 
 
@@ -143,10 +144,11 @@ def _board(start: Start, clock: Clock, stack: contextlib.ExitStack, farewell: _F
         display = make_display(launch.spec, launch.verbose, launch.reporter, where=str(paths.root), calls=cluster.stats)
         stack.callback(display.close)
         driver = _driver(start, cluster, clock, display)
-        driver.start(start.resume, start.num_samples)
-        ride = _Ride(start, cluster, driver, display)
         if start.renewed:
-            _renew(ride)
+            _start_renewed(driver, start)
+        else:
+            driver.start(start.resume, start.num_samples)
+        ride = _Ride(start, cluster, driver, display)
     except BaseException as error:
         for earlier in farewell.rides:
             with contextlib.suppress(Exception):
@@ -176,16 +178,38 @@ def _driver(start: Start, cluster: Cluster, clock: Clock, display: Display) -> D
     return driver
 
 
-def _renew(ride: _Ride) -> None:
-    """Store what the script says now: later attempts, and a later resume without the script, go by it."""
-    launch, paths = ride.start.launch, ride.start.paths
+def _start_renewed(driver: Driver, start: Start) -> None:
+    """Start, and store what the script says now: later attempts, and a later resume without the script, go by it.
+
+    It is pickled before (callbacks may not be picklable once they are set up) and published after: until then another
+    driver may be at work.
+    """
+    launch, paths = start.launch, start.paths
+    staging = ExperimentPaths(paths.root / f".renewed-{os.getpid()}")
     try:
-        bundle.save(paths, launch.trainable, launch.setup)
-        specfile.write(paths, launch.spec)
-    except BaseException as error:
-        with contextlib.suppress(Exception):
-            ride.driver.leave(f"its definition cannot be stored: {error!r}")
-        raise
+        staging.root.mkdir(mode=0o700, exist_ok=True)
+        bundle.save(staging, launch.trainable, launch.setup)
+        driver.start(start.resume, start.num_samples)
+        try:
+            _publish(staging, paths)
+            specfile.write(paths, launch.spec)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                driver.leave(f"its definition cannot be stored: {error!r}")
+            raise
+    except OSError as error:
+        raise StorageError(f"Cannot write in {paths.root}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(staging.root, ignore_errors=True)
+
+
+def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
+    if staging.objects.is_dir():
+        paths.objects.mkdir(mode=0o700, exist_ok=True)
+        for path in staging.objects.iterdir():
+            path.replace(paths.objects / path.name)
+    staging.trainable.replace(paths.trainable)
+    staging.driver_bundle.replace(paths.driver_bundle)
 
 
 def _one_by_one(starts: Sequence[Start], cancel_on_exit: bool) -> Outcome:

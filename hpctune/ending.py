@@ -6,9 +6,9 @@ import builtins
 from collections.abc import Sequence
 
 from hpctune.errors import TuneError
-from hpctune.launch import tell
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase
+from hpctune.notice import tell
 from hpctune.request import Driven
 
 

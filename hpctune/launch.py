@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import sys
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +13,12 @@ from typing import Any
 
 from hpctune import envvars
 from hpctune.driver.clock import WallClock
-from hpctune.driver.setup import DriverSetup
+from hpctune.driver.setup import DriverSetup, safe_name
 from hpctune.errors import ResumeError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
+from hpctune.notice import tell
 from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import current
-from hpctune.ports import Cluster
 from hpctune.preview import check_request
 from hpctune.storage import bundle, specfile
 from hpctune.storage.layout import ExperimentPaths
@@ -52,9 +52,10 @@ def new_experiment_id() -> str:
 
 def automatic_name(trainable: str, at: float) -> str:
     """``<trainable>_<date>_<time>``, or the trainable's name alone where TUNE_DISABLE_DATED_SUBDIR says so."""
+    name = safe_name(trainable)
     if not envvars.settings().dated_names:
-        return trainable
-    return f"{trainable}_{datetime.fromtimestamp(at):%Y-%m-%d_%H-%M-%S}"
+        return name
+    return f"{name}_{datetime.fromtimestamp(at):%Y-%m-%d_%H-%M-%S}"
 
 
 def exists(paths: ExperimentPaths) -> bool:
@@ -71,20 +72,38 @@ def create(root: Path, launch: Launch) -> ExperimentPaths:
     draft = ExperimentPaths(root / launch.spec.name)
     if launch.named:
         _refuse_existing(draft)
-    check_request(launch.spec, launch.setup, draft, _checked_cluster(launch, draft))
-    paths, made = _directory(root, launch)
+    check(launch)
+    paths = _directory(root, launch)
     try:
         bundle.save(paths, launch.trainable, launch.setup)
         specfile.write(paths, launch.spec)
+    except OSError as error:
+        discard(paths)
+        raise StorageError(f"Cannot write in {paths.root}: {error.strerror or error}.") from error
     except BaseException:
-        if made:
-            shutil.rmtree(paths.root, ignore_errors=True)
+        discard(paths)
         raise
     return paths
 
 
-def _checked_cluster(launch: Launch, paths: ExperimentPaths) -> Cluster:
-    return launch.cluster.build(paths.root, launch.spec.experiment_id, WallClock())
+def check(launch: Launch) -> None:
+    """Raise what :func:`hpctune.preview.check_request` does; nothing is written to where the experiment would be."""
+    with tempfile.TemporaryDirectory(prefix="hpctune-check-") as scratch:
+        cluster = launch.cluster.build(Path(scratch), launch.spec.experiment_id, WallClock())
+        try:
+            check_request(launch.spec, launch.setup, cluster)
+        finally:
+            if launch.cluster.made is None:
+                cluster.close()
+
+
+def discard(paths: ExperimentPaths) -> None:
+    """Take back what :func:`create` made, and the directory where nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for path in (paths.spec, paths.trainable, paths.driver_bundle):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(paths.objects, ignore_errors=True)
+        paths.root.rmdir()
 
 
 def _refuse_existing(paths: ExperimentPaths) -> None:
@@ -95,8 +114,8 @@ def _refuse_existing(paths: ExperimentPaths) -> None:
         )
 
 
-def _directory(root: Path, launch: Launch) -> tuple[ExperimentPaths, bool]:
-    """The experiment's directory, and whether it was made here."""
+def _directory(root: Path, launch: Launch) -> ExperimentPaths:
+    """The experiment's directory; one that exists and holds no experiment will do for a user's own name."""
     name = launch.spec.name
     for number in range(2, 1000):
         paths = ExperimentPaths(root / launch.spec.name)
@@ -106,7 +125,7 @@ def _directory(root: Path, launch: Launch) -> tuple[ExperimentPaths, bool]:
         except FileExistsError:
             if launch.named:
                 _refuse_existing(paths)
-                return paths, False
+                return paths
             launch.spec = replace(launch.spec, name=f"{name}_{number}")
         except OSError as error:
             raise StorageError(
@@ -114,20 +133,20 @@ def _directory(root: Path, launch: Launch) -> tuple[ExperimentPaths, bool]:
                 "TUNE_RESULT_DIR."
             ) from error
         else:
-            return paths, True
+            return paths
     raise StorageError(f"{root} holds too many experiments called {name}. Give this one a name=.")
 
 
-def open_existing(paths: ExperimentPaths, launch: Launch | None = None, **changes: Any) -> Launch:
+def open_existing(paths: ExperimentPaths, launch: Launch | None = None, cluster: ClusterChoice | None = None) -> Launch:
     """The experiment in ``paths``, ready to go on. ``launch``: what a script says now.
 
     With it, code (trainable, search space, policies, callbacks) is the script's, and so are stop criteria, budgets,
-    limits and cluster; identity, seed and metric stay what they were. Without it, everything is as stored, with
-    ``changes`` to the fields of Launch. Raises NotAnExperimentError where there is none.
+    limits and cluster; identity, seed and metric stay what they were. Without it, everything is as stored, but
+    for a ``cluster`` that is given. Raises NotAnExperimentError where there is none.
     """
     spec = specfile.read(paths)
     if launch is None:
-        return replace(_stored(paths, spec), **changes)
+        return _stored(paths, spec, cluster)
     for name in ("metric", "mode"):
         before, after = getattr(spec, name), getattr(launch.spec, name)
         if before and after and before != after:
@@ -144,14 +163,9 @@ _KEPT = ("experiment_id", "name", "created_at", "trainable", "metric", "mode", "
 _TOLD = ("trainable", "restore", "stdout", "stderr")
 
 
-def _stored(paths: ExperimentPaths, spec: ExperimentSpec) -> Launch:
+def _stored(paths: ExperimentPaths, spec: ExperimentSpec, cluster: ClusterChoice | None) -> Launch:
     setup = bundle.load_driver_objects(paths)
     trainable = bundle.load_trainable(paths)
-    choice = stored(spec.cluster, spec.cluster_options, current())
-    return Launch(spec=spec, setup=setup, trainable=trainable, cluster=choice, named=True)
-
-
-def tell(text: str) -> None:
-    """Show a line to whoever watches."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+    choice = cluster or stored(spec.cluster, spec.cluster_options, current())
+    limit = envvars.settings().max_pending
+    return Launch(spec=spec, setup=setup, trainable=trainable, cluster=choice, named=True, max_pending=limit)

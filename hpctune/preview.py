@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+from typing import Any
 
 from hpctune.core import evolve
 from hpctune.core.state import ExperimentState
@@ -25,7 +25,7 @@ SHOWN = 5
 _LONGEST_CELL = 24
 
 
-def check_request(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPaths, cluster: Cluster) -> None:
+def check_request(spec: ExperimentSpec, setup: DriverSetup, cluster: Cluster) -> None:
     """Find what can be found wrong with a request before anything is made of it.
 
     Raises SearchSpaceError for a space that cannot be searched, UsageError for impossible resources,
@@ -40,16 +40,26 @@ def check_request(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPat
 
 def _first_resources(spec: ExperimentSpec, setup: DriverSetup) -> Resources:
     """The request of the first trial; where only a searcher with a life of its own could tell, a guess."""
-    policy = _policy(spec, setup)
-    if isinstance(policy, SearcherPolicy):  # a suggestion may cost something, or be counted elsewhere
+    bind = _copied(setup.bind_search)
+    policy = bind(spec.num_samples, spec.seed) if bind is not None else None
+    if policy is None or isinstance(policy, SearcherPolicy):  # a suggestion may cost something, or be counted elsewhere
         return Resources() if callable(setup.resources) else Resources.parse(setup.resources)
     first = policy.suggest(0, trial_id(spec.experiment_id, 0))
     return setup.resources_for(first.config if isinstance(first, Suggestion) else {})
 
 
+def _copied(value: Any) -> Any:
+    """A copy, so that the experiment's own searcher starts afresh; None of what cannot be copied."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return None
+
+
 def _policy(spec: ExperimentSpec, setup: DriverSetup) -> SearchPolicy:
-    """The searcher, bound to the space; a copy, so that the experiment's own starts afresh."""
-    return copy.deepcopy(setup.bind_search)(spec.num_samples, spec.seed)
+    """The searcher, bound to the space: a copy of it where that can be made."""
+    bind = _copied(setup.bind_search) or setup.bind_search
+    return bind(spec.num_samples, spec.seed)
 
 
 def first_trials(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPaths, count: int) -> list[Trial]:
@@ -85,7 +95,7 @@ def dry_run_text(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPath
         state = ExperimentState(spec)
         performer = Performer(paths, state, cluster, WallClock(), dict(setup.env))
         lines += ["", f"Job of {trials[0].name}:", cluster.preview(performer.request_for(trials[0])).rstrip()]
-    return os.linesep.join(lines)
+    return "\n".join(lines)
 
 
 def _table(trials: list[Trial]) -> list[str]:

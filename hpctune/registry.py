@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.notice import tell
 from hpctune.worker import Trainable, form_of, is_class_trainable, resources_of
 
 __all__ = [
@@ -34,7 +34,7 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
     form_of(trainable)
     before = _registered.get(name)
     if warn and before is not None and before is not trainable:
-        print(f"hpctune: the trainable {name!r} was registered before and is replaced.", file=sys.stderr)
+        tell(f"The trainable {name!r} was registered before and is replaced.")
     _registered[name] = trainable
 
 

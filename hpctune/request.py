@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hpctune import envvars
+from hpctune.arguments import storage_path
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver, ResumeChoice
 from hpctune.driving import Start, start_and_drive
 from hpctune.errors import ResumeError, UsageError
 from hpctune.experiment import Experiment
-from hpctune.launch import (
-    Launch,
-    create,
-    exists,
-    open_existing,
-    tell,
-)
+from hpctune.launch import Launch, check, create, discard, exists, open_existing
+from hpctune.notice import tell
 from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import Overrides, current, replace_values
 from hpctune.preview import dry_run_text
@@ -70,28 +64,21 @@ def drive(experiments: Sequence[Experiment], settings: Settings) -> list[Driven]
     if overrides.resume is not None:
         settings = replace(settings, resume=overrides.resume, resume_config=None)
     resume = parse_resume(settings.resume, settings.resume_config)
-    _notes(experiments)
+    idle = envvars.without_effect()
+    if idle:
+        tell(f"These variables of Ray Tune have no effect here: {', '.join(idle)}.")
     starts: list[Start] = []
-    made: list[Path] = []
+    made: list[ExperimentPaths] = []
     try:
         for experiment in experiments:
             own = settings if len(experiments) == 1 else _own_policies(settings)
             starts.append(_prepare(experiment, own, overrides, resume, made))
     except BaseException:
-        for path in made:
-            shutil.rmtree(path, ignore_errors=True)
+        for paths in made:
+            discard(paths)
         raise
     outcome = start_and_drive(starts, cancel_on_exit=overrides.cancel_on_exit)
     return [Driven(driver, outcome.left) for driver in outcome.drivers]
-
-
-def _notes(experiments: Sequence[Experiment]) -> None:
-    """Say what people might be surprised by."""
-    idle = envvars.without_effect()
-    if idle:
-        tell(f"These variables of Ray Tune have no effect here: {', '.join(idle)}.")
-    if any(e.num_samples == -1 and e.time_budget_s is None and e.driver_stopper is None for e in experiments):
-        tell("num_samples=-1 without time_budget_s or a Stopper goes on until it is stopped: hpctune stop DIR.")
 
 
 def _own_policies(settings: Settings) -> Settings:
@@ -100,26 +87,28 @@ def _own_policies(settings: Settings) -> Settings:
 
 
 def _prepare(
-    experiment: Experiment, settings: Settings, overrides: Overrides, resume: Resume, made: list[Path]
+    experiment: Experiment, settings: Settings, overrides: Overrides, resume: Resume, made: list[ExperimentPaths]
 ) -> Start:
-    root = Path(overrides.storage_path).expanduser().absolute() if overrides.storage_path else experiment.storage
+    root = storage_path(overrides.storage_path) if overrides.storage_path else experiment.storage
     launch = launch_of(experiment, settings, overrides)
-    paths = ExperimentPaths(root / launch.spec.name)
+    spec, paths = launch.spec, ExperimentPaths(root / launch.spec.name)
+    if spec.num_samples == -1 and spec.time_budget_s is None and launch.setup.stopper is None:
+        tell(f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {paths.root}")
     if overrides.dry_run:
         _dry_run(paths, launch)
     if _is_resumed(resume, paths, launch.named):
         going_on = open_existing(paths, launch)
-        return Start(
-            paths=paths, launch=going_on, resume=resume.choice, num_samples=launch.spec.num_samples, renewed=True
-        )
+        return Start(paths=paths, launch=going_on, resume=resume.choice, num_samples=spec.num_samples, renewed=True)
     paths = create(root, launch)
-    made.append(paths.root)
+    made.append(paths)
     return Start(paths=paths, launch=launch)
 
 
 def _dry_run(paths: ExperimentPaths, launch: Launch) -> None:
+    check(launch)
     cluster = launch.cluster.build(paths.root, launch.spec.experiment_id, WallClock())
     text = dry_run_text(launch.spec, launch.setup, paths, cluster)
+    cluster.close()
     print(text)
     raise DryRun(text)
 
@@ -158,10 +147,9 @@ def resume_directory(
     ``trainable`` and ``param_space`` replace what is stored; the overrides in force change limits and cluster.
     """
     overrides = current()
-    launch = open_existing(paths)
+    given = choose(cluster, slurm, overrides) if cluster is not None or slurm is not None else None
+    launch = open_existing(paths, cluster=given)
     stored_spec, setup = launch.spec, launch.setup
-    if cluster is not None or slurm is not None:
-        launch.cluster = choose(cluster, slurm, overrides)
     if trainable is not None:
         launch.trainable = trainable
     space = setup.bind_search.space if isinstance(setup.bind_search, SearchBinding) else {}

@@ -23,7 +23,7 @@ from hpctune.run_config import DEPRECATED, check_failures
 from hpctune.schedulers.create import as_scheduler
 from hpctune.search import SearchAlgorithm, SearchPolicy, as_search_algorithm
 from hpctune.tune_config import ResumeConfig
-from hpctune.where import choose
+from hpctune.where import ClusterChoice, choose
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +71,8 @@ def checked(settings: Settings) -> None:
         raise NotYetSupportedError(
             "reuse_actors=True is not supported yet. Leave it out: each trial is a job of its own."
         )
+    if not isinstance(settings.callbacks, (list, tuple, type(None))):
+        raise UsageError(f"callbacks must be a list, not {settings.callbacks!r}.")
     for callback in settings.callbacks or ():
         if not isinstance(callback, Callback):
             raise UsageError(f"callbacks takes instances of hpctune.Callback, not {callback!r}.")
@@ -93,6 +95,7 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
     check_failures(experiment.max_failures, settings.fail_fast)
     env = envvars.settings()
     space = replace_values(experiment.config, overrides.config)
+    cluster = choose(settings.cluster, settings.slurm, overrides)
     binding = SearchBinding(as_search_algorithm(settings.search_alg), space, settings.metric, settings.mode)
     setup = DriverSetup(
         bind_search=binding,
@@ -105,10 +108,10 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
         env=_worker_env(settings.chdir_to_trial_dir),
     )
     return Launch(
-        spec=_spec(experiment, settings, overrides, env),
+        spec=overridden(_spec(experiment, settings, overrides.name, env, cluster), overrides),
         setup=setup,
         trainable=experiment.trainable,
-        cluster=choose(settings.cluster, settings.slurm, overrides),
+        cluster=cluster,
         named=(overrides.name or experiment.name) is not None,
         verbose=verbosity(settings.verbose, overrides),
         reporter=settings.reporter,
@@ -124,13 +127,14 @@ def _worker_env(chdir: object) -> dict[str, str]:
     return {**env, envvars.CHDIR: "0"} if chdir is False else env
 
 
-def _spec(experiment: Experiment, settings: Settings, overrides: Overrides, env: envvars.Settings) -> ExperimentSpec:
+def _spec(
+    experiment: Experiment, settings: Settings, name: str | None, env: envvars.Settings, cluster: ClusterChoice
+) -> ExperimentSpec:
     at = time.time()
     limit = settings.max_concurrent
-    cluster = choose(settings.cluster, settings.slurm, overrides)
     spec = ExperimentSpec(
         experiment_id=new_experiment_id(),
-        name=overrides.name or experiment.name or automatic_name(experiment.trainable_name, at),
+        name=name or experiment.name or automatic_name(experiment.trainable_name, at),
         created_at=at,
         trainable=experiment.trainable_name,
         metric=settings.metric if env.strict_metric else None,
@@ -152,7 +156,7 @@ def _spec(experiment: Experiment, settings: Settings, overrides: Overrides, env:
     )
     if env.stop_grace_s is not None:
         spec = replace(spec, stop_grace_s=env.stop_grace_s)
-    return overridden(spec, overrides)
+    return spec
 
 
 def overridden(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:

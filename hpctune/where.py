@@ -13,6 +13,7 @@ from hpctune.cluster.choose import NAMES, make_cluster, slurm_is_here
 from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.errors import UsageError
 from hpctune.model.resources import Resources
+from hpctune.notice import tell
 from hpctune.overrides import Overrides
 from hpctune.ports import Clock, Cluster
 
@@ -74,6 +75,8 @@ def choose(cluster: object, slurm: object, overrides: Overrides) -> ClusterChoic
     if overrides.slurm_options:
         options = (options or SlurmOptions()).merge(overrides.slurm_options)
     name = _resolved(given, options)
+    if options is not None and name != "slurm":
+        tell(f"Trials run on cluster {name!r}: the options of Slurm jobs mean nothing there.")
     return ClusterChoice(name, options if name == "slurm" else local if name == "local" else None)
 
 

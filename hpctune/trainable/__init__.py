@@ -1,6 +1,8 @@
-"""Ray Tune's module path for trainables."""
+"""``hpctune.trainable``: what may be tuned."""
 
-from hpctune.worker.parameters import with_parameters
+from hpctune.worker.command import Command
+from hpctune.worker.parameters import BoundTrainable as FunctionTrainable
+from hpctune.worker.parameters import with_parameters, with_resources, wrap_function
 from hpctune.worker.trainable import Trainable
 
-__all__ = ["Trainable", "with_parameters"]
+__all__ = ["Command", "FunctionTrainable", "Trainable", "with_parameters", "with_resources", "wrap_function"]

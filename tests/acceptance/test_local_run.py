@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -277,12 +277,25 @@ if __name__ == "__main__":
 """
 
 
-def driver(tmp_path: Path) -> subprocess.Popen[str]:
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    return subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
+Drive = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[Drive]:
+    """Start a driver process for SCRIPT (or ``text``, after ``first``); none survives the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(text: str = SCRIPT, first: str = "") -> subprocess.Popen[str]:
+            script = tmp_path / "script.py"
+            script.write_text(first + text)
+            process = subprocess.Popen(
+                [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 def wait_for_results(root: Path, count: int) -> None:
@@ -307,28 +320,60 @@ def each_iteration_counted_once(root: Path) -> None:
         assert trial.overruns == 0
 
 
-def test_a_killed_driver_is_replaced_and_its_jobs_adopted(results: Path, tmp_path: Path) -> None:
-    first = driver(tmp_path)
+def test_a_killed_driver_is_replaced_and_its_jobs_adopted(results: Path, drive: Drive) -> None:
+    first = drive()
     wait_for_results(results / "s", 3)
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=30)
-    second = driver(tmp_path)
+    second = drive()
     output, errors = second.communicate(timeout=100)
     assert (second.returncode, output) == (0, "finished\n"), errors
     each_iteration_counted_once(results / "s")
 
 
-def test_leaving_by_a_signal_says_how_to_go_on(results: Path, tmp_path: Path) -> None:
-    first = driver(tmp_path)
+def test_leaving_by_a_signal_says_how_to_go_on(results: Path, drive: Drive) -> None:
+    first = drive()
     wait_for_results(results / "s", 2)
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0
     assert "Leaving (jobs go on)" in errors
     assert f"Left; 2 jobs go on. Resume: hpctune resume {results / 's'}. Stop: hpctune stop {results / 's'}" in errors
-    output, errors = driver(tmp_path).communicate(timeout=100)
+    output, errors = drive().communicate(timeout=100)
     assert output == "finished\n", errors
     each_iteration_counted_once(results / "s")
+
+
+def test_leaving_may_cancel_the_jobs_and_a_resume_goes_on(results: Path, drive: Drive) -> None:
+    overridden = SCRIPT.replace("    tune.run(", "    with use(Overrides(cancel_on_exit=True)): tune.run(")
+    first = drive(overridden, first="from hpctune.overrides import Overrides, use\n")
+    wait_for_results(results / "s", 2)
+    first.send_signal(signal.SIGTERM)
+    _, errors = first.communicate(timeout=60)
+    assert "Leaving (cancelling the jobs)" in errors
+    assert f"Left. Resume: hpctune resume {results / 's'}." in errors
+    output, errors = drive().communicate(timeout=100)
+    assert output == "finished\n", errors
+    view = read_experiment(results / "s", with_rows=True)
+    for trial in view.state.trials.values():
+        rows = [row.row["training_iteration"] for row in view.rows if row.trial_id == trial.trial_id]
+        assert rows == sorted(set(rows)), "without checkpoints it starts again, and nothing counts twice"
+        assert trial.attempts == 2
+
+
+def test_a_resume_takes_the_corrected_trainable(results: Path) -> None:
+    def broken(config: dict[str, Any]) -> None:
+        raise RuntimeError("a bug")
+
+    def mended(config: dict[str, Any]) -> None:
+        tune.report(fine=config["x"])
+
+    mended.__name__ = "broken"
+    space = {"x": tune.grid_search([1, 2])}
+    run(broken, name="b", config=space, raise_on_failed_trial=False)
+    analysis = run(mended, name="b", config=space, resume="LOCAL+RESTART_ERRORED")
+    assert [trial.last_result["fine"] for trial in analysis.trials] == [1, 2]
+    assert not list((results / "b").glob(".renewed*"))
 
 
 def test_more_samples_after_the_end(results: Path) -> None:
