@@ -49,10 +49,14 @@ def start(request: JobRequest, record: LocalRecord, options: LocalOptions, gpus:
     """Start the job of ``record``. Raises OSError when that is impossible; no process is left then."""
     from submitit.local.local import LocalExecutor, LocalJob
 
+    class _Job(LocalJob[object]):
+        def __del__(self) -> None:
+            """Nothing: submitit's looks for files that we do not have, and complains when the interpreter ends."""
+
     class _Executor(LocalExecutor):
         def _submit_command(self, command: str) -> LocalJob[object]:  # type: ignore[override]
             process = _popen(request, record, options, environment(request, options, record, gpus, os.environ))
-            return LocalJob(folder=self.folder, job_id=record.job_id, process=process)
+            return _Job(folder=self.folder, job_id=record.job_id, process=process)
 
     return _Executor(record.path.parent)._submit_command("")
 
