@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
+from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
@@ -33,36 +34,36 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
             return _result(trial, event, metric)
         case e.SubmitRequested():
             attempt = Attempt(event.attempt, at, event.restore, base_results=trial.results)
-            return replace(trial, phase=Phase.SUBMITTING, attempt=attempt, attempts=event.attempt)
+            return changed(trial, phase=Phase.SUBMITTING, attempt=attempt, attempts=event.attempt)
         case e.SubmitRefused():
-            waits = replace(trial, phase=Phase.PENDING, attempt=None, attempts=trial.attempts - 1, released_at=at)
-            return replace(waits, not_before=event.not_before, reason=event.reason)
+            waits = changed(trial, phase=Phase.PENDING, attempt=None, attempts=trial.attempts - 1, released_at=at)
+            return changed(waits, not_before=event.not_before, reason=event.reason)
         case e.AttemptRevoked():
-            return replace(trial, phase=Phase.PENDING, attempt=None, reason=event.reason, released_at=at)
+            return changed(trial, phase=Phase.PENDING, attempt=None, reason=event.reason, released_at=at)
         case e.StopRequested():
-            return replace(trial, stop=event.reason, stop_at=at)
+            return changed(trial, stop=event.reason, stop_at=at)
         case e.PauseRequested():
-            return replace(trial, pause=True, stop_at=at)
+            return changed(trial, pause=True, stop_at=at)
         case e.MilestoneSet():
-            return replace(trial, milestone=event.value)
+            return changed(trial, milestone=event.value)
         case e.MilestoneAnswered():
-            return replace(trial, answered=event.value)
+            return changed(trial, answered=event.value)
         case e.RetryScheduled():
             return _retry(trial, event, at)
         case e.TrialPaused():
-            paused = replace(trial, phase=Phase.PAUSED, attempt=None, pause=False, stop_at=None, released_at=at)
-            return replace(paused, reason=event.reason)
+            paused = changed(trial, phase=Phase.PAUSED, attempt=None, pause=False, stop_at=None, released_at=at)
+            return changed(paused, reason=event.reason)
         case e.TrialResumed():
-            return replace(trial, phase=Phase.PENDING)
+            return changed(trial, phase=Phase.PENDING)
         case e.TrialEnded():
-            ended = replace(trial, phase=event.phase, attempt=None, pause=False, ended_at=at, released_at=at)
-            return replace(ended, reason=event.reason, error=event.error)
+            ended = changed(trial, phase=event.phase, attempt=None, pause=False, ended_at=at, released_at=at)
+            return changed(ended, reason=event.reason, error=event.error)
         case e.TrialSettled():
-            return replace(trial, settled=True)
+            return changed(trial, settled=True)
         case e.TrialReopened():
             return _reopen(trial, event)
         case e.CheckpointDeleted():
-            return replace(trial, checkpoints=tuple(c for c in trial.checkpoints if c.name != event.name))
+            return changed(trial, checkpoints=tuple(c for c in trial.checkpoints if c.name != event.name))
         case _:
             return _attempt(trial, event, at)
 
@@ -77,15 +78,15 @@ def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
     match event:
         case e.SubmitAcknowledged():
             phase = Phase.QUEUED if trial.phase is Phase.SUBMITTING else trial.phase
-            return replace(trial, phase=phase, attempt=replace(attempt, job_id=event.job_id, uncertain_since=None))
+            return changed(trial, phase=phase, attempt=changed(attempt, job_id=event.job_id, uncertain_since=None))
         case e.SubmitUnanswered():
-            return replace(trial, attempt=replace(attempt, uncertain_since=at, reason=event.reason))
+            return changed(trial, attempt=changed(attempt, uncertain_since=at, reason=event.reason))
         case e.JobChanged():
             return _job_changed(trial, attempt, event)
         case e.JobEnded():
-            return replace(trial, attempt=replace(attempt, ended=event.state, reason=event.reason))
+            return changed(trial, attempt=changed(attempt, ended=event.state, reason=event.reason))
         case e.RunStarted():
-            started = replace(
+            started = changed(
                 attempt,
                 restart=event.run.restart,
                 seq=0,
@@ -94,16 +95,16 @@ def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
                 nodes=event.nodes or event.host,
                 started_at=at,
             )
-            return replace(trial, phase=Phase.RUNNING, attempt=started, started_at=trial.started_at or at)
+            return changed(trial, phase=Phase.RUNNING, attempt=started, started_at=trial.started_at or at)
         case e.RunEnded():
-            over = replace(attempt, outcome=event.outcome, reason=event.reason, error=event.error)
-            return replace(trial, attempt=over, checkpoints=_with(trial.checkpoints, event.checkpoint))
+            over = changed(attempt, outcome=event.outcome, reason=event.reason, error=event.error)
+            return changed(trial, attempt=over, checkpoints=_with(trial.checkpoints, event.checkpoint))
         case _:
             assert_never(event)
 
 
 def _job_changed(trial: Trial, attempt: Attempt, event: e.JobChanged) -> Trial:
-    job = replace(
+    job = changed(
         attempt,
         job_id=event.job_id,
         uncertain_since=None,
@@ -115,29 +116,36 @@ def _job_changed(trial: Trial, attempt: Attempt, event: e.JobChanged) -> Trial:
     phase = trial.phase
     if phase is Phase.SUBMITTING or (phase is Phase.RUNNING and event.state.value == "PENDING"):
         phase = Phase.QUEUED  # in the second case Slurm has requeued it
-    return replace(trial, phase=phase, attempt=job)
+    return changed(trial, phase=phase, attempt=job)
 
 
 def _result(trial: Trial, event: e.ResultReported, metric: str | None) -> Trial:
     attempt = trial.attempt
     assert attempt is not None
-    attempt = replace(attempt, seq=event.seq)
+    attempt = changed(attempt, seq=event.seq)
     checkpoints = _with(trial.checkpoints, event.checkpoint) if event.checkpoint else trial.checkpoints
     if event.verdict is not e.Verdict.COUNTED:
         overruns = trial.overruns + (event.verdict is e.Verdict.OVERRUN)
-        return replace(trial, attempt=attempt, overruns=overruns, checkpoints=checkpoints)
+        return changed(trial, attempt=attempt, overruns=overruns, checkpoints=checkpoints)
     row = event.row
-    iteration = row.get("training_iteration", trial.last_iteration + 1)
-    return replace(
+    return changed(
         trial,
         attempt=attempt,
         results=trial.results + 1,
         interruptions=0,
         last=row,
-        last_iteration=int(iteration),
+        last_iteration=iteration_of(row, trial.last_iteration + 1),
         seen_metric=trial.seen_metric or (metric is not None and lookup(row, metric) is not None),
         checkpoints=checkpoints,
     )
+
+
+def iteration_of(row: Mapping[str, Any], default: int) -> int:
+    """The training iteration that a row states; ``default`` where it states none that is a whole number."""
+    value = row.get("training_iteration")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def _with(checkpoints: tuple[CheckpointRef, ...], new: CheckpointRef | None) -> tuple[CheckpointRef, ...]:
@@ -150,7 +158,7 @@ def _with(checkpoints: tuple[CheckpointRef, ...], new: CheckpointRef | None) -> 
 def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
     attempt = trial.attempt
     progressed = attempt is not None and trial.results > attempt.base_results
-    return replace(
+    return changed(
         trial,
         phase=Phase.PENDING,
         attempt=None,
@@ -164,7 +172,7 @@ def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
 
 
 def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
-    again = replace(
+    again = changed(
         trial,
         phase=Phase.PENDING,
         failures=0,
@@ -179,4 +187,4 @@ def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
     )
     if not event.restart:
         return again
-    return replace(again, results=0, last={}, last_iteration=0, seen_metric=False, checkpoints=(), overruns=0)
+    return changed(again, results=0, last={}, last_iteration=0, seen_metric=False, checkpoints=(), overruns=0)

@@ -27,11 +27,11 @@ class View:
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
     """All that is owed now."""
-    in_use = _in_use(state)
+    in_use = _in_use(state) if state.spec.checkpoint.keep is not None else frozenset()
     actions: list[a.Action] = []
     for trial in state.active_trials():
-        actions += _owed(trial, state.spec, view)
         actions += _retention(trial, state.spec.checkpoint, in_use)
+        actions += _owed(trial, state.spec, view)
     actions += _orphans(state, view)
     return actions
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from hpctune.core.state import ExperimentState
+from hpctune.errors import MetricError
 from hpctune.model import events as e
 from hpctune.model.decisions import Continue, Pause, Stop
 from hpctune.model.rows import number
@@ -37,10 +38,9 @@ class Policies:
             case e.ResultReported(verdict=e.Verdict.COUNTED):
                 return self._result(state.trials[event.run.trial_id], event)
             case e.TrialEnded():
-                self._ended(state.trials[event.trial_id])
+                return self._ended(state.trials[event.trial_id], state)
             case _:
-                pass
-        return []
+                return []
 
     def replay(self, event: e.Event, state: ExperimentState) -> None:
         """Bring the policies to where they were after ``event``, without asking for any suggestion or decision."""
@@ -88,10 +88,14 @@ class Policies:
         value = self.scheduler.milestone(trial)
         return [] if value == trial.milestone else [e.MilestoneSet(trial.trial_id, value)]
 
-    def _ended(self, trial: Trial) -> None:
+    def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR
         self.search.on_complete(trial.trial_id, dict(trial.last) or None, failed)
         if failed:
             self.scheduler.on_trial_error(trial)
-        else:
+            return []
+        try:
             self.scheduler.on_trial_complete(trial, trial.last)
+        except MetricError as error:  # the scheduler can never decide anything: an error of the whole experiment
+            return [] if state.stopping is not None else [e.ExperimentStopRequested(str(error), fatal=True)]
+        return []

@@ -144,8 +144,8 @@ def admit_one(
         return []
     waiting = [
         t
-        for t in state.active_trials()
-        if (t.phase is Phase.PENDING and t.stop is None and t.not_before <= now) or t.phase is Phase.PAUSED
+        for t in state.in_phase(Phase.PENDING, Phase.PAUSED)
+        if t.phase is Phase.PAUSED or (t.stop is None and t.not_before <= now)
     ]
     chosen = policies.scheduler.choose(waiting) if waiting else None
     if chosen is not None:

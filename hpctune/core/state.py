@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
+from hpctune.core.change import changed
 from hpctune.core.evolve import add, evolve
 from hpctune.model import events as e
 from hpctune.model.spec import ExperimentSpec
@@ -24,6 +24,7 @@ class ExperimentState:
         self.active: dict[str, None] = {}
         """Ids of the trials that are not settled, oldest first."""
         self.phases: Counter[Phase] = Counter()
+        self._in_phase: dict[Phase, dict[str, None]] = {phase: {} for phase in Phase if not phase.final}
         self.num_samples = spec.num_samples
         self.exhausted = False
         self.stopping: e.ExperimentStopRequested | None = None
@@ -60,6 +61,11 @@ class ExperimentState:
             if not trial.settled:
                 yield trial
 
+    def in_phase(self, *phases: Phase) -> list[Trial]:
+        """The trials in these phases (none of them final), oldest first."""
+        found = [self.trials[trial_id] for phase in phases for trial_id in self._in_phase[phase]]
+        return sorted(found, key=lambda trial: trial.index)
+
     def apply(self, recorded: e.Recorded) -> None:
         """Fold one event in."""
         event, self.last_at = recorded.event, recorded.at
@@ -94,7 +100,10 @@ class ExperimentState:
         if before is None or before.phase is not after.phase:
             if before is not None:
                 self.phases[before.phase] -= 1
+                self._in_phase.get(before.phase, {}).pop(before.trial_id, None)
             self.phases[after.phase] += 1
+            if after.phase in self._in_phase:
+                self._in_phase[after.phase][after.trial_id] = None
         if before is None or before.settled != after.settled:
             if after.settled:
                 self.active.pop(after.trial_id, None)
@@ -105,4 +114,4 @@ class ExperimentState:
         """A new driver cannot know which of its predecessor's requests reached the cluster."""
         for trial in self.active_trials():
             if trial.phase is Phase.SUBMITTING and trial.attempt is not None:
-                self._put(trial, replace(trial, attempt=replace(trial.attempt, uncertain_since=at)))
+                self._put(trial, changed(trial, attempt=changed(trial.attempt, uncertain_since=at)))

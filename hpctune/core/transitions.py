@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hpctune.core.evolve import iteration_of
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Exit, ResultRow
-from hpctune.model.rows import lookup, number
+from hpctune.model.rows import number
 from hpctune.model.spec import CheckpointPolicy
 from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
 
@@ -86,7 +87,7 @@ def _holds(trial: Trial, run: RunKey) -> bool:
 
 def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
     """What becomes of a row: counted once per iteration, never after a decision to stop or pause."""
-    iteration = iteration_of(row)
+    iteration = iteration_of(row.row, trial.last_iteration + 1)
     if iteration <= trial.last_iteration:
         verdict = e.Verdict.REPEATED
     elif trial.stop is not None or trial.pause:
@@ -99,12 +100,6 @@ def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultRep
         score = number(row.row, attribute) if attribute else None
         checkpoint = CheckpointRef(row.checkpoint, iteration, score)
     return e.ResultReported(row.run, row.seq, row.row, verdict, checkpoint)
-
-
-def iteration_of(row: ResultRow) -> int:
-    """The training iteration of a row; its number within the run where the row does not say."""
-    value = lookup(row.row, "training_iteration", row.seq)
-    return int(value) if isinstance(value, (int, float)) else row.seq
 
 
 def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointPolicy) -> e.TrialEvent | None:

@@ -19,6 +19,7 @@ from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model import events as e
+from hpctune.model.actions import DeleteCheckpoint, Settle
 from hpctune.model.jobs import JobState
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
@@ -88,8 +89,12 @@ class Driver:
         now = self.clock.now()
         self.lease = Lease(self.paths, now)
         try:
+            self._journal = journal.Journal(self.paths.journal)  # first: what a zombie appends from here on is not ours
+        except BaseException:
+            self.lease.release()
+            raise
+        try:
             self._fold(num_samples)
-            self._journal = journal.Journal(self.paths.journal)
             self._inbox = Inbox(self.paths)
             self._runs, self._jobs = RunWatcher(self.paths), JobWatcher(self.cluster, now)
             resumed = bool(self.state.drivers)
@@ -101,6 +106,8 @@ class Driver:
             self._projector.start(self.state)
             self._flush()
         except BaseException:
+            with contextlib.suppress(StorageError):
+                self._journal.close()
             self.lease.release()
             raise
 
@@ -152,8 +159,10 @@ class Driver:
             self._glance(self.clock.now())
             self._projector.close()
         finally:
-            self._journal.close()
-            self.lease.release()
+            try:
+                self._journal.close()
+            finally:
+                self.lease.release()
 
     def _sweep(self) -> None:
         """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
@@ -193,9 +202,9 @@ class Driver:
     def step(self) -> float:
         """One turn. Returns the seconds after which the next one is due (0: at once)."""
         now = self.clock.now()
-        self.lease.beat(now)
         before = self._count
         try:
+            self.lease.beat(now)
             self._observe(now)
             self._decide(now)
             if not self._flush():
@@ -229,7 +238,9 @@ class Driver:
         for command in self._inbox.read():
             if command.command_id not in self.state.commands:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
-        worthwhile = self.state.live > 0 or self._performer.untidied or self._jobs.jobs
+        # jobs_of: those of earlier drivers may still take room, also where no trial is live now.
+        performer = self._performer
+        worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs
         asked = bool(worthwhile) and self._jobs.due(now) and self._jobs.ask(now)
         self._runs.look(self.state, self._record, probe=asked)
         if asked:
@@ -271,9 +282,8 @@ class Driver:
             self._record(ended)
 
     def _room(self, resources: Resources) -> int:
-        unsubmitted = sum(
-            1 for t in self.state.active_trials() if t.phase is Phase.SUBMITTING and t.attempt and not t.attempt.job_id
-        )
+        submitting = self.state.in_phase(Phase.SUBMITTING)
+        unsubmitted = sum(1 for t in submitting if t.attempt and not t.attempt.job_id)
         return self.cluster.room(resources) - unsubmitted
 
     def _verdicts(self) -> None:
@@ -292,7 +302,10 @@ class Driver:
 
     def _perform(self, now: float) -> None:
         view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
-        if self._performer.perform(plan(self.state, view), self._record):
+        actions = plan(self.state, view)
+        if any(isinstance(action, (Settle, DeleteCheckpoint)) for action in actions):
+            self._journal.sync()  # the facts that were taken from what is removed now
+        if self._performer.perform(actions, self._record):
             self._jobs.expect(now)
 
     # -- records ------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from hpctune.errors import NotYetSupportedError
 def refuse(name: str) -> NoReturn:
     """Raise NotYetSupportedError for the scheduler ``name``."""
     raise NotYetSupportedError(
-        f"{name} is not supported by this version of hpctune. What works today: FIFOScheduler (the default), with "
-        "stop= for criteria and stoppers such as hpctune.stopper.TrialPlateauStopper to end trials early."
+        f"{name} is not supported by this version of hpctune. What works today: FIFOScheduler (the default), "
+        "ASHAScheduler (AsyncHyperBandScheduler) and MedianStoppingRule."
     )
 
 

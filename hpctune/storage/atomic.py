@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import uuid
 from pathlib import Path
 
 from hpctune.errors import StorageError
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int = 0o600) -> None:
@@ -45,14 +49,46 @@ def sync_directory(path: Path) -> None:
 
 
 def create_exclusively(path: Path, data: bytes) -> bool:
-    """Create ``path`` holding ``data``; False when it exists already. Exactly one of any number of callers wins."""
+    """Create ``path`` holding ``data``; False when it exists already. Exactly one of any number of callers wins.
+
+    Never half: a caller that is killed, or finds the disk full, has created nothing. Raises OSError.
+    """
+    if path.exists():
+        return False
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        _write_new(temporary, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return temporary.stat().st_nlink == 2  # on NFS the answer to a link that was made may have been lost
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _create_without_links(path, data)
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _create_without_links(path: Path, data: bytes) -> bool:
+    try:
+        _write_new(path, data)
     except FileExistsError:
         return False
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return True
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(fd, data)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return True

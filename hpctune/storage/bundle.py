@@ -6,18 +6,21 @@ file each, written once, read by each worker when it is first used (numpy arrays
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import stat
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import atomic
+from hpctune.storage import atomic, values
+from hpctune.storage.culprit import culprit
 from hpctune.storage.layout import ExperimentPaths
 
 BY_VALUE_MODULES: set[str] = set()
@@ -39,23 +42,30 @@ class ObjectStore:
         """Write ``value`` and return its file's name."""
         if id(value) in self._names:
             return self._names[id(value)]
-        self._directory.mkdir(mode=0o700, exist_ok=True)
         numpy = sys.modules.get("numpy")
-        array = numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject
+        array = numpy is not None and type(value) in (numpy.ndarray, numpy.memmap) and not value.dtype.hasobject
         name = f"{len(self._names):03d}.{'npy' if array else 'pkl'}"
-        path = self._directory / name
-        if array and numpy is not None:
-            temporary = path.with_name(f".{name}.tmp.npy")
-            numpy.save(temporary, value, allow_pickle=False)
-            temporary.chmod(0o600)
-            temporary.replace(path)
-        else:
-            import cloudpickle
-
-            atomic.write(path, cloudpickle.dumps(value))
+        try:
+            self._write(self._directory / name, value, array)
+        except OSError as error:
+            raise StorageError(f"Cannot write {self._directory / name}: {error.strerror or error}.") from error
         self._names[id(value)] = name
         self._kept.append(value)
         return name
+
+    def _write(self, path: Path, value: Any, array: bool) -> None:
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        if not array:
+            import cloudpickle
+
+            atomic.write(path, cloudpickle.dumps(value))
+            return
+        import numpy
+
+        temporary = path.with_name(f".{path.name}.tmp.npy")
+        numpy.save(temporary, value, allow_pickle=False)
+        temporary.chmod(0o600)
+        temporary.replace(path)
 
 
 class Parameter:
@@ -84,111 +94,101 @@ class _Stored:
         if _objects is None:
             raise StorageError(f"Object {self.name} can only be read in a trial.")
         path = _objects / self.name
-        _check_trusted(path)
-        if path.suffix == ".npy":
-            import numpy
+        with _open_trusted(path) as file:
+            if path.suffix != ".npy":
+                return pickle.load(file)
+        import numpy
 
-            return numpy.load(path, mmap_mode="r", allow_pickle=False)
-        return pickle.loads(path.read_bytes())
+        return numpy.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
     """Write the bundle. Raises TrainableError, naming the culprit, when something cannot be pickled."""
-    place = {"sys_path": [p for p in sys.path if p], "cwd": str(Path.cwd())}
     with _bundling(paths):
-        code = _dumps({**place, "trainable": trainable}, "The trainable")
-        driver = _dumps({**place, "driver": driver_objects}, "The search space, a callback or another option")
-    atomic.write(paths.trainable, code)
-    atomic.write(paths.driver_bundle, driver)
+        code = _dumps(trainable, "The trainable")
+        driver = _dumps(driver_objects, "The search space, a callback or another option")
+    place = json.dumps({"sys_path": _import_path(), "cwd": str(Path.cwd())}).encode() + b"\n"
+    atomic.write(paths.trainable, place + code)
+    atomic.write(paths.driver_bundle, place + driver)
 
 
 def load_trainable(paths: ExperimentPaths) -> Any:
     """The trainable. The modules it was pickled by reference are looked for where the driver's were."""
-    return _load(paths, paths.trainable)["trainable"]
+    return _load(paths, paths.trainable)
 
 
 def load_driver_objects(paths: ExperimentPaths) -> Any:
     """What a resumed driver needs."""
-    return _load(paths, paths.driver_bundle)["driver"]
+    return _load(paths, paths.driver_bundle)
+
+
+def prepare_imports(paths: ExperimentPaths) -> None:
+    """Let modules be found here where the driver found them, in its order: the user's directories before all else."""
+    entries = _header(paths)["sys_path"]
+    sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
 
 
 def original_cwd(paths: ExperimentPaths) -> str:
-    """The directory in which the experiment was started."""
-    return str(_load(paths, paths.trainable)["cwd"])
+    """The directory in which the experiment was started. Reads one line and loads nothing."""
+    return str(_header(paths)["cwd"])
 
 
-def _load(paths: ExperimentPaths, path: Path) -> dict[str, Any]:
+def _header(paths: ExperimentPaths) -> dict[str, Any]:
+    with _open_trusted(paths.trainable) as file:
+        return _place(paths.trainable, file.readline())
+
+
+def _import_path() -> list[str]:
+    """Where the user's own modules lie. What belongs to the interpreter is left out: the worker's may be another."""
+    library = {str(Path(sysconfig.get_path(name)).absolute()) for name in ("stdlib", "platstdlib")}
+    entries = [str(Path(entry).absolute()) for entry in sys.path]  # "" is the working directory
+    return [entry for entry in dict.fromkeys(entries) if Path(entry).exists() and not _is_library(entry, library)]
+
+
+def _is_library(entry: str, library: set[str]) -> bool:
+    inside = any(entry == place or entry.startswith(f"{place}/") for place in library)
+    return inside or entry.endswith(("site-packages", "dist-packages"))
+
+
+def _load(paths: ExperimentPaths, path: Path) -> Any:
     global _objects
-    _check_trusted(path)
+    with _open_trusted(path) as file:
+        _place(path, file.readline())
+        body = file.read()
     _objects = paths.objects
-    data = path.read_bytes()
-    header, _, body = data.partition(b"\n")
-    for entry in reversed(header.decode().split("\0")):
-        if entry and entry not in sys.path:
-            sys.path.append(entry)
+    prepare_imports(paths)
     try:
-        loaded: dict[str, Any] = pickle.loads(body)
+        return pickle.loads(body)
     except (ImportError, AttributeError) as error:
         raise TrainableError(
             f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed: is "
             f"the Python environment of the driver visible on this node ({sys.executable})?"
         ) from error
-    return loaded
 
 
-def _dumps(value: dict[str, Any], what: str) -> bytes:
-    """Pickle, with the import path before it: it is needed before anything can be unpickled."""
+def _place(path: Path, header: bytes) -> dict[str, Any]:
+    try:
+        place: dict[str, Any] = json.loads(header)
+    except ValueError as error:
+        raise StorageError(f"{path} is damaged, or was written by another version of hpctune.") from error
+    return place
+
+
+def _dumps(value: Any, what: str) -> bytes:
     import cloudpickle
 
     try:
         body: bytes = cloudpickle.dumps(value)
+    except StorageError:
+        raise
     except Exception as error:
-        culprit = _culprit(value)
+        found = culprit(value)
         raise TrainableError(
             f"{what} cannot be pickled, so no job can get it: {type(error).__name__}: {error}."
-            + (f" The culprit is {culprit}." if culprit else "")
+            + (f" The culprit is {found}." if found else "")
             + " Make it inside the function, or pass it with hpctune.with_parameters."
         ) from error
-    return "\0".join(value["sys_path"]).encode() + b"\n" + body
-
-
-def _culprit(value: Any, depth: int = 4) -> str:
-    """The innermost named thing that cannot be pickled: a variable of a closure, a global, an attribute."""
-    for name, inner in _parts(value):
-        if not picklable(inner):
-            deeper = _culprit(inner, depth - 1) if depth else ""
-            return deeper or f"{name} = {repr(inner)[:80]}"
-    return ""
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    code = getattr(value, "__code__", None)
-    if code is not None:
-        for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=False):
-            yield name, cell.cell_contents
-        for name in code.co_names:
-            if name in value.__globals__:
-                yield name, value.__globals__[name]
-    elif isinstance(value, dict):
-        yield from ((str(k), v) for k, v in value.items())
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"item {i}", v) for i, v in enumerate(value))
-    else:
-        name = getattr(value, "__name__", type(value).__name__)
-        slots = [s for c in type(value).__mro__ for s in getattr(c, "__slots__", ())]
-        members = {**getattr(value, "__dict__", {}), **{s: getattr(value, s, None) for s in slots}}
-        yield from ((f"{name}.{k}", v) for k, v in members.items() if not k.startswith("__"))
-
-
-def picklable(value: Any) -> bool:
-    """Whether ``value`` can be pickled, by value where needed."""
-    import cloudpickle
-
-    try:
-        cloudpickle.dumps(value)
-    except Exception:
-        return False
-    return True
+    return body
 
 
 @contextmanager
@@ -208,16 +208,21 @@ def _bundling(paths: ExperimentPaths) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _check_trusted(path: Path) -> None:
-    """Refuse to unpickle what somebody else may have written."""
+def _open_trusted(path: Path) -> BinaryIO:
+    """Open it; refuse to unpickle what somebody else may have written."""
     try:
-        status = path.stat()
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise StorageError(f"{path} is missing: the experiment cannot run without it.") from error
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    status = os.fstat(file.fileno())
+    if values.trusted(status):
+        return file
+    file.close()
     if status.st_uid not in (os.geteuid(), 0):
         raise StorageError(f"{path} belongs to user {status.st_uid}, not to you: loading it would run their code.")
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StorageError(
-            f"{path} can be written by others (mode {stat.filemode(status.st_mode)}): loading it could run their code. "
-            f"If you trust it: chmod go-w {path}"
-        )
+    raise StorageError(
+        f"{path} can be written by others (mode {stat.filemode(status.st_mode)}): loading it could run their code. "
+        f"If you trust it: chmod go-w {path}"
+    )

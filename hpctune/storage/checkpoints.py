@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,8 +48,16 @@ def write_progress(checkpoint: Path, progress: Progress) -> None:
 def staging(paths: TrialPaths) -> Path:
     """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
     directory = paths.root / f"{STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
-    directory.mkdir()
+    try:
+        directory.mkdir()
+    except OSError as error:
+        raise CheckpointError(f"Cannot make a checkpoint in {paths.root}: {error.strerror or error}.") from error
     return directory
+
+
+def discard(directory: Path) -> None:
+    """Remove what was not persisted."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress) -> str:
@@ -73,10 +80,20 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress) ->
             delete(target)
         temporary.rename(target)
         sync_directory(paths.root)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"Cannot save a checkpoint as {target}: {error.strerror or error}.") from error
+    except BaseException as error:
+        if temporary is not source or moved:
+            discard(temporary)
+        if isinstance(error, OSError):
+            raise CheckpointError(f"Cannot save a checkpoint as {target}: {_why(error)}.") from error
+        raise
     return name
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        copies = error.args[0]  # (source, target, why) of each file that could not be copied
+        return f"{copies[0][2]}" + (f" (and {len(copies) - 1} more)" if len(copies) > 1 else "")
+    return error.strerror or str(error)
 
 
 def delete(checkpoint: Path) -> None:
@@ -100,14 +117,12 @@ def tidy(paths: TrialPaths) -> None:
 
 
 def _sync_tree(directory: Path) -> None:
-    for file in _files(directory):
-        fd = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    sync_directory(directory)
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.rglob("*") if path.is_file())
+    for parent, _, names in os.walk(directory):
+        for path in (Path(parent, name) for name in names):
+            if path.is_file():
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        sync_directory(Path(parent))

@@ -33,7 +33,6 @@ _ENCODE: dict[str, Callable[[Any], Any]] = {
 }
 _DECODE: dict[str, Callable[[Any], Any]] = {
     "run": lambda data: RunKey(*data),
-    "config": values.decode,
     "resources": Resources.from_json,
     "error": lambda data: data and ErrorInfo.from_json(data),
     "checkpoint": lambda data: data and CheckpointRef(*data),
@@ -51,7 +50,7 @@ def encode(recorded: e.Recorded) -> str:
     event = recorded.event
     name = type(event).__name__
     defaults = _DEFAULTS[name]
-    data: dict[str, Any] = {"at": round(recorded.at, 6), "event": name}
+    data: dict[str, Any] = {"at": recorded.at, "event": name}
     for field in event.__dataclass_fields__:
         value = getattr(event, field)
         if field in defaults and value == defaults[field]:
@@ -64,8 +63,11 @@ def encode(recorded: e.Recorded) -> str:
     return values.dumps(data)
 
 
-def decode(data: Mapping[str, Any]) -> e.Recorded:
-    """Read the parsed line of :func:`encode`. Unknown fields are ignored, unknown events are an error."""
+def decode(data: Mapping[str, Any], *, trusted: bool = True) -> e.Recorded:
+    """Read the parsed line of :func:`encode`. Unknown fields are ignored, unknown events are an error.
+
+    ``trusted``: whether pickled configs may be loaded (see ``values.decode``).
+    """
     kind = _KINDS.get(data["event"])
     if kind is None:
         raise JournalError(
@@ -76,5 +78,9 @@ def decode(data: Mapping[str, Any]) -> e.Recorded:
     for field in kind.__dataclass_fields__:
         if field in data:
             value = data[field]
-            arguments[field] = _DECODE[field](value) if field in _DECODE else value
+            if field == "config":
+                value = values.decode(value, trusted=trusted)
+            elif field in _DECODE:
+                value = _DECODE[field](value)
+            arguments[field] = value
     return e.Recorded(data["at"], kind(**arguments))

@@ -25,14 +25,25 @@ def publish(path: Path, control: Control) -> None:
 
 
 def read(path: Path) -> Control | None:
-    """The control file, or None when there is none: the trial is over, or never was."""
+    """The control file, or None when there is none: the trial is over, or never was.
+
+    Raises StorageError where it is garbled, or where its config cannot, or must not, be loaded.
+    """
     data = _load(path)
     if data is None:
         return None
     known = {k: v for k, v in data.items() if k in _FIELDS}
-    known["config"] = values.decode(known["config"])
-    known["export_formats"] = tuple(known.get("export_formats", ()))
-    return Control(**known)
+    try:
+        config = known["config"]
+        config = values.decode(config, trusted=not values.pickled(config) or values.trusted(path.stat()))
+        if isinstance(config, values.Sealed):
+            raise StorageError(f"The config in {path} cannot be read here: {config.why}.")
+        known |= {"config": config, "export_formats": tuple(known.get("export_formats", ()))}
+        return Control(**known)
+    except FileNotFoundError:
+        return None
+    except (OSError, KeyError, TypeError) as error:
+        raise StorageError(f"Cannot read {path}: {error!r}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,10 @@ class Orders:
 def read_orders(path: Path) -> Orders | None:
     """Only the orders, without decoding the rest; None when there is no control file."""
     data = _load(path)
-    return Orders(*(data[name] for name in Orders.__slots__)) if data is not None else None
+    try:
+        return Orders(*(data[name] for name in Orders.__slots__)) if data is not None else None
+    except KeyError as error:
+        raise StorageError(f"Cannot read {path}: {error} is missing.") from error
 
 
 def with_orders(control: Control, orders: Orders) -> Control:
@@ -59,9 +73,11 @@ def with_orders(control: Control, orders: Orders) -> Control:
 
 def _load(path: Path) -> dict[str, Any] | None:
     try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        data = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
+    if not isinstance(data, dict):
+        raise StorageError(f"Cannot read {path}: it does not hold a control record.")
     return data

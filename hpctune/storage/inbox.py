@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -33,7 +34,9 @@ def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Co
             torn = _ends_torn(paths)
             fd = os.open(paths.inbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(fd, (f"\n{line}\n" if torn else f"{line}\n").encode())
+                payload = (f"\n{line}\n" if torn else f"{line}\n").encode()
+                if os.write(fd, payload) < len(payload):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(fd)
             finally:
                 os.close(fd)

@@ -1,12 +1,13 @@
 """The journal: every fact of an experiment, in order, in segments ``journal/000001.jsonl``, ``000002.jsonl``, ...
 
 Each driver opens a new segment by exclusive create. Its first line says how many bytes of its predecessor it has
-folded in: what a zombie driver writes to the old segment after that is not part of the journal.
+folded in: what a zombie driver writes to the old segment after that is not part of the journal. A segment whose first
+line is not complete holds nothing (its driver died right then), and its successor follows the one before.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -22,86 +23,134 @@ JOURNAL_VERSION = 1
 
 
 class Journal:
-    """The writing end; one per driver. Open it only under the lease."""
+    """The writing end; one per driver. Open it only under the lease, and before reading: it seals what came before."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
         self.directory = directory
-        previous = _segments(directory)
-        self._previous: Path | None = previous[-1] if previous else None
-        self._folded = _complete_bytes(previous[-1]) if previous else 0
-        self.number = int(previous[-1].stem) + 1 if previous else 1
+        earlier = _segments(directory)
+        self.number = int(earlier[-1].stem) + 1 if earlier else 1
         self.path = directory / f"{self.number:06d}.jsonl"
+        header: dict[str, Any] = {"segment": self.number, "version": JOURNAL_VERSION}
+        previous = next((path for path in reversed(earlier) if _header(path) is not None), None)
+        if previous is not None:
+            header |= {"follows": int(previous.stem), "bytes": _complete_bytes(previous)}
         self._fd = self._create()
-        self._unsynced = True
+        self._end = 0
+        """Where the last whole append ends; what a failed one left behind it is cut off."""
+        self._durable = 0
+        self._pending = bytearray()
+        """What was appended after ``_durable``."""
+        self._torn = self._doubtful = False
+        try:
+            self._write(f"{values.dumps(header)}\n".encode())
+        except StorageError:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._fd)
+            raise
+        sync_directory(directory)
 
     def _create(self) -> int:
-        header: dict[str, Any] = {"segment": self.number, "version": JOURNAL_VERSION}
-        if self._previous is not None:
-            header |= {"follows": int(self._previous.stem), "bytes": self._folded}
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise LeaseLostError(f"Another driver has just taken over: {self.path} exists.") from error
         except OSError as error:
             raise StorageError(f"Cannot create {self.path}: {error.strerror or error}.") from error
-        os.write(fd, f"{values.dumps(header)}\n".encode())
-        sync_directory(self.directory)
-        return fd
 
     def append(self, recorded: Sequence[Recorded]) -> None:
         """Append facts, all or (after a crash) a prefix of them. Raises StorageError when the disk refuses;
         nothing that was refused is left in the file."""
-        payload = "".join(f"{codec.encode(r)}\n" for r in recorded).encode()
-        start = os.lseek(self._fd, 0, os.SEEK_END)
+        self._write("".join(f"{codec.encode(r)}\n" for r in recorded).encode())
+
+    def _write(self, payload: bytes) -> None:
         try:
-            written = 0
-            while written < len(payload):
-                written += os.write(self._fd, payload[written:])
+            if self._torn:
+                self._cut()
+            self._torn = True
+            _write_at(self._fd, payload, self._end)
+            self._torn = False
         except OSError as error:
-            os.ftruncate(self._fd, start)
+            with contextlib.suppress(OSError):
+                self._cut()
             raise StorageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
-        self._unsynced = True
+        self._end += len(payload)
+        self._pending += payload
+
+    def _cut(self) -> None:
+        os.ftruncate(self._fd, self._end)
+        self._torn = False
 
     def sync(self) -> None:
-        """Make everything appended durable, and visible to other nodes."""
-        if self._unsynced:
+        """Make everything appended durable, and visible to other nodes. Raises StorageError when the disk refuses."""
+        if not self._pending:
+            return
+        try:
+            if self._doubtful:  # the kernel forgets what it could not write: it has to be told again
+                _write_at(self._fd, self._pending, self._durable)
+            self._doubtful = True
             os.fsync(self._fd)
-            self._unsynced = False
+        except OSError as error:
+            raise StorageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+        self._doubtful = False
+        self._durable = self._end
+        self._pending.clear()
 
     def close(self) -> None:
         """Sync and close; idempotent."""
         if self._fd >= 0:
-            self.sync()
-            os.close(self._fd)
-            self._fd = -1
+            try:
+                self.sync()
+            finally:
+                os.close(self._fd)
+                self._fd = -1
 
 
-def read(directory: Path) -> Iterator[Recorded]:
+def _write_at(fd: int, data: bytes | bytearray, offset: int) -> None:
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], offset + written)
+
+
+def read(directory: Path, *, sealed_ok: bool = False) -> Iterator[Recorded]:
     """Every fact, oldest first. A torn last line is not there (yet).
 
-    Raises JournalError where a complete line in the middle cannot be read, with file and line.
+    A config that cannot or must not be unpickled here is an error, or with ``sealed_ok`` a ``values.Sealed``.
+    Raises JournalError where a complete line cannot be read, with file and line, and where a segment is missing.
     """
-    segments = _segments(directory)
-    limits = {path: _folded_by(successor) for path, successor in itertools.pairwise(segments)}
-    for path in segments:
-        yield from _read_segment(path, limits.get(path))
+    intact = [(path, header) for path in _segments(directory) if (header := _header(path)) is not None]
+    for number, (path, header) in enumerate(intact):
+        before = int(intact[number - 1][0].stem) if number else None
+        if header.get("follows") != before:
+            raise JournalError(f"{path} follows segment {header.get('follows')}, which is missing.")
+    for number, (path, _) in enumerate(intact):
+        limit = int(intact[number + 1][1]["bytes"]) if number + 1 < len(intact) else None
+        yield from _read_segment(path, limit, sealed_ok)
 
 
-def _read_segment(path: Path, limit: int | None) -> Iterator[Recorded]:
+def _read_segment(path: Path, limit: int | None, sealed_ok: bool) -> Iterator[Recorded]:
     offset = 0
     with path.open("rb") as file:
+        trusted = values.trusted(os.fstat(file.fileno()))
         for number, line in enumerate(file, 1):
             offset += len(line)
             if not line.endswith(b"\n") or (limit is not None and offset > limit):
                 return
+            if number == 1:
+                continue
             try:
-                data = json.loads(line)
-                if "segment" in data:
-                    continue
-                recorded = codec.decode(data)
-            except (ValueError, KeyError, TypeError) as error:
-                raise JournalError(f"{path}, line {number}, cannot be read: {error!r}. Repair: hpctune fsck") from error
+                recorded = codec.decode(json.loads(line), trusted=trusted)
+            except JournalError as error:
+                raise JournalError(f"{path}, line {number}: {error}") from error
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise JournalError(f"{path}, line {number}, cannot be read: {error!r}.") from error
+            config = getattr(recorded.event, "config", None)
+            if isinstance(config, values.Sealed) and not sealed_ok:
+                raise JournalError(f"{path}, line {number}: a trial's config cannot be read here: {config.why}.")
             yield recorded
 
 
@@ -114,14 +163,27 @@ def _segments(directory: Path) -> list[Path]:
         raise StorageError(f"Cannot read {directory}: {error.strerror or error}.") from error
 
 
-def _folded_by(successor: Path) -> int | None:
-    """How much of its predecessor the segment ``successor`` counts; None where its header is torn."""
-    with successor.open("rb") as file:
-        line = file.readline()
+def _header(path: Path) -> dict[str, Any] | None:
+    """The first line of a segment; None where it is not complete."""
     try:
-        return int(json.loads(line)["bytes"]) if line.endswith(b"\n") else None
-    except (ValueError, KeyError) as error:
-        raise JournalError(f"{successor} has no readable header.") from error
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        header: dict[str, Any] = json.loads(line)
+        newer = int(header["version"]) > JOURNAL_VERSION
+        int(header["segment"]), int(header.get("follows", 0)), int(header.get("bytes", 0))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise JournalError(f"{path}, line 1, is no header of a journal segment: {error!r}.") from error
+    if newer:
+        raise JournalError(
+            f"{path} was written by a newer hpctune (journal format {header['version']}, this one knows "
+            f"{JOURNAL_VERSION}): pip install --upgrade hpctune"
+        )
+    return header
 
 
 def _complete_bytes(path: Path) -> int:

@@ -10,9 +10,9 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
 
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, values
@@ -40,65 +40,87 @@ class Holder:
         since = datetime.fromtimestamp(self.since).strftime("%Y-%m-%d %H:%M:%S")
         return f"process {self.pid} on {self.host}, since {since}"
 
+    @property
+    def who(self) -> tuple[str, int, float, int]:
+        """What tells this holder from any other."""
+        return (self.host, self.pid, self.since, self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """With what time passes while another host's lease is watched."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
 
 class Lease:
     """Held from construction until :meth:`release`. Raises DriverAliveError when somebody else drives."""
 
-    def __init__(self, paths: ExperimentPaths, now: float) -> None:
+    def __init__(self, paths: ExperimentPaths, now: float, watch: Watch | None = None) -> None:
         import filelock
 
         self._paths = paths
-        self._lock = filelock.FileLock(paths.lock)
+        self._lock = filelock.FileLock(paths.lock, thread_local=False)  # a driver may leave in another thread
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise _alive(paths, read(paths)) from error
+            raise _alive(paths, _last_seen(paths)) from error
         except (OSError, NotImplementedError) as error:
             raise StorageError(
                 f"Cannot lock {paths.lock}: {error}. Is the directory writable, and does its filesystem have locks?"
             ) from error
-        previous = read(paths)
         try:
-            _await_silence(paths, previous)
+            previous = _await_silence(paths, watch or Watch())
+            self.holder = Holder(socket.gethostname(), os.getpid(), now, previous.epoch + 1 if previous else 1)
+            self._beaten_at = now
+            self._publish(durable=True)
         except BaseException:
             self._lock.release()
             raise
-        epoch = previous.epoch + 1 if previous else 1
-        self.holder = Holder(socket.gethostname(), os.getpid(), now, epoch)
-        self._beaten_at = now
-        self._publish()
 
     def beat(self, now: float) -> None:
         """Show that we live (at most every :data:`BEAT_S`). Raises LeaseLostError when another driver took over."""
         if now - self._beaten_at < BEAT_S:
             return
-        current = read(self._paths)
-        if current is not None and current.epoch != self.holder.epoch:
-            raise LeaseLostError(f"Another driver took over: {current.describe()}. This one leaves.")
+        other = self._other()
+        if other is not None:
+            raise LeaseLostError(f"Another driver took over: {other.describe()}. This one leaves.")
         self._beaten_at = now
-        self.holder = Holder(**{**asdict(self.holder), "beat": self.holder.beat + 1})
+        self.holder = replace(self.holder, beat=self.holder.beat + 1)
         self._publish()
 
     def release(self) -> None:
-        """Give the right back."""
-        self.holder = Holder(**{**asdict(self.holder), "released": True})
+        """Give the right back, unless another driver has taken it already. Never fails: the lock ends in any case."""
+        self.holder = replace(self.holder, released=True)
         try:
-            self._publish()
+            if self._other() is None:
+                self._publish(durable=True)
+        except StorageError:
+            pass  # then the next driver finds a lease that no longer changes
         finally:
             self._lock.release()
 
-    def _publish(self) -> None:
-        atomic.write(self._paths.lease, values.dumps(asdict(self.holder)) + "\n")
+    def _other(self) -> Holder | None:
+        """Who has taken over from us, if somebody has."""
+        current = read(self._paths)
+        return current if current is not None and current.who != self.holder.who else None
+
+    def _publish(self, *, durable: bool = False) -> None:
+        atomic.write(self._paths.lease, values.dumps(asdict(self.holder)) + "\n", durable=durable)
+
+
+_FIELDS = frozenset(field.name for field in fields(Holder))
 
 
 def read(paths: ExperimentPaths) -> Holder | None:
-    """The last known holder, or None when there never was one."""
+    """The last known holder, or None when there never was one, or a power failure has left an empty file."""
     try:
-        data: dict[str, Any] = json.loads(paths.lease.read_bytes())
-        return Holder(**data)
-    except FileNotFoundError:
+        text = paths.lease.read_bytes().strip(b"\0 \n")
+        return Holder(**{k: v for k, v in json.loads(text).items() if k in _FIELDS}) if text else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StorageError(f"Cannot read {paths.lease}: {error}.") from error
 
 
@@ -111,18 +133,21 @@ def alive(holder: Holder | None, *, now: float, mtime: float) -> bool | None:
     return True if now - mtime < TAKEOVER_S else None
 
 
-def _await_silence(paths: ExperimentPaths, previous: Holder | None) -> None:
-    """We have the lock. If another host's driver may live all the same, watch whether its lease still changes."""
+def _await_silence(paths: ExperimentPaths, watch: Watch) -> Holder | None:
+    """The last holder. We have the lock; if another host's driver may live all the same, see whether its lease changes
+    within TAKEOVER_S."""
+    previous = read(paths)
     if previous is None or previous.released or previous.host == socket.gethostname():
-        return
-    deadline = time.monotonic() + TAKEOVER_S
-    while time.monotonic() < deadline:
-        time.sleep(BEAT_S / 5)
+        return previous
+    deadline = watch.monotonic() + TAKEOVER_S
+    while watch.monotonic() < deadline:
+        watch.sleep(BEAT_S / 5)
         current = read(paths)
         if current is None or current.released:
-            return
+            return current or previous
         if current != previous:
             raise _alive(paths, current)
+    return previous
 
 
 def _alive(paths: ExperimentPaths, holder: Holder | None) -> DriverAliveError:
@@ -131,6 +156,13 @@ def _alive(paths: ExperimentPaths, holder: Holder | None) -> DriverAliveError:
         f"Experiment {paths.root} is being driven already: {who}. "
         f"Watch it with: hpctune status {paths.root}. Stop it with: hpctune stop {paths.root}"
     )
+
+
+def _last_seen(paths: ExperimentPaths) -> Holder | None:
+    try:
+        return read(paths)
+    except StorageError:
+        return None
 
 
 def _process_exists(pid: int) -> bool:

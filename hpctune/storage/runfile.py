@@ -24,6 +24,7 @@ class RunFile:
         self.path, self.run = path, run
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.seq = 0
+        self._torn = False
 
     @classmethod
     def claim(cls, path: Path, claim: Claim) -> RunFile | None:
@@ -83,10 +84,12 @@ class RunFile:
             self._fd = -1
 
     def _append(self, line: str) -> None:
-        payload = line.encode()
+        payload = b"\n" * self._torn + line.encode()
+        self._torn = True  # what a full disk cuts off stays a line of its own, and the exit record is not lost in it
         written = os.write(self._fd, payload)
         while written < len(payload):
             written += os.write(self._fd, payload[written:])
+        self._torn = False
 
 
 class RunTail:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _PICKLE = "__pickle__"
@@ -14,18 +16,65 @@ def encode(value: Any) -> Any:
     """A JSON-able form of ``value`` from which :func:`decode` gives an equal value of the same types."""
     if _exact(value):
         return value
+    if isinstance(value, Sealed):
+        return {_PICKLE: value.pickled}
     import cloudpickle
 
     return {_PICKLE: base64.b64encode(cloudpickle.dumps(value)).decode()}
 
 
-def decode(data: Any) -> Any:
-    """Read what :func:`encode` made. Pickles are loaded: give it only data of a trusted owner."""
-    if isinstance(data, Mapping) and _PICKLE in data:
+def decode(data: Any, *, trusted: bool = True) -> Any:
+    """Read what :func:`encode` made. Pickles are loaded where ``trusted``: loading one may run its writer's code.
+
+    A pickle that is not to be trusted, or cannot be loaded here (a module is missing), becomes a Sealed.
+    """
+    if not pickled(data):
+        return data
+    if not trusted:
+        return Sealed(data[_PICKLE], "written by somebody else")
+    try:
         import pickle
 
         return pickle.loads(base64.b64decode(data[_PICKLE]))
-    return data
+    except Exception as error:
+        return Sealed(data[_PICKLE], f"{type(error).__name__}: {error}")
+
+
+def pickled(data: Any) -> bool:
+    """Whether :func:`decode` has to unpickle ``data``."""
+    return isinstance(data, Mapping) and _PICKLE in data
+
+
+def trusted(status: os.stat_result) -> bool:
+    """Whether only this user (or root) can have written the file: then its pickles may be loaded."""
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+class Sealed(Mapping[str, Any]):
+    """A pickled mapping that is not opened here: it looks empty, and is written again as it was read."""
+
+    __slots__ = ("pickled", "why")
+
+    def __init__(self, pickled: str, why: str) -> None:
+        self.pickled, self.why = pickled, why
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(f"{key} (the values cannot be read here: {self.why})")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return f"<cannot be read here: {self.why}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sealed) and self.pickled == other.pickled
+
+    def __hash__(self) -> int:
+        return hash(self.pickled)
 
 
 def _exact(value: Any) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from hpctune.errors import TuneError
@@ -19,11 +21,12 @@ def main() -> None:
         code = 1
     except KeyboardInterrupt:
         code = 130
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
             stream.flush()
-        except (OSError, ValueError):
-            code = code or 1
     os._exit(code)
 
 

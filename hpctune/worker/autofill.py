@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import time
 from collections.abc import Mapping
@@ -10,53 +11,84 @@ from typing import Any
 
 from hpctune.storage.checkpoints import Progress
 
-COUNTED_BY_USER = frozenset({"timesteps_this_iter", "episodes_this_iter", "timesteps_total", "episodes_total"})
-
 
 class Counters:
-    """Counts iterations, times (seconds), timesteps and episodes, going on from ``start``."""
+    """Counts iterations, times (seconds), timesteps and episodes, going on from ``start``.
+
+    What a result says itself counts: ``timesteps_total``, ``timesteps_this_iter`` (and ``episodes_``),
+    ``time_this_iter_s``, and a ``training_iteration`` that is ahead of the count.
+    """
 
     def __init__(self, start: Progress) -> None:
         self.start = start
         self.iteration = start.iteration
         self._timesteps, self._episodes = start.timesteps_total, start.episodes_total
-        self._began = self._last = time.monotonic()
-        self._steps_here = 0
+        self._here_s = 0.0
+        self._last = time.monotonic()
+        self._date = (0, "")
 
     def progress(self) -> Progress:
         """Where the trial is: what a checkpoint must remember."""
-        total = self.start.time_total_s + self._last - self._began
-        return Progress(self.iteration, total, self._timesteps, self._episodes)
+        return Progress(self.iteration, self.start.time_total_s + self._here_s, self._timesteps, self._episodes)
+
+    def skip(self, seconds: float) -> None:
+        """Let ``seconds`` of waiting not count as training."""
+        self._last += seconds
+
+    def peek(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that this result would have now, without counting it."""
+        return copy.copy(self).next_fields(metrics)
 
     def next_fields(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """Count one result and return its fields."""
         now = time.monotonic()
-        this, self._last = now - self._last, now
-        self.iteration += 1
+        said = _finite(metrics.get("time_this_iter_s"))
+        this = now - self._last if said is None else said
+        self._last = now
+        self._here_s += this
+        self.iteration = max(self.iteration + 1, _whole(metrics.get("training_iteration")) or 0)
         self._timesteps = _counted(metrics, "timesteps", self._timesteps)
         self._episodes = _counted(metrics, "episodes", self._episodes)
-        wall = time.time()
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = (second, datetime.fromtimestamp(second).strftime("%Y-%m-%d_%H-%M-%S"))
         steps_before = self.start.timesteps_total or 0
         return {
             "training_iteration": self.iteration,
             "iterations_since_restore": self.iteration - self.start.iteration,
             "time_this_iter_s": this,
-            "time_total_s": self.start.time_total_s + now - self._began,
-            "time_since_restore": now - self._began,
+            "time_total_s": self.start.time_total_s + self._here_s,
+            "time_since_restore": self._here_s,
             "timesteps_total": self._timesteps,
             "timesteps_since_restore": 0 if self._timesteps is None else self._timesteps - steps_before,
             "episodes_total": self._episodes,
-            "timestamp": int(wall),
-            "date": datetime.fromtimestamp(wall).strftime("%Y-%m-%d_%H-%M-%S"),
+            "timestamp": second,
+            "date": self._date[1],
         }
 
 
 def _counted(metrics: Mapping[str, Any], what: str, before: int | None) -> int | None:
-    total = metrics.get(f"{what}_total")
+    total = _whole(metrics.get(f"{what}_total"))
     if total is not None:
-        return int(total)
-    this = metrics.get(f"{what}_this_iter")
-    return before if this is None else (before or 0) + int(this)
+        return total
+    this = _whole(metrics.get(f"{what}_this_iter"))
+    return before if this is None else (before or 0) + this
+
+
+def _whole(value: Any) -> int | None:
+    number = _finite(value)
+    return None if number is None else int(number)
+
+
+def _finite(value: Any) -> float | None:
+    """``value`` as a number (also numpy's and torch's), None for what is none."""
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
 
 
 def node_ip() -> str:

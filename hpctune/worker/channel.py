@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socketserver
-import tempfile
+import socket
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpctune.errors import UsageError
+from hpctune.errors import StorageError, UsageError
 from hpctune.storage import atomic, values
-from hpctune.worker import client
+from hpctune.worker import client, private
 from hpctune.worker.endings import EndOfRun
 from hpctune.worker.session import Session
 
@@ -23,38 +23,31 @@ SPOOL_POLL_S = 0.2
 
 
 class Channel:
-    """Listens on a private Unix socket; with ``other_nodes`` also looks into a directory of the trial's."""
+    """Listens on a private Unix socket; with ``other_nodes`` also looks into a directory of the trial's.
+
+    ``environment``: by which the trial's programs find it, and know where they are. Where no socket can be made, only
+    reports of child processes are lost: it says so on stderr.
+    """
 
     def __init__(self, session: Session, *, other_nodes: bool) -> None:
         self._session = session
-        self._directory = Path(tempfile.mkdtemp(prefix="hpctune-"))
-        self._spool = session.paths.root / SPOOL if other_nodes else None
         self._closed = threading.Event()
-        address = self._directory / "s"
-        channel = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                line = self.rfile.readline()
-                if line:
-                    self.wfile.write(values.dumps(channel.take(line)).encode() + b"\n")
-
-        class Server(socketserver.ThreadingUnixStreamServer):
-            daemon_threads = True
-
-        self._server = Server(str(address), Handler)
-        self.environment = {client.SOCKET_VARIABLE: str(address)}
-        if session.restored is not None:
-            self.environment[client.CHECKPOINT_VARIABLE] = str(session.restored)
-        self._start(self._server.serve_forever)
+        self._directory: Path | None = None
+        self._listener = self._listen()
+        address = str(self._directory / "s") if self._directory is not None else ""
+        self._spool = self._make_spool() if other_nodes else None
+        self.environment = {
+            client.SOCKET_VARIABLE: address,
+            client.SPOOL_VARIABLE: str(self._spool or ""),
+            client.CHECKPOINT_VARIABLE: str(session.restored or ""),
+            client.TRIAL_ID_VARIABLE: session.control.trial_id,
+            client.TRIAL_NAME_VARIABLE: session.control.trial_name,
+            client.TRIAL_DIR_VARIABLE: str(session.paths.root),
+        }
+        if self._listener is not None:
+            _start(self._accept, self._listener)
         if self._spool is not None:
-            self._spool.mkdir(exist_ok=True)
-            self.environment[client.SPOOL_VARIABLE] = str(self._spool)
-            self._start(self._watch_spool)
-
-    @staticmethod
-    def _start(target: Any) -> None:
-        threading.Thread(target=target, name="hpctune-reports", daemon=True).start()
+            _start(self._watch_spool, self._spool)
 
     def take(self, line: bytes) -> Mapping[str, Any]:
         """Report what ``line`` says; the answer."""
@@ -70,21 +63,79 @@ class Channel:
             return {"error": f"{type(error).__name__}: {error}"}
         return {"stop": False}
 
-    def _watch_spool(self) -> None:
-        assert self._spool is not None
+    # -- the same node ------------------------------------------------------------------------------------------
+
+    def _listen(self) -> socket.socket | None:
+        trouble: OSError | None = None
+        for parent in private.PARENTS:
+            try:
+                self._directory = private.make(parent)
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                with contextlib.ExitStack() as stack:
+                    stack.callback(listener.close)
+                    listener.bind(str(self._directory / "s"))
+                    listener.listen(64)
+                    stack.pop_all()
+                return listener
+            except OSError as error:
+                trouble = error
+                self._remove_directory()
+        print(f"hpctune: child processes cannot report here: no socket can be made ({trouble}).", file=sys.stderr)
+        return None
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._closed.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            if not self._closed.is_set():
+                _start(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:
+            line = lines.readline()
+            if line:
+                connection.sendall(values.dumps(self.take(line)).encode() + b"\n")
+
+    # -- other nodes of the job ---------------------------------------------------------------------------------
+
+    def _make_spool(self) -> Path | None:
+        spool = self._session.paths.root / SPOOL
+        try:
+            spool.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            print(f"hpctune: other nodes cannot report here: {error}.", file=sys.stderr)
+            return None
+        return spool
+
+    def _watch_spool(self, spool: Path) -> None:
         while not self._closed.wait(SPOOL_POLL_S):
-            with contextlib.suppress(OSError):
-                for request in sorted(self._spool.iterdir()):
+            with contextlib.suppress(OSError, StorageError):
+                for request in sorted(spool.iterdir()):
                     if request.suffix == ".json" and not request.name.startswith("."):
                         line = request.read_bytes()
                         request.unlink()
                         atomic.write(request.with_suffix(".answer"), values.dumps(self.take(line)))
 
+    # -- the end ------------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Listen no more, and leave nothing behind."""
         self._closed.set()
-        self._server.shutdown()
-        self._server.server_close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept()
+            self._listener.close()
+        self._remove_directory()
         if self._spool is not None:
             shutil.rmtree(self._spool, ignore_errors=True)
+
+    def _remove_directory(self) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+
+def _start(target: Callable[..., None], *args: Any) -> None:
+    threading.Thread(target=target, args=args, name="hpctune-reports", daemon=True).start()

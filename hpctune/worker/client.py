@@ -18,6 +18,9 @@ from hpctune.storage import atomic, values
 SOCKET_VARIABLE = "HPCTUNE_REPORT_SOCKET"
 SPOOL_VARIABLE = "HPCTUNE_REPORT_SPOOL"
 CHECKPOINT_VARIABLE = "HPCTUNE_CHECKPOINT"
+TRIAL_ID_VARIABLE = "HPCTUNE_TRIAL_ID"
+TRIAL_NAME_VARIABLE = "HPCTUNE_TRIAL_NAME"
+TRIAL_DIR_VARIABLE = "HPCTUNE_TRIAL_DIR"
 TIMEOUT_S = 300.0
 """How long to wait for an answer: saving a large checkpoint takes its time."""
 
@@ -31,7 +34,7 @@ class Reply:
 
 def inside_trial() -> bool:
     """Whether this process was started by a trial."""
-    return SOCKET_VARIABLE in os.environ
+    return any(os.environ.get(name) for name in (SOCKET_VARIABLE, SPOOL_VARIABLE))
 
 
 def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None) -> Reply:
@@ -44,8 +47,8 @@ def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None
         UsageError: outside a trial.
         TuneError: when the trial's process refuses it (it says why), or does not answer.
     """
-    address = os.environ.get(SOCKET_VARIABLE)
-    if not address:
+    address, spool = os.environ.get(SOCKET_VARIABLE, ""), os.environ.get(SPOOL_VARIABLE, "")
+    if not (address or spool):
         raise UsageError(
             "This is not inside a trial: nobody would hear the report. hpctune report is for programs that "
             "hpctune.Command starts."
@@ -54,11 +57,11 @@ def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None
         "metrics": values.plain(dict(metrics)),
         "checkpoint": str(Path(checkpoint).absolute()) if checkpoint else None,
     }
-    if Path(address).exists():
+    if address and Path(address).exists():
         return _reply(_over_socket(address, message))
-    spool = os.environ.get(SPOOL_VARIABLE)
     if not spool or not Path(spool).is_dir():
-        raise TuneError(f"The trial's process cannot be reached: neither {address} nor {spool} is there.")
+        places = " nor ".join(filter(None, (address, spool)))
+        raise TuneError(f"The trial's process cannot be reached: {places} is not there. Is the trial over?")
     return _reply(_over_spool(Path(spool), message))
 
 

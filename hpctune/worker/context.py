@@ -12,10 +12,13 @@ from typing import Any
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import UsageError
 from hpctune.storage import checkpoints
+from hpctune.storage.layout import TrialPaths
 from hpctune.worker import client
 from hpctune.worker.session import Session, current
 
 _warned = False
+_staged: Path | None = None
+"""What ``checkpoint_dir`` wrote in a child of the trial's process, for that child's next report."""
 
 
 def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
@@ -33,18 +36,26 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
     row = _row(_metric, metrics)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         raise UsageError(f"checkpoint must be a Checkpoint, not {checkpoint!r}. Use Checkpoint.from_directory(path).")
+    report_row(row, Path(checkpoint.path) if checkpoint is not None else None)
+
+
+def report_row(row: Mapping[str, Any], checkpoint: Path | None = None) -> None:
+    """Report ``row`` from wherever this is: the trial's process, a child of it, or neither."""
+    global _staged
     session = _own_session()
     if session is not None:
-        session.report(row, Path(checkpoint.path) if checkpoint is not None else None)
+        session.report(row, checkpoint)
     elif client.inside_trial():
-        reply = client.send_report(row, checkpoint.path if checkpoint is not None else None)
-        if reply.stop:
+        staged, _staged = _staged, None
+        if client.send_report(row, checkpoint or staged).stop:
             raise SystemExit(0)
     else:
         _warn()
 
 
 def _row(metric: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+    if metric is None and len(metrics) == 1 and isinstance(metrics.get("metrics"), Mapping):
+        metric, metrics = metrics["metrics"], {}  # the argument's name in Ray Tune
     if isinstance(metric, Mapping):
         return {**{str(k): v for k, v in metric.items()}, **metrics}
     if metric is not None:
@@ -67,23 +78,26 @@ def _own_session() -> Session | None:
     return session if session is not None and session.pid == os.getpid() else None
 
 
-def _session(what: str) -> Session:
-    session = current()
-    if session is None:
-        raise UsageError(f"{what} only works inside a trial.")
-    return session
-
-
 @contextlib.contextmanager
 def checkpoint_dir(step: int) -> Iterator[str]:
     """A directory to write a checkpoint to; it is saved with the report that follows.
 
     ``step`` is accepted for compatibility: checkpoints are numbered by training iteration.
     """
-    session = _session("checkpoint_dir()")
-    directory = checkpoints.staging(session.paths)
-    yield str(directory)
-    session.stage(directory)
+    global _staged
+    session, root = _own_session(), get_trial_dir()
+    if root is None:
+        raise UsageError("checkpoint_dir() only works inside a trial.")
+    directory = checkpoints.staging(TrialPaths(Path(root)))
+    try:
+        yield str(directory)
+    except BaseException:
+        checkpoints.discard(directory)
+        raise
+    if session is not None:
+        session.stage(directory)
+    else:
+        _staged = directory
 
 
 def get_checkpoint() -> Checkpoint | None:
@@ -105,21 +119,21 @@ def is_session_enabled() -> bool:
 
 
 def get_trial_id() -> str | None:
-    """The id of the running trial; None outside a trial."""
+    """The id of the running trial, also in programs that it started; None outside a trial."""
     session = current()
-    return session.control.trial_id if session is not None else None
+    return session.control.trial_id if session is not None else os.environ.get(client.TRIAL_ID_VARIABLE)
 
 
 def get_trial_name() -> str | None:
-    """The name of the running trial; None outside a trial."""
+    """The name of the running trial, also in programs that it started; None outside a trial."""
     session = current()
-    return session.control.trial_name if session is not None else None
+    return session.control.trial_name if session is not None else os.environ.get(client.TRIAL_NAME_VARIABLE)
 
 
 def get_trial_dir() -> str | None:
-    """The directory of the running trial; None outside a trial."""
+    """The directory of the running trial, also in programs that it started; None outside a trial."""
     session = current()
-    return str(session.paths.root) if session is not None else None
+    return str(session.paths.root) if session is not None else os.environ.get(client.TRIAL_DIR_VARIABLE)
 
 
 def get_trial_resources() -> Any:
@@ -143,8 +157,8 @@ class TuneContext:
 
     def get_experiment_name(self) -> str | None:
         """The name of the experiment."""
-        session = current()
-        return session.paths.root.parent.name if session is not None else None
+        directory = get_trial_dir()
+        return Path(directory).parent.name if directory is not None else None
 
     def get_trial_name(self) -> str | None:
         """The trial's name."""

@@ -6,8 +6,11 @@ from hpctune.model.records import Outcome
 
 
 class EndOfRun(BaseException):
-    """Raised by a report (or a signal) when the run is over. ``outcome`` None: it was superseded and must not write."""
+    """Raised by a report (or a signal) when the run is over. ``outcome`` None: it was superseded and must not write.
 
-    def __init__(self, outcome: Outcome | None, reason: str) -> None:
+    ``error``: why it failed, where ``outcome`` says so.
+    """
+
+    def __init__(self, outcome: Outcome | None, reason: str, error: Exception | None = None) -> None:
         super().__init__(reason)
-        self.outcome, self.reason = outcome, reason
+        self.outcome, self.reason, self.error = outcome, reason, error

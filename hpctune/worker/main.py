@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TextIO
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
@@ -21,10 +17,11 @@ from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, Resu
 from hpctune.storage import bundle, checkpoints, controlfile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile, RunTail
-from hpctune.worker.channel import Channel
+from hpctune.worker import private
 from hpctune.worker.endings import EndOfRun
 from hpctune.worker.runners import run_trainable
-from hpctune.worker.session import Session, set_current
+from hpctune.worker.session import Session
+from hpctune.worker.surroundings import inside
 
 VISIBLE_WITHIN_S = 60.0
 """How long the shared directory may take to show what the driver wrote before it submitted."""
@@ -33,32 +30,40 @@ VISIBLE_WITHIN_S = 60.0
 def run_attempt(experiment_dir: Path, dirname: str, attempt: int) -> int:
     """Run the attempt to its end. Returns 0 when the run left an exit record or had nothing to do.
 
-    Nothing that user code raises comes out of here, except KeyboardInterrupt.
+    Nothing that user code raises comes out of here, except what leaves the whole program (Ctrl-C, the debugger).
     """
-    experiment = ExperimentPaths(experiment_dir)
+    experiment = ExperimentPaths(experiment_dir.absolute())
     paths = experiment.trial(dirname)
-    control = _await_control(paths, attempt)
-    if control is None:
-        print(f"hpctune: nothing to do: {dirname} attempt {attempt} is over or superseded.", flush=True)
-        return 0
-    run = RunKey(control.trial_id, attempt, int(os.environ.get("SLURM_RESTART_COUNT") or 0))
-    earlier = _earlier_records(paths, run)
-    if any(isinstance(record, Exit) for record in earlier):
-        print(f"hpctune: nothing to do: {dirname} attempt {attempt} has ended already.", flush=True)
-        return 0
-    # Chosen before the claim: the driver takes in what was written before it, and no more.
-    restored = _restore_point(paths, control, earlier)
-    job_id, nodes = job_id_here(), os.environ.get("SLURM_JOB_NODELIST", "")
-    claim = Claim(run, job_id, socket.gethostname(), os.getpid(), time.time(), nodes)
-    file = RunFile.claim(paths.run(attempt, run.restart), claim)
-    if file is None:
-        print(f"hpctune: nothing to do: run {run} has been claimed by another job.", flush=True)
-        return 0
-    checkpoints.tidy(paths)
-    session = Session(control, run, paths, file, restored, job_id, nodes)
-    with _inside(session, paths):
-        _run(session, experiment, file)
+    import_path = list(sys.path)
+    try:
+        control = _await_control(experiment, paths, attempt)
+        if control is None:
+            _say(f"nothing to do: {dirname} attempt {attempt} is over or superseded.")
+            return 0
+        claimed = _claim(paths, control, restart_count())
+        if claimed is None:
+            _say(f"nothing to do: {dirname} attempt {attempt} has been run already, or revoked.")
+            return 0
+        _run_claimed(experiment, paths, control, *claimed)
+    finally:
+        sys.path[:] = import_path
     return 0
+
+
+def _run_claimed(
+    experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None
+) -> None:
+    private.sweep()
+    checkpoints.tidy(paths)
+    try:
+        session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
+    except Exception as error:
+        info = _error_info(error)
+        _say(info.traceback, sys.stderr)
+        file.exit(Outcome.FAILED, "the run could not begin", time.time(), info)
+        return
+    with inside(session, experiment, paths):
+        _run(session, experiment, file)
 
 
 def job_id_here() -> str:
@@ -66,25 +71,68 @@ def job_id_here() -> str:
     return os.environ.get("HPCTUNE_JOB_ID") or os.environ.get("SLURM_JOB_ID") or f"pid-{os.getpid()}"
 
 
+def restart_count() -> int:
+    """How often Slurm has restarted the trial's job; 0 where the job around it is not the trial's own."""
+    if job_id_here() != os.environ.get("SLURM_JOB_ID"):
+        return 0
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def _nodes() -> str:
+    return os.environ.get("SLURM_JOB_NODELIST", "")
+
+
 # -- before the claim ----------------------------------------------------------------------------------------------
 
 
-def _await_control(paths: TrialPaths, attempt: int) -> Control | None:
+def _await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) -> Control | None:
     """The control file of this attempt; None when there is nothing to do.
 
-    A directory that is not there yet, or a control file of an earlier attempt, may be a filesystem that lags.
+    A directory or a trainable that is not there yet, or a control file of an earlier attempt, may be a filesystem
+    that lags.
     """
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     pause = 0.05
     while True:
-        control = controlfile.read(paths.control) if paths.root.is_dir() else None
-        if control is not None and control.attempt == attempt:
+        control = _control(experiment, paths)
+        late = time.monotonic() >= deadline
+        if control is not None and control.attempt == attempt and (late or experiment.trainable.exists()):
             return control
         over = (control is None and paths.root.is_dir()) or (control is not None and control.attempt > attempt)
-        if over or time.monotonic() >= deadline:
+        if over or late:
             return None
         time.sleep(pause)
         pause = min(pause * 2, 2.0)
+
+
+def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
+    if not paths.root.is_dir():
+        return None
+    with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
+        bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes
+    return controlfile.read(paths.control)
+
+
+def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile, Path | None] | None:
+    """Claim the first free run of the attempt, up to number ``restarts``, and say where it starts from.
+
+    Slurm counts restarts of jobs whose worker never came to its claim; run numbers have no such gaps, so the driver,
+    which looks for (or revokes) the next number only, cannot miss one. None when the attempt is another's, or over.
+    """
+    for restart in range(restarts + 1):
+        run = RunKey(control.trial_id, control.attempt, restart)
+        if paths.run(run.attempt, restart).exists():
+            continue
+        earlier = _earlier_records(paths, run)
+        if any(isinstance(record, Exit) for record in earlier):
+            return None
+        # Chosen before the claim: the driver takes in what was written before it, and no more.
+        restored = _restore_point(paths, control, earlier)
+        claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes())
+        file = RunFile.claim(paths.run(run.attempt, restart), claim)
+        if file is not None:
+            return file, restored
+    return None
 
 
 def _earlier_records(paths: TrialPaths, run: RunKey) -> list[RunRecord]:
@@ -108,100 +156,68 @@ def _restore_point(paths: TrialPaths, control: Control, earlier: list[RunRecord]
 
 
 def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
-    """Run the user's code, and write how it ended."""
+    """Run the user's code, and write how it ended. Raises only what leaves the whole program (Ctrl-C, the debugger)."""
     outcome, reason, error = Outcome.COMPLETED, "the trainable returned", None
+    leaving: BaseException | None = None
     try:
         if session.restored is not None and not session.restored.is_dir():
             raise StorageError(f"The checkpoint to start from is gone: {session.restored}.")
-        trainable = bundle.load_trainable(experiment)
-        run_trainable(trainable, session)
-        if session.ending is not None:
-            raise session.ending
-    except EndOfRun as end:
-        if end.outcome is None:
-            print(f"hpctune: leaving: {end.reason}.", flush=True)
-            file.close()
-            return
-        outcome, reason = end.outcome, end.reason
+        try:
+            run_trainable(bundle.load_trainable(experiment), session)
+        finally:
+            session.leaving = True
+            _end_as_a_child(session)
+    except EndOfRun:
+        pass  # the session knows
     except KeyboardInterrupt as interrupt:
-        file.exit(Outcome.INTERRUPTED, "interrupted at the keyboard", time.time(), None)
-        raise interrupt
-    except SystemExit as leaving:
-        if leaving.code not in (None, 0):
-            outcome, reason = Outcome.FAILED, f"sys.exit({leaving.code!r})"
-            error = _error_info(leaving)
+        outcome, reason, leaving = Outcome.INTERRUPTED, "interrupted at the keyboard", interrupt
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            outcome, reason, error = Outcome.FAILED, f"sys.exit({end.code!r})", _error_info(end)
     except BaseException as failure:
         outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
-    _leave(session, file, outcome, reason, error)
+        if type(failure).__name__ == "BdbQuit":
+            outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
+    decided = session.ending
+    if decided is not None and decided.error is not None:
+        outcome, reason, error = Outcome.FAILED, decided.reason, _error_info(decided.error)
+        decided = None
+    if error is not None:
+        _say(error.traceback, sys.stderr)
+    if decided is not None and decided.outcome is None:
+        _say(f"leaving: {decided.reason}.")
+        file.close()
+    elif decided is not None:  # what went wrong while it was leaving does not change why it left
+        _leave(session, file, decided.outcome or Outcome.COMPLETED, decided.reason, None)
+    else:
+        _leave(session, file, outcome, reason, error)
+    if leaving is not None:
+        raise leaving
 
 
 def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error: ErrorInfo | None) -> None:
-    if error is not None:
-        print(error.traceback, file=sys.stderr, flush=True)
     try:
         last = session.last_checkpoint() if outcome is not Outcome.FAILED else None
     except TuneError as failure:
-        print(f"hpctune: {failure}", file=sys.stderr, flush=True)
+        _say(str(failure), sys.stderr)
         last = None
     name, iteration = last if last is not None else (None, 0)
     file.exit(outcome, reason, time.time(), error, name, iteration)
 
 
+def _end_as_a_child(session: Session) -> None:
+    """A process that user code forked, and that came back from there, must not speak for the run."""
+    if os.getpid() != session.pid:
+        if (error := sys.exc_info()[1]) is not None and not isinstance(error, SystemExit):
+            traceback.print_exc()
+        os._exit(0 if error is None else 1)
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
+        print(f"hpctune: {text}", file=stream, flush=True)
+
+
 def _error_info(error: BaseException) -> ErrorInfo:
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return ErrorInfo(type(error).__name__, str(error), text)
-
-
-# -- the process ---------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _inside(session: Session, paths: TrialPaths) -> Iterator[None]:
-    """The process as user code finds it: session, working directory, report channel, signals; all put back after."""
-    before = Path.cwd()
-    environment: dict[str, str | None] = {}
-    channel = Channel(session, other_nodes=int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) > 1)
-    for name, value in {**channel.environment, "TUNE_ORIG_WORKING_DIR": str(before)}.items():
-        environment[name] = os.environ.get(name)
-        os.environ[name] = value
-    set_current(session)
-    try:
-        if _flag("HPCTUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR"):
-            os.chdir(paths.root)
-        with _signals(session):
-            yield
-    finally:
-        set_current(None)
-        session.close()
-        channel.close()
-        os.chdir(before)
-        for name, old in environment.items():
-            if old is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = old
-
-
-def _flag(*names: str) -> bool:
-    return all(os.environ.get(name, "1").lower() not in ("0", "false") for name in names)
-
-
-@contextlib.contextmanager
-def _signals(session: Session) -> Iterator[None]:
-    """SIGTERM and SIGUSR2 (time limit, preemption): leave at the next report; the second SIGTERM: leave now."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if session.interrupted and number == signal.SIGTERM:
-            session.end(Outcome.INTERRUPTED, f"{name} received twice")
-        session.interrupted = name
-
-    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGUSR2)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.storage.bundle import Parameter
+from hpctune.worker.command import Command
 
 
 class BoundTrainable:
@@ -40,6 +42,8 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     Raises:
         TrainableError: for something that is neither function nor class, or does not take these arguments.
     """
+    if isinstance(trainable, Command):
+        raise TrainableError("with_parameters is for functions and classes; a Command gets its parameters as text.")
     if not callable(trainable):
         raise TrainableError(f"with_parameters takes a function or a Trainable class, not {trainable!r}.")
     parameters = {name: Parameter(value) for name, value in kwargs.items()}
@@ -51,11 +55,13 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     return BoundTrainable(trainable, parameters, None)
 
 
-def _bind_class(cls: type, parameters: Mapping[str, Parameter]) -> type:
-    _check_accepts(cls.setup, parameters, f"{cls.__name__}.setup")  # type: ignore[attr-defined]
+def _bind_class(cls: Any, parameters: Mapping[str, Parameter]) -> type:
+    if not hasattr(cls, "setup"):
+        raise TrainableError(f"{cls.__name__} is a class but not derived from hpctune.Trainable.")
+    _check_accepts(cls.setup, parameters, f"{cls.__name__}.setup")
 
-    def setup(self: Any, config: dict[str, Any]) -> None:
-        super(bound, self).setup(config, **{name: p.get() for name, p in parameters.items()})
+    def setup(self: Any, config: dict[str, Any], **more: Any) -> None:
+        cls.setup(self, config, **{name: p.get() for name, p in parameters.items()}, **more)
 
     members = {"setup": setup, "__module__": cls.__module__, "__doc__": cls.__doc__}
     bound: type = type(cls.__name__, (cls,), members)
@@ -80,16 +86,18 @@ def with_resources(trainable: Any, resources: Any) -> Any:
     Raises:
         UsageError: for another kind of request. TrainableError: for something that is no trainable.
     """
-    if not callable(trainable):
-        raise TrainableError(f"with_resources takes a function or a Trainable class, not {trainable!r}.")
+    if not (callable(trainable) or isinstance(trainable, Command)):
+        raise TrainableError(f"with_resources takes a function, a Trainable class or a Command, not {trainable!r}.")
     if not isinstance(resources, (Mapping, PlacementGroupFactory)) and not callable(resources):
         raise UsageError(
             f"resources must be a dict, a PlacementGroupFactory or a function of the config, not {resources!r}."
         )
     if not callable(resources) or isinstance(resources, PlacementGroupFactory):
         Resources.parse(resources)
+    if isinstance(trainable, Command):
+        return replace(trainable, resources=resources)
     if inspect.isclass(trainable):
-        request = staticmethod(resources) if inspect.isfunction(resources) else resources
+        request = staticmethod(resources) if inspect.isroutine(resources) else resources
         members = {"_hpctune_resources": request, "__module__": trainable.__module__, "__doc__": trainable.__doc__}
         return type(trainable.__name__, (trainable,), members)
     if isinstance(trainable, BoundTrainable):
@@ -97,9 +105,17 @@ def with_resources(trainable: Any, resources: Any) -> Any:
     return BoundTrainable(trainable, {}, resources)
 
 
+def wrap_function(train_func: Callable[..., Any], name: str | None = None) -> BoundTrainable:
+    """The function as a trainable called ``name``. Functions need no wrapping here: it is for scripts that do it."""
+    wrapped = BoundTrainable(train_func, {}, resources_of(train_func))
+    if name is not None:
+        wrapped.__name__ = name
+    return wrapped
+
+
 def resources_of(trainable: Any) -> Any:
     """The request that travels with a trainable, or None."""
-    if isinstance(trainable, BoundTrainable):
+    if isinstance(trainable, (BoundTrainable, Command)):
         return trainable.resources
     return getattr(trainable, "_hpctune_resources", None)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpctune.errors import TrainableError
 from hpctune.model.records import Outcome
 from hpctune.storage import checkpoints
-from hpctune.worker.command import Command, run_command
+from hpctune.worker import stepping
+from hpctune.worker.command import Command
+from hpctune.worker.context import report_row
 from hpctune.worker.endings import EndOfRun
+from hpctune.worker.program import run_command
 from hpctune.worker.session import Session
 from hpctune.worker.trainable import Trainable
 
@@ -33,6 +39,8 @@ def form_of(trainable: object) -> str:
     if not callable(trainable):
         raise TrainableError(f"A trainable is a function, a Trainable class or a Command, not {trainable!r}.")
     name = getattr(trainable, "__name__", type(trainable).__name__)
+    if inspect.iscoroutinefunction(trainable) or inspect.isasyncgenfunction(trainable):
+        raise TrainableError(f"{name} is an async function: make it a plain one that calls asyncio.run(...).")
     try:
         parameters = list(inspect.signature(trainable).parameters.values())
     except (TypeError, ValueError):
@@ -74,31 +82,21 @@ def run_function(function: Callable[..., Any], form: str, session: Session) -> N
         restored = str(session.restored) if session.restored is not None else None
         value = function(config, checkpoint_dir=restored)
     elif form == "reporter":
-        value = function(config, _reporter(session))
+        names = [n for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        value = function(config, reporter=_reporter) if "reporter" in names else function(config, _reporter)
     else:
         value = function(config)
-    for row in _rows(value):
-        session.report(row)
-
-
-def _reporter(session: Session) -> Callable[..., None]:
-    """The ``reporter`` of Ray Tune 0.x: called with keywords."""
-
-    def reporter(_metric: Any = None, **metrics: Any) -> None:
-        session.report(metrics if _metric is None else {"_metric": _metric, **metrics})
-
-    return reporter
-
-
-def _rows(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The results in what a function trainable returned."""
-    if value is None:
-        return
     if inspect.isgenerator(value):
-        for item in value:
-            yield _row(item)
-        return
-    yield _row(value)
+        with contextlib.closing(value):  # its finally clauses run now, whoever still refers to it
+            for item in value:
+                session.report(_row(item))
+    elif value is not None and not (isinstance(value, Mapping) and not value):
+        session.report(_row(value), final=True)
+
+
+def _reporter(_metric: Any = None, **metrics: Any) -> None:
+    """The ``reporter`` of Ray Tune 0.x: called with keywords."""
+    report_row(metrics if _metric is None else {"_metric": _metric, **metrics})
 
 
 def _row(value: Any) -> Mapping[str, Any]:
@@ -117,16 +115,24 @@ def run_class(cls: type[Trainable], session: Session) -> None:
     trainable = cls(dict(session.control.config))
     try:
         if session.restored is not None:
-            trainable.read_checkpoint(session.restored)
+            stepping.read(trainable, session.restored)
         _steps(trainable, session)
     finally:
+        _clean_up(trainable)
+
+
+def _clean_up(trainable: Trainable) -> None:
+    """Call its ``cleanup``. The trial is over by then: what goes wrong in it is told and changes nothing."""
+    try:
         trainable.stop()
+    except Exception:
+        _tell("hpctune: cleanup failed:")
 
 
 def _steps(trainable: Trainable, session: Session) -> None:
     while True:
-        row = trainable.train_step()
-        if session.checkpoint_due(row) and trainable.can_save:
+        row = stepping.step(trainable)
+        if session.checkpoint_due(row) and can_save(trainable):
             _save(trainable, session)
         try:
             session.report(row)
@@ -136,18 +142,42 @@ def _steps(trainable: Trainable, session: Session) -> None:
 
 
 def _last_rites(trainable: Trainable, session: Session, end: EndOfRun) -> None:
-    """What is owed before the run leaves: a checkpoint where one is needed, exported models where they are wanted."""
+    """What is owed before the run leaves: a checkpoint where one is needed, exported models where they are wanted.
+
+    A finished trial that loses them has failed; one that goes on elsewhere goes on from an earlier checkpoint.
+    """
     control = session.control
     goes_on = end.outcome in (Outcome.PAUSED, Outcome.INTERRUPTED)
-    if end.outcome is None:
+    if end.outcome in (None, Outcome.FAILED):
         return
-    if (goes_on or control.checkpoint_at_end) and trainable.can_save and session.saved_at != session.counters.iteration:
-        _save(trainable, session)
-    if not goes_on and control.export_formats:
-        trainable.export_model(list(control.export_formats), str(session.paths.root))
+    saved = session.saved_at == session.counters.iteration
+    try:
+        if (goes_on or control.checkpoint_at_end) and can_save(trainable) and not saved:
+            _save(trainable, session)
+        if not goes_on and control.export_formats:
+            trainable.export_model(list(control.export_formats), str(session.paths.root))
+    except Exception as error:
+        if not goes_on:
+            session.fail("the last checkpoint or the export failed", error)
+        _tell("hpctune: no checkpoint could be made before leaving:")
+
+
+def can_save(trainable: Trainable) -> bool:
+    """Whether its class can make checkpoints."""
+    return type(trainable).save_checkpoint is not Trainable.save_checkpoint
 
 
 def _save(trainable: Trainable, session: Session) -> None:
     directory = checkpoints.staging(session.paths)
-    trainable.write_checkpoint(directory)
+    try:
+        stepping.write(trainable, directory)
+    except BaseException:
+        checkpoints.discard(directory)
+        raise
     session.stage(directory)
+
+
+def _tell(what: str) -> None:
+    """Say it, with the traceback of what is being handled."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed stderr
+        print(f"{what}\n{traceback.format_exc()}", file=sys.stderr, flush=True)

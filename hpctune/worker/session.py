@@ -5,34 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
-import tempfile
+import signal
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from hpctune.errors import CheckpointError, StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Outcome
-from hpctune.model.rows import flatten, number
-from hpctune.stopper.split import reached
+from hpctune.model.rows import lookup
 from hpctune.storage import checkpoints, controlfile, values
 from hpctune.storage.layout import TrialPaths
 from hpctune.storage.runfile import RunFile
-from hpctune.worker.autofill import Counters, node_ip
+from hpctune.worker import private
+from hpctune.worker.autofill import Counters
 from hpctune.worker.endings import EndOfRun
+from hpctune.worker.rows import Rows
 
 LOOK_S = 1.0
 """Seconds between two looks at the control file: one open on the shared filesystem each."""
+HEED_S = 30.0
+"""Seconds that the main thread has to end by itself after another thread, or a child, was told that the run is over."""
 SYNC_S = 1.0
 """Seconds after which a report is visible to other nodes at the latest."""
-_OURS = frozenset({
-    "config", "date", "experiment_id", "experiment_tag", "hostname", "iterations_since_restore", "node_ip", "pid",
-    "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp", "timesteps_since_restore",
-    "training_iteration", "trial_id", "job_id", "attempt", "node_list",
-})  # fmt: skip
-"""Fields that a report cannot set: they are filled in."""
 
 
 class Session:
@@ -56,30 +53,25 @@ class Session:
         self.staged: Path | None = None
         """A checkpoint that was written by ``checkpoint_dir`` and waits for its report."""
         self.ending: EndOfRun | None = None
+        self.leaving = False
+        """The user's code is over: signals change nothing any more."""
+        self._heeded = False
+        """The main thread knows of the ending."""
+        self._ended_at = 0.0
         self.interrupted = ""
         """Why the run is to leave at its next report: the signal's name."""
         self.results = 0
         self.saved_at: int | None = None
-        """The iteration of the last checkpoint that was saved or staged."""
+        """The iteration of the last checkpoint."""
         self._private: Path | None = None
+        self._passed: float | None = None
+        """The milestone that was waited for in vain: the trial has gone on."""
         self._lock = threading.RLock()
         self._looked_at = time.monotonic()
         self._unsynced = False
-        self._constant = {
-            "trial_id": control.trial_id,
-            "experiment_id": control.experiment_id,
-            "experiment_tag": control.experiment_tag,
-            "hostname": socket.gethostname(),
-            "node_ip": node_ip(),
-            "pid": os.getpid(),
-            "job_id": job_id,
-            "attempt": run.attempt,
-            "node_list": nodes,
-            "config": control.config,
-        }
-        self._constant_json = values.dumps(self._constant)[1:]
+        self._rows = Rows(control, run, job_id, nodes)
         self._closed = threading.Event()
-        threading.Thread(target=self._sync_now_and_then, name="hpctune-sync", daemon=True).start()
+        threading.Thread(target=self._watch, name="hpctune-watch", daemon=True).start()
 
     # -- reports ------------------------------------------------------------------------------------------------
 
@@ -87,50 +79,89 @@ class Session:
         """Append one result; raises EndOfRun when the run is over with it. ``final``: the trainable is done anyway."""
         with self._lock:
             if self.ending is not None:
-                raise self.ending
-            own = {k: v for k, v in metrics.items() if k not in _OURS}
+                self._raise_ending()
+            own = self._rows.own(metrics)
             fields = self.counters.next_fields(metrics)
-            criterion = self._criterion(own, fields)
+            criterion, complaint = self._rows.criterion(own, fields)
             done = final or criterion is not None or bool(own.get("done"))
-            name = self._persist(checkpoint)
-            self._file.result_text(self._row(own, fields, done), name)
-            self.results += 1
-            self._unsynced = True
+            name, lost = self._try_to_persist(checkpoint)
+            self._append(self._rows.text(own, fields, done), name)
+            if lost is not None:
+                raise lost
+            if complaint is not None:
+                self.end(Outcome.FAILED, "the stop criteria cannot be applied", complaint)
             if criterion is not None:
                 self.end(Outcome.COMPLETED, f"stop criterion {criterion} reached")
             if done:
                 self.end(Outcome.COMPLETED, "done")
             self._obey(own, fields)
 
-    def _row(self, own: dict[str, Any], fields: dict[str, Any], done: bool) -> str:
-        """The row as JSON text; what never changes was made into text once."""
-        return f"{values.dumps({**own, **fields, 'done': done})[:-1]},{self._constant_json}"
+    def _append(self, row: str, checkpoint: str | None) -> None:
+        try:
+            self._file.result_text(row, checkpoint)
+        except OSError as error:
+            raise StorageError(f"Cannot write a result to {self._file.path}: {error.strerror or error}.") from error
+        self.results += 1
+        self._unsynced = True
 
-    def _criterion(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
-        if not self.control.criteria:
-            return None
-        known = {**self._constant, "done": False, **own, **fields}
-        return reached(self.control.criteria, flatten(known))
+    def _try_to_persist(self, checkpoint: Path | None) -> tuple[str | None, CheckpointError | None]:
+        """A checkpoint that cannot be saved does not take its result with it."""
+        try:
+            return self._persist(checkpoint), None
+        except CheckpointError as error:
+            return None, error
 
     def _persist(self, checkpoint: Path | None) -> str | None:
         source = checkpoint or self.staged
         if source is None:
             return None
+        if checkpoint is not None:
+            self._drop_staged()
         self.staged = None
         name = checkpoints.persist(source, self.paths, self.run, self.counters.progress())
-        self.newest_checkpoint = self.paths.checkpoint(name)
+        self.newest_checkpoint, self.saved_at = self.paths.checkpoint(name), self.counters.iteration
         return name
 
     def stage(self, directory: Path) -> None:
         """Save ``directory`` with the next report; one that was staged before and never reported is dropped."""
-        if self.staged is not None:
-            shutil.rmtree(self.staged, ignore_errors=True)
-        self.staged, self.saved_at = directory, self.counters.iteration + 1
+        self._drop_staged()
+        self.staged = directory
 
-    def end(self, outcome: Outcome | None, reason: str) -> None:
-        """Raise EndOfRun, now and at every later report."""
-        self.ending = EndOfRun(outcome, reason)
+    def _drop_staged(self) -> None:
+        if self.staged is not None:
+            checkpoints.discard(self.staged)
+            self.staged = None
+
+    def end(self, outcome: Outcome | None, reason: str, error: Exception | None = None) -> NoReturn:
+        """Raise EndOfRun, now and at every later report. What was decided first stays."""
+        if self.ending is None:
+            self.ending, self._ended_at = EndOfRun(outcome, reason, error), time.monotonic()
+        self._raise_ending()
+
+    def fail(self, reason: str, error: Exception) -> NoReturn:
+        """Like :meth:`end` with a failure, also where a good end was decided before."""
+        self.ending = None
+        self.end(Outcome.FAILED, reason, error)
+
+    def _raise_ending(self) -> NoReturn:
+        assert self.ending is not None
+        self.heed()
         raise self.ending
+
+    def heed(self) -> None:
+        """Note that the main thread, if this is it, knows of the ending."""
+        self._heeded = self._heeded or threading.current_thread() is threading.main_thread()
+
+    def signalled(self, name: str) -> None:
+        """A signal has come (main thread): leave at the next report; now, if it is the second SIGTERM."""
+        if self.leaving:
+            return
+        if self.ending is not None and not self._heeded:
+            self._raise_ending()
+        again = bool(self.interrupted) and name == "SIGTERM"
+        self.interrupted = name
+        if again:
+            self.end(Outcome.INTERRUPTED, f"{name} received twice")
 
     # -- orders -------------------------------------------------------------------------------------------------
 
@@ -138,65 +169,80 @@ class Session:
         """End the run if a signal, the driver or a milestone says so."""
         if self.interrupted:
             self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
-        value = number({**own, **fields}, self.control.milestone_attr)
-        waits = self.control.milestone is not None and value is not None and value >= self.control.milestone
-        now = time.monotonic()
-        if waits and value is not None:
-            self._await_decision(value)
-        elif now - self._looked_at >= LOOK_S:
+        if time.monotonic() - self._looked_at >= LOOK_S:
             self._look()
+        milestone = self._open_milestone()
+        if milestone is not None and self._reaches(milestone, {**own, **fields}):
+            self._await_decision(milestone)
 
-    def _look(self) -> Control:
-        """Read the control file and obey it."""
+    def _reaches(self, milestone: float, row: Mapping[str, Any]) -> bool:
+        value = values.plain(lookup(row, self.control.milestone_attr))
+        return isinstance(value, (int, float)) and value >= milestone
+
+    def _open_milestone(self) -> float | None:
+        """The milestone at which the trial is to wait; None where there is none, or it has passed it."""
+        milestone, answered = self.control.milestone, self.control.answered
+        passed = milestone == self._passed or (milestone is not None and answered is not None and answered >= milestone)
+        return None if passed else milestone
+
+    def _look(self) -> None:
+        """Read the control file and obey it. What cannot be read now says nothing: it is read again later."""
         self._looked_at = time.monotonic()
-        orders = controlfile.read_orders(self.paths.control)
-        superseded = self.paths.run(self.run.attempt, self.run.restart + 1).exists()
+        try:
+            orders = controlfile.read_orders(self.paths.control)
+            superseded = self.paths.run(self.run.attempt, self.run.restart + 1).exists()
+        except (StorageError, OSError):
+            return
         if orders is None or orders.attempt != self.run.attempt or superseded:
             self.end(None, "another run has this trial now, or it is over")
-        assert orders is not None
         if orders.stop is not None:
             self.end(Outcome.STOPPED, orders.stop)
         if orders.pause:
             self.end(Outcome.PAUSED, "told to pause")
         self.control = controlfile.with_orders(self.control, orders)
-        return self.control
 
-    def _await_decision(self, value: float) -> None:
-        """Wait, for a bounded time, until the driver has let the trial pass ``value``."""
+    def _await_decision(self, milestone: float) -> None:
+        """Wait, for a bounded time and once, until the driver has let the trial pass ``milestone``."""
         self._file.sync()
-        deadline = time.monotonic() + self.control.decision_timeout_s
+        began = time.monotonic()
         pause = 0.02
         while True:
-            control = self._look()
-            if control.answered is not None and control.answered >= value:
-                return
+            self._look()
+            if self.control.answered is not None and self.control.answered >= milestone:
+                break
             if self.interrupted:
                 self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
-            if time.monotonic() >= deadline:
-                return
+            if time.monotonic() - began >= self.control.decision_timeout_s:
+                self._passed = milestone
+                break
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
+        self.counters.skip(time.monotonic() - began)
 
     def look_now_and_then(self) -> None:
         """Read the control file if it is time; the end of the run is remembered, not raised."""
-        if self.ending is None and time.monotonic() - self._looked_at >= LOOK_S:
-            with contextlib.suppress(EndOfRun), self._lock:
-                self._look()
+        due = self.ending is None and time.monotonic() - self._looked_at >= LOOK_S
+        if due and self._lock.acquire(blocking=False):  # whoever has it is reporting, and looks itself
+            try:
+                with contextlib.suppress(EndOfRun):
+                    self._look()
+            finally:
+                self._lock.release()
 
     def checkpoint_due(self, row: Mapping[str, Any]) -> bool:
         """Whether the result that comes next should be reported with a checkpoint (class trainables)."""
-        control, following = self.control, self.counters.iteration + 1
-        regular = control.checkpoint_frequency > 0 and following % control.checkpoint_frequency == 0
+        control, coming = self.control, {**row, **self.counters.peek(row)}
+        regular = control.checkpoint_frequency > 0 and coming["training_iteration"] % control.checkpoint_frequency == 0
         last = control.checkpoint_at_end and bool(row.get("done"))
-        waits = control.milestone is not None and control.milestone_attr == "training_iteration"
-        milestone = waits and following >= (control.milestone or 0)
-        return regular or last or milestone or bool(row.get("should_checkpoint")) or bool(self.interrupted)
+        milestone = self._open_milestone()
+        waits = milestone is not None and self._reaches(milestone, coming)
+        return regular or last or waits or bool(row.get("should_checkpoint")) or bool(self.interrupted)
 
     @property
     def private_directory(self) -> Path:
         """A directory of this run's own, outside the shared filesystem; it vanishes with the run."""
         if self._private is None:
-            self._private = Path(tempfile.mkdtemp(prefix="hpctune-run-"))
+            self._private = private.make()
         return self._private
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -211,17 +257,21 @@ class Session:
     def close(self) -> None:
         """Stop the thread that syncs, and remove the private directory."""
         self._closed.set()
+        self._drop_staged()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
 
-    def _sync_now_and_then(self) -> None:
+    def _watch(self) -> None:
+        """Sync what was reported, and see to it that a run that is over ends."""
         while not self._closed.wait(SYNC_S):
+            if self.ending is not None and not self._heeded and time.monotonic() - self._ended_at > HEED_S:
+                main = threading.main_thread().ident
+                if main is not None and signal.getsignal(signal.SIGUSR2) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+                    signal.pthread_kill(main, signal.SIGUSR2)
             if self._unsynced:
                 self._unsynced = False
-                try:
+                with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                     self._file.sync()
-                except (OSError, ValueError):  # closed meanwhile
-                    return
 
 
 _current: Session | None = None

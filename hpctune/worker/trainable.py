@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
-from hpctune.errors import CheckpointError, TrainableError
+from hpctune.errors import TrainableError
 from hpctune.storage import checkpoints
-from hpctune.worker.autofill import Counters
+from hpctune.worker import stepping
+from hpctune.worker.autofill import Counters, node_ip
 from hpctune.worker.session import current
 
-SAVED_DICT = "checkpoint_dict.pkl"
-_OLD = {
+_UNDERSCORED = {
     "setup": "_setup",
     "step": "_train",
     "save_checkpoint": "_save",
@@ -25,23 +24,49 @@ _OLD = {
     "log_result": "_log_result",
     "export_model": "_export_model",
 }
+"""The names of Ray Tune 0.x."""
+
+
+def _progress(trainable: Trainable) -> checkpoints.Progress:
+    session = current()
+    return (session.counters if session is not None else trainable._hpctune_counters).progress()
+
+
+class _Shown:
+    """A count that scripts of old read, and may cover with an attribute of their own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, trainable: Trainable | None, owner: type) -> Any:
+        return self if trainable is None else getattr(_progress(trainable), self._name)
 
 
 class Trainable:
     """Derive from it and override ``setup`` and ``step``; ``save_checkpoint`` and ``load_checkpoint`` to survive.
 
-    The underscored names of Ray Tune 0.x (``_setup``, ``_train``, ``_save``, ``_restore``, ``_stop``) work as well.
+    The underscored names of Ray Tune 0.x (``_setup``, ``_train``, ``_save``, ``_restore``, ``_stop``) count in classes
+    that train by ``_train``; in others they are methods like any other.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for new, old in _OLD.items():
-            if old in cls.__dict__ and new not in cls.__dict__:
-                setattr(cls, new, cls.__dict__[old])
+        if _own_definition(cls, "step", "_train") != "_train":
+            return
+        aliases = [new for new, old in _UNDERSCORED.items() if _own_definition(cls, new, old) == old]
+        for new in aliases:
+            setattr(cls, new, getattr(cls, _UNDERSCORED[new]))
+        cls._hpctune_aliases = frozenset(aliases)
 
-    def __init__(self, config: Mapping[str, Any] | None = None, storage: None = None) -> None:
+    _hpctune_aliases: frozenset[str] = frozenset()
+    """Which of the methods that a class has were put there for the underscored ones."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | None = None, logger_creator: Any = None, storage: Any = None, **old: Any
+    ) -> None:
+        """Only ``config`` counts: the others are taken from scripts that pass them on."""
         self.config: dict[str, Any] = dict(config or {})
-        self._counters = Counters(checkpoints.Progress())
+        self._hpctune_counters = Counters(checkpoints.Progress())
         self.setup(self.config)
 
     # -- to be overridden ---------------------------------------------------------------------------------------
@@ -92,63 +117,25 @@ class Trainable:
 
     # -- what runs it -------------------------------------------------------------------------------------------
 
-    @property
-    def can_save(self) -> bool:
-        """Whether checkpoints can be made."""
-        return type(self).save_checkpoint is not Trainable.save_checkpoint
-
-    def train_step(self) -> dict[str, Any]:
-        """One step, checked: the user's part of a result."""
-        result = self.step()
-        if not isinstance(result, Mapping):
-            raise TrainableError(f"{type(self).__name__}.step() must return a dict of results, not {result!r}.")
-        row = dict(result)
-        self.log_result(row)
-        return row
-
     def train(self) -> dict[str, Any]:
         """One step with its filled-in fields, outside a trial: for tests and notebooks."""
-        row = self.train_step()
-        fields = self._counters.next_fields(row)
+        row = stepping.step(self)
+        fields = self._hpctune_counters.next_fields(row)
         return {"done": False, **row, **fields, "config": self.config, "trial_id": self.trial_id or "default"}
-
-    def write_checkpoint(self, directory: Path) -> None:
-        """Let ``save_checkpoint`` fill ``directory``."""
-        saved = self.save_checkpoint(str(directory))
-        if saved is None:
-            return
-        if isinstance(saved, Mapping):
-            (directory / SAVED_DICT).write_bytes(_dumps({"data": dict(saved)}))
-            return
-        path = Path(str(saved))
-        path = path if path.is_absolute() else directory / path
-        if not path.exists() or (path != directory and directory not in path.parents):
-            raise CheckpointError(f"save_checkpoint returned {saved!r}, which is not in {directory}.")
-        if path != directory:
-            (directory / SAVED_DICT).write_bytes(_dumps({"path": str(path.relative_to(directory))}))
-
-    def read_checkpoint(self, directory: Path) -> None:
-        """Give ``load_checkpoint`` what ``save_checkpoint`` made."""
-        saved = directory / SAVED_DICT
-        if not saved.is_file():
-            self.load_checkpoint(str(directory))
-            return
-        content = pickle.loads(saved.read_bytes())
-        self.load_checkpoint(content["data"] if "data" in content else str(directory / content["path"]))
 
     def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
         """Save outside a trial; returns the checkpoint."""
         directory = Path(checkpoint_dir or tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
         directory.mkdir(parents=True, exist_ok=True)
-        self.write_checkpoint(directory)
-        checkpoints.write_progress(directory, self._counters.progress())
+        stepping.write(self, directory)
+        checkpoints.write_progress(directory, self._hpctune_counters.progress())
         return Checkpoint(directory)
 
     def restore(self, checkpoint_path: str | Checkpoint) -> None:
         """Go on from a checkpoint, outside a trial."""
         directory = Path(os.fspath(checkpoint_path))
-        self.read_checkpoint(directory)
-        self._counters = Counters(checkpoints.read_progress(directory))
+        stepping.read(self, directory)
+        self._hpctune_counters = Counters(checkpoints.read_progress(directory))
 
     def stop(self) -> None:
         """End: calls ``cleanup``."""
@@ -159,7 +146,7 @@ class Trainable:
         if not self.reset_config(new_config):
             return False
         self.config = dict(new_config)
-        self._counters = Counters(checkpoints.Progress())
+        self._hpctune_counters = Counters(checkpoints.Progress())
         return True
 
     # -- where it is --------------------------------------------------------------------------------------------
@@ -193,20 +180,48 @@ class Trainable:
     def iteration(self) -> int:
         """Iterations so far."""
         session = current()
-        return (session.counters if session is not None else self._counters).iteration
+        return (session.counters if session is not None else self._hpctune_counters).iteration
 
     @property
     def training_iteration(self) -> int:
         """Iterations so far."""
         return self.iteration
 
+    _iteration = _Shown("iteration")
+    _time_total = _Shown("time_total_s")
+    _timesteps_total = _Shown("timesteps_total")
+    _episodes_total = _Shown("episodes_total")
+
+    def get_state(self) -> dict[str, Any]:
+        """How far it has come."""
+        progress = _progress(self)
+        return {
+            "iteration": progress.iteration,
+            "timesteps_total": progress.timesteps_total,
+            "time_total": progress.time_total_s,
+            "episodes_total": progress.episodes_total,
+        }
+
+    @staticmethod
+    def get_current_ip_pid() -> tuple[str, int]:
+        """The address of this node and the id of this process."""
+        return node_ip(), os.getpid()
+
     def get_config(self) -> dict[str, Any]:
         """The configuration."""
         return self.config
 
 
-def _dumps(value: Any) -> bytes:
-    import cloudpickle
+for _new, _old in _UNDERSCORED.items():  # what super()._setup(config) calls
+    setattr(Trainable, _old, getattr(Trainable, _new))
 
-    data: bytes = cloudpickle.dumps(value)
-    return data
+
+def _own_definition(cls: type, new: str, old: str) -> str | None:
+    """Which of the two names the most derived class that defines either uses; None: no class below Trainable does."""
+    for base in cls.__mro__[: cls.__mro__.index(Trainable)]:
+        members = vars(base)
+        if new in members and new not in members.get("_hpctune_aliases", ()):
+            return new
+        if old in members:
+            return old
+    return None

@@ -29,7 +29,6 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         one.close()
 
 
-
 def _endless() -> Callable[[dict[str, Any]], None]:
     """A trainable that reports every 20 ms and saves a checkpoint each time."""
 
@@ -217,13 +216,13 @@ def test_an_exception_is_recorded_with_its_traceback(bench: Callable[..., Bench]
 
     b = bench(train)
     code, output = b.run()
+    assert code == 0, "the exit record says it all"
     end = b.exit()
     assert end.outcome is Outcome.FAILED
     assert end.error is not None
     assert (end.error.kind, end.error.message) == ("RuntimeError", "no such data")
     assert "in train" in end.error.traceback
     assert "no such data" in output
-    assert code != 0
 
 
 @pytest.mark.parametrize("code", [3, "broken"])
@@ -417,16 +416,96 @@ def test_an_unknown_stop_key_fails_the_trial_and_names_what_there_is(bench: Call
 def test_the_trial_runs_in_its_own_directory(bench: Callable[..., Bench]) -> None:
     def train(config: dict[str, Any]) -> None:
         import os
+        from pathlib import Path
 
         import hpctune
 
-        hpctune.report(cwd=os.getcwd(), origin=os.environ["TUNE_ORIG_WORKING_DIR"])
+        hpctune.report(cwd=str(Path.cwd()), origin=os.environ["TUNE_ORIG_WORKING_DIR"])
 
     b = bench(train)
     b.run()
     row = b.rows()[0].row
     assert row["cwd"] == os.path.realpath(b.trial.root)
-    assert row["origin"] == os.getcwd()  # where the experiment was started
+    assert row["origin"] == str(Path.cwd())  # where the experiment was started
     other = bench(train)
     other.run(RAY_CHDIR_TO_TRIAL_DIR="0")
     assert other.rows()[0].row["cwd"] != os.path.realpath(other.trial.root)
+
+
+def test_children_report_where_the_temporary_directory_is_long_or_missing(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        import subprocess
+        import sys
+
+        subprocess.run([sys.executable, "-c", "import hpctune; hpctune.report(x=1)"], check=True)
+
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    for directory in (long, tmp_path / "missing"):
+        b = bench(train)
+        _, output = b.run(TMPDIR=str(directory))
+        assert b.exit().outcome is Outcome.COMPLETED, output
+        assert len(b.rows()) == 1
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def test_a_program_gets_the_signal_and_may_save(bench: Callable[..., Bench]) -> None:
+    import hpctune
+
+    script = "trap 'echo hpctune: saved=1; exit 0' TERM; echo hpctune: up=1; while :; do sleep 0.05; done"
+    b = bench(hpctune.Command(script))
+    process = b.start()
+    b.wait_for_rows(1)
+    process.send_signal(signal.SIGTERM)
+    b.end(process)
+    assert [r.row.get("saved") for r in b.rows()] == [None, 1]
+    assert b.exit().outcome is Outcome.INTERRUPTED
+
+
+def test_a_second_sigterm_leaves_no_program_behind(bench: Callable[..., Bench]) -> None:
+    import hpctune
+
+    b = bench(hpctune.Command("trap '' TERM; echo hpctune: program=$$; while :; do sleep 0.05; done"))
+    process = b.start()
+    b.wait_for_rows(1)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    b.end(process)
+    assert b.exit().outcome is Outcome.INTERRUPTED
+    b.wait_for(lambda: _gone(b.rows()[0].row["program"]))
+
+
+def test_an_exit_record_survives_a_line_that_a_full_disk_cut_off(bench: Callable[..., Bench]) -> None:
+    def train(config: dict[str, Any]) -> None:
+        import resource
+        import signal
+        from pathlib import Path
+
+        import hpctune
+
+        hpctune.report(x=1)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        full = Path("run-1.0.jsonl").stat().st_size + 50
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+        try:
+            hpctune.report(x="y" * 1000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    b = bench(train)
+    b.run()
+    end = b.exit()
+    assert (end.outcome, len(b.rows())) == (Outcome.FAILED, 1)
+    assert end.error is not None
+    assert end.error.kind == "StorageError"

@@ -1,0 +1,43 @@
+"""Directories of one process outside the shared filesystem, and the removal of those that dead processes left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import tempfile
+import zlib
+from pathlib import Path
+
+_NAME = re.compile(r"hpctune-([0-9a-f]{8})-([0-9]+)-")
+PARENTS = (None, "/tmp", "/dev/shm")
+"""Where they may lie, the site's TMPDIR first: it may be full, or too long for a socket's path (about 100 bytes)."""
+
+
+def make(parent: str | None = None) -> Path:
+    """A new directory below ``parent`` (default: TMPDIR). Raises OSError."""
+    return Path(tempfile.mkdtemp(prefix=f"hpctune-{_here()}-{os.getpid()}-", dir=parent))
+
+
+def sweep() -> None:
+    """Remove what processes of this user on this node left when they were killed."""
+    here, mine = _here(), os.geteuid()
+    for parent in {parent or tempfile.gettempdir() for parent in PARENTS}:
+        with contextlib.suppress(OSError), os.scandir(parent) as entries:
+            for entry in entries:
+                found = _NAME.match(entry.name)
+                if found is None or found[1] != here or Path("/proc", found[2]).exists():
+                    continue
+                if entry.stat(follow_symlinks=False).st_uid == mine:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _here() -> str:
+    """Says which processes a process id may be of: those of this node, and of this container's own numbering."""
+    try:
+        numbering = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        numbering = 0
+    return f"{zlib.crc32(f'{socket.gethostname()} {numbering}'.encode()):08x}"

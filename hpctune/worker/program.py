@@ -1,0 +1,215 @@
+"""Running a ``Command``: its output passed on and searched for results, its end awaited or brought about."""
+
+from __future__ import annotations
+
+import codecs
+import collections
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, TextIO
+
+from hpctune.errors import TrainableError
+from hpctune.model.records import Outcome
+from hpctune.model.rows import flatten
+from hpctune.storage import values
+from hpctune.worker.command import Command, text_of
+from hpctune.worker.endings import EndOfRun
+from hpctune.worker.session import Session
+
+KILL_AFTER_S = 10.0
+"""Seconds between SIGTERM and SIGKILL."""
+LINGER_S = 1.0
+"""Seconds of silence after the program's end until what it left running, and holds its output open, is killed."""
+POLL_S = 0.1
+LAST_LINES = 20
+LONGEST_LINE = 1 << 20
+"""Characters of a line that are searched for results; a longer line has none."""
+LONGEST_VARIABLE = 32_768
+"""Bytes of a parameter in the environment, where the system allows 128 kB each: longer ones are in the file only."""
+_LINE_ENDS = re.compile(r"[\r\n]")
+
+
+def run_command(command: Command, session: Session) -> None:
+    """Run the program to its end. Raises TrainableError, with its last words, when it fails."""
+    config_file = session.private_directory / "config.json"
+    config_file.write_text(values.dumps(values.plain(session.control.config)))
+    program = _Program(command, session, {"HPCTUNE_CONFIG": str(config_file), **_parameters(session)})
+    try:
+        code = program.wait()
+    finally:
+        program.signal(signal.SIGKILL)  # what it left behind, or all of it when this run leaves at once
+    if session.ending is not None:
+        raise session.ending
+    if program.failure is not None:
+        raise program.failure
+    if session.interrupted:
+        session.end(Outcome.INTERRUPTED, f"{session.interrupted} received")
+    if code != 0:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        raise TrainableError(f"The command {how}. Its last words:\n{''.join(program.last_words) or '(none)'}")
+
+
+def fields_of(session: Session) -> dict[str, Any]:
+    """What a command's braces may name."""
+    control = session.control
+    return {
+        **control.config,
+        **flatten(control.config),
+        "trial_id": control.trial_id,
+        "trial_name": control.trial_name,
+        "trial_dir": str(session.paths.root),
+        "checkpoint": str(session.restored or ""),
+    }
+
+
+def _parameters(session: Session) -> dict[str, str]:
+    named = ((name, text_of(value)) for name, value in flatten(session.control.config).items())
+    return {
+        f"HPCTUNE_PARAM_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}": text
+        for name, text in named
+        if len(text) < LONGEST_VARIABLE and "\0" not in text
+    }
+
+
+class _Program:
+    """A started program."""
+
+    def __init__(self, command: Command, session: Session, environment: Mapping[str, str]) -> None:
+        self._command, self._session = command, session
+        self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        self.failure: Exception | None = None
+        arguments, variables = command.arguments(fields_of(session))
+        own = {name: str(value) for name, value in command.env.items()}
+        try:
+            self.process = subprocess.Popen(
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment, **variables, **own},
+                cwd=command.cwd,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise TrainableError(f"The command {arguments[:3]} cannot be started: {error}.") from error
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._readers = [
+            _Reader(self.process.stdout, "stdout", self._take),
+            _Reader(self.process.stderr, "stderr", lambda line: self.last_words.append(f"{line}\n")),
+        ]
+        self._over = threading.Event()
+        threading.Thread(target=self._await_process, name="hpctune-command", daemon=True).start()
+
+    def _await_process(self) -> None:
+        self.process.wait()
+        self._over.set()
+
+    def _take(self, line: str) -> None:
+        """Report what a line of output says."""
+        try:
+            row = self._command.results_in(line)
+            if row:
+                self._session.report(row)
+        except EndOfRun:
+            pass  # the session remembers; the main thread ends the program
+        except Exception as error:
+            self.failure = self.failure or error
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    def wait(self) -> int:
+        """Wait for its end; end it when the run is over. Returns the exit code."""
+        killed_at = None
+        forwarded = ""
+        while not self._over.wait(POLL_S):
+            now = time.monotonic()
+            if self._session.interrupted != forwarded:
+                forwarded = self._session.interrupted
+                self.signal(getattr(signal, forwarded, signal.SIGTERM))
+            if killed_at is None and (self._session.ending is not None or self.failure is not None):
+                killed_at = now
+                self._session.heed()
+                self.signal(signal.SIGTERM)
+            elif killed_at is not None and now - killed_at > KILL_AFTER_S:
+                self.signal(signal.SIGKILL)
+            self._session.look_now_and_then()
+        self._drain()
+        return self.process.returncode
+
+    def _drain(self) -> None:
+        """Take in all that was printed, also where each report waits; what was left in the background may go on
+        printing, but is not waited for in silence."""
+        killed = False
+        while any(reader.is_alive() for reader in self._readers):
+            if all(reader.silent_s() > LINGER_S for reader in self._readers):
+                if killed:
+                    return  # out of reach: it has made itself a session of its own
+                self.signal(signal.SIGKILL)
+                killed = True
+                for reader in self._readers:
+                    reader.waits_since = time.monotonic()
+            self._readers[0].join(POLL_S)
+            self._readers[1].join(POLL_S)
+
+
+class _Reader(threading.Thread):
+    """Passes output on as it comes, and gives each line to ``take``."""
+
+    def __init__(self, source: IO[bytes], target: str, take: Callable[[str], object]) -> None:
+        super().__init__(name=f"hpctune-{target}", daemon=True)
+        self._source, self._target, self._take = source, target, take
+        self.waits_since: float | None = None
+        """Since when nothing has come; None while something is being taken in."""
+        self.start()
+
+    def silent_s(self) -> float:
+        """Seconds without output; endless where there will be none."""
+        since = self.waits_since
+        return float("inf") if not self.is_alive() else 0.0 if since is None else time.monotonic() - since
+
+    def run(self) -> None:
+        with self._source:
+            for line in self._lines():
+                self._take(line)
+
+    def _lines(self) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest, skipping, chunk = "", False, b"-"
+        while chunk:
+            chunk = self._read()
+            text = decoder.decode(chunk, final=not chunk)
+            self._show(text)
+            *lines, rest = _LINE_ENDS.split(rest + text)
+            if skipping and lines:
+                lines, skipping = lines[1:], False
+            yield from (line for line in lines if line)
+            if len(rest) > LONGEST_LINE:
+                rest, skipping = "", True
+        if rest and not skipping:
+            yield rest
+
+    def _read(self) -> bytes:
+        self.waits_since = time.monotonic()
+        try:
+            return os.read(self._source.fileno(), 65_536)
+        except OSError:
+            return b""
+        finally:
+            self.waits_since = None
+
+    def _show(self, text: str) -> None:
+        target: TextIO | None = getattr(sys, self._target)
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
+            if target is not None and text:
+                target.write(text)
+                target.flush()

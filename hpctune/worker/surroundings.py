@@ -1,0 +1,88 @@
+"""The process as user code finds it: session, working directory, report channel, signals; all put back after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hpctune.errors import StorageError
+from hpctune.storage import bundle
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.worker.channel import Channel
+from hpctune.worker.session import Session, current, set_current
+
+
+@contextlib.contextmanager
+def inside(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> Iterator[None]:
+    """Set it up for ``session``, and put it back."""
+    before, outer = _here(), current()
+    channel = Channel(session, other_nodes=int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) > 1)
+    additions = {**channel.environment, "TUNE_ORIG_WORKING_DIR": _original_cwd(experiment, before)}
+    set_current(session)
+    try:
+        if _flag("HPCTUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR", "TUNE_CHDIR_TO_TRIAL_DIR"):
+            os.chdir(paths.root)
+        with _environment(additions), _signals(session):
+            yield
+    finally:
+        set_current(outer)
+        session.close()
+        channel.close()
+        with contextlib.suppress(OSError):
+            os.chdir(before)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return Path("/")
+
+
+def _original_cwd(experiment: ExperimentPaths, here: Path) -> str:
+    try:
+        return bundle.original_cwd(experiment)
+    except StorageError:  # the run says so when it loads the trainable
+        return str(here)
+
+
+@contextlib.contextmanager
+def _environment(additions: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in additions}
+    os.environ.update(additions)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = old
+
+
+def _flag(*names: str) -> bool:
+    return all(os.environ.get(name, "1").lower() not in ("0", "false") for name in names)
+
+
+@contextlib.contextmanager
+def _signals(session: Session) -> Iterator[None]:
+    """SIGTERM and SIGUSR2 (time limit, preemption): leave at the next report; the second SIGTERM: leave now."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        session.signalled(signal.Signals(number).name)
+
+    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,291 @@
+"""What becomes of trials (judge), of the experiment, and who gets the next job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpctune.core import react
+from hpctune.core.change import changed
+from hpctune.core.evolve import add
+from hpctune.core.policies import Policies
+from hpctune.core.state import ExperimentState
+from hpctune.model import events as e
+from hpctune.model.jobs import JobState
+from hpctune.model.records import ErrorInfo, Outcome
+from hpctune.model.resources import Resources
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+from hpctune.schedulers.base import FIFOScheduler
+from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
+
+SPEC = ExperimentSpec("abcde123", "exp", 0.0, "f")
+ERROR = ErrorInfo("ValueError", "bad")
+
+
+def added(index: int = 0) -> e.TrialAdded:
+    return e.TrialAdded(f"t{index}", index, f"trial{index}", f"dir{index}", str(index), {}, {}, Resources())
+
+
+def trial(**changes: Any) -> Trial:
+    attempt = changes.pop("attempt", None)
+    over = Attempt(1, 1.0, job_id="7", restart=0, **attempt) if attempt is not None else None
+    phase = Phase.RUNNING if over is not None else Phase.PENDING
+    return changed(add(added(), 0.0), **{"phase": phase, "attempt": over, "attempts": 1, **changes})
+
+
+def kind(event: e.TrialEvent | None) -> str:
+    """The event in a word."""
+    match event:
+        case None:
+            return "-"
+        case e.TrialEnded():
+            return event.phase.value + (f" {event.error.kind}" if event.error else "")
+        case e.RetryScheduled():
+            return "retry, a failure" if event.counts else "retry"
+        case e.TrialPaused():
+            return "paused"
+        case _:
+            return type(event).__name__
+
+
+OUTCOMES = {
+    # outcome: (nothing asked, told to stop, told to pause)
+    Outcome.COMPLETED: ("TERMINATED", "TERMINATED", "TERMINATED"),
+    Outcome.STOPPED: ("TERMINATED", "TERMINATED", "TERMINATED"),
+    Outcome.PAUSED: ("paused", "TERMINATED", "paused"),
+    Outcome.INTERRUPTED: ("retry", "TERMINATED", "retry"),
+    Outcome.REVOKED: ("retry", "TERMINATED", "retry"),
+    Outcome.FAILED: ("ERROR ValueError", "ERROR ValueError", "ERROR ValueError"),
+}
+FAILURES = {
+    # (max_failures, failures so far): what a failure leads to
+    (0, 0): "ERROR ValueError",
+    (2, 0): "retry, a failure",
+    (2, 1): "retry, a failure",
+    (2, 2): "ERROR ValueError",
+    (-1, 1000): "retry, a failure",
+}
+JOBS = {
+    # the job's end without an exit record: (nothing asked, told to stop, with max_failures=1)
+    JobState.TIMEOUT: ("retry", "TERMINATED", "retry"),
+    JobState.NODE_FAIL: ("retry", "TERMINATED", "retry"),
+    JobState.PREEMPTED: ("retry", "TERMINATED", "retry"),
+    JobState.LOST: ("retry", "TERMINATED", "retry"),
+    JobState.CANCELLED: ("ERROR JobCancelled", "TERMINATED", "ERROR JobCancelled"),
+    JobState.OUT_OF_MEMORY: ("ERROR OutOfMemory", "TERMINATED", "retry, a failure"),
+    JobState.FAILED: ("ERROR JobFailed", "TERMINATED", "retry, a failure"),
+    JobState.COMPLETED: ("ERROR JobFailed", "TERMINATED", "retry, a failure"),
+}
+
+
+def test_the_tables_are_complete() -> None:
+    assert set(OUTCOMES) == set(Outcome)
+    assert set(JOBS) == {state for state in JobState if state.final}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_a_run_says_of_its_end(outcome: Outcome) -> None:
+    attempt = {"outcome": outcome, "reason": "why", "error": ERROR if outcome is Outcome.FAILED else None}
+    asked = [{}, {"stop": "enough"}, {"pause": True}]
+    assert tuple(kind(react.judge(trial(attempt=attempt, **a), SPEC)) for a in asked) == OUTCOMES[outcome]
+
+
+@pytest.mark.parametrize(("limit", "failures"), FAILURES)
+def test_max_failures(limit: int, failures: int) -> None:
+    spec = replace(SPEC, max_failures=limit)
+    failed = trial(attempt={"outcome": Outcome.FAILED, "error": ERROR}, failures=failures)
+    assert kind(react.judge(failed, spec)) == FAILURES[limit, failures]
+    stopped = changed(failed, stop="enough")
+    assert kind(react.judge(stopped, spec)) == "ERROR ValueError", "a trial that is to stop is not tried again"
+
+
+@pytest.mark.parametrize("state", JOBS)
+def test_what_the_cluster_says_of_a_job(state: JobState) -> None:
+    attempt = {"ended": state, "nodes": "n1", "reason": "words"}
+    verdicts = (
+        react.judge(trial(attempt=attempt), SPEC),
+        react.judge(trial(attempt=attempt, stop="enough"), SPEC),
+        react.judge(trial(attempt=attempt), replace(SPEC, max_failures=1)),
+    )
+    assert tuple(map(kind, verdicts)) == JOBS[state]
+    first = verdicts[0]
+    assert isinstance(first, (e.TrialEnded, e.RetryScheduled))
+    assert f"job 7 on n1 ended as {state.value} (words)" in first.reason
+
+
+def test_a_failure_without_words() -> None:
+    event = react.judge(trial(attempt={"outcome": Outcome.FAILED, "reason": "it died"}), SPEC)
+    assert isinstance(event, e.TrialEnded)
+    assert event.error == ErrorInfo("Error", "it died")
+
+
+def test_without_an_attempt() -> None:
+    assert react.judge(trial(), SPEC) is None
+    assert kind(react.judge(trial(stop="enough"), SPEC)) == "TERMINATED"
+    assert kind(react.judge(trial(pause=True), SPEC)) == "paused"
+    assert react.judge(trial(phase=Phase.PAUSED), SPEC) is None
+    assert kind(react.judge(trial(phase=Phase.PAUSED, stop="enough"), SPEC)) == "TERMINATED"
+    assert react.judge(trial(phase=Phase.TERMINATED, stop="enough"), SPEC) is None
+    assert react.judge(trial(attempt={}, stop="enough"), SPEC) is None, "its run is still to obey"
+
+
+def test_attempts_without_progress_end_sometime() -> None:
+    last = react.MAX_INTERRUPTIONS - 1
+    attempt = {"ended": JobState.TIMEOUT, "base_results": 3}
+    assert kind(react.judge(trial(attempt=attempt, results=3, interruptions=last - 1), SPEC)) == "retry"
+    assert kind(react.judge(trial(attempt=attempt, results=3, interruptions=last), SPEC)) == "ERROR NoProgress"
+    assert kind(react.judge(trial(attempt=attempt, results=4, interruptions=last), SPEC)) == "retry"
+
+
+def test_a_metric_that_was_never_reported() -> None:
+    spec = replace(SPEC, metric="acc", mode="max")
+    done = trial(attempt={"outcome": Outcome.COMPLETED}, results=2, last={"eval": {"loss": 1}})
+    event = react.judge(done, spec)
+    assert kind(event) == "ERROR MetricError"
+    assert isinstance(event, e.TrialEnded)
+    assert "'acc' was never reported. Reported were: eval/loss." in event.reason
+    assert kind(react.judge(changed(done, seen_metric=True), spec)) == "TERMINATED"
+    assert kind(react.judge(changed(done, results=0), spec)) == "TERMINATED", "no results, no metric: no error"
+
+
+# -- the experiment -------------------------------------------------------------------------------------------------
+
+
+def state_of(*events: e.Event, spec: ExperimentSpec = SPEC) -> ExperimentState:
+    return ExperimentState.fold(spec, [e.Recorded(float(i), event) for i, event in enumerate(events)])
+
+
+def ended(index: int, error: ErrorInfo | None = None) -> e.TrialEnded:
+    return e.TrialEnded(f"t{index}", Phase.ERROR if error else Phase.TERMINATED, "over", error)
+
+
+def consequence(state: ExperimentState) -> e.ExperimentStopRequested | None:
+    return react.consequences(state, state.trials["t0"])
+
+
+def test_consequences_of_an_end() -> None:
+    assert consequence(state_of(added(), ended(0))) is None
+    assert consequence(state_of(added(), ended(0, ERROR))) is None
+    fast = replace(SPEC, fail_fast="stop")
+    event = consequence(state_of(added(), ended(0, ERROR), spec=fast))
+    assert event is not None
+    assert (event.fatal, "trial0 failed: ValueError: bad" in event.reason) == (False, True)
+    stopping = e.ExperimentStopRequested("already")
+    assert consequence(state_of(added(), stopping, ended(0, ERROR), spec=fast)) is None
+
+
+def test_a_missing_metric_ends_all_unless_some_trial_reports_it() -> None:
+    spec = replace(SPEC, metric="acc", mode="max")
+    missing = ErrorInfo("MetricError", "never")
+    event = consequence(state_of(added(), ended(0, missing), spec=spec))
+    assert event is not None
+    assert event.fatal
+    state = state_of(added(), added(1), ended(0, missing), spec=spec)
+    state.trials["t1"] = changed(state.trials["t1"], seen_metric=True)
+    assert consequence(state) is None
+
+
+def test_an_experiment_that_stops_tells_its_trials() -> None:
+    state = state_of(added(0), added(1), ended(1), e.ExperimentStopRequested("budget"))
+    assert list(react.verdicts(state)) == [e.StopRequested("t0", "budget")]
+
+
+def test_the_time_budget() -> None:
+    spec = replace(SPEC, time_budget_s=60.0)
+    assert react.budget(state_of(spec=spec), 59.9) is None
+    assert react.budget(state_of(spec=spec), 60.0) == e.ExperimentStopRequested("time budget of 60 s used up")
+    assert react.budget(state_of(e.ExperimentStopRequested("x"), spec=spec), 99.0) is None
+    assert react.budget(state_of(), 1e9) is None
+
+
+def test_when_an_experiment_is_finished() -> None:
+    settled = e.TrialSettled("t0")
+    assert react.finished(state_of()) is None
+    assert react.finished(state_of(e.SearchExhausted())) is not None
+    assert react.finished(state_of(added(), e.SearchExhausted(), ended(0))) is None, "not settled"
+    assert react.finished(state_of(added(), ended(0), settled)) is None, "more may come"
+    assert react.finished(state_of(added(), e.SearchExhausted(), ended(0), settled)) == e.ExperimentEnded(
+        "all trials are done"
+    )
+    stopped = state_of(added(), e.ExperimentStopRequested("why"), ended(0), settled)
+    assert react.finished(stopped) == e.ExperimentEnded("why")
+    assert react.finished(state_of(e.SearchExhausted(), e.ExperimentEnded("x"))) is None
+
+
+# -- admission ------------------------------------------------------------------------------------------------------
+
+
+class Search:
+    """Suggests what it was given, in order."""
+
+    total = None
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+
+    def suggest(self, index: int, trial_id: str) -> Any:
+        return self.answers.pop(0)
+
+    def replay(self, *args: object) -> None: ...
+    def on_result(self, *args: object) -> None: ...
+    def on_complete(self, *args: object) -> None: ...
+
+
+def admit(state: ExperimentState, *answers: object, room: int = 9, scheduler: Any = None, now: float = 100.0) -> Any:
+    policies = Policies(Search(*answers), scheduler or FIFOScheduler())  # type: ignore[arg-type]
+    return react.admit_one(state, policies, lambda resources: room, now, lambda i, t, s: added(i))
+
+
+def test_admission_asks_the_searcher_when_nobody_waits() -> None:
+    assert admit(state_of(), Suggestion({}, {})) == [added(0)]
+    assert admit(state_of(), WAIT) == []
+    assert admit(state_of(), EXHAUSTED) == [e.SearchExhausted("the searcher has no more suggestions")]
+    assert admit(state_of(e.SearchExhausted())) == []
+    assert admit(state_of(), room=0) == []
+    assert admit(state_of(e.ExperimentStopRequested("x"))) == []
+
+
+def test_who_waits_goes_first_and_the_oldest_of_them() -> None:
+    assert admit(state_of(added(0), added(1))) == [e.SubmitRequested("t0", 1)]
+    assert admit(state_of(added(0)), room=0) == []
+    reopened = state_of(added(0), added(1), ended(0), e.TrialSettled("t0"), e.TrialReopened("t0", False))
+    assert admit(reopened) == [e.SubmitRequested("t0", 1)], "oldest means first made, not last reopened"
+
+
+def test_a_trial_that_may_not_start_yet_does_not_hold_up_others() -> None:
+    refused = [e.SubmitRequested("t0", 1), e.SubmitRefused("t0", 1, "full", False, 130.0)]
+    state = state_of(added(0), *refused)
+    assert admit(state, Suggestion({}, {})) == [added(1)]
+    assert admit(state, now=130.0) == [e.SubmitRequested("t0", 1)]
+    stopped = state_of(added(0), e.StopRequested("t0", "x"))
+    assert admit(stopped, Suggestion({}, {})) == [added(1)]
+
+
+def test_paused_trials_go_on_when_chosen() -> None:
+    state = state_of(added(0), e.PauseRequested("t0", "x"), e.TrialPaused("t0"))
+    assert admit(state) == [e.TrialResumed("t0"), e.SubmitRequested("t0", 1)]
+
+    class Refuses(FIFOScheduler):
+        def choose(self, waiting: Any) -> str | None:
+            return None
+
+    assert admit(state, Suggestion({}, {}), scheduler=Refuses()) == [added(1)]
+    assert admit(state_of(added(0)), scheduler=Refuses()) == [], "a pending trial that is not chosen holds the place"
+
+
+def test_max_concurrent() -> None:
+    spec = replace(SPEC, max_concurrent=1)
+    state = state_of(added(0), e.SubmitRequested("t0", 1), added(1), spec=spec)
+    assert admit(state) == []
+    assert admit(state_of(added(0), added(1), spec=spec)) == [e.SubmitRequested("t0", 1)]
+    assert admit(state_of(added(0), spec=replace(SPEC, max_concurrent=0))) == [e.SubmitRequested("t0", 1)], "no limit"
+
+
+def test_where_attempts_start() -> None:
+    assert react.restore_of(trial()) is None
+    assert react.restore_of(trial(restore="/elsewhere/c")) == "/elsewhere/c"
+    refs = (CheckpointRef("a", 1), CheckpointRef("b", 2))
+    assert react.restore_of(trial(restore="/elsewhere/c", checkpoints=refs)) == "dir0/b"
