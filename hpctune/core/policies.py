@@ -8,7 +8,7 @@ from typing import assert_never
 from hpctune.core.state import ExperimentState
 from hpctune.errors import MetricError
 from hpctune.model import events as e
-from hpctune.model.decisions import Continue, Pause, Stop
+from hpctune.model.decisions import CONTINUE, Continue, Pause, Stop
 from hpctune.model.rows import number
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.base import SchedulerPolicy
@@ -60,7 +60,8 @@ class Policies:
     def _result(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
         self.search.on_result(trial.trial_id, row)
-        decision = self.scheduler.on_trial_result(trial, row)
+        # A trial that is about to pause has been decided on already; its last words before it obeys are no new question.
+        decision = self.scheduler.on_trial_result(trial, row) if not trial.pause else CONTINUE
         match decision:
             case Stop():
                 answers.append(e.StopRequested(trial.trial_id, decision.reason))

@@ -86,11 +86,14 @@ def _holds(trial: Trial, run: RunKey) -> bool:
 
 
 def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
-    """What becomes of a row: counted once per iteration, never after a decision to stop or pause."""
+    """What becomes of a row: counted once per iteration, never after a decision to stop.
+
+    After a decision to pause rows count: the trial goes on later from what it had reached, and would not repeat them.
+    """
     iteration = iteration_of(row.row, trial.last_iteration + 1)
     if iteration <= trial.last_iteration:
         verdict = e.Verdict.REPEATED
-    elif trial.stop is not None or trial.pause:
+    elif trial.stop is not None:
         verdict = e.Verdict.OVERRUN
     else:
         verdict = e.Verdict.COUNTED

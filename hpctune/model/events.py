@@ -25,7 +25,7 @@ class Verdict(str, Enum):
     REPEATED = "repeated"
     """An iteration that an earlier run of the trial had reported already (it was restored from before it)."""
     OVERRUN = "overrun"
-    """Reported after the decision to stop or pause."""
+    """Reported after the decision to stop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def _lines(
         lines.append(("Time", f"{clock}, after {duration(around.elapsed_s)}"))
     if around.where:
         lines.append(("Results", around.where))
-    if around.calls is not None:
+    if around.calls is not None and (around.calls.total or around.calls.budget_per_minute is not None):
         lines.append(("Cluster", call_words(around.calls)))
     if around.note:
         lines.append(("Note", around.note))

@@ -205,5 +205,5 @@ def quantile(ranked: Sequence[float], share: float) -> float:
         return ranked[low]
     below, above = ranked[low], ranked[low + 1]
     if below == above or math.isinf(below):
-        return below
+        return above  # nothing lies between the worst and a number
     return below + (above - below) * part

@@ -129,7 +129,10 @@ def read(directory: Path, *, sealed_ok: bool = False) -> Iterator[Recorded]:
             raise JournalError(f"{path} follows segment {header.get('follows')}, which is missing.")
     for number, (path, _) in enumerate(intact):
         limit = int(intact[number + 1][1]["bytes"]) if number + 1 < len(intact) else None
-        yield from _read_segment(path, limit, sealed_ok)
+        try:
+            yield from _read_segment(path, limit, sealed_ok)
+        except OSError as error:
+            raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def _read_segment(path: Path, limit: int | None, sealed_ok: bool) -> Iterator[Recorded]:
@@ -188,5 +191,7 @@ def _header(path: Path) -> dict[str, Any] | None:
 
 def _complete_bytes(path: Path) -> int:
     """Bytes of ``path`` up to its last line end."""
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1
+    try:
+        return path.read_bytes().rfind(b"\n") + 1
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error

@@ -104,14 +104,14 @@ class RunTail:
         """New complete records, oldest first; nothing when the file is not there (yet)."""
         try:
             fd = os.open(self.path, os.O_RDONLY)
+            try:
+                data = _read_from(fd, self._offset)
+            finally:
+                os.close(fd)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise StorageError(f"Cannot read {self.path}: {error.strerror or error}.") from error
-        try:
-            data = _read_from(fd, self._offset)
-        finally:
-            os.close(fd)
         end = data.rfind(b"\n") + 1
         self._offset += end
         return [r for line in data[:end].splitlines() if (r := self._parse(line)) is not None]

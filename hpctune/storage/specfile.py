@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hpctune.errors import NotAnExperimentError, StorageError
+from hpctune.errors import NotAnExperimentError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import atomic
 from hpctune.storage.layout import ExperimentPaths
@@ -19,12 +19,13 @@ def write(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
 def read(paths: ExperimentPaths) -> ExperimentSpec:
     """Read the definition. Raises NotAnExperimentError where there is none."""
     try:
-        data = json.loads(paths.spec.read_bytes())
+        return ExperimentSpec.from_json(json.loads(paths.spec.read_bytes()))
+    except UsageError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotAnExperimentError(_explain(paths.root)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"Cannot read {paths.spec}: {error}.") from error
-    return ExperimentSpec.from_json(data)
 
 
 def _explain(root: Path) -> str:

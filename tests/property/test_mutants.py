@@ -131,9 +131,7 @@ def lose_a_submission(patch: pytest.MonkeyPatch) -> None:
 
 def end_early(patch: pytest.MonkeyPatch) -> None:
     """An interrupted trial is called complete."""
-    patch.setattr(
-        react, "_interrupted", lambda t, attempt, reason: e.TrialEnded(t.trial_id, Phase.TERMINATED, reason)
-    )
+    patch.setattr(react, "_interrupted", lambda t, attempt, reason: e.TrialEnded(t.trial_id, Phase.TERMINATED, reason))
 
 
 def make_fewer_trials(patch: pytest.MonkeyPatch) -> None:

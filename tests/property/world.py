@@ -80,7 +80,9 @@ class World:
     """One experiment of a few trials. ``faults`` counts what was done to it: more attempts than that are unexplained."""
 
     def __init__(self, num_samples: int = 4, slots: int = 3, keep: int | None = 1, max_failures: int = 0) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="hpctune-world-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+        self.root = Path(
+            tempfile.mkdtemp(prefix="hpctune-world-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        )
         self.paths = ExperimentPaths(self.root / "exp")
         self.paths.root.mkdir()
         self.clock = SimulatedClock()

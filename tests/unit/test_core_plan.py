@@ -152,9 +152,7 @@ def test_a_worker_gets_time_to_leave_and_a_waiting_job_none() -> None:
 # -- retention ------------------------------------------------------------------------------------------------------
 
 
-def deleted(
-    scores: list[float | None], policy: CheckpointPolicy, *others: dict[str, Any], **changes: Any
-) -> list[str]:
+def deleted(scores: list[float | None], policy: CheckpointPolicy, *others: dict[str, Any], **changes: Any) -> list[str]:
     refs = tuple(CheckpointRef(f"c{i}", i, score) for i, score in enumerate(scores))
     trial = {"phase": R, "attempt": {"restart": 0}, "checkpoints": refs, **changes}
     actions = owed(trial, *others, spec=replace(SPEC, checkpoint=policy))

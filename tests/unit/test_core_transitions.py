@@ -232,7 +232,7 @@ def test_changed_is_replace() -> None:
         (2, {}, e.Verdict.REPEATED),
         (1, {"stop": "x"}, e.Verdict.REPEATED),
         (3, {"stop": "x"}, e.Verdict.OVERRUN),
-        (3, {"pause": True}, e.Verdict.OVERRUN),
+        (3, {"pause": True}, e.Verdict.COUNTED),
         (5, {}, e.Verdict.COUNTED),
     ],
 )

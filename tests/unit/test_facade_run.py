@@ -154,7 +154,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "scheduler": [
         Case({"scheduler": "fifo"}, lambda s: isinstance(s.launch.setup.scheduler, FIFOScheduler)),
-        Case({"scheduler": "asha"}, error=NotYetSupportedError, says="asha"),
+        Case({"scheduler": "pbt"}, error=NotYetSupportedError, says="pbt"),
         Case({"scheduler": FIFOScheduler}, error=UsageError, says="scheduler"),
     ],
     "keep_checkpoints_num": [

@@ -153,7 +153,11 @@ def test_an_event_of_a_newer_version_is_named_with_its_place(writer: Journal) ->
 
 
 def test_a_header_that_cannot_be_read(writer: Journal) -> None:
-    for header, words in [("garbage", "no header"), ('{"segment":1,"version":9}', "newer hpctune"), ("[]", "no header")]:
+    for header, words in [
+        ("garbage", "no header"),
+        ('{"segment":1,"version":9}', "newer hpctune"),
+        ("[]", "no header"),
+    ]:
         writer.path.write_text(f"{header}\n")
         for look in (numbers, Journal):
             with pytest.raises(JournalError, match=words):

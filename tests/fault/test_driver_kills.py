@@ -1,0 +1,162 @@
+"""Drivers that are killed, told to leave, doubled, or robbed of directories and disk space."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpctune.model import events as e
+from hpctune.model.trial import Phase
+from hpctune.storage import journal
+from hpctune.storage.reader import read_experiment
+from tests.fault.driver_support import Search
+
+pytestmark = pytest.mark.timeout(200)
+Make = Callable[..., Search]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Search] = []
+
+    def new(**options: object) -> Search:
+        made.append(Search(tmp_path, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield new
+    for search in made:
+        search.close()
+
+
+def test_killed_again_and_again(make: Make) -> None:
+    """kill -9 after a random time, or when the journal has grown by a random amount; twelve times, then to the end."""
+    search, rng = make(trials=6, pause_s=0.1), random.Random(20240)
+    for number in range(12):
+        driver = search.start()
+        began, delay_s = time.monotonic(), rng.uniform(0.3, 1.5)
+        target = search.journal_bytes() + rng.randrange(200, 4000)
+        by_time = number % 2 == 0
+        while driver.poll() is None:
+            if time.monotonic() - began > (delay_s if by_time else 10.0) or (
+                not by_time and search.journal_bytes() > target
+            ):
+                driver.kill()
+                break
+            time.sleep(0.005)
+        _, errors = driver.communicate(timeout=30)
+        assert driver.returncode in (0, -signal.SIGKILL), errors
+    search.finish()
+    epochs = [r.event.epoch for r in journal.read(search.root / "journal") if isinstance(r.event, e.DriverStarted)]
+    assert epochs == sorted(set(epochs))
+    assert len(epochs) > 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
+def test_told_to_leave(make: Make, number: signal.Signals) -> None:
+    search = make()
+    (search.side / "hold").touch()
+    driver = search.start()
+    search.wait(lambda: search.root.exists() and len(list(search.side.iterdir())) >= 3, "two trials run")
+    driver.send_signal(number)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 0, errors
+    assert "Leaving (jobs go on)" in errors
+    *_, last = journal.read(search.root / "journal")
+    assert last.event == e.DriverStopped(f"told to leave ({number.name})")
+    (search.side / "hold").unlink()
+    search.finish()
+    assert {t.attempts for t in read_experiment(search.root).state.trials.values()} == {1}, "jobs were adopted"
+
+
+def test_told_twice_leaves_at_once(make: Make) -> None:
+    search = make()
+    (search.side / "block").touch()
+    driver = search.start()
+    search.wait((search.side / "blocked").exists, "the driver is busy")
+    driver.send_signal(signal.SIGINT)
+    assert driver.stderr is not None
+    while "Leaving" not in driver.stderr.readline():
+        assert driver.poll() is None
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=30)
+    assert driver.returncode == 128 + signal.SIGINT
+    (search.side / "block").unlink()
+    search.finish()
+
+
+def test_a_second_driver_is_refused_and_the_first_unharmed(make: Make) -> None:
+    search = make()
+    (search.side / "hold").touch()
+    first = search.start()
+    search.wait(lambda: search.root.exists() and len(list(search.side.iterdir())) >= 2, "a trial runs")
+    before = sorted(p.name for p in (search.root / "journal").iterdir())
+    second = search.start()
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode != 0
+    assert f"is being driven already: process {first.pid} on {socket.gethostname()}, since 20" in errors
+    assert sorted(p.name for p in (search.root / "journal").iterdir()) == before
+    (search.side / "hold").unlink()
+    output, errors = first.communicate(timeout=90)
+    assert output == "finished\n", errors
+    search.check()
+
+
+def test_a_trial_directory_that_somebody_deletes_costs_that_trial_only(make: Make) -> None:
+    search = make(more="raise_on_failed_trial=False")
+    (search.side / "hold").touch()
+    driver = search.start()
+    search.wait(lambda: search.root.exists() and len(list(search.side.iterdir())) >= 2, "a trial runs")
+    view = search.view()
+    assert view is not None
+    victim = view.state.trials[next(p.name for p in search.side.iterdir() if p.name != "hold")]
+    shutil.rmtree(search.root / victim.dirname)
+    (search.side / "hold").unlink()
+    output, errors = driver.communicate(timeout=90)
+    assert output == "finished\n", errors
+    state = read_experiment(search.root).state
+    others = [t for t in state.trials.values() if t.trial_id != victim.trial_id]
+    assert {(t.phase, t.results) for t in others} == {(Phase.TERMINATED, 6)}
+    assert state.trials[victim.trial_id].settled
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, small_disk: Path) -> None:
+    search = make(results=small_disk, pause_s=0.3, trials=4, more="max_failures=-1")
+    driver = search.start()
+    search.wait(lambda: search.results_so_far() >= 2, "two results")
+    with (small_disk / "ballast").open("wb", buffering=0) as file:
+        size = 1 << 16
+        while size:
+            try:
+                file.write(b"\0" * size)
+            except OSError:
+                size //= 2
+    grown = search.journal_bytes()
+    deadline = time.monotonic() + 3.0
+    while time.monotonic() < deadline:  # for a while the driver must live, whatever it may write
+        assert driver.poll() is None, driver.communicate()[1]
+        time.sleep(0.05)
+    assert search.journal_bytes() <= grown + 4096
+    (small_disk / "ballast").unlink()
+    output, errors = driver.communicate(timeout=120)
+    assert output == "finished\n", errors
+    search.check()
