@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ class Checkpoint:
             raise CheckpointError("Checkpoints lie on the shared filesystem: filesystem must be None.")
         self.path = str(Path(path).expanduser().absolute())
         self.filesystem = None
+        self._removal: weakref.finalize[..., Checkpoint] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._removal is not None:
+            self._removal.detach()  # others have it now
+        return type(self), (self.path,)
 
     @classmethod
     def from_directory(cls, path: str | Path) -> Checkpoint:
@@ -38,10 +45,15 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Checkpoint:
-        """A checkpoint that holds ``data``, pickled, in a new temporary directory."""
+        """A checkpoint that holds ``data``, pickled, in a temporary directory that goes when the object does."""
         directory = Path(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
-        (directory / DICT_FILE).write_bytes(_dumps(dict(data)))
-        return cls(directory)
+        checkpoint = cls(directory)
+        checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, str(directory), ignore_errors=True)
+        try:
+            (directory / DICT_FILE).write_bytes(_dumps(dict(data)))
+        except OSError as error:
+            raise CheckpointError(f"Cannot write {directory / DICT_FILE}: {error.strerror or error}.") from error
+        return checkpoint
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`from_dict` was given. Raises CheckpointError for a checkpoint made otherwise."""

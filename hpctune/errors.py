@@ -95,9 +95,10 @@ class MetricError(UsageError):
 
     def __init__(self, key: str, known: Sequence[str], where: str) -> None:
         self.key, self.known = key, tuple(known)
+        call = f"hpctune.report({key}=...)" if key.isidentifier() else f"hpctune.report({{{key!r}: ...}})"
         super().__init__(
             f"{where} '{key}' was never reported. Reported were: {', '.join(sorted(known)) or 'nothing'}. "
-            f"Report it with hpctune.report({key}=...), or use one of those."
+            f"Report it with {call}, or use one of those."
         )
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:

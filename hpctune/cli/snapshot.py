@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.output.reasons import explain
 from hpctune.core.state import ExperimentState
 from hpctune.driver import glance
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.rows import flatten, number
 from hpctune.model.trial import Phase, Trial
+from hpctune.output.reasons import explain
 from hpctune.output.words import PHASE_ORDER, phase_word
 from hpctune.storage import lease
 from hpctune.storage.layout import ExperimentPaths

@@ -73,7 +73,7 @@ def _parameters(
     extra |= {
         "output": _pattern(request.stdout),
         "error": _pattern(request.stderr),
-        "signal": f"{'' if step else 'B:'}USR2@{options.signal_delay_s}",
+        "signal": f"{'' if step else 'B:'}USR2@{_signal_delay_s(options)}",
     }
     limit = options.time_minutes
     return {
@@ -87,6 +87,12 @@ def _parameters(
         "use_srun": False,
         "additional_parameters": {k: _directive(v) for k, v in extra.items() if v is not None and v is not False},
     }
+
+
+def _signal_delay_s(options: SlurmOptions) -> int:
+    """As asked for, but a short job is not warned before it has had most of its time."""
+    limit = options.time_minutes
+    return options.signal_delay_s if limit is None else min(options.signal_delay_s, max(10, limit * 60 // 4))
 
 
 def _command(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool) -> str:

@@ -60,7 +60,7 @@ class Policies:
     def _result(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
         self.search.on_result(trial.trial_id, row)
-        # A trial that is about to pause has been decided on already; its last words before it obeys are no new question.
+        # A trial that is about to pause has been decided on; what it says before it obeys is no new question.
         decision = self.scheduler.on_trial_result(trial, row) if not trial.pause else CONTINUE
         match decision:
             case Stop():

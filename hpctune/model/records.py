@@ -56,6 +56,8 @@ class Claim:
     pid: int
     at: float
     nodes: str = ""
+    restored: str | None = None
+    """The checkpoint it starts from, where an earlier run of the attempt made that (a directory name in the trial)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,17 @@ class RunFile:
     @classmethod
     def claim(cls, path: Path, claim: Claim) -> RunFile | None:
         """Claim the run key; None when somebody has it already."""
-        line = values.dumps(
-            {
-                "claim": [claim.run.trial_id, claim.run.attempt, claim.run.restart],
-                "job_id": claim.job_id,
-                "host": claim.host,
-                "pid": claim.pid,
-                "at": claim.at,
-                "nodes": claim.nodes,
-            }
-        )
-        if not atomic.create_exclusively(path, line.encode() + b"\n"):
+        record: dict[str, Any] = {
+            "claim": [claim.run.trial_id, claim.run.attempt, claim.run.restart],
+            "job_id": claim.job_id,
+            "host": claim.host,
+            "pid": claim.pid,
+            "at": claim.at,
+            "nodes": claim.nodes,
+        }
+        if claim.restored is not None:
+            record["restored"] = claim.restored
+        if not atomic.create_exclusively(path, values.dumps(record).encode() + b"\n"):
             return None
         return cls(path, claim.run)
 
@@ -139,7 +139,20 @@ def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
             data.get("checkpoint"),
             data.get("checkpoint_iteration", 0),
         )
-    return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], data.get("nodes", ""))
+    nodes, restored = data.get("nodes", ""), data.get("restored")
+    return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], nodes, restored)
+
+
+def checkpoints_before(run: RunKey, earlier: Sequence[RunRecord]) -> Iterator[str]:
+    """The checkpoints of its attempt that ``run`` may start from, newest first; ``earlier``: what earlier runs wrote.
+
+    Only its predecessor counts, and what that started from: a run before that may live on, on a node that was lost,
+    and what it saves after it was superseded belongs to results that do not count.
+    """
+    for record in reversed([r for r in earlier if r.run.restart == run.restart - 1]):
+        name = record.checkpoint if isinstance(record, ResultRow) else getattr(record, "restored", None)
+        if name:
+            yield name
 
 
 def revoke(path: Path, run: RunKey, at: float) -> bool:

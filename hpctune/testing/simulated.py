@@ -18,12 +18,12 @@ from typing import Any
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model.ids import RunKey, Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
-from hpctune.model.records import Claim, Control, Exit, Outcome, ResultRow, RunRecord
+from hpctune.model.records import Claim, Control, Exit, Outcome, RunRecord
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats
 from hpctune.storage import controlfile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
-from hpctune.storage.runfile import RunFile, RunTail
+from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 
 ITERATION_FILE = ".iteration"
 LATE_S = 45.0
@@ -275,9 +275,11 @@ class SimulatedRun:
             self._leave()
             return
         clock = self.cluster.clock
-        self.started_from = self.iteration = self._restored(control, earlier)
+        name = next(iter(checkpoints_before(self.key, earlier)), None)
+        restored = self.paths.checkpoint(name) if name else control.restore and Path(control.restore)
+        self.started_from = self.iteration = int((restored / ITERATION_FILE).read_text()) if restored else 0
         path = self.paths.run(self.key.attempt, self.key.restart)
-        self._file = RunFile.claim(path, Claim(self.key, self.job.job_id, "sim", 1, clock.now()))
+        self._file = RunFile.claim(path, Claim(self.key, self.job.job_id, "sim", 1, clock.now(), restored=name))
         if self._file is None:
             self._leave()
             return
@@ -298,12 +300,6 @@ class SimulatedRun:
         """What earlier runs of this attempt have written."""
         keys = [RunKey(self.key.trial_id, self.key.attempt, r) for r in range(self.key.restart)]
         return [record for k in keys for record in RunTail(self.paths.run(k.attempt, k.restart), k).read()]
-
-    def _restored(self, control: Control, earlier: Sequence[RunRecord]) -> int:
-        """The iteration of the newest checkpoint that an earlier run of this attempt named, else of the one to use."""
-        named = [r.checkpoint for r in earlier if isinstance(r, ResultRow) and r.checkpoint]
-        path = self.paths.checkpoint(named[-1]) if named else control.restore and Path(control.restore)
-        return int((path / ITERATION_FILE).read_text()) if path else 0
 
     def _report(self) -> None:
         if not self.alive or self._file is None:

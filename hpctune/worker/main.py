@@ -13,10 +13,10 @@ from typing import TextIO
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
-from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
+from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
 from hpctune.storage import bundle, checkpoints, controlfile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
-from hpctune.storage.runfile import RunFile, RunTail
+from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 from hpctune.worker import private
 from hpctune.worker.endings import EndOfRun
 from hpctune.worker.runners import run_trainable
@@ -127,11 +127,12 @@ def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile,
         if any(isinstance(record, Exit) for record in earlier):
             return None
         # Chosen before the claim: the driver takes in what was written before it, and no more.
-        restored = _restore_point(paths, control, earlier)
-        claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes())
+        name = next((n for n in checkpoints_before(run, earlier) if paths.checkpoint(n).is_dir()), None)
+        claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes(), name)
         file = RunFile.claim(paths.run(run.attempt, restart), claim)
         if file is not None:
-            return file, restored
+            given = Path(control.restore) if control.restore is not None else None
+            return file, paths.checkpoint(name) if name else given
     return None
 
 
@@ -142,14 +143,6 @@ def _earlier_records(paths: TrialPaths, run: RunKey) -> list[RunRecord]:
         key = RunKey(run.trial_id, run.attempt, restart)
         records += RunTail(paths.run(key.attempt, key.restart), key).read()
     return records
-
-
-def _restore_point(paths: TrialPaths, control: Control, earlier: list[RunRecord]) -> Path | None:
-    """The newest checkpoint that an earlier run of this attempt named, else the one that the driver names."""
-    for record in reversed(earlier):
-        if isinstance(record, ResultRow) and record.checkpoint and paths.checkpoint(record.checkpoint).is_dir():
-            return paths.checkpoint(record.checkpoint)
-    return Path(control.restore) if control.restore is not None else None
 
 
 # -- the run -------------------------------------------------------------------------------------------------------

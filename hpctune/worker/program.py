@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 from hpctune.errors import TrainableError
@@ -78,6 +79,13 @@ def _parameters(session: Session) -> dict[str, str]:
     }
 
 
+def _search_path() -> str:
+    """Where the program finds programs: ``hpctune report`` too, where the worker's environment is not activated."""
+    own = str(Path(sys.executable).parent)
+    known = os.environ.get("PATH", os.defpath)
+    return known if own in known.split(os.pathsep) else f"{known}{os.pathsep}{own}"
+
+
 class _Program:
     """A started program."""
 
@@ -92,7 +100,7 @@ class _Program:
                 arguments,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **environment, **variables, **own},
+                env={**os.environ, "PATH": _search_path(), **environment, **variables, **own},
                 cwd=command.cwd,
                 start_new_session=True,
             )

@@ -51,7 +51,7 @@ def form_of(trainable: object) -> str:
         raise TrainableError(f"{name} takes no argument. A function trainable is {FORMS}.")
     if any(p.name == "checkpoint_dir" for p in parameters[1:]):
         return "checkpoint_dir"
-    if len(needed) == 2 and needed[1].kind is not needed[1].KEYWORD_ONLY:
+    if len(needed) == 2 and (needed[1].kind is not needed[1].KEYWORD_ONLY or needed[1].name == "reporter"):
         return "reporter"
     if len(needed) > 1:
         raise TrainableError(

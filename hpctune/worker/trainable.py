@@ -134,8 +134,8 @@ class Trainable:
     def restore(self, checkpoint_path: str | Checkpoint) -> None:
         """Go on from a checkpoint, outside a trial."""
         directory = Path(os.fspath(checkpoint_path))
-        stepping.read(self, directory)
         self._hpctune_counters = Counters(checkpoints.read_progress(directory))
+        stepping.read(self, directory)
 
     def stop(self) -> None:
         """End: calls ``cleanup``."""

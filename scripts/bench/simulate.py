@@ -39,8 +39,9 @@ def main() -> None:
         shutil.rmtree(root, ignore_errors=True)
     rows = sum(t.results for t in state.trials.values())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{state.finished} trials, {rows} results in {spent:.1f} s ({cpu:.1f} s of CPU): {1e6 * spent / rows:.0f} us a result; "
-          f"{simulation.simulated_s / 3600:.1f} simulated hours; {memory:.0f} MB at most")  # fmt: skip
+    print(f"{state.finished} trials, {rows} results in {spent:.1f} s ({cpu:.1f} s of CPU)")
+    print(f"{1e6 * cpu / rows:.0f} us of CPU a result, {memory:.0f} MB at most")
+    print(f"{simulation.simulated_s / 3600:.1f} simulated hours")
     if args.profile:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
 

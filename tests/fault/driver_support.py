@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -60,7 +61,9 @@ if __name__ == "__main__":
 class Search:
     """One experiment in ``results``, and its drivers. ``side``: where trials leave notes, and find orders."""
 
-    def __init__(self, tmp_path: Path, *, results: Path | None = None, trials: int = 3, pause_s: float = 0.03, more: str = "") -> None:  # fmt: skip
+    def __init__(
+        self, tmp_path: Path, *, results: Path | None = None, trials: int = 3, pause_s: float = 0.03, more: str = ""
+    ) -> None:
         self.side, self.results, self.trials = tmp_path / "side", results or tmp_path / "results", trials
         self.side.mkdir()
         self.root = self.results / "exp"
@@ -71,10 +74,14 @@ class Search:
 
     def start(self) -> subprocess.Popen[str]:
         """One more driver."""
-        code = f"import os; os.environ['TUNE_RESULT_DIR'] = {str(self.results)!r}; import runpy; runpy.run_path({str(self.script)!r}, run_name='__main__')"  # fmt: skip
         driver = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.script.parent
-        )  # fmt: skip
+            [sys.executable, str(self.script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.script.parent,
+            env={**os.environ, "TUNE_RESULT_DIR": str(self.results)},
+        )
         self.drivers.append(driver)
         return driver
 

@@ -59,7 +59,7 @@ def every_event() -> list[list[e.Event]]:
             e.SubmitAcknowledged("t0", 1, "7"),
             e.JobChanged("t0", 1, "7", JobState.RUNNING, "None", "n[1-2]", 1_700_003_600.0),
             e.RunStarted(run, "7", "n1", 4242, "n[1-2]"),
-            e.ResultReported(run, 1, {"training_iteration": 1, "loss": 0.5, "eval": {"f1": None}}, checkpoint=checkpoint),
+            e.ResultReported(run, 1, {"training_iteration": 1, "loss": 0.5, "eval": {}}, checkpoint=checkpoint),
             e.MilestoneAnswered("t0", 1.0), e.MilestoneSet("t0", None),
             e.SubmitRequested("t1", 1, "/ckpt"), e.SubmitRefused("t1", 1, "full", False, 30.0),
             e.SubmitRequested("t2", 1), e.AttemptRevoked("t2", 1, "never confirmed"),

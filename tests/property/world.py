@@ -77,12 +77,11 @@ class WatchedCluster(SimulatedCluster):
 
 
 class World:
-    """One experiment of a few trials. ``faults`` counts what was done to it: more attempts than that are unexplained."""
+    """One experiment of a few trials. ``faults`` counts what was done to it: that many attempts more are explained."""
 
     def __init__(self, num_samples: int = 4, slots: int = 3, keep: int | None = 1, max_failures: int = 0) -> None:
-        self.root = Path(
-            tempfile.mkdtemp(prefix="hpctune-world-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        )
+        memory = Path("/dev/shm")
+        self.root = Path(tempfile.mkdtemp(prefix="hpctune-world-", dir=memory if memory.is_dir() else None))
         self.paths = ExperimentPaths(self.root / "exp")
         self.paths.root.mkdir()
         self.clock = SimulatedClock()
@@ -93,7 +92,8 @@ class World:
         self.cluster = WatchedCluster(self.clock, self.paths.root, curve, slots=slots, queue_wait_s=20.0)
         self.spec = ExperimentSpec(
             experiment_id="abcde123", name="exp", created_at=0.0, trainable="sim", metric="loss", mode="min",
-            num_samples=num_samples, max_failures=max_failures, checkpoint=CheckpointPolicy(keep=keep), cluster="simulated",
+            num_samples=num_samples, max_failures=max_failures, checkpoint=CheckpointPolicy(keep=keep),
+            cluster="simulated",
         )  # fmt: skip
         specfile.write(self.paths, self.spec)
         self.driver: Driver | None = None

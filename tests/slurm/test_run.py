@@ -192,7 +192,7 @@ def test_requeued_job_goes_on_from_its_checkpoint(place: Place, slurm_cluster: S
     wait_for(lambda: min(map(len, place.counted().values())) >= 4, 90, "some iterations")
     job = slurm_cluster.squeue()[0].id
     subprocess.run(["scontrol", "requeue", job], check=True)
-    out, err = driver.communicate(timeout=200)
+    _, err = driver.communicate(timeout=200)
     assert driver.returncode == 0, err
     assert all(iterations == list(range(1, 15)) for iterations in place.counted().values())
     starts = place.starts()

@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 from test_cli_support import BIN, Maker, checksum, demo, finish, hpctune
 
 from hpctune.cli.main import cli
-from hpctune.output.reasons import explain
 from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
+from hpctune.output.reasons import explain
 from hpctune.storage.inbox import Inbox
 
 

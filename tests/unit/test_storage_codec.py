@@ -101,7 +101,8 @@ def test_every_event_comes_back_as_it_was(kind: type[Any]) -> None:
 
 def test_defaults_take_no_room() -> None:
     line = codec.encode(e.Recorded(1.5, e.TrialEnded("t", e.Phase.TERMINATED, "done")))
-    assert json.loads(line) == {"at": 1.5, "event": "TrialEnded", "trial_id": "t", "phase": "TERMINATED", "reason": "done"}  # fmt: skip
+    expected = {"at": 1.5, "event": "TrialEnded", "trial_id": "t", "phase": "TERMINATED", "reason": "done"}
+    assert json.loads(line) == expected
 
 
 def test_times_are_exact() -> None:
@@ -110,7 +111,7 @@ def test_times_are_exact() -> None:
 
 
 def test_an_event_of_a_newer_version_is_named() -> None:
-    with pytest.raises(JournalError, match="'TrialCloned' that this version does not know.*newer hpctune"):
+    with pytest.raises(JournalError, match=r"'TrialCloned' that this version does not know.*newer hpctune"):
         codec.decode({"at": 1.0, "event": "TrialCloned", "trial_id": "t"})
 
 
@@ -197,7 +198,10 @@ def test_who_is_trusted(tmp_path: Path) -> None:
 
 def test_values_whose_module_is_missing_here(tmp_path: Path) -> None:
     (tmp_path / "only_there.py").write_text("class Model:\n    pass\n")
-    code = "import only_there; from hpctune.storage import values; print(values.dumps(values.encode({'m': only_there.Model})))"
+    code = (
+        "import only_there; from hpctune.storage import values\n"
+        "print(values.dumps(values.encode({'m': only_there.Model})))"
+    )
     text = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     sealed = values.decode(json.loads(text))
     assert isinstance(sealed, values.Sealed)

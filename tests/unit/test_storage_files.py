@@ -24,7 +24,7 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.runfile import RunFile, RunTail
 
 RUN = RunKey("t0", 2, 1)
-CLAIM = Claim(RUN, "7", "n1", 42, 5.0, "n[1-2]")
+CLAIM = Claim(RUN, "7", "n1", 42, 5.0, "n[1-2]", "checkpoint_000001")
 
 
 @pytest.fixture
@@ -176,6 +176,23 @@ def test_garbled_lines_of_a_crash_are_passed_over(tmp_path: Path) -> None:
         RunTail(tmp_path, RUN).read()
 
 
+def test_a_run_starts_from_what_its_predecessor_had_not_from_what_a_zombie_saved_late() -> None:
+    def claim(restart: int, restored: str | None = None) -> Claim:
+        return replace(CLAIM, run=RunKey("t0", 2, restart), restored=restored)
+
+    def row(restart: int, seq: int, checkpoint: str | None) -> ResultRow:
+        return ResultRow(RunKey("t0", 2, restart), seq, {}, checkpoint)
+
+    first = [claim(0), row(0, 1, "a"), row(0, 2, None), row(0, 3, "b")]
+    assert list(runfile.checkpoints_before(RunKey("t0", 2, 0), [])) == []
+    assert list(runfile.checkpoints_before(RunKey("t0", 2, 1), first)) == ["b", "a"]
+    second = [*first, claim(1, "a")]
+    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), second)) == ["a"], "b came too late"
+    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), [*first, claim(1)])) == []
+    third = [*second, row(1, 1, "c")]
+    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), third)) == ["c", "a"]
+
+
 def test_revoking(tmp_path: Path) -> None:
     path = tmp_path / "run"
     assert runfile.revoke(path, RUN, 5.0)
@@ -271,7 +288,8 @@ def test_many_processes_may_post_at_once(paths: ExperimentPaths) -> None:
     code = (
         "import sys; from pathlib import Path; from hpctune.storage import inbox\n"
         "from hpctune.storage.layout import ExperimentPaths\n"
-        "for i in range(15): inbox.post(ExperimentPaths(Path(sys.argv[1])), 'stop', [sys.argv[2], str(i), 'x' * 5000])\n"
+        "for i in range(15):\n"
+        "    inbox.post(ExperimentPaths(Path(sys.argv[1])), 'stop', [sys.argv[2], str(i), 'x' * 5000])\n"
     )
     posters = [subprocess.Popen([sys.executable, "-c", code, str(paths.root), str(n)]) for n in range(4)]
     reader, seen = Inbox(paths), list[inbox.Command]()
@@ -287,7 +305,7 @@ def test_many_processes_may_post_at_once(paths: ExperimentPaths) -> None:
 def test_an_inbox_that_refuses(paths: ExperimentPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: 3)
-        with pytest.raises(StorageError, match="Cannot write .*No space left"):
+        with pytest.raises(StorageError, match=r"Cannot write .*No space left"):
             inbox.post(paths, "stop")
     paths.inbox.unlink()
     paths.inbox.mkdir()

@@ -85,7 +85,7 @@ def test_a_torn_header_at_every_byte_seals_nothing_and_loses_nothing(tmp_path: P
         assert numbers(tmp_path / "a") == [1, 3], cut
         third.close()
         third.path.unlink()
-        os.truncate(first.path, first._end - len(f'{{"at":99.0,"event":"BudgetUsed","seconds":99.0}}\n'))
+        os.truncate(first.path, first._end - len('{"at":99.0,"event":"BudgetUsed","seconds":99.0}\n'))
         first._end = first.path.stat().st_size
     first.close()
 
