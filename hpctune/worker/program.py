@@ -155,19 +155,13 @@ class _Program:
         return self.process.returncode
 
     def _drain(self) -> None:
-        """Take in all that was printed, also where each report waits; what was left in the background may go on
-        printing, but is not waited for in silence."""
-        killed = False
+        """Take in all that was printed, also where each report waits; but wait for no silence of what the program left
+        in the background, which holds its output open."""
         while any(reader.is_alive() for reader in self._readers):
             if all(reader.silent_s() > LINGER_S for reader in self._readers):
-                if killed:
-                    return  # out of reach: it has made itself a session of its own
-                self.signal(signal.SIGKILL)
-                killed = True
-                for reader in self._readers:
-                    reader.waits_since = time.monotonic()
-            self._readers[0].join(POLL_S)
-            self._readers[1].join(POLL_S)
+                return
+            for reader in self._readers:
+                reader.join(POLL_S)
 
 
 class _Reader(threading.Thread):

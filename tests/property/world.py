@@ -243,9 +243,11 @@ class World:
 
     def _claims(self, recorded: Sequence[e.Recorded]) -> None:
         revoked = {(r.event.trial_id, r.event.attempt) for r in recorded if isinstance(r.event, e.AttemptRevoked)}
+        started = {r.event.run for r in recorded if isinstance(r.event, e.RunStarted)}
         for run in self.cluster.history:
             key = (run.key.trial_id, run.key.attempt)
-            check(run.key.restart > 0 or key not in revoked, "a revoked attempt is never claimed", run.key)
+            earlier = run.key.restart > 0 or run.key in started  # what is revoked after a requeue is the next run
+            check(earlier or key not in revoked, "a revoked attempt is never claimed", run.key)
         settled = {r.event.trial_id for r in recorded if isinstance(r.event, e.TrialSettled)}
         for trial_id in settled:
             claims = sum(run.key.trial_id == trial_id for run in self.cluster.history)

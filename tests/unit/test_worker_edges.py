@@ -228,6 +228,25 @@ def test_signals_that_come_too_late_change_nothing(lab: Lab) -> None:
     assert lab.results()[0].checkpoint is not None
 
 
+def test_signals_do_not_disturb_the_last_words(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    persist = checkpoints.persist
+
+    def slow(*arguments: Any) -> str:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return persist(*arguments)
+
+    def train(config: dict[str, Any]) -> None:
+        hpctune.report(loss=1)
+        with hpctune.checkpoint_dir(step=1) as directory:
+            Path(directory, "model").touch()
+        monkeypatch.setattr(checkpoints, "persist", slow)
+
+    monkeypatch.setattr(bundle, "load_trainable", lambda paths: train)
+    end = lab.run(print)
+    assert (end.outcome, bool(end.checkpoint)) == (Outcome.COMPLETED, True)
+
+
 def test_a_second_sigterm_interrupts_but_does_not_undo(lab: Lab) -> None:
     class Slow(hpctune.Trainable):
         def step(self) -> dict[str, Any]:
