@@ -45,7 +45,7 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
         case e.PauseRequested():
             return changed(trial, pause=True, stop_at=at)
         case e.MilestoneSet():
-            return changed(trial, milestone=event.value)
+            return changed(trial, milestone=event.value, milestone_attr=event.attribute)
         case e.MilestoneAnswered():
             return changed(trial, answered=event.value)
         case e.RetryScheduled():

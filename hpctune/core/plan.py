@@ -101,6 +101,7 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
         stop=trial.stop,
         pause=trial.pause,
         milestone=trial.milestone,
+        milestone_attr=trial.milestone_attr,
         decision_timeout_s=spec.decision_timeout_s,
         answered=trial.answered,
     )

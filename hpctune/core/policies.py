@@ -18,12 +18,16 @@ from hpctune.stopper import Stopper
 
 @dataclass(slots=True)
 class Policies:
-    """Searcher, scheduler and (optional) stopper. ``time_attr``: the scheduler's, for milestones."""
+    """Searcher, scheduler and (optional) stopper."""
 
     search: SearchPolicy
     scheduler: SchedulerPolicy
     stopper: Stopper | None = None
-    time_attr: str = "training_iteration"
+
+    @property
+    def time_attr(self) -> str:
+        """The reported value by which the scheduler counts time, and milestones."""
+        return str(getattr(self.scheduler, "time_attr", None) or "training_iteration")
 
     def feed(self, event: e.Event, state: ExperimentState) -> list[e.Event]:
         """Tell the policies of ``event``, which ``state`` has just taken; returns what they answer.
@@ -87,7 +91,7 @@ class Policies:
 
     def _milestone(self, trial: Trial) -> list[e.Event]:
         value = self.scheduler.milestone(trial)
-        return [] if value == trial.milestone else [e.MilestoneSet(trial.trial_id, value)]
+        return [] if value == trial.milestone else [e.MilestoneSet(trial.trial_id, value, self.time_attr)]
 
     def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR

@@ -182,10 +182,11 @@ class PauseRequested:
 
 @dataclass(frozen=True, slots=True)
 class MilestoneSet:
-    """The trial shall wait for a decision at its report with ``value`` of the scheduler's time attribute."""
+    """The trial shall wait for a decision at its report with this ``value`` of ``attribute``; None: at none."""
 
     trial_id: str
     value: float | None
+    attribute: str = "training_iteration"
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ class Trial:
     stop_at: float | None = None
     pause: bool = False
     milestone: float | None = None
+    milestone_attr: str = "training_iteration"
     answered: float | None = None
     reason: str = ""
     error: ErrorInfo | None = None

@@ -25,8 +25,8 @@ _CLOSE = 1e-9
 class AsyncHyperBandScheduler(MetricScheduler):
     """Stops a trial at a rung where it is not among the best ``1 / reduction_factor`` of those that came before.
 
-    - ``time_attr``: what measures a trial's progress; only by ``training_iteration`` is a trial stopped exactly at
-      its rung, since it waits there for the decision.
+    - ``time_attr``: what measures a trial's progress. At its first report at or past a rung the trial waits for the
+      decision, so it never runs on past the report at which it is stopped.
     - ``max_t``: the trial ends there in any case, unless ``stop_last_trials`` is False.
     - ``grace_period``: the first rung; no trial is stopped before it.
     - ``reduction_factor``: eta. The rungs are ``grace_period * eta**k``.
@@ -104,9 +104,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
         return Stop(f"rung {level:g}: {self.metric}={value:.4g} is worse than the cutoff {limit:.4g}")
 
     def milestone(self, trial: Trial) -> float | None:
-        """The next rung of the trial, and ``max_t`` after the last; None where time is not the training iteration."""
-        if self.time_attr != ITERATION:
-            return None
+        """The next rung of the trial, and ``max_t`` after the last."""
         passed = self._last_time.get(trial.trial_id, 0.0)
         ahead = [rung.level for rung in self._bracket_of[trial.trial_id].rungs if not rung.has(trial.trial_id)]
         if self.stop_last_trials:
