@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from hpctune import envvars
 from hpctune.cluster.debug import DebugCluster
+from hpctune.core.resume import ResumeChoice
 from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
-from hpctune.driver.engine import Driver, ResumeChoice
+from hpctune.driver.engine import Driver
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.launch import Launch
 from hpctune.model.trial import Phase

@@ -10,8 +10,9 @@ from typing import Any
 
 from hpctune import envvars
 from hpctune.arguments import storage_path
+from hpctune.core.resume import ResumeChoice
 from hpctune.driver.clock import WallClock
-from hpctune.driver.engine import Driver, ResumeChoice
+from hpctune.driver.engine import Driver
 from hpctune.driving import Start, start_and_drive
 from hpctune.errors import ResumeError, UsageError
 from hpctune.experiment import Experiment

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from hpctune.driver.engine import ResumeChoice
+from hpctune.core.resume import ResumeChoice
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.tune_config import ResumeConfig
 

@@ -12,7 +12,7 @@ from hpctune import request
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
 from hpctune.arguments import search_space
-from hpctune.driver.engine import ResumeChoice
+from hpctune.core.resume import ResumeChoice
 from hpctune.ending import conclude
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.experiment import Experiment

@@ -68,7 +68,9 @@ def _judge_job(trial: Trial, attempt: Attempt, state: JobState, spec: Experiment
     if state is JobState.OUT_OF_MEMORY:
         hint = "Ask for more memory: resources_per_trial={'memory': BYTES} or --mem."
         return _failed(trial, ErrorInfo("OutOfMemory", f"{what}. {hint}"), spec)
-    return _failed(trial, ErrorInfo("JobFailed", f"{what} without saying why; its last words are in stderr"), spec)
+    return _failed(
+        trial, ErrorInfo("JobFailed", f"{what} without saying why; its last words are in stderr and stdout"), spec
+    )
 
 
 def _completed(trial: Trial, reason: str, spec: ExperimentSpec) -> e.TrialEvent:

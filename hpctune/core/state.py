@@ -21,6 +21,7 @@ class ExperimentState:
     def __init__(self, spec: ExperimentSpec) -> None:
         self.spec = spec
         self.trials: dict[str, Trial] = {}
+        self.dirnames: set[str] = set()
         self.active: dict[str, None] = {}
         """Ids of the trials that are not settled, oldest first."""
         self.phases: Counter[Phase] = Counter()
@@ -72,6 +73,7 @@ class ExperimentState:
         match event:
             case e.TrialAdded():
                 self._put(None, add(event, recorded.at))
+                self.dirnames.add(event.dirname)
             case e.DriverStarted():
                 self.drivers.append(recorded)
                 self._doubt_submissions(recorded.at)

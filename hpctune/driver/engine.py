@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
 
 from hpctune.core import react
 from hpctune.core.plan import View, plan
 from hpctune.core.policies import Policies
+from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
 from hpctune.driver.glance import GLANCE_S, Glance
@@ -17,7 +17,7 @@ from hpctune.driver.observe import JobWatcher, RunWatcher
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.errors import StorageError
 from hpctune.model import events as e
 from hpctune.model.actions import DeleteCheckpoint, Settle
 from hpctune.model.jobs import JobState
@@ -36,17 +36,10 @@ BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
 STORAGE_RETRY_S = 5.0
-JOB_EXIT_S = 10.0
-"""How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeChoice:
-    """What a resumed driver does with trials: "skip", "resume" or "restart" for each kind."""
-
-    finished: str = "skip"
-    unfinished: str = "resume"
-    errored: str = "skip"
+COMPLAINT_S = 60.0
+"""Seconds between two complaints about a storage that refuses."""
+ROUNDS_A_STEP = 4
+"""Rounds of deciding and performing between two looks at the world."""
 
 
 class Driver:
@@ -76,10 +69,9 @@ class Driver:
         self.state = ExperimentState(spec)
         self.failure: str = ""
         """Why the storage refuses us at the moment; nothing is performed meanwhile."""
-        self._namer = TrialNamer(paths, spec, setup, tag_of)
+        self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
         self._buffer: list[e.Recorded] = []
-        self._restart_later: set[str] = set()
-        self._synced_at = self._glanced_at = self._noted_at = float("-inf")
+        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -102,7 +94,8 @@ class Driver:
             self._record(started)
             self._started_at, self._driven_before = now, self.state.driven_s
             if resumed:
-                self._reopen(choice or ResumeChoice(), num_samples)
+                for event in reopenings(self.state, choice or ResumeChoice(), num_samples):
+                    self._record(event)
             self._projector.start(self.state)
             self._flush()
         except BaseException:
@@ -127,33 +120,13 @@ class Driver:
         reopened = [r.event for r in journal.read(self.paths.journal) if isinstance(r.event, e.ExperimentReopened)]
         return reopened[-1].num_samples if reopened else self.spec.num_samples
 
-    def _reopen(self, choice: ResumeChoice, num_samples: int | None) -> None:
-        state = self.state
-        wanted = num_samples if num_samples is not None else state.num_samples
-        if state.ended is not None or state.stopping is not None or wanted != state.num_samples:
-            self._record(e.ExperimentReopened(wanted))
-        for trial in list(state.trials.values()):
-            if trial.phase is Phase.ERROR:
-                self._reopen_trial(trial.trial_id, choice.errored)
-            elif trial.phase is Phase.TERMINATED:
-                self._reopen_trial(trial.trial_id, choice.finished)
-            elif choice.unfinished == "skip":
-                self._record(e.StopRequested(trial.trial_id, "skipped on resume"))
-            elif choice.unfinished == "restart":
-                self._restart_later.add(trial.trial_id)
-                self._record(e.StopRequested(trial.trial_id, "to be restarted from scratch"))
-
-    def _reopen_trial(self, trial_id: str, how: str) -> None:
-        if how in ("resume", "restart"):
-            self._record(e.TrialReopened(trial_id, restart=how == "restart"))
-
     def leave(self, reason: str) -> None:
         """Let go in good order: everything recorded and durable, the lease released. Jobs go on."""
         try:
             if self.state.ended is None:
                 self._record(e.BudgetUsed(self._driven_s(self.clock.now())))
             else:
-                self._sweep()
+                self._performer.sweep()
             self._record(e.DriverStopped(reason))
             self._flush()
             self._glance(self.clock.now())
@@ -163,22 +136,6 @@ class Driver:
                 self._journal.close()
             finally:
                 self.lease.release()
-
-    def _sweep(self) -> None:
-        """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
-        deadline = self.clock.now() + JOB_EXIT_S
-        with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
-            while True:
-                jobs = self.cluster.jobs()
-                self._performer.tidy(jobs)
-                left = [job for job in jobs if not job.state.final]
-                late = self.clock.now() >= deadline
-                unwanted = [job.job_id for job in left if late or job.state is JobState.PENDING]
-                if unwanted:
-                    self.cluster.cancel(unwanted)
-                if not left or late:
-                    return
-                self.clock.sleep(min(1.0, self.cluster.poll_s))
 
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
@@ -206,21 +163,22 @@ class Driver:
         try:
             self.lease.beat(now)
             self._observe(now)
-            self._decide(now)
-            if not self._flush():
-                return STORAGE_RETRY_S
-            self._perform(now)
-            self._decide(now)
+            for _ in range(ROUNDS_A_STEP):
+                decided = self._count
+                self._decide(now)
+                if not self._flush():
+                    return self._hold(now)
+                self._perform(now)
+                if self._count == decided:
+                    break
             self._flush()
         except StorageError as error:
             self.failure = str(error)
-            self._show(now)
-            return STORAGE_RETRY_S
-        self.failure = ""
+            return self._hold(now)
+        self.failure, self._complained_at = "", float("-inf")
         self._show(now)
         if self._count != before:
             self._idle_s = 0.0
-            return 0.0
         return self._pause(now)
 
     _count = 0
@@ -233,6 +191,16 @@ class Driver:
         if not self.state.live:
             return self._idle_s
         return max(min(self._idle_s, self._jobs.seconds_until_due(now)), shortest)
+
+    def _hold(self, now: float) -> float:
+        """The storage refuses: perform nothing, lose nothing, say so, and try again."""
+        if now - self._complained_at >= COMPLAINT_S:
+            self._complained_at = now
+            self.display.message(
+                f"hpctune: waiting, nothing is lost: {self.failure} (trying every {STORAGE_RETRY_S:g} s)"
+            )
+        self._show(now)
+        return STORAGE_RETRY_S
 
     def _observe(self, now: float) -> None:
         for command in self._inbox.read():
@@ -296,8 +264,7 @@ class Driver:
         consequence = react.consequences(self.state, self.state.trials[trial_id])
         if consequence is not None:
             self._record(consequence)
-        if trial_id in self._restart_later:
-            self._restart_later.discard(trial_id)
+        if self.state.trials[trial_id].reason == RESTARTING:
             self._record(e.TrialReopened(trial_id, restart=True))
 
     def _perform(self, now: float) -> None:

@@ -14,7 +14,7 @@ from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model import actions as a
 from hpctune.model import events as e
 from hpctune.model.ids import Tag
-from hpctune.model.jobs import Accepted, JobRequest, JobStatus, Refused, SubmitOutcome, Unanswered
+from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 from hpctune.ports import Clock, Cluster
@@ -25,6 +25,8 @@ SUBMISSIONS_A_STEP = 25
 """Submissions between two looks at the runs."""
 CANCEL_AGAIN_S = 15.0
 REFUSED_AGAIN_S = 30.0
+JOB_EXIT_S = 10.0
+"""How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
 
 
 class Performer:
@@ -140,6 +142,22 @@ class Performer:
             over = self.untidied - {job.job_id for job in jobs if not job.state.final}
             self._cluster.tidy(sorted(over))
             self.untidied -= over
+
+    def sweep(self) -> None:
+        """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
+        deadline = self._clock.now() + JOB_EXIT_S
+        with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
+            while True:
+                jobs = self._cluster.jobs()
+                self.tidy(jobs)
+                left = [job for job in jobs if not job.state.final]
+                late = self._clock.now() >= deadline
+                unwanted = [job.job_id for job in left if late or job.state is JobState.PENDING]
+                if unwanted:
+                    self._cluster.cancel(unwanted)
+                if not left or late:
+                    return
+                self._clock.sleep(min(1.0, self._cluster.poll_s))
 
     def _cancel_due(self, job_id: str, now: float) -> bool:
         return now - self._cancelled_at.get(job_id, float("-inf")) >= CANCEL_AGAIN_S

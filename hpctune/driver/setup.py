@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,12 @@ from hpctune.output.callback import Callback
 from hpctune.schedulers.base import SchedulerPolicy
 from hpctune.search.base import SearchPolicy, Suggestion
 from hpctune.stopper import Stopper
-from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.layout import RESERVED, ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
 MAX_DIRNAME = 110
+LONGEST_NAME = 200
+"""Bytes of a directory's name: filesystems take 255, and temporary names are longer than what they stand for."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
 
 
@@ -53,8 +56,15 @@ class DriverSetup:
 class TrialNamer:
     """Makes the TrialAdded fact of a suggestion: name, directory, resources."""
 
-    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec, setup: DriverSetup, tag_of: TagOf) -> None:
-        self._paths, self._spec, self._setup, self._tag_of = paths, spec, setup, tag_of
+    def __init__(
+        self,
+        paths: ExperimentPaths,
+        spec: ExperimentSpec,
+        setup: DriverSetup,
+        tag_of: TagOf,
+        taken: Container[str] = (),
+    ) -> None:
+        self._paths, self._spec, self._setup, self._tag_of, self._taken = paths, spec, setup, tag_of, taken
 
     def __call__(self, index: int, trial_id: str, suggestion: Suggestion) -> e.TrialAdded:
         tag = self._tag_of(index, suggestion.evaluated)
@@ -73,9 +83,15 @@ class TrialNamer:
         view = TrialView(draft, self._paths, self._spec)
         name = _created("trial_name_creator", self._setup.trial_name_creator, view) or draft.name
         dirname = _created("trial_dirname_creator", self._setup.trial_dirname_creator, view) or draft.dirname
-        if "/" in dirname or dirname in (".", ".."):
+        if "\0" in name:
+            raise UsageError(f"trial_name_creator must return text without null characters, not {name!r}.")
+        if "/" in dirname or "\0" in dirname or dirname in (".", ".."):
             raise UsageError(f"trial_dirname_creator must return a plain name without a path, not {dirname!r}.")
-        if (self._paths.root / dirname).exists():
+        if len(os.fsencode(dirname)) > LONGEST_NAME:
+            raise UsageError(
+                f"trial_dirname_creator must return {LONGEST_NAME} bytes at most; {dirname[:40]!r}... is longer."
+            )
+        if dirname in self._taken or dirname in RESERVED or (self._paths.root / dirname).exists():
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(
             trial_id=trial_id,

@@ -39,13 +39,13 @@ class Display(Protocol):
 
 
 class SilentDisplay:
-    """Shows nothing."""
+    """Shows nothing but messages, on stderr: what cannot wait is said to those who want to hear nothing, too."""
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
         return
 
     def message(self, text: str) -> None:
-        return
+        Lines(sys.stderr).write(text.rstrip("\n") + "\n")
 
     def close(self) -> None:
         return

@@ -29,6 +29,11 @@ from pathlib import Path
 from hpctune.model.ids import RunKey
 
 CHECKPOINT_PREFIX = "checkpoint_"
+RESERVED = frozenset({
+    "driver.json", "driver.lock", "driver.pkl", "experiment.json", "inbox.jsonl", "inbox.lock", "jobs", "journal",
+    "lease.json", "objects", "trainable.pkl",
+})  # fmt: skip
+"""Names in an experiment directory that no trial may have."""
 
 
 @dataclass(frozen=True, slots=True)

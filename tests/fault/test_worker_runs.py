@@ -267,13 +267,15 @@ def test_threads_and_children_left_behind_do_not_keep_the_job(bench: Callable[..
         import hpctune
 
         threading.Thread(target=time.sleep, args=(600,)).start()
-        multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
-        hpctune.report(x=1)
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        child.start()
+        hpctune.report(x=1, child=child.pid)
 
     b = bench(train)
     process = b.start()
     assert process.wait(30) == 0
     assert b.exit().outcome is Outcome.COMPLETED
+    os.kill(b.rows()[0].row["child"], signal.SIGKILL)  # it is nobody's business but the test's
 
 
 def test_a_swallowed_end_comes_again(bench: Callable[..., Bench]) -> None:

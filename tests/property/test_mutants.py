@@ -63,8 +63,9 @@ def trust_any_run(patch: pytest.MonkeyPatch) -> None:
 
 
 def revoke_on_paper(patch: pytest.MonkeyPatch) -> None:
-    """The driver notes a revocation without claiming the run."""
+    """The driver notes a revocation without claiming the run, and jobs do not look whose attempt it is."""
     patch.setattr(perform.runfile, "revoke", lambda path, run, at: True)
+    patch.setattr(simulated.SimulatedRun, "control", lambda run: simulated.controlfile.read(run.paths.control))
 
 
 def outage_means_absence(patch: pytest.MonkeyPatch) -> None:
@@ -100,7 +101,7 @@ def delete_the_newest(patch: pytest.MonkeyPatch) -> None:
 def leave_orphans(patch: pytest.MonkeyPatch) -> None:
     """Jobs that nobody wants stay in the queue."""
     patch.setattr(plan, "_orphans", lambda st, view: iter(()))
-    patch.setattr(engine.Driver, "_sweep", lambda self: None)
+    patch.setattr(perform.Performer, "sweep", lambda self: None)
 
 
 def forget_to_settle(patch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from hpctune.core.resume import ResumeChoice
 from hpctune.core.state import ExperimentState
-from hpctune.driver.engine import Driver, ResumeChoice
+from hpctune.driver.engine import Driver
 from hpctune.driver.loop import LeaveRequest, drive
 from hpctune.model import events as e
 from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop

@@ -10,7 +10,7 @@ import pytest
 
 import hpctune as tune
 from hpctune import arguments
-from hpctune.driver.engine import ResumeChoice
+from hpctune.core.resume import ResumeChoice
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
 from hpctune.resuming import Resume, When, parse_resume
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig

@@ -15,7 +15,7 @@ import pytest
 
 import hpctune as tune
 from hpctune import request
-from hpctune.driver.engine import ResumeChoice
+from hpctune.core.resume import ResumeChoice
 from hpctune.driving import Start
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
 from hpctune.logger import CSVLoggerCallback

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hpctune.core.change import changed
-from hpctune.driver.engine import Driver, ResumeChoice
+from hpctune.core.resume import ResumeChoice
+from hpctune.driver.engine import Driver
 from hpctune.errors import NotAnExperimentError
 from hpctune.model.trial import Phase
 from hpctune.storage import reader
