@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,7 +84,8 @@ def _waiting(shot: Snapshot, columns: int) -> Iterator[str]:
     lines = []
     for reason, group in look.waiting_groups(trials)[:MAX_ROWS]:
         oldest = min(_waits_since(t) for t in group)
-        lines.append(f"  {count(len(group), 'trial')}, for up to {duration(shot.now - oldest)}: {clean(reason)}")
+        why = f"{count(len(group), 'trial')}, for up to {duration(shot.now - oldest)}: {clean(reason)}"
+        lines += textwrap.wrap(why, columns, initial_indent="  ", subsequent_indent="    ")
         some = ", ".join(f"{t.trial_id}{_job(t)}" for t in group[:3]) + (", ..." if len(group) > 3 else "")
         lines.append(f"      {some}")
     yield ""

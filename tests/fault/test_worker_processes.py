@@ -93,7 +93,14 @@ def test_a_requeued_run_of_a_job_that_has_ended_does_nothing(bench: Callable[...
     assert not b.trial.run(1, 1).exists()
 
 
-def test_a_process_that_leaves_by_itself_has_left_no_word(bench: Callable[..., Bench], tmp_path: Path) -> None:
+@pytest.fixture
+def node() -> Iterator[Path]:
+    """A node's own temporary directory, with a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="n", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def test_a_process_that_leaves_by_itself_has_left_no_word(bench: Callable[..., Bench], node: Path) -> None:
     """The next worker on the node removes what was left there."""
 
     def train(config: dict[str, Any]) -> None:
@@ -104,8 +111,6 @@ def test_a_process_that_leaves_by_itself_has_left_no_word(bench: Callable[..., B
         hpctune.report(x=1)
         os._exit(7)
 
-    node = tmp_path / "node"
-    node.mkdir()
     b = bench(train)
     code, _ = b.run(TMPDIR=str(node))
     assert code == 7

@@ -52,7 +52,7 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
     assert "lr=0.05, layers=1" in shown
     assert "node7" in shown
     assert "Priority: other jobs have a higher priority" in shown
-    assert "QOSMaxJobsPerUserLimit: you have reached the QOS's limit of running jobs" in shown
+    assert "QOSMaxJobsPerUserLimit: you have reached the QOS's limit of running jobs" in " ".join(shown.split())
     assert "abcde_00004 (job 104)" in shown
     assert "ValueError: bad learning rate" in shown
     assert str(maker.dir("abcde_00002") / "error.txt") in shown
@@ -138,7 +138,7 @@ def test_status_tells_of_an_outage_and_of_uncertain_submissions(maker: Maker) ->
     maker.record(e.SubmitUnanswered(late, 1, "sbatch did not answer in time"))
     shown = text("status", maker.root)
     assert "slurm: squeue failed" in shown
-    assert "no answer to its submission yet: sbatch did not answer in time" in shown
+    assert "no answer to its submission yet: sbatch did not answer in time" in " ".join(shown.split())
 
 
 def test_status_watches_until_the_experiment_is_over(maker: Maker) -> None:

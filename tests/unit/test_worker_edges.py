@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -426,16 +427,22 @@ def test_what_dead_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere])
 
 
-def test_nothing_of_a_run_stays_on_the_node(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
-    (tmp_path / "node").mkdir()
+@pytest.fixture
+def node() -> Iterator[Path]:
+    """A node's own temporary directory, with a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="n", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def test_nothing_of_a_run_stays_on_the_node(lab: Lab, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(node))
 
     def train(config: dict[str, Any]) -> None:
-        hpctune.report(there=len(list((tmp_path / "node").iterdir())))
+        hpctune.report(there=len(list(node.iterdir())))
         hpctune.report({"a": 1}, checkpoint=hpctune.Checkpoint.from_dict({"weights": [1, 2]}))
         raise RuntimeError("bad end")
 
     lab.run(train)
     assert lab.results()[0].row["there"] > 0
-    assert list((tmp_path / "node").iterdir()) == []
+    assert list(node.iterdir()) == []
     assert hpctune.Checkpoint(lab.trial.root / (lab.results()[1].checkpoint or "")).to_dict() == {"weights": [1, 2]}
