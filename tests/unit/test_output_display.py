@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -111,7 +112,7 @@ def test_cells_are_one_short_line() -> None:
 
 @pytest.mark.parametrize("width", [30, 45, 80, 120, 200])
 def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
-    console = pytest.importorskip("rich.console")
+    console = importlib.import_module("rich.console")
     made = usual(tmp_path / "exp")
     out = io.StringIO()
     console.Console(file=out, width=width, height=40).print(status_renderable(made.state, made.now, where="/x"))
@@ -123,7 +124,7 @@ def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
 
 
 def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    console = pytest.importorskip("rich.console")
+    console = importlib.import_module("rich.console")
     from hpctune.output.rich_progress import RichProgress
 
     made = usual(tmp_path / "exp")
