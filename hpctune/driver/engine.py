@@ -206,10 +206,10 @@ class Driver:
         for command in self._inbox.read():
             if command.command_id not in self.state.commands:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
-        # jobs_of: those of earlier drivers may still take room, also where no trial is live now.
         performer = self._performer
+        # Once in any case: jobs of earlier drivers may take room, or be in need of tidying, where no trial is live now.
         worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs
-        asked = bool(worthwhile) and self._jobs.due(now) and self._jobs.ask(now)
+        asked = (bool(worthwhile) or not self._jobs.answered) and self._jobs.due(now) and self._jobs.ask(now)
         self._runs.look(self.state, self._record, probe=asked)
         if asked:
             for event in list(self._jobs.state_changes(self.state)):

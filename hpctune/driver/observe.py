@@ -89,6 +89,11 @@ class JobWatcher:
         self._over_since: dict[tuple[str, int], float] = {}
         self._missing: dict[tuple[str, int], int] = {}
 
+    @property
+    def answered(self) -> bool:
+        """Whether the cluster has answered at all."""
+        return self.asked_at > float("-inf")
+
     def expect(self, now: float) -> None:
         """Something is about to change: look again after the shortest interval."""
         self._interval = self._cluster.poll_s

@@ -138,10 +138,15 @@ class Performer:
 
     def tidy(self, jobs: Sequence[JobStatus]) -> None:
         """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
+        self.untidied.update(job.job_id for job in jobs if self._is_settled(job.tag.trial_id))
         if self.untidied:
             over = self.untidied - {job.job_id for job in jobs if not job.state.final}
             self._cluster.tidy(sorted(over))
             self.untidied -= over
+
+    def _is_settled(self, trial_id: str) -> bool:
+        trial = self._state.trials.get(trial_id)
+        return trial is not None and trial.settled
 
     def sweep(self) -> None:
         """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""

@@ -115,7 +115,7 @@ def run_with_crashes(sim: Simulation, scheduler: MakeScheduler, every: int) -> E
 def test_a_crash_changes_no_decision(tmp_path: Path, scheduler: MakeScheduler, trials: int) -> None:
     quiet, crashing = (simulation(tmp_path / name, scheduler, trials) for name in ("quiet", "crashing"))
     expected = quiet.run()
-    state = run_with_crashes(crashing, scheduler, every=150)
+    state = run_with_crashes(crashing, scheduler, every=50)
     drivers = sum(isinstance(r.event, e.DriverStarted) for r in journal.read(crashing.paths.journal))
     assert drivers > 2
     assert final(state) == final(expected)
