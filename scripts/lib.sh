@@ -8,17 +8,17 @@ fail() {
   exit 1
 }
 
-# Print the newest Python from 3.10 on that can make virtual environments; an explicit $PYTHON wins.
+# Print the newest Python from 3.11 on that can make virtual environments; an explicit $PYTHON wins.
 find_python() {
   local candidate
-  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.10; do
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do
     if command -v "$candidate" >/dev/null 2>&1 &&
-      "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       command -v "$candidate"
       return 0
     fi
   done
-  fail "needs Python 3.10 or later with its venv module (on Debian or Ubuntu: apt-get install python3-venv)." \
+  fail "needs Python 3.11 or later with its venv module (on Debian or Ubuntu: apt-get install python3-venv)." \
     "Name one with PYTHON=/path/to/python3."
 }
 
