@@ -44,6 +44,10 @@ class NotYetSupportedError(UsageError):
     """A named capability that this version does not have."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A package that something needs is not installed, or cannot be imported."""
+
+
 class DriverAliveError(TuneError):
     """Another driver holds the lease of the experiment."""
 

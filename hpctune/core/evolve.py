@@ -7,8 +7,9 @@ from typing import Any, assert_never
 
 from hpctune.core.change import changed
 from hpctune.model import events as e
+from hpctune.model.jobs import JobState
 from hpctune.model.rows import lookup
-from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
 
 
 def add(event: e.TrialAdded, at: float) -> Trial:
@@ -23,6 +24,7 @@ def add(event: e.TrialAdded, at: float) -> Trial:
         evaluated=event.evaluated,
         resources=event.resources,
         added_at=at,
+        origin=event.restore,
         restore=event.restore,
     )
 
@@ -31,7 +33,7 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
     """The trial after ``event``, recorded at ``at`` (Unix seconds). ``metric``: the experiment's, if it has one."""
     match event:
         case e.ResultReported():
-            return _result(trial, event, metric)
+            return _result(trial, event, metric, at)
         case e.SubmitRequested():
             attempt = Attempt(event.attempt, at, event.restore, base_results=trial.results)
             return changed(trial, phase=Phase.SUBMITTING, attempt=attempt, attempts=event.attempt)
@@ -39,36 +41,45 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
             waits = changed(trial, phase=Phase.PENDING, attempt=None, attempts=trial.attempts - 1, released_at=at)
             return changed(waits, not_before=event.not_before, reason=event.reason)
         case e.AttemptRevoked():
-            return changed(trial, phase=Phase.PENDING, attempt=None, reason=event.reason, released_at=at)
+            revoked = changed(trial, phase=Phase.PENDING, attempt=None, reason=event.reason, released_at=at)
+            return changed(revoked, leave=_still(trial))
         case e.StopRequested():
             return changed(trial, stop=event.reason, stop_at=at)
         case e.PauseRequested():
-            return changed(trial, pause=True, stop_at=at)
+            return changed(trial, leave=Leave.PAUSE, stop_at=at)
+        case e.ExploitRequested():
+            return _exploit(trial, event, at)
+        case e.ResourcesChanged():
+            growths = trial.growths + event.growth
+            return changed(trial, resources=event.resources, growths=growths, **_leaving(trial, Leave.MOVE, at))
         case e.MilestoneSet():
-            return changed(trial, milestone=event.value, milestone_attr=event.attribute)
+            milestone = event.value
+            return changed(trial, milestone=milestone, milestone_attr=event.attribute, milestone_pause=event.pause)
         case e.MilestoneAnswered():
             return changed(trial, answered=event.value)
         case e.RetryScheduled():
             return _retry(trial, event, at)
         case e.TrialPaused():
-            paused = changed(trial, phase=Phase.PAUSED, attempt=None, pause=False, stop_at=None, released_at=at)
+            paused = changed(trial, phase=Phase.PAUSED, attempt=None, leave=None, stop_at=None, released_at=at)
             return changed(paused, reason=event.reason)
         case e.TrialResumed():
             return changed(trial, phase=Phase.PENDING)
         case e.TrialEnded():
-            ended = changed(trial, phase=event.phase, attempt=None, pause=False, ended_at=at, released_at=at)
+            ended = changed(trial, phase=event.phase, attempt=None, leave=None, ended_at=at, released_at=at)
             return changed(ended, reason=event.reason, error=event.error)
         case e.TrialSettled():
             return changed(trial, settled=True)
         case e.TrialReopened():
             return _reopen(trial, event)
         case e.CheckpointDeleted():
-            return changed(trial, checkpoints=tuple(c for c in trial.checkpoints if c.name != event.name))
+            return _forget(trial, event.name)
         case _:
             return _attempt(trial, event, at)
 
 
-_AttemptEvent = e.SubmitAcknowledged | e.SubmitUnanswered | e.JobChanged | e.JobEnded | e.RunStarted | e.RunEnded
+_AttemptEvent = (
+    e.SubmitAcknowledged | e.SubmitUnanswered | e.JobChanged | e.JobEnded | e.RunGivenUp | e.RunStarted | e.RunEnded
+)
 
 
 def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
@@ -84,7 +95,8 @@ def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
         case e.JobChanged():
             return _job_changed(trial, attempt, event)
         case e.JobEnded():
-            return changed(trial, attempt=changed(attempt, ended=event.state, reason=event.reason))
+            reason = event.reason if attempt.outcome is None else attempt.reason
+            return changed(trial, attempt=changed(attempt, ended=event.state, reason=reason))
         case e.RunStarted():
             started = changed(
                 attempt,
@@ -94,11 +106,15 @@ def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
                 uncertain_since=None,
                 nodes=event.nodes or event.host,
                 started_at=at,
+                heard_at=at,
             )
             return changed(trial, phase=Phase.RUNNING, attempt=started, started_at=trial.started_at or at)
+        case e.RunGivenUp():
+            over = changed(attempt, ended=JobState.FAILED, error=event.error)
+            return changed(trial, attempt=over, given_up=event.attempt)
         case e.RunEnded():
-            over = changed(attempt, outcome=event.outcome, reason=event.reason, error=event.error)
-            return changed(trial, attempt=over, checkpoints=_with(trial.checkpoints, event.checkpoint))
+            over = changed(attempt, outcome=event.outcome, left_at=at, reason=event.reason, error=event.error)
+            return changed(trial, attempt=over, **_saved(trial, event.checkpoint))
         case _:
             assert_never(event)
 
@@ -119,14 +135,14 @@ def _job_changed(trial: Trial, attempt: Attempt, event: e.JobChanged) -> Trial:
     return changed(trial, phase=phase, attempt=job)
 
 
-def _result(trial: Trial, event: e.ResultReported, metric: str | None) -> Trial:
+def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float) -> Trial:
     attempt = trial.attempt
     assert attempt is not None
-    attempt = changed(attempt, seq=event.seq)
-    checkpoints = _with(trial.checkpoints, event.checkpoint) if event.checkpoint else trial.checkpoints
+    attempt = changed(attempt, seq=event.seq, heard_at=at)
+    saved = _saved(trial, event.checkpoint)
     if event.verdict is not e.Verdict.COUNTED:
         overruns = trial.overruns + (event.verdict is e.Verdict.OVERRUN)
-        return changed(trial, attempt=attempt, overruns=overruns, checkpoints=checkpoints)
+        return changed(trial, attempt=attempt, overruns=overruns, **saved)
     row = event.row
     return changed(
         trial,
@@ -136,7 +152,7 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None) -> Trial:
         last=row,
         last_iteration=iteration_of(row, trial.last_iteration + 1),
         seen_metric=trial.seen_metric or (metric is not None and lookup(row, metric) is not None),
-        checkpoints=checkpoints,
+        **saved,
     )
 
 
@@ -148,22 +164,66 @@ def iteration_of(row: Mapping[str, Any], default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def _with(checkpoints: tuple[CheckpointRef, ...], new: CheckpointRef | None) -> tuple[CheckpointRef, ...]:
-    """The checkpoints with ``new`` as the newest; one of the same name is replaced."""
+def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:
+    """What changes with ``new`` as the newest checkpoint: the next attempt starts from it. One of the same name is
+    replaced. A run that is being replaced may save what it likes."""
     if new is None:
-        return checkpoints
-    return (*(c for c in checkpoints if c.name != new.name), new)
+        return {}
+    checkpoints = (*(c for c in trial.checkpoints if c.name != new.name), new)
+    if trial.leave is Leave.REPLACE:
+        return {"checkpoints": checkpoints}
+    return {"checkpoints": checkpoints, "restore": f"{trial.dirname}/{new.name}", "restore_iteration": new.iteration}
+
+
+def _forget(trial: Trial, name: str) -> Trial:
+    """Without a checkpoint that is no more; where it was to start from that, it starts from the newest that is left."""
+    left = tuple(c for c in trial.checkpoints if c.name != name)
+    if trial.restore != f"{trial.dirname}/{name}":
+        return changed(trial, checkpoints=left)
+    if not left:
+        return changed(trial, checkpoints=left, restore=trial.origin, restore_iteration=0)
+    restore = f"{trial.dirname}/{left[-1].name}"
+    return changed(trial, checkpoints=left, restore=restore, restore_iteration=left[-1].iteration)
+
+
+def _leaving(trial: Trial, leave: Leave, at: float) -> dict[str, Any]:
+    """What changes for a trial that is to leave its job, if it has one."""
+    return {"leave": leave, "stop_at": at} if trial.phase.live else {}
+
+
+def _still(trial: Trial) -> Leave | None:
+    """The order to leave that is not carried out by leaving alone."""
+    return trial.leave if trial.leave is Leave.PAUSE else None
+
+
+def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
+    """Another start: what the trial reports from now on follows the iteration of the checkpoint that it takes over."""
+    return changed(
+        trial,
+        config=event.config,
+        evaluated=event.evaluated,
+        tag=event.tag,
+        restore=event.restore,
+        restore_iteration=event.iteration,
+        last_iteration=event.iteration,
+        answered=None,
+        interruptions=0,
+        **_leaving(trial, Leave.REPLACE, at),
+    )
 
 
 def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
     attempt = trial.attempt
     progressed = attempt is not None and trial.results > attempt.base_results
+    meant = trial.leave is not None
     return changed(
         trial,
         phase=Phase.PENDING,
         attempt=None,
+        leave=_still(trial),
+        stop_at=trial.stop_at if trial.stop is not None else None,
         failures=trial.failures + event.counts,
-        interruptions=0 if event.counts or progressed else trial.interruptions + 1,
+        interruptions=0 if event.counts or progressed or meant else trial.interruptions + 1,
         not_before=event.not_before,
         released_at=at,
         reason=event.reason,
@@ -187,4 +247,15 @@ def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
     )
     if not event.restart:
         return again
-    return changed(again, results=0, last={}, last_iteration=0, seen_metric=False, checkpoints=(), overruns=0)
+    return changed(
+        again,
+        results=0,
+        last={},
+        last_iteration=0,
+        seen_metric=False,
+        checkpoints=(),
+        overruns=0,
+        restore=again.origin,
+        restore_iteration=0,
+        answered=None,
+    )

@@ -11,7 +11,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Control
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.model.trial import CheckpointRef, Phase, Trial
+from hpctune.model.trial import CheckpointRef, Leave, Phase, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
     attempt = trial.attempt
     if attempt is None or attempt.over:
         return
-    unwanted = trial.stop is not None or trial.pause
+    unwanted = trial.stop is not None or trial.leave is not None
     next_run = RunKey(trial.trial_id, attempt.number, attempt.restart + 1)
     if trial.phase is Phase.SUBMITTING:
         if attempt.uncertain_since is None and not unwanted:
@@ -53,28 +53,33 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
             yield a.Revoke(next_run, trial.stop or "its submission was never confirmed and no job has its tag")
         return
     if trial.phase is Phase.QUEUED and unwanted:
-        yield a.Revoke(next_run, trial.stop or "paused")
-        if attempt.job_id is not None:
+        yield a.Revoke(next_run, trial.stop or "it is to go on elsewhere, or later")
+        if attempt.job_id is not None and _still_its_own(attempt.job_id, trial, view):
             yield a.Cancel(attempt.job_id, "its trial is to stop before it runs")
         return
-    if attempt.job_id is not None and _disobeys(trial, spec, view.now):
+    if attempt.job_id and _disobeys(trial, spec, view.now) and _still_its_own(attempt.job_id, trial, view):
         yield a.Cancel(attempt.job_id, f"it did not obey for {spec.stop_grace_s:g} s")
     if orders(trial) != view.published.get(trial.trial_id):
         yield a.PublishControl(trial.trial_id)
+
+
+def _still_its_own(job_id: str, trial: Trial, view: View) -> bool:
+    """Whether no other trial has that job: a controller that lost its state may give a number out once more."""
+    return all(job.tag.trial_id == trial.trial_id for job in view.jobs if job.job_id == job_id)
 
 
 def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
     return trial.phase is Phase.RUNNING and trial.stop_at is not None and now - trial.stop_at > spec.stop_grace_s
 
 
-Orders = tuple[int, str | None, bool, float | None, float | None]
-"""All that changes in the control file of a trial: attempt, stop, pause, milestone, answered."""
+Orders = tuple[int, str | None, Leave | None, float | None, float | None]
+"""All that changes in the control file of a trial: attempt, stop, leave, milestone, answered."""
 
 
 def orders(trial: Trial) -> Orders:
     """What the control file must say now."""
     number = trial.attempt.number if trial.attempt is not None else 0
-    return (number, trial.stop, trial.pause, trial.milestone, trial.answered)
+    return (number, trial.stop, trial.leave, trial.milestone, trial.answered)
 
 
 def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
@@ -99,19 +104,20 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
         checkpoint_at_end=spec.checkpoint.at_end,
         export_formats=spec.export_formats,
         stop=trial.stop,
-        pause=trial.pause,
+        leave=trial.leave.value if trial.leave is not None else None,
         milestone=trial.milestone,
         milestone_attr=trial.milestone_attr,
+        milestone_pause=trial.milestone_pause,
         decision_timeout_s=spec.decision_timeout_s,
         answered=trial.answered,
     )
 
 
 def _in_use(state: ExperimentState) -> frozenset[str]:
-    """Checkpoints (relative paths) from which a current attempt starts or started."""
-    return frozenset(
-        t.attempt.restore for t in state.active_trials() if t.attempt is not None and t.attempt.restore is not None
-    )
+    """Checkpoints (paths) from which a current attempt started, or the next attempt of a trial is to start, also of one
+    that is over: it may be reopened."""
+    starts = ((t.restore, t.attempt.restore if t.attempt is not None else None) for t in state.active_trials())
+    return frozenset([*(path for both in starts for path in both if path is not None), *state.borrowed.values()])
 
 
 def _retention(trial: Trial, policy: CheckpointPolicy, in_use: frozenset[str]) -> Iterator[a.Action]:
@@ -142,10 +148,12 @@ def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:
             continue
         trial = state.trials.get(job.tag.trial_id)
         attempt = trial.attempt if trial is not None else None
-        if attempt is not None and attempt.number == job.tag.attempt and not attempt.over:
+        # Of a run that left on a signal the cluster is to tell why: a cancel would be the answer.
+        if attempt is not None and attempt.number == job.tag.attempt and (not attempt.over or attempt.unexplained):
             continue
         # A worker that has just written its exit record needs a moment to leave; a job that waits, none. An answer from
         # before the attempt was over says nothing.
-        grace_s = 0.0 if job.state is JobState.PENDING else state.spec.stop_grace_s
+        hangs = trial is not None and trial.given_up == job.tag.attempt
+        grace_s = 0.0 if job.state is JobState.PENDING or hangs else state.spec.stop_grace_s
         if trial is None or view.jobs_asked_at - trial.released_at > grace_s:
             yield a.Cancel(job.job_id, "no attempt of any trial wants it")

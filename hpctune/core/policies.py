@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
 
 from hpctune.core.state import ExperimentState
-from hpctune.errors import MetricError
+from hpctune.errors import MetricError, UsageError
 from hpctune.model import events as e
-from hpctune.model.decisions import CONTINUE, Continue, Pause, Stop
-from hpctune.model.rows import number
+from hpctune.model.decisions import CONTINUE, Continue, Decision, Exploit, Pause, Reallocate, Stop
+from hpctune.model.rows import flatten, lookup, number
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.base import SchedulerPolicy
-from hpctune.search.base import SearchPolicy
+from hpctune.search.base import SearchPolicy, Suggestion
 from hpctune.stopper import Stopper
 
 
@@ -38,13 +37,27 @@ class Policies:
             case e.TrialAdded():
                 trial = state.trials[event.trial_id]
                 self.scheduler.on_trial_add(trial)
-                return self._milestone(trial)
+                answers = self._milestone(trial)
+            case e.SubmitRequested():  # decisions on others may have moved it since it was asked for last
+                return self._milestone(state.trials[event.trial_id])
             case e.ResultReported(verdict=e.Verdict.COUNTED):
-                return self._result(state.trials[event.run.trial_id], event)
+                answers = self._result(state.trials[event.run.trial_id], event, state)
+            case e.TrialPaused():
+                self.search.on_pause(event.trial_id)
+                return []
+            case e.TrialResumed():
+                self.search.on_unpause(event.trial_id)
+                return []
             case e.TrialEnded():
-                return self._ended(state.trials[event.trial_id], state)
+                answers = self._ended(state.trials[event.trial_id], state)
+            case e.SearchExhausted():
+                self.scheduler.on_search_exhausted()
+                answers = []
             case _:
                 return []
+        for trial_id, decision in self.scheduler.decisions_on_others():
+            answers += self._facts(state.trials[trial_id], decision, state)
+        return answers
 
     def replay(self, event: e.Event, state: ExperimentState) -> None:
         """Bring the policies to where they were after ``event``, without asking for any suggestion or decision."""
@@ -61,26 +74,63 @@ class Policies:
         self.stopper.tick(driven_s)
         return self.stopper.stop_all()
 
-    def _result(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
+    def completed(self, index: int, suggestion: Suggestion) -> Suggestion:
+        """The suggestion with what the scheduler wants every configuration to hold."""
+        config = dict(self.scheduler.complete_config(index, suggestion.config))
+        if config == suggestion.config:
+            return suggestion
+        before, after = flatten(suggestion.config), flatten(config)
+        new = {key: value for key, value in after.items() if key not in before}
+        return Suggestion(config, {**suggestion.evaluated, **new})
+
+    def _result(self, trial: Trial, event: e.ResultReported, state: ExperimentState) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
         self.search.on_result(trial.trial_id, row)
-        # A trial that is about to pause has been decided on; what it says before it obeys is no new question.
-        decision = self.scheduler.on_trial_result(trial, row) if not trial.pause else CONTINUE
-        match decision:
-            case Stop():
-                answers.append(e.StopRequested(trial.trial_id, decision.reason))
-            case Pause():
-                answers.append(e.PauseRequested(trial.trial_id, decision.reason))
-            case Continue():
-                answers += self._answered(trial, event)
-            case _:
-                assert_never(decision)
+        # A trial that is about to leave has been decided on; what it says before it obeys is no new question.
+        try:
+            decision = self.scheduler.on_trial_result(trial, row) if trial.leave is None else CONTINUE
+        except MetricError as error:
+            return _fatal(error, state)
+        if row.get("done") and not isinstance(decision, Stop):
+            decision = CONTINUE  # it ends with this result
+        if isinstance(decision, Pause) and decision.yields and not self._awaited(state):
+            decision = CONTINUE
+        answers += self._facts(trial, decision, state)
+        if isinstance(decision, Continue):
+            answers += self._answered(trial, event)
         if self.stopper is not None:
             if self.stopper(trial.trial_id, dict(row)):
                 answers.append(e.StopRequested(trial.trial_id, f"stopper {type(self.stopper).__name__}"))
             if self.stopper.stop_all():
                 answers.append(e.ExperimentStopRequested(f"stopper {type(self.stopper).__name__} stopped all"))
         return answers
+
+    def _awaited(self, state: ExperimentState) -> bool:
+        """Whether a trial waits for a place, or has yet to come."""
+        if state.phases[Phase.PENDING] or state.phases[Phase.PAUSED]:
+            return True
+        total = self.search.total
+        return not state.exhausted if total is None else len(state.trials) < total
+
+    def _facts(self, trial: Trial, decision: Decision, state: ExperimentState) -> list[e.Event]:
+        """What a decision on ``trial`` makes of it."""
+        match decision:
+            case Continue():
+                return []
+            case Stop():
+                return [e.StopRequested(trial.trial_id, decision.reason)]
+            case Pause():
+                return [e.PauseRequested(trial.trial_id, decision.reason)]
+            case Exploit():
+                return _exploit(trial, decision, state.trials[decision.donor])
+            case Reallocate():
+                same = decision.resources == trial.resources
+                return [] if same else [e.ResourcesChanged(trial.trial_id, decision.resources, decision.reason)]
+            case _:  # a scheduler of the user's own
+                raise UsageError(
+                    f"{type(self.scheduler).__name__} decided {decision!r}. Decisions are CONTINUE, Stop, Pause, "
+                    "Exploit and Reallocate of hpctune.model.decisions."
+                )
 
     def _answered(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
         """The trial goes on: let it pass the milestone it has reached, and tell it of the next."""
@@ -91,7 +141,9 @@ class Policies:
 
     def _milestone(self, trial: Trial) -> list[e.Event]:
         value = self.scheduler.milestone(trial)
-        return [] if value == trial.milestone else [e.MilestoneSet(trial.trial_id, value, self.time_attr)]
+        if value == trial.milestone:
+            return []
+        return [e.MilestoneSet(trial.trial_id, value, self.time_attr, self.scheduler.synchronous)]
 
     def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR
@@ -101,6 +153,28 @@ class Policies:
             return []
         try:
             self.scheduler.on_trial_complete(trial, trial.last)
-        except MetricError as error:  # the scheduler can never decide anything: an error of the whole experiment
-            return [] if state.stopping is not None else [e.ExperimentStopRequested(str(error), fatal=True)]
+        except MetricError as error:
+            return _fatal(error, state)
         return []
+
+
+def _fatal(error: MetricError, state: ExperimentState) -> list[e.Event]:
+    """The scheduler cannot decide anything: an error of the whole experiment."""
+    return [] if state.stopping is not None else [e.ExperimentStopRequested(str(error), fatal=True)]
+
+
+def _exploit(trial: Trial, decision: Exploit, donor: Trial) -> list[e.Event]:
+    if donor.restore is None:
+        return []
+    return [
+        e.ExploitRequested(
+            trial.trial_id,
+            donor.trial_id,
+            donor.restore,
+            donor.restore_iteration,
+            config=decision.config,
+            evaluated={key: lookup(decision.config, key) for key in trial.evaluated},
+            reason=decision.reason,
+            tag=decision.tag or trial.tag,
+        )
+    ]

@@ -5,11 +5,13 @@ Every function is level-triggered: it looks at the state alone, so a crash betwe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 
+from hpctune.core import care
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
-from hpctune.errors import MetricError
+from hpctune.errors import MetricError, UsageError
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
@@ -17,9 +19,21 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Attempt, Phase, Trial
+from hpctune.model.trial import Attempt, Leave, Phase, Trial
 from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
 
+_UNFINISHED = (Outcome.PAUSED, Outcome.INTERRUPTED, Outcome.REVOKED, Outcome.REPLACED)
+_TOO_LITTLE = (JobState.OUT_OF_MEMORY, *(state for state in JobState if state.interruption))
+_ENDS = {
+    JobState.PREEMPTED: "was preempted",
+    JobState.TIMEOUT: "came to its time limit",
+    JobState.NODE_FAIL: "lost its node",
+    JobState.COMPLETED: "was preempted, or requeued by somebody",
+}
+LAST_WORD_S = 60.0
+"""How long the cluster may take to say what became of a job whose run left on SIGTERM."""
+LONGEST_BACKOFF_S = 300.0
+"""How long a trial that fails again and again waits before its next attempt, at most."""
 MAX_INTERRUPTIONS = 5
 """Attempts in a row that may end without a new result and without fault of the trial, before it is given up."""
 
@@ -27,49 +41,73 @@ NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
 """(index, trial id, suggestion) -> the fact; names, directory and resources are the caller's choice."""
 
 
-def judge(trial: Trial, spec: ExperimentSpec) -> e.TrialEvent | None:
-    """What becomes of a trial whose attempt is over, or that is told to stop or pause while it has none."""
+def judge(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialEvent | None:
+    """What becomes of a trial whose attempt is over, or that is told to stop or pause while it has none.
+
+    A run that left on SIGTERM may have been preempted, or cancelled by somebody: the cluster is heard on that first.
+    """
     attempt = trial.attempt
     if attempt is None:
         if trial.stop is not None and not trial.phase.final:
             return e.TrialEnded(trial.trial_id, Phase.TERMINATED, trial.stop)
-        if trial.pause and trial.phase is Phase.PENDING:
+        if trial.leave is Leave.PAUSE and trial.phase is Phase.PENDING:
             return e.TrialPaused(trial.trial_id, "paused before it ran")
         return None
     if not attempt.over:
         return None
     if trial.stop is not None and attempt.outcome is not Outcome.FAILED:
         return _completed(trial, trial.stop, spec)
+    if trial.leave is Leave.REPLACE:
+        return e.RetryScheduled(trial.trial_id, "it goes on from another trial's checkpoint", counts=False)
+    if trial.leave is Leave.MOVE and (attempt.outcome in _UNFINISHED or attempt.ended in _TOO_LITTLE):
+        return _moves(trial)
+    if attempt.outcome is Outcome.INTERRUPTED and attempt.ended is JobState.CANCELLED:
+        return _judge_job(trial, attempt, attempt.ended, spec, now)
+    if attempt.unexplained and now - (attempt.left_at or 0.0) < LAST_WORD_S:
+        return None
     if attempt.outcome is not None:
-        return _judge_outcome(trial, attempt, attempt.outcome, spec)
-    return _judge_job(trial, attempt, attempt.ended or JobState.LOST, spec)
+        return _judge_outcome(trial, attempt, attempt.outcome, spec, now)
+    return _judge_job(trial, attempt, attempt.ended or JobState.LOST, spec, now)
 
 
-def _judge_outcome(trial: Trial, attempt: Attempt, outcome: Outcome, spec: ExperimentSpec) -> e.TrialEvent:
+def _moves(trial: Trial) -> e.RetryScheduled:
+    return e.RetryScheduled(trial.trial_id, f"it goes on with {trial.resources.describe()}", counts=False)
+
+
+def _judge_outcome(trial: Trial, attempt: Attempt, outcome: Outcome, spec: ExperimentSpec, now: float) -> e.TrialEvent:
     match outcome:
         case Outcome.COMPLETED | Outcome.STOPPED:
             return _completed(trial, attempt.reason, spec)
         case Outcome.PAUSED:
             return e.TrialPaused(trial.trial_id, attempt.reason)
-        case Outcome.INTERRUPTED | Outcome.REVOKED:
-            return _interrupted(trial, attempt, attempt.reason)
+        case Outcome.INTERRUPTED | Outcome.REVOKED | Outcome.REPLACED:
+            return _interrupted(trial, attempt, _told(attempt), spec)
         case Outcome.FAILED:
-            return _failed(trial, attempt.error or ErrorInfo("Error", attempt.reason), spec)
+            return _failed(trial, attempt.error or ErrorInfo("Error", attempt.reason), spec, now)
 
 
-def _judge_job(trial: Trial, attempt: Attempt, state: JobState, spec: ExperimentSpec) -> e.TrialEvent:
+def _told(attempt: Attempt) -> str:
+    """Why a run left: what the cluster said of its job, where it did, rather than the signal that the run got."""
+    words = _ENDS.get(attempt.ended) if attempt.ended is not None else None
+    return attempt.reason if words is None else f"job {attempt.job_id} {words}"
+
+
+def _judge_job(trial: Trial, attempt: Attempt, state: JobState, spec: ExperimentSpec, now: float) -> e.TrialEvent:
     where = f"job {attempt.job_id}" + (f" on {attempt.nodes}" if attempt.nodes else "")
     what = f"{where} ended as {state.value}" + (f" ({attempt.reason})" if attempt.reason else "")
+    if attempt.error is not None:
+        return _failed(trial, attempt.error, spec, now)
     if state.interruption:
-        return _interrupted(trial, attempt, what)
+        return _interrupted(trial, attempt, what, spec)
     if state is JobState.CANCELLED:
         hint = "The job was cancelled outside hpctune. Run it again: hpctune resume DIR --errored"
         return _ended_in_error(trial, ErrorInfo("JobCancelled", f"{what}. {hint}"))
     if state is JobState.OUT_OF_MEMORY:
+        asked = "" if trial.resources.memory_bytes is None else f" It had asked for {trial.resources.describe()}."
         hint = "Ask for more memory: resources_per_trial={'memory': BYTES} or --mem."
-        return _failed(trial, ErrorInfo("OutOfMemory", f"{what}. {hint}"), spec)
+        return _failed(trial, ErrorInfo("OutOfMemory", f"{what}.{asked} {hint}"), spec, now)
     return _failed(
-        trial, ErrorInfo("JobFailed", f"{what} without saying why; its last words are in stderr and stdout"), spec
+        trial, ErrorInfo("JobFailed", f"{what} without saying why; its last words are in stderr and stdout"), spec, now
     )
 
 
@@ -80,9 +118,13 @@ def _completed(trial: Trial, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
     return e.TrialEnded(trial.trial_id, Phase.TERMINATED, reason)
 
 
-def _interrupted(trial: Trial, attempt: Attempt, reason: str) -> e.TrialEvent:
-    stuck = trial.results == attempt.base_results and trial.interruptions + 1 >= MAX_INTERRUPTIONS
-    if stuck:
+def _interrupted(trial: Trial, attempt: Attempt, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
+    fruitless = trial.results == attempt.base_results
+    if fruitless and (attempt.ended is JobState.TIMEOUT or attempt.reason.startswith("SIGUSR2")):
+        more = care.grown(trial, spec.care, time=True)
+        if more is not None:
+            return more
+    if fruitless and trial.interruptions + 1 >= MAX_INTERRUPTIONS:
         message = (
             f"{MAX_INTERRUPTIONS} attempts in a row ended without a new result; the last: {reason}. Ask for more time "
             "(--time), or report and save checkpoints more often."
@@ -91,10 +133,17 @@ def _interrupted(trial: Trial, attempt: Attempt, reason: str) -> e.TrialEvent:
     return e.RetryScheduled(trial.trial_id, reason, counts=False)
 
 
-def _failed(trial: Trial, error: ErrorInfo, spec: ExperimentSpec) -> e.TrialEvent:
+def _failed(trial: Trial, error: ErrorInfo, spec: ExperimentSpec, now: float) -> e.TrialEvent:
+    if error.kind in ("OutOfMemory", "MemoryError"):
+        if trial.leave is Leave.MOVE:
+            return _moves(trial)
+        more = care.grown(trial, spec.care, memory=True)
+        if more is not None:
+            return more
     retry = spec.max_failures < 0 or trial.failures < spec.max_failures
     if retry and trial.stop is None:
-        return e.RetryScheduled(trial.trial_id, str(error), counts=True)
+        wait = min(2.0**trial.failures, LONGEST_BACKOFF_S) if trial.failures and now < math.inf else 0.0
+        return e.RetryScheduled(trial.trial_id, str(error), counts=True, not_before=now + wait if wait else 0.0)
     return _ended_in_error(trial, error)
 
 
@@ -102,12 +151,15 @@ def _ended_in_error(trial: Trial, error: ErrorInfo) -> e.TrialEnded:
     return e.TrialEnded(trial.trial_id, Phase.ERROR, str(error), error)
 
 
-def verdicts(state: ExperimentState) -> Iterator[e.Event]:
+def verdicts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
     """Verdicts on every active trial; an experiment that is stopping tells its trials so."""
     for trial in state.active_trials():
         if state.stopping is not None and trial.stop is None and not trial.phase.final:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
-        event = judge(state.trials[trial.trial_id], state.spec)
+        silent = care.hung(trial, state.spec.care, now)
+        if silent is not None:
+            yield silent
+        event = judge(state.trials[trial.trial_id], state.spec, now)
         if event is not None:
             yield event
 
@@ -118,6 +170,10 @@ def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopReques
         return None
     if ended.error.kind == "MetricError" and not any(t.seen_metric for t in state.trials.values()):
         return e.ExperimentStopRequested(ended.error.message, fatal=True)
+    needless = care.needless(state, ended)
+    if needless is not None:
+        hint = "Mend it, then: hpctune resume DIR --restart-errored"
+        return e.ExperimentStopRequested(f"{needless}. {hint}", fatal=False)
     if state.spec.fail_fast:
         return e.ExperimentStopRequested(f"fail_fast: trial {ended.name} failed: {ended.error}", fatal=False)
     return None
@@ -142,31 +198,47 @@ def admit_one(
     if state.stopping is not None:
         return []
     limit = state.spec.max_concurrent
-    if limit and state.live >= limit:
+    if (limit and state.live >= limit) or care.held_back(state):
         return []
     waiting = [
         t
         for t in state.in_phase(Phase.PENDING, Phase.PAUSED)
-        if t.phase is Phase.PAUSED or (t.stop is None and t.not_before <= now)
+        if t.stop is None and t.leave is None and (t.phase is Phase.PAUSED or t.not_before <= now)
     ]
-    chosen = policies.scheduler.choose(waiting) if waiting else None
-    if chosen is not None:
-        trial = state.trials[chosen]
-        if room(trial.resources) < 1:
-            return []
-        resumed: list[e.Event] = [e.TrialResumed(chosen)] if trial.phase is Phase.PAUSED else []
-        return [*resumed, _request(trial)]
-    if state.exhausted or any(t.phase is Phase.PENDING and t.not_before <= now for t in waiting):
+    chosen = policies.scheduler.choose(waiting, idle=False) if waiting else None
+    if chosen is None:
+        pending = any(t.phase is Phase.PENDING for t in waiting)
+        added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial)
+        if added is None:
+            return []  # the place that comes next is a new trial's
+        if added or not waiting:
+            return added
+        chosen = policies.scheduler.choose(waiting, idle=True)
+    if chosen is None:
+        return _stranded(state, waiting)
+    if not any(t.trial_id == chosen for t in waiting):
+        raise UsageError(f"{type(policies.scheduler).__name__}.choose returned {chosen!r}: no trial that waits.")
+    trial = state.trials[chosen]
+    if room(trial.resources) < 1:
         return []
-    return _suggest(state, policies, room, new_trial)
+    resumed: list[e.Event] = [e.TrialResumed(chosen)] if trial.phase is Phase.PAUSED else []
+    return [*resumed, e.SubmitRequested(chosen, trial.attempts + 1, trial.restore)]
+
+
+def _stranded(state: ExperimentState, waiting: Sequence[Trial]) -> list[e.Event]:
+    """Ends the paused trials where nothing can ever make the scheduler take them up again."""
+    if not state.exhausted or state.live or len(waiting) < state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]:
+        return []
+    return [e.StopRequested(t.trial_id, "its scheduler does not take it up again") for t in waiting]
 
 
 def _suggest(
     state: ExperimentState, policies: Policies, room: Callable[[Resources], int], new_trial: NewTrial
-) -> list[e.Event]:
-    if room(_typical(state)) < 1:
-        return []
-    index = len(state.trials)
+) -> list[e.Event] | None:
+    """The facts by which there is a new trial, or never will be one; [] where there is none now; None: no room."""
+    index, total = len(state.trials), policies.search.total
+    if room(_typical(state)) < 1 and (total is None or index < total):
+        return None
     identity = trial_id(state.spec.experiment_id, index)
     suggestion = policies.search.suggest(index, identity)
     if suggestion is WAIT:
@@ -174,22 +246,12 @@ def _suggest(
     if suggestion is EXHAUSTED:
         return [e.SearchExhausted("the searcher has no more suggestions")]
     assert isinstance(suggestion, Suggestion)
-    return [new_trial(index, identity, suggestion)]
+    return [new_trial(index, identity, policies.completed(index, suggestion))]
 
 
 def _typical(state: ExperimentState) -> Resources:
     """The request of the newest trial: the best guess for the next one."""
     return next(reversed(state.trials.values())).resources if state.trials else Resources()
-
-
-def _request(trial: Trial) -> e.SubmitRequested:
-    return e.SubmitRequested(trial.trial_id, trial.attempts + 1, restore_of(trial))
-
-
-def restore_of(trial: Trial) -> str | None:
-    """Where the next attempt starts: the newest checkpoint (relative path), else what the trial was given."""
-    newest = trial.newest_checkpoint
-    return f"{trial.dirname}/{newest.name}" if newest is not None else trial.restore
 
 
 def finished(state: ExperimentState) -> e.ExperimentEnded | None:

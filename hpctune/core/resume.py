@@ -15,16 +15,22 @@ RESTARTING = "to be restarted from scratch"
 
 @dataclass(frozen=True, slots=True)
 class ResumeChoice:
-    """What a resumed driver does with trials: "skip", "resume" or "restart" for each kind."""
+    """What a resumed driver does with trials: "skip", "resume" or "restart" for each kind.
+
+    ``experiment`` "skip": one that was stopped or is over stays so. That is how a driver succeeds another.
+    """
 
     finished: str = "skip"
     unfinished: str = "resume"
     errored: str = "skip"
+    experiment: str = "resume"
 
 
 def reopenings(state: ExperimentState, choice: ResumeChoice, num_samples: int | None) -> Iterator[e.Event]:
     """The facts by which ``choice`` takes effect. ``num_samples``: how many trials are wanted; None: as before."""
     wanted = num_samples if num_samples is not None else state.num_samples
+    if choice.experiment == "skip":
+        return
     if state.ended is not None or state.stopping is not None or wanted != state.num_samples:
         yield e.ExperimentReopened(wanted)
     for trial in list(state.trials.values()):

@@ -8,8 +8,14 @@ from collections.abc import Iterable, Iterator
 from hpctune.core.change import changed
 from hpctune.core.evolve import add, evolve
 from hpctune.model import events as e
+from hpctune.model.jobs import JobState
+from hpctune.model.records import Outcome
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase, Trial
+
+_GOOD_ENDS = (Outcome.COMPLETED, Outcome.STOPPED, Outcome.PAUSED)
+_DEATHS = (JobState.NODE_FAIL, JobState.FAILED, JobState.COMPLETED)
+"""Ends of jobs whose run left no record, and that nobody asked for."""
 
 
 class ExperimentState:
@@ -24,6 +30,8 @@ class ExperimentState:
         self.dirnames: set[str] = set()
         self.active: dict[str, None] = {}
         """Ids of the trials that are not settled, oldest first."""
+        self.borrowed: dict[str, str] = {}
+        """By trial, whether or not it is over: the checkpoint of another one from which it would start."""
         self.phases: Counter[Phase] = Counter()
         self._in_phase: dict[Phase, dict[str, None]] = {phase: {} for phase in Phase if not phase.final}
         self.num_samples = spec.num_samples
@@ -35,6 +43,12 @@ class ExperimentState:
         self.commands: set[str] = set()
         self.drivers: list[e.Recorded] = []
         """The DriverStarted and DriverStopped events, oldest first."""
+        self.reported = False
+        """Whether any trial has ever reported, or ended in good order."""
+        self.deaths: Counter[str] = Counter()
+        """By node: how many attempts in a row died there."""
+        self.healthy: set[str] = set()
+        """Nodes where an attempt has ended well."""
         self.last_at = 0.0
 
     @classmethod
@@ -54,6 +68,11 @@ class ExperimentState:
     def finished(self) -> int:
         """How many trials are over."""
         return self.phases[Phase.TERMINATED] + self.phases[Phase.ERROR]
+
+    def bad_nodes(self, deaths: int) -> list[str]:
+        """The nodes where so many attempts in a row died while they go well elsewhere."""
+        fine = any(not self.deaths[node] for node in self.healthy)
+        return sorted(node for node, number in self.deaths.items() if number >= deaths) if fine else []
 
     def active_trials(self) -> Iterator[Trial]:
         """The trials that are not settled; it is safe to apply events meanwhile."""
@@ -95,10 +114,15 @@ class ExperimentState:
             case _:
                 self.jobs_accepted += isinstance(event, (e.SubmitAcknowledged, e.RunStarted))
                 before = self.trials[e.trial_id_of(event)]
+                self._note_health(before, event)
                 self._put(before, evolve(before, event, recorded.at, self.spec.metric))
 
     def _put(self, before: Trial | None, after: Trial) -> None:
         self.trials[after.trial_id] = after
+        if before is None or before.restore != after.restore:
+            self.borrowed.pop(after.trial_id, None)
+            if after.restore is not None and not after.restore.startswith(f"{after.dirname}/"):
+                self.borrowed[after.trial_id] = after.restore
         if before is None or before.phase is not after.phase:
             if before is not None:
                 self.phases[before.phase] -= 1
@@ -111,6 +135,24 @@ class ExperimentState:
                 self.active.pop(after.trial_id, None)
             else:
                 self.active[after.trial_id] = None
+
+    def _note_health(self, trial: Trial, event: e.TrialEvent) -> None:
+        """What an attempt's end says of its node, where it had one node."""
+        if isinstance(event, e.ResultReported):
+            self.reported = self.reported or event.verdict is e.Verdict.COUNTED
+            return
+        well = isinstance(event, e.RunEnded) and event.outcome in _GOOD_ENDS
+        self.reported = self.reported or well
+        failed = isinstance(event, e.RunEnded) and event.outcome is Outcome.FAILED
+        died = isinstance(event, e.JobEnded) and event.state in _DEATHS
+        node = trial.attempt.nodes if trial.attempt is not None else ""
+        if not node or "[" in node or "," in node:
+            return
+        if well:
+            self.healthy.add(node)
+            del self.deaths[node]
+        elif failed or died or isinstance(event, e.RunGivenUp):
+            self.deaths[node] += 1
 
     def _doubt_submissions(self, at: float) -> None:
         """A new driver cannot know which of its predecessor's requests reached the cluster."""

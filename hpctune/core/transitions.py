@@ -8,7 +8,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Exit, ResultRow
 from hpctune.model.rows import number
 from hpctune.model.spec import CheckpointPolicy
-from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
 
 _LIVE = frozenset({Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING})
 _UNENDED = frozenset(Phase) - {Phase.TERMINATED, Phase.ERROR}
@@ -22,12 +22,15 @@ LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
     e.AttemptRevoked: frozenset({Phase.SUBMITTING, Phase.QUEUED}),
     e.JobChanged: _LIVE,
     e.JobEnded: _LIVE,
+    e.RunGivenUp: frozenset({Phase.RUNNING}),
     e.RunStarted: _LIVE,
     # QUEUED: Slurm has requeued the job, and the last words of the run that it ended are still being read.
     e.ResultReported: frozenset({Phase.RUNNING, Phase.QUEUED}),
     e.RunEnded: frozenset({Phase.RUNNING, Phase.QUEUED}),
     e.StopRequested: _UNENDED,
     e.PauseRequested: _UNENDED,
+    e.ExploitRequested: _UNENDED,
+    e.ResourcesChanged: _UNENDED,
     e.MilestoneSet: _UNENDED,
     e.MilestoneAnswered: _UNENDED,
     e.RetryScheduled: _LIVE,
@@ -60,14 +63,19 @@ def acceptable(trial: Trial, event: e.TrialEvent) -> bool:
         case e.SubmitAcknowledged():
             attempt = _current(trial, event.attempt)
             return attempt is not None and attempt.job_id != event.job_id
-        case e.SubmitRefused() | e.SubmitUnanswered() | e.AttemptRevoked() | e.JobChanged() | e.JobEnded():
+        case e.SubmitRefused() | e.SubmitUnanswered() | e.AttemptRevoked() | e.JobChanged() | e.RunGivenUp():
             return _current(trial, event.attempt) is not None
+        case e.JobEnded():
+            attempt = trial.attempt
+            return attempt is not None and attempt.number == event.attempt and (not attempt.over or attempt.unexplained)
         case e.RetryScheduled():
             return trial.attempt is not None and trial.attempt.over
         case e.StopRequested():
             return trial.stop is None
         case e.PauseRequested():
-            return not trial.pause and trial.phase is not Phase.PAUSED
+            return trial.leave is None and trial.phase is not Phase.PAUSED
+        case e.ExploitRequested() | e.ResourcesChanged():
+            return trial.stop is None and trial.leave is not Leave.REPLACE
         case e.TrialSettled():
             return not trial.settled
         case e.CheckpointDeleted():
@@ -86,14 +94,14 @@ def _holds(trial: Trial, run: RunKey) -> bool:
 
 
 def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
-    """What becomes of a row: counted once per iteration, never after a decision to stop.
+    """What becomes of a row: counted once per iteration, never after a decision to stop or to exploit another trial.
 
     After a decision to pause rows count: the trial goes on later from what it had reached, and would not repeat them.
     """
     iteration = iteration_of(row.row, trial.last_iteration + 1)
     if iteration <= trial.last_iteration:
         verdict = e.Verdict.REPEATED
-    elif trial.stop is not None:
+    elif trial.stop is not None or trial.leave is Leave.REPLACE:
         verdict = e.Verdict.OVERRUN
     else:
         verdict = e.Verdict.COUNTED
@@ -110,10 +118,11 @@ def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointP
     event: e.TrialEvent
     match record:
         case Claim():
-            event = e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes)
+            began = record.job_began
+            event = e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes, record.at, began)
         case ResultRow():
             event = admit(trial, record, policy)
         case Exit():
             final = CheckpointRef(record.checkpoint, record.checkpoint_iteration) if record.checkpoint else None
-            event = e.RunEnded(record.run, record.outcome, record.reason, record.error, final)
+            event = e.RunEnded(record.run, record.outcome, record.reason, record.error, final, record.at)
     return event if acceptable(trial, event) else None

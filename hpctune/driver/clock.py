@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import os
+import select
 import time
+from typing import Any
+
+from hpctune.storage.doorbell import Doorbell
 
 
 class WallClock:
     """Time of this machine. :meth:`wake` ends a sleep at once, from any thread or signal handler.
 
-    A sleep lasts at least as long as the work since the last one took: the process is busy for half of the time at
-    most, since login nodes are shared.
+    ``busy``: the share of the time for which the process may work: a sleep lasts as long as that takes, whatever it was
+    asked for. Login nodes are shared. After that a doorbell ends it.
     """
 
-    def __init__(self) -> None:
-        self._woken = threading.Event()
+    def __init__(self, busy: float = 0.5) -> None:
+        self._rest = (1.0 - busy) / busy
+        """Seconds of sleep for each second of work."""
+        self._wake_out, self._wake_in = os.pipe()
+        for end in (self._wake_out, self._wake_in):
+            os.set_blocking(end, False)
+        self._bells: list[Doorbell] = []
         self._busy_since = time.monotonic()
+
+    def __del__(self) -> None:
+        for end in (self._wake_out, self._wake_in):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+    def listen(self, bell: Doorbell) -> None:
+        """Let ``bell`` end sleeps."""
+        self._bells.append(bell)
 
     def now(self) -> float:
         """Unix time in seconds."""
@@ -23,10 +42,25 @@ class WallClock:
 
     def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` (longer after much work), or until woken."""
-        if self._woken.wait(max(seconds, time.monotonic() - self._busy_since)):
-            self._woken.clear()
+        rest = (time.monotonic() - self._busy_since) * self._rest
+        if not self._wait(rest, []):
+            self._wait(seconds - rest, self._bells)
         self._busy_since = time.monotonic()
+
+    def _wait(self, seconds: float, bells: list[Doorbell]) -> bool:
+        """Whether something ended the wait before ``seconds`` were over."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            ends: list[Any] = [self._wake_out, *bells]
+            ready = select.select(ends, [], [], left)[0]
+            if self._wake_out in ready:
+                os.read(self._wake_out, 4096)
+                return True
+            if [bell for bell in bells if bell in ready and bell.heard()]:
+                return True
+        return False
 
     def wake(self) -> None:
         """End a sleep at once."""
-        self._woken.set()
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_in, b"\0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 
 from hpctune.core import react
 from hpctune.core.plan import View, plan
@@ -13,10 +14,13 @@ from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
 from hpctune.driver.glance import GLANCE_S, Glance
+from hpctune.driver.lastwords import explained
 from hpctune.driver.observe import JobWatcher, RunWatcher
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
+from hpctune.driver.waiting import JobWaits
+from hpctune.driver.wants import wanted
 from hpctune.errors import StorageError
 from hpctune.model import events as e
 from hpctune.model.actions import DeleteCheckpoint, Settle
@@ -25,8 +29,10 @@ from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.output.display import Display
-from hpctune.ports import Clock, Cluster
+from hpctune.output.pbt_log import PolicyLog
+from hpctune.ports import OVER, Clock, Cluster, Demand
 from hpctune.storage import journal
+from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.inbox import Inbox
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Lease
@@ -36,6 +42,8 @@ BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
 STORAGE_RETRY_S = 5.0
+BAD_NODE_DEATHS = 3
+"""Attempts in a row that die on a node before it is named."""
 COMPLAINT_S = 60.0
 """Seconds between two complaints about a storage that refuses."""
 ROUNDS_A_STEP = 4
@@ -45,8 +53,9 @@ ROUNDS_A_STEP = 4
 class Driver:
     """Drives one experiment from :meth:`start` to :meth:`leave`; :meth:`step` does one turn.
 
-    ``exit_lag_s``: seconds by which a run's exit record may come to light after the cluster calls its job ended;
-    ``pause_s``: the shortest (after news) and longest pause between two turns; ``glance_s``: between two glances.
+    ``bell``: rung back after each turn that changed something. ``exit_lag_s``: seconds by which a run's exit record may
+    come to light after the cluster calls its job ended; ``pause_s``: the shortest (after news) and longest pause
+    between two turns; ``glance_s``: between two glances.
     Everything it decides is a function of the journal, the clock and the seeds.
     """
 
@@ -60,17 +69,22 @@ class Driver:
         display: Display,
         tag_of: TagOf,
         *,
+        bell: Doorbell | None = None,
         exit_lag_s: float = 0.0,
         pause_s: tuple[float, float] = (0.05, 1.0),
         glance_s: float = GLANCE_S,
     ) -> None:
         self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
         self._setup, self._exit_lag_s, self._pause_s, self._glance_s = setup, exit_lag_s, pause_s, glance_s
-        self.state = ExperimentState(spec)
+        self.state, self._bell = ExperimentState(spec), bell
+        self._tell: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
         """Why the storage refuses us at the moment; nothing is performed meanwhile."""
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
-        self._buffer: list[e.Recorded] = []
+        self._waiting = JobWaits()
+        self._buffer: list[list[e.Recorded]] = []
+        """What was recorded and is not in the journal yet: each fact with the answers to it."""
+        self._open_group: list[e.Recorded] | None = None
         self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -109,11 +123,14 @@ class Driver:
         wanted = num_samples if num_samples is not None else self._last_num_samples()
         self._policies: Policies = self._setup.policies(self.spec, wanted)
         self._performer = Performer(self.paths, self.state, self.cluster, self.clock, dict(self._setup.env))
-        self._projector = Projector(self.paths, self.spec, self._setup.callbacks)
+        log = PolicyLog(self.paths) if getattr(self._setup.scheduler, "log_config", False) else None
+        self._projector = Projector(self.paths, self.spec, self._setup.callbacks, log)
         self._policies.tick(0.0)
         for recorded in journal.read(self.paths.journal):
             self.state.apply(recorded)
             self._policies.replay(recorded.event, self.state)
+            self._waiting.take(recorded, self.state)
+            self._projector.take(recorded.event, self.state)
             self._note_job(recorded.event)
 
     def _last_num_samples(self) -> int:
@@ -142,6 +159,8 @@ class Driver:
         self._observe(self.clock.now())
         live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
         self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
+        if self._tell is not None:
+            self._tell(OVER)
         for trial in live:
             assert trial.attempt is not None
             self._record(e.JobEnded(trial.trial_id, trial.attempt.number, JobState.PREEMPTED, reason))
@@ -171,6 +190,7 @@ class Driver:
                 self._perform(now)
                 if self._count == decided:
                     break
+            self._want()
             self._flush()
         except StorageError as error:
             self.failure = str(error)
@@ -179,6 +199,8 @@ class Driver:
         self._show(now)
         if self._count != before:
             self._idle_s = 0.0
+            if self._bell is not None:
+                self._bell.answer()
         return self._pause(now)
 
     _count = 0
@@ -208,16 +230,18 @@ class Driver:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
         performer = self._performer
         # Once in any case: jobs of earlier drivers may take room, or be in need of tidying, where no trial is live now.
-        worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs
+        worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs or self._tell
         asked = (bool(worthwhile) or not self._jobs.answered) and self._jobs.due(now) and self._jobs.ask(now)
-        self._runs.look(self.state, self._record, probe=asked)
+        if self._runs.look(self.state, self._record, probe=asked):
+            self._jobs.expect(now)
         if asked:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)
             self._performer.tidy(self._jobs.jobs)
         for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s)):
             self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
-            self._record(ended)
+            stderr = self.paths.trial(self.state.trials[ended.trial_id].dirname).root / (self.spec.stderr or os.devnull)
+            self._record(explained(ended, stderr))
 
     def _command(self, event: e.CommandReceived) -> None:
         self._record(event)
@@ -249,13 +273,22 @@ class Driver:
             self._record(e.BudgetUsed(round(driven, 3)))
             self._record(ended)
 
+    def _want(self) -> None:
+        """Tell a cluster that grows and shrinks what could be used now."""
+        if self._tell is not None:
+            self._tell(wanted(self.state, self._policies, self._setup, self._room))
+
     def _room(self, resources: Resources) -> int:
+        if not self.state.trials:  # nobody knows yet what trials need, unless all need the same
+            if callable(self._setup.resources):
+                return 1
+            resources = Resources.parse(self._setup.resources)
         submitting = self.state.in_phase(Phase.SUBMITTING)
         unsubmitted = sum(1 for t in submitting if t.attempt and not t.attempt.job_id)
         return self.cluster.room(resources) - unsubmitted
 
     def _verdicts(self) -> None:
-        for event in react.verdicts(self.state):
+        for event in react.verdicts(self.state, self.clock.now()):
             self._record(event)
             if isinstance(event, e.TrialEnded):
                 self._after_end(event.trial_id)
@@ -283,13 +316,22 @@ class Driver:
         if isinstance(event, e.TrialEvent) and not acceptable(self.state.trials[e.trial_id_of(event)], event):
             return False
         recorded = e.Recorded(self.clock.now(), event)
-        self._buffer.append(recorded)
-        self._count += 1
-        self.state.apply(recorded)
-        self._note_job(event)
-        self._projector.take(event, self.state)
-        for answer in self._policies.feed(event, self.state):
-            self._record(answer)
+        outermost = self._open_group is None
+        if self._open_group is None:
+            self._open_group = []
+        try:
+            self._open_group.append(recorded)
+            self._count += 1
+            self.state.apply(recorded)
+            self._waiting.take(recorded, self.state)
+            self._note_job(event)
+            self._projector.take(event, self.state)
+            for answer in self._policies.feed(event, self.state):
+                self._record(answer)
+        finally:
+            if outermost:
+                self._buffer.append(self._open_group)
+                self._open_group = None
         return True
 
     def _flush(self) -> bool:
@@ -325,7 +367,13 @@ class Driver:
         """An outage or a refusal, in words; empty when all is well."""
         if self.failure:
             return f"storage: {self.failure}"
-        return f"{self.cluster.name}: {self._jobs.outage}" if self._jobs.outage else ""
+        outage = self._jobs.outage or getattr(self.cluster, "trouble", "")
+        if outage:
+            return f"{self.cluster.name}: {outage}"
+        limit = self.spec.care.exclude_nodes_after
+        bad = [f"{node} ({self.state.deaths[node]})" for node in self.state.bad_nodes(limit or BAD_NODE_DEATHS)]
+        left_out = "no more trials go there" if limit else "FailureConfig(exclude_nodes_after=...) leaves them out"
+        return f"attempts die, one after another, on {', '.join(bad)}: {left_out}" if bad else ""
 
     def _show(self, now: float) -> None:
         self.display.update(self.state, self._projector.trials, self.note, now, self.finished)
@@ -336,6 +384,7 @@ class Driver:
         self._glanced_at = now
         calls = self.cluster.stats()
         try:
-            Glance(self.cluster.name, now, self.note, calls).write(self.paths)
+            words = (getattr(self.cluster, "summary", str)(), self._waiting.words(self.cluster, self.state, now))
+            Glance(self.cluster.name, now, self.note, calls, *words).write(self.paths)
         except StorageError as error:
             self.failure = str(error)

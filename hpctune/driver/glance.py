@@ -18,12 +18,15 @@ GLANCE_S = 5.0
 @dataclass(frozen=True, slots=True)
 class Glance:
     """``updated_at``: Unix seconds on the driver's clock; ``note``: an outage or warning in words; ``calls``: made to
-    the cluster's commands by this driver."""
+    the cluster's commands by this driver; ``workers``: those that stay, in words ("" where there are none); ``queue``:
+    what jobs waited in the queue, likewise."""
 
     cluster: str
     updated_at: float
     note: str
     calls: CallStats
+    workers: str = ""
+    queue: str = ""
 
     def write(self, paths: ExperimentPaths) -> None:
         """Publish."""
@@ -34,6 +37,7 @@ def read(paths: ExperimentPaths) -> Glance | None:
     """The last glance, or None when there is none that can be read."""
     try:
         data: dict[str, Any] = json.loads(paths.glance.read_bytes())
-        return Glance(data["cluster"], data["updated_at"], data["note"], CallStats(**data["calls"]))
+        words = (data.get("workers", ""), data.get("queue", ""))
+        return Glance(data["cluster"], data["updated_at"], data["note"], CallStats(**data["calls"]), *words)
     except (OSError, ValueError, KeyError, TypeError, StorageError):
         return None

@@ -28,13 +28,20 @@ class RunWatcher:
         self._tails: dict[str, tuple[RunTail, RunTail]] = {}
         """By trial: the run that holds the attempt, and the one that would supersede it."""
 
-    def look(self, state: ExperimentState, record: Record, *, probe: bool) -> None:
-        """Record what is new. ``probe``: look as well whether a restarted run has superseded the one we follow."""
+    def look(self, state: ExperimentState, record: Record, *, probe: bool) -> bool:
+        """Record what is new. ``probe``: look as well whether a restarted run has superseded the one we follow.
+
+        Returns whether a run has left for a reason that the cluster knows better.
+        """
+        puzzling = False
         for trial in state.active_trials():
             if trial.phase.live:
                 self.look_at(state, trial.trial_id, record, probe=probe)
+                attempt = state.trials[trial.trial_id].attempt
+                puzzling |= attempt is not None and attempt.unexplained
             else:
                 self._tails.pop(trial.trial_id, None)
+        return puzzling
 
     def look_at(self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool) -> None:
         """Record what is new of one trial.
@@ -127,10 +134,12 @@ class JobWatcher:
         by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
         for trial in state.active_trials():
             attempt = trial.attempt
-            if attempt is None or attempt.over or not trial.phase.live:
+            if attempt is None or not trial.phase.live:
                 continue
             job = by_tag.get((trial.trial_id, attempt.number))
-            if job is None:
+            if attempt.over:
+                yield from self._explained(trial, attempt, job)
+            elif job is None:
                 self._absent(trial, attempt)
             else:
                 yield from self._present(trial, attempt, job)
@@ -153,6 +162,14 @@ class JobWatcher:
                 trial.trial_id, attempt.number, job.job_id, job.state, job.reason, job.nodes, job.ends_at
             )
 
+    def _explained(self, trial: Trial, attempt: Attempt, job: JobStatus | None) -> Iterator[e.JobEnded]:
+        """What became of the job of a run that left on SIGTERM; nothing while it is still leaving."""
+        if not attempt.unexplained or self.asked_at < (attempt.left_at or 0.0):
+            return
+        state = JobState.LOST if job is None else JobState.PREEMPTED if job.state is JobState.PENDING else job.state
+        if state.final:
+            yield e.JobEnded(trial.trial_id, attempt.number, state, job.reason if job else "")
+
     def _absent(self, trial: Trial, attempt: Attempt) -> None:
         """Not known to the cluster: believed after two answers, both asked for after the submission was confirmed."""
         if attempt.job_id is None or attempt.requested_at >= self.asked_at:
@@ -173,4 +190,14 @@ class JobWatcher:
             elif now - since >= lag_s:
                 del self._over_since[key]
                 job = by_tag.get(key)
-                yield e.JobEnded(*key, job.state if job else JobState.LOST, job.reason if job else "not known any more")
+                if job is None:
+                    yield e.JobEnded(*key, JobState.LOST, "not known any more")
+                else:
+                    yield e.JobEnded(*key, job.state, self._why(job))
+
+    def _why(self, job: JobStatus) -> str:
+        """The cluster's reason; with what was used, where a job had too little of something and it can be told."""
+        usage = getattr(self._cluster, "usage", None)
+        if usage is None or job.state not in (JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.FAILED):
+            return job.reason
+        return ", ".join(part for part in (job.reason, usage(job.job_id)) if part)

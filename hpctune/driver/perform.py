@@ -17,8 +17,8 @@ from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
-from hpctune.ports import Clock, Cluster
-from hpctune.storage import checkpoints, controlfile, runfile
+from hpctune.ports import OVER, Clock, Cluster
+from hpctune.storage import access, checkpoints, controlfile, runfile
 from hpctune.storage.layout import ExperimentPaths
 
 SUBMISSIONS_A_STEP = 25
@@ -83,6 +83,7 @@ class Performer:
             stdout=paths.root / (spec.stdout or os.devnull),
             stderr=paths.root / (spec.stderr or os.devnull),
             env=self._env,
+            avoid=tuple(self._state.bad_nodes(spec.care.exclude_nodes_after)) if spec.care.exclude_nodes_after else (),
         )
 
     def _publish(self, trial: Trial) -> None:
@@ -129,7 +130,7 @@ class Performer:
         trial = self._state.trials[run.trial_id]
         directory = self._paths.trial(trial.dirname)
         try:
-            directory.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            access.make_directory(directory.root, exist_ok=True)
             ours = runfile.revoke(directory.run(run.attempt, run.restart), run, now)
         except OSError as error:
             raise StorageError(f"Cannot write in {directory.root}: {error.strerror or error}.") from error
@@ -151,6 +152,10 @@ class Performer:
     def sweep(self) -> None:
         """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
         deadline = self._clock.now() + JOB_EXIT_S
+        killed_by = deadline + getattr(self._cluster, "kills_within_s", 0.0)
+        tell = getattr(self._cluster, "demand", None)
+        if tell is not None:
+            tell(OVER)
         with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
             while True:
                 jobs = self._cluster.jobs()
@@ -160,7 +165,7 @@ class Performer:
                 unwanted = [job.job_id for job in left if late or job.state is JobState.PENDING]
                 if unwanted:
                     self._cluster.cancel(unwanted)
-                if not left or late:
+                if not left or self._clock.now() >= killed_by:
                     return
                 self._clock.sleep(min(1.0, self._cluster.poll_s))
 
@@ -175,9 +180,12 @@ class Performer:
     def _settle(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
-            leftovers = [directory.control, *directory.root.glob("run-*.jsonl")]
-            for path in leftovers:
+            # Hidden: what drivers and runs left that died in the middle of something.
+            patterns = ("run-*.jsonl", ".run-*.new", ".*.tmp")
+            leftovers = [path for pattern in patterns for path in directory.root.glob(pattern)]
+            for path in (directory.control, *leftovers):
                 path.unlink(missing_ok=True)
+            checkpoints.tidy(directory)
         except OSError as error:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)

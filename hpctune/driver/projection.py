@@ -11,6 +11,7 @@ from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.errorfile import write_error
+from hpctune.output.pbt_log import PolicyLog
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
 from hpctune.trial import Trial
@@ -63,8 +64,14 @@ class Trials(Sequence[Trial]):
 class Projector:
     """Tells the callbacks of facts, once each; rebuilds loggers' files after a restart of the driver."""
 
-    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec, callbacks: Sequence[Callback]) -> None:
-        self._paths, self._spec = paths, spec
+    def __init__(
+        self,
+        paths: ExperimentPaths,
+        spec: ExperimentSpec,
+        callbacks: Sequence[Callback],
+        policy_log: PolicyLog | None = None,
+    ) -> None:
+        self._paths, self._spec, self._policy_log = paths, spec, policy_log
         self._callbacks = CallbackList(callbacks)
         self.trials = Trials(paths, spec)
         self._iteration = 0
@@ -78,6 +85,8 @@ class Projector:
             stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
         )
         self._started = True
+        if self._policy_log is not None:
+            self._policy_log.start()
         begun = [t.trial_id for t in state.active_trials() if t.started_at is not None]
         rows = counted_rows(self._paths, begun) if begun else {}
         for trial_id in begun:
@@ -87,7 +96,10 @@ class Projector:
                 self._callbacks.rebuilt(view, failed=state.trials[trial_id].phase is Phase.ERROR)
 
     def take(self, event: e.Event, state: ExperimentState) -> None:
-        """Pass ``event``, which ``state`` has just taken, on to whom it concerns."""
+        """Pass ``event``, which ``state`` has just taken, on to whom it concerns. Before the start, when the journal is
+        folded, that is only what is rebuilt from every event."""
+        if self._policy_log is not None:
+            self._policy_log.take(event, state)
         if not self._started:
             return
         trials, calls = self.trials, self._callbacks
@@ -139,5 +151,7 @@ class Projector:
             self._callbacks.on_experiment_end(self.trials)
 
     def close(self) -> None:
-        """Close what the callbacks hold open."""
+        """Close what is held open."""
+        if self._policy_log is not None:
+            self._policy_log.close()
         self._callbacks.close()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from hpctune.model.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,37 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The trial makes a checkpoint, frees its job, and waits until it is chosen again."""
+    """The trial makes a checkpoint, frees its job, and waits until it is chosen again.
 
+    ``yields``: only where another trial waits for a place, or has yet to come; else it goes on. (Not for decisions on
+    others.)
+    """
+
+    reason: str
+    yields: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exploit:
+    """The trial drops what it has and goes on from the newest checkpoint of the trial ``donor`` with ``config``.
+
+    ``config`` is the whole configuration. ``tag``: the trial's experiment tag from now on ("": as before). Does nothing
+    where the donor has no checkpoint.
+    """
+
+    donor: str
+    config: Mapping[str, Any]
+    reason: str
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reallocate:
+    """The trial makes a checkpoint and goes on in a new job that asks for ``resources``."""
+
+    resources: Resources
     reason: str
 
 
-Decision = Continue | Stop | Pause
+Decision = Continue | Stop | Pause | Exploit | Reallocate
 CONTINUE = Continue()

@@ -134,6 +134,15 @@ class JobEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunGivenUp:
+    """The run has been silent for too long: it hangs, and counts as failed. Its job is not wanted any more."""
+
+    trial_id: str
+    attempt: int
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """A run claimed its key. An earlier run of the trial is superseded from here on."""
 
@@ -142,6 +151,9 @@ class RunStarted:
     host: str
     pid: int
     nodes: str = ""
+    claimed_at: float | None = None
+    """By the run's own clock; ``job_began``: when its job's script began, where that is known."""
+    job_began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +174,8 @@ class RunEnded:
     reason: str
     error: ErrorInfo | None = None
     checkpoint: CheckpointRef | None = None
+    left_at: float | None = None
+    """By the run's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +195,43 @@ class PauseRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ExploitRequested:
+    """The trial shall go on from ``restore``, the newest checkpoint of the trial ``donor``, with ``config``.
+
+    ``iteration``: the training iteration at which that was made. ``tag``: the trial's new experiment tag.
+    """
+
+    trial_id: str
+    donor: str
+    restore: str
+    iteration: int
+    config: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
+    reason: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesChanged:
+    """The trial shall go on in a job that asks for ``resources``. ``growth``: since it had too little."""
+
+    trial_id: str
+    resources: Resources
+    reason: str
+    growth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MilestoneSet:
-    """The trial shall wait for a decision at its report with this ``value`` of ``attribute``; None: at none."""
+    """The trial shall wait for a decision at its report with this ``value`` of ``attribute``; None: at none.
+
+    ``pause``: where no decision comes, it shall pause rather than go on.
+    """
 
     trial_id: str
     value: float | None
     attribute: str = "training_iteration"
+    pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +343,14 @@ TrialEvent = (
     | AttemptRevoked
     | JobChanged
     | JobEnded
+    | RunGivenUp
     | RunStarted
     | ResultReported
     | RunEnded
     | StopRequested
     | PauseRequested
+    | ExploitRequested
+    | ResourcesChanged
     | MilestoneSet
     | MilestoneAnswered
     | RetryScheduled

@@ -57,7 +57,11 @@ _INTERRUPTIONS = frozenset({JobState.TIMEOUT, JobState.NODE_FAIL, JobState.PREEM
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """One job to submit: ``command`` runs once, in the first task, with ``env`` added to its environment."""
+    """One job to submit: ``command`` runs once, in the first task, with ``env`` added to its environment.
+
+    ``avoid``: names of nodes where it must not run. ``minutes``: its time limit, in place of that of the cluster's
+    options; the cluster may have to make it shorter.
+    """
 
     tag: Tag
     name: str
@@ -66,6 +70,8 @@ class JobRequest:
     stdout: Path
     stderr: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    avoid: tuple[str, ...] = ()
+    minutes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

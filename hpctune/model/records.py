@@ -23,6 +23,8 @@ class Outcome(str, Enum):
     """A signal (time limit, preemption) ended it: it asks to go on elsewhere."""
     FAILED = "failed"
     """The trainable raised, or its program ended badly."""
+    REPLACED = "replaced"
+    """Its trial goes on from another trial's checkpoint; nothing of this run is needed."""
     REVOKED = "revoked"
     """The driver made the claim itself, so that no job ever can."""
 
@@ -58,6 +60,8 @@ class Claim:
     nodes: str = ""
     restored: str | None = None
     """The checkpoint it starts from, where an earlier run of the attempt made that (a directory name in the trial)."""
+    job_began: float | None = None
+    """When its job's script began, where it is the job's only run and that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,9 @@ class Control:
     """What the current attempt of a trial shall do. Absent or of another attempt: nothing, exit at once.
 
     ``restore`` is the path of a checkpoint directory to start from. ``criteria`` are stop thresholds that the worker
-    checks itself. ``stop`` and ``pause`` are orders, obeyed at the next report. ``milestone`` is the report (value of
-    ``milestone_attr``) at which the worker waits, up to ``decision_timeout_s``, for an answer (``answered`` reaching
-    that value) before it goes on.
+    checks itself. ``stop`` and ``leave`` (a Leave) are orders, obeyed at the next report. ``milestone`` is the report
+    (value of ``milestone_attr``) at which the worker waits, up to ``decision_timeout_s``, for an answer (``answered``
+    reaching that value) before it goes on; with ``milestone_pause`` it pauses where none comes.
     """
 
     experiment_id: str
@@ -111,8 +115,9 @@ class Control:
     checkpoint_at_end: bool = False
     export_formats: tuple[str, ...] = ()
     stop: str | None = None
-    pause: bool = False
+    leave: str | None = None
     milestone: float | None = None
     milestone_attr: str = "training_iteration"
+    milestone_pause: bool = False
     decision_timeout_s: float = 0.0
     answered: float | None = None

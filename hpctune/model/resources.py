@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpctune.errors import UsageError
@@ -53,10 +54,14 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The request of one trial: one bundle a task."""
+    """The request of one trial: one bundle a task.
+
+    ``time_factor``: how many times the time limit that the cluster's options state.
+    """
 
     bundles: tuple[Bundle, ...] = (Bundle(),)
     strategy: str = "PACK"
+    time_factor: float = 1.0
 
     @property
     def cpus(self) -> float:
@@ -95,7 +100,9 @@ class Resources:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; :meth:`from_json` is its inverse."""
+        longer = {"time_factor": self.time_factor} if self.time_factor != 1.0 else {}
         return {
+            **longer,
             "strategy": self.strategy,
             "bundles": [
                 {"cpu": b.cpus, "gpu": b.gpus, "memory": b.memory_bytes, "custom_resources": dict(b.custom)}
@@ -109,7 +116,16 @@ class Resources:
         return cls(
             tuple(Bundle(b["cpu"], b["gpu"], b["memory"], dict(b["custom_resources"])) for b in data["bundles"]),
             data["strategy"],
+            data.get("time_factor", 1.0),
         )
+
+    def grown(self, *, memory: float = 1.0, time: float = 1.0) -> Resources:
+        """The same with so many times the memory and time. What states no memory states none then."""
+        bundles = tuple(
+            replace(b, memory_bytes=None if b.memory_bytes is None else math.ceil(b.memory_bytes * memory))
+            for b in self.bundles
+        )
+        return replace(self, bundles=bundles, time_factor=self.time_factor * time)
 
     def describe(self) -> str:
         """A few words for people: ``2 CPU, 1 GPU, 4.0 GiB``."""
@@ -120,6 +136,8 @@ class Resources:
             words.append(f"{self.memory_bytes / 2**30:.1f} GiB")
         if len(self.bundles) > 1:
             words.append(f"{len(self.bundles)} tasks ({self.strategy})")
+        if self.time_factor != 1.0:
+            words.append(f"{self.time_factor:g} times the time")
         return ", ".join(words)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_PLAIN = frozenset({float, int, str, bool, type(None), list})
+
 
 def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """The value under ``key``, taken literally first, then as a path with ``/``."""
@@ -29,7 +31,9 @@ def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in row.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if type(value) in _PLAIN:  # most values are: asking whether they are mappings takes longer than all else
+            flat[name] = value
+        elif isinstance(value, Mapping):
             flat.update(flatten(value, f"{name}/"))
         else:
             flat[name] = value

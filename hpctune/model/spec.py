@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hpctune.errors import UsageError
+from hpctune.model.care import FailureCare
 
 SPEC_VERSION = 1
 _NAME = re.compile(r"^[^/\x00]{1,200}$")
@@ -43,7 +44,7 @@ class ExperimentSpec:
     ``num_samples`` -1: endless. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``: seconds
     of driven time over all drivers. ``max_failures`` -1: endless. ``fail_fast``: "" (off), "stop" or "raise".
     ``cluster``: name and options as given. ``stop_grace_s``: how long a running trial may take to obey a stop before
-    its job is cancelled.
+    its job is cancelled. ``share_with_group``: the group of the directory may read it.
     """
 
     experiment_id: str
@@ -60,12 +61,14 @@ class ExperimentSpec:
     max_failures: int = 0
     fail_fast: str = ""
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    care: FailureCare = field(default_factory=FailureCare)
     export_formats: tuple[str, ...] = ()
     restore: str | None = None
     stdout: str | None = "stdout"
     stderr: str | None = "stderr"
     stop_grace_s: float = 30.0
     decision_timeout_s: float = 30.0
+    share_with_group: bool = False
     cluster: str = "auto"
     cluster_options: Mapping[str, Any] = field(default_factory=dict)
     version: int = SPEC_VERSION
@@ -100,5 +103,6 @@ class ExperimentSpec:
             )
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
+        known["care"] = FailureCare(**known.get("care", {}))
         known["export_formats"] = tuple(known.get("export_formats", ()))
         return cls(**known)

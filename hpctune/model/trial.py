@@ -13,6 +13,18 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 
 
+class Leave(str, Enum):
+    """Why a trial that goes on is to leave its job at its next report."""
+
+    PAUSE = "pause"
+    """It makes a checkpoint and waits until its scheduler chooses it again."""
+    MOVE = "move"
+    """It makes a checkpoint and goes on in a new job, with other resources."""
+    REPLACE = "replace"
+    """It goes on from another trial's checkpoint with another configuration; what it reports until then counts for
+    nothing."""
+
+
 class Phase(str, Enum):
     """Where a trial is. Only ``evolve`` changes it."""
 
@@ -55,7 +67,8 @@ class Attempt:
 
     ``restart`` is the run that holds the attempt now (-1: none yet), ``seq`` the number of its results that were
     taken. ``uncertain_since`` is set while a submission may have happened without its answer being known.
-    ``outcome`` (from the run's own exit record) or ``ended`` (from the cluster alone) is set when the attempt is over.
+    ``outcome`` (from the run's own exit record, read at ``left_at``) or ``ended`` (from the cluster) is set when the
+    attempt is over.
     """
 
     number: int
@@ -70,9 +83,12 @@ class Attempt:
     restart: int = -1
     seq: int = 0
     started_at: float | None = None
+    heard_at: float | None = None
+    """When its run reported last, or began."""
     base_results: int = 0
     """Results of the trial when the attempt was requested; progress is counted from here."""
     outcome: Outcome | None = None
+    left_at: float | None = None
     ended: JobState | None = None
     reason: str = ""
     error: ErrorInfo | None = None
@@ -82,14 +98,24 @@ class Attempt:
         """Whether nothing more is expected of this attempt."""
         return self.outcome is not None or self.ended is not None
 
+    @property
+    def unexplained(self) -> bool:
+        """Whether its run was told to end, by SIGTERM, and the cluster has not said yet what became of the job."""
+        return self.outcome is Outcome.INTERRUPTED and self.ended is None and self.reason.startswith("SIGTERM")
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One configuration's life. ``config`` is resolved; ``evaluated`` holds what varied, flat.
 
     ``failures`` counts towards ``max_failures``; ``interruptions`` are the attempts in a row that ended without a new
-    result and without being the trial's fault. ``not_before``: no attempt earlier than this (Unix seconds).
+    result and without being the trial's fault. ``growths``: how often its request has grown.
+    ``given_up``: the number of the last attempt that hung. ``not_before``: no attempt
+    earlier than this (Unix seconds).
     ``released_at``: when its last attempt was over. ``stop`` is the reason for which the trial was told to stop.
+    ``restore`` is the checkpoint from which its next attempt starts (relative to the experiment, or absolute): its own
+    newest, the one that it took over from another trial, or, before there is any, ``origin``, which it was given.
+    ``restore_iteration``: the training iteration at which that was made.
     """
 
     trial_id: str
@@ -106,6 +132,8 @@ class Trial:
     attempts: int = 0
     failures: int = 0
     interruptions: int = 0
+    growths: int = 0
+    given_up: int = 0
     not_before: float = 0.0
     results: int = 0
     overruns: int = 0
@@ -113,12 +141,15 @@ class Trial:
     last_iteration: int = 0
     seen_metric: bool = False
     checkpoints: tuple[CheckpointRef, ...] = ()
+    origin: str | None = None
     restore: str | None = None
+    restore_iteration: int = 0
     stop: str | None = None
     stop_at: float | None = None
-    pause: bool = False
+    leave: Leave | None = None
     milestone: float | None = None
     milestone_attr: str = "training_iteration"
+    milestone_pause: bool = False
     answered: float | None = None
     reason: str = ""
     error: ErrorInfo | None = None
@@ -136,5 +167,5 @@ class Trial:
 
     @property
     def newest_checkpoint(self) -> CheckpointRef | None:
-        """The checkpoint from which the next attempt starts."""
+        """The newest checkpoint of its own."""
         return self.checkpoints[-1] if self.checkpoints else None

@@ -9,20 +9,24 @@ import uuid
 from pathlib import Path
 
 from hpctune.errors import StorageError
+from hpctune.storage import access
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int = 0o600) -> None:
-    """Publish ``data`` at ``path`` by rename; ``durable``: on stable storage when this returns.
+def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int | None = None) -> None:
+    """Publish ``data`` at ``path`` by rename; ``durable``: on stable storage when this returns; ``mode``: who may read
+    it, by default those who may read what is made in its directory.
 
     A failed or killed writer leaves at most a hidden temporary file, never a part at ``path`` itself.
     """
     payload = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = access.mode_in(path.parent) if mode is None else mode
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
+            access.settle(fd, mode)
             with open(fd, "wb", closefd=False) as file:
                 file.write(payload)
             if durable:
@@ -51,7 +55,9 @@ def sync_directory(path: Path) -> None:
 def create_exclusively(path: Path, data: bytes) -> bool:
     """Create ``path`` holding ``data``; False when it exists already. Exactly one of any number of callers wins.
 
-    Never half: a caller that is killed, or finds the disk full, has created nothing. Raises OSError.
+    Never half: a caller that is killed, or finds the disk full, has created nothing. Others see it when this returns;
+    a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
+    Raises OSError.
     """
     if path.exists():
         return False
@@ -85,10 +91,11 @@ def _create_without_links(path: Path, data: bytes) -> bool:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    mode = access.mode_in(path.parent)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
+        access.settle(fd, mode)
         with open(fd, "wb", closefd=False) as file:
             file.write(data)
-        os.fsync(fd)
     finally:
         os.close(fd)

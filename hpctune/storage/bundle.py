@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import stat
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import atomic, values
+from hpctune.storage import access, atomic, values
 from hpctune.storage.culprit import culprit
 from hpctune.storage.layout import ExperimentPaths
 
@@ -29,6 +28,10 @@ BY_VALUE_MODULES: set[str] = set()
 _writing: ContextVar[ObjectStore | None] = ContextVar("hpctune_objects_written", default=None)
 _objects: Path | None = None
 """Where this process reads stored objects from."""
+
+
+_preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
+"""The trainable that this process keeps: which file it is from, itself, and where the driver found its modules."""
 
 
 class ObjectStore:
@@ -58,7 +61,7 @@ class ObjectStore:
         if not array:
             import cloudpickle
 
-            atomic.write(path, cloudpickle.dumps(value))
+            atomic.write(path, cloudpickle.dumps(value), mode=access.PRIVATE_FILE)
             return
         import numpy
 
@@ -108,13 +111,36 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
         code = _dumps(trainable, "The trainable")
         driver = _dumps(driver_objects, "The search space, a callback or another option")
     place = json.dumps({"sys_path": _import_path(), "cwd": str(Path.cwd())}).encode() + b"\n"
-    atomic.write(paths.trainable, place + code)
-    atomic.write(paths.driver_bundle, place + driver)
+    atomic.write(paths.trainable, place + code, mode=access.PRIVATE_FILE)
+    atomic.write(paths.driver_bundle, place + driver, mode=access.PRIVATE_FILE)
 
 
 def load_trainable(paths: ExperimentPaths) -> Any:
     """The trainable. The modules it was pickled by reference are looked for where the driver's were."""
+    if _preloaded is not None and preloaded(paths):
+        return _preloaded[1]
     return _load(paths, paths.trainable)
+
+
+def preload(paths: ExperimentPaths) -> None:
+    """Load the trainable, and keep it for :func:`load_trainable` in this process and in those it forks."""
+    global _preloaded
+    identity = _identity(paths.trainable)
+    _preloaded = (identity, _load(paths, paths.trainable), _header(paths))
+
+
+def preloaded(paths: ExperimentPaths) -> bool:
+    """Whether what :func:`preload` has loaded is what there is now."""
+    return _preloaded is not None and _preloaded[0] == _identity(paths.trainable)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Changes when another file takes the place of ``path``."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def load_driver_objects(paths: ExperimentPaths) -> Any:
@@ -134,6 +160,8 @@ def original_cwd(paths: ExperimentPaths) -> str:
 
 
 def _header(paths: ExperimentPaths) -> dict[str, Any]:
+    if _preloaded is not None and preloaded(paths):
+        return _preloaded[2]
     with _open_trusted(paths.trainable) as file:
         return _place(paths.trainable, file.readline())
 
@@ -220,9 +248,4 @@ def _open_trusted(path: Path) -> BinaryIO:
     if values.trusted(status):
         return file
     file.close()
-    if status.st_uid not in (os.geteuid(), 0):
-        raise StorageError(f"{path} belongs to user {status.st_uid}, not to you: loading it would run their code.")
-    raise StorageError(
-        f"{path} can be written by others (mode {stat.filemode(status.st_mode)}): loading it could run their code. "
-        f"If you trust it: chmod go-w {path}"
-    )
+    raise StorageError(values.distrust(path, status))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hpctune.errors import CheckpointError
 from hpctune.model.ids import RunKey
+from hpctune.storage import access
 from hpctune.storage.atomic import sync_directory
 from hpctune.storage.layout import TrialPaths, checkpoint_name
 
@@ -49,7 +50,7 @@ def staging(paths: TrialPaths) -> Path:
     """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
     directory = paths.root / f"{STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
     try:
-        directory.mkdir()
+        access.make_directory(directory)
     except OSError as error:
         raise CheckpointError(f"Cannot make a checkpoint in {paths.root}: {error.strerror or error}.") from error
     return directory
@@ -60,11 +61,11 @@ def discard(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress) -> str:
+def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *, keep: bool = False) -> str:
     """Make ``source`` the run's checkpoint at ``progress.iteration`` and return its name.
 
     A staging directory is moved, anything else copied. Raises CheckpointError (disk full, source gone); then nothing
-    of it is visible.
+    of it is visible, and a staging directory is gone as well, unless ``keep`` says that it is to be tried again.
     """
     name = checkpoint_name(run, progress.iteration)
     target = paths.checkpoint(name)
@@ -75,13 +76,21 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress) ->
             temporary = staging(paths)
             shutil.copytree(source, temporary, dirs_exist_ok=True)
         write_progress(temporary, progress)
-        _sync_tree(temporary)
+        if access.shared(paths.root):
+            access.share_tree(temporary)
+        try:
+            _sync_tree(temporary)
+        except OSError:
+            keep = (
+                False  # the filesystem may have forgotten what it could not write: a second try would only seem to work
+            )
+            raise
         if target.exists():  # the same iteration saved twice by this run: the later one counts
             delete(target)
         temporary.rename(target)
         sync_directory(paths.root)
     except BaseException as error:
-        if temporary is not source or moved:
+        if temporary is not source or (moved and not keep):
             discard(temporary)
         if isinstance(error, OSError):
             raise CheckpointError(f"Cannot save a checkpoint as {target}: {_why(error)}.") from error

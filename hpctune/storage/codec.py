@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any, get_args
@@ -61,6 +61,21 @@ def encode(recorded: e.Recorded) -> str:
             value = _ENCODE[field](value)
         data[field] = value
     return values.dumps(data)
+
+
+def encode_group(group: Sequence[e.Recorded]) -> str:
+    """One line (without its end) for facts that are there together or not at all: an object, or a list of them."""
+    if len(group) == 1:
+        return encode(group[0])
+    return f"[{','.join(map(encode, group))}]"
+
+
+def decode_group(data: Any, *, trusted: bool = True) -> list[e.Recorded]:
+    """Read the parsed line of :func:`encode_group`."""
+    group = data if isinstance(data, list) else [data]
+    if not group:
+        raise ValueError("an empty group of facts")
+    return [decode(each, trusted=trusted) for each in group]
 
 
 def decode(data: Mapping[str, Any], *, trusted: bool = True) -> e.Recorded:

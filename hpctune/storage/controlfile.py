@@ -9,7 +9,7 @@ from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.model.records import Control
-from hpctune.storage import atomic, values
+from hpctune.storage import access, atomic, values
 
 _FIELDS = tuple(f.name for f in fields(Control))
 
@@ -18,7 +18,7 @@ def publish(path: Path, control: Control) -> None:
     """Write ``control``, creating the trial directory where it is missing."""
     data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        access.make_directory(path.parent, exist_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot make {path.parent}: {error.strerror or error}.") from error
     atomic.write(path, values.dumps(data))
@@ -52,7 +52,7 @@ class Orders:
 
     attempt: int
     stop: str | None
-    pause: bool
+    leave: str | None
     milestone: float | None
     answered: float | None
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hpctune.errors import StorageError
 from hpctune.storage import values
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.lease import Lock
+
+LOCK_S = 30.0
+"""Seconds to wait for others that post."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +31,10 @@ class Command:
 
 def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Command:
     """Append a command and return it. It is taken by the driver now, or by the next one."""
-    import filelock
-
     command = Command(uuid.uuid4().hex, action, tuple(targets))
     line = values.dumps({"id": command.command_id, "action": action, "targets": list(targets)})
     try:
-        with filelock.FileLock(paths.inbox_lock, timeout=30):
+        with _locked(paths):
             torn = _ends_torn(paths)
             fd = os.open(paths.inbox, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -40,9 +44,28 @@ def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Co
                 os.fsync(fd)
             finally:
                 os.close(fd)
-    except (OSError, filelock.Timeout) as error:
+    except OSError as error:
         raise StorageError(f"Cannot write {paths.inbox}: {error}.") from error
     return command
+
+
+@contextlib.contextmanager
+def _locked(paths: ExperimentPaths) -> Iterator[None]:
+    """Alone with the inbox. Where the filesystem has no locks it goes without: a line is one write, and what two people
+    post in the same instant may then be torn, which they see because nothing is stopped."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            lock = Lock(paths.inbox_lock)
+            break
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _ends_torn(paths: ExperimentPaths) -> bool:

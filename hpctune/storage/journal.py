@@ -8,15 +8,16 @@ line is not complete holds nothing (its driver died right then), and its success
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpctune.errors import JournalError, LeaseLostError, StorageError
 from hpctune.model.events import Recorded
-from hpctune.storage import codec, values
+from hpctune.storage import access, codec, values
 from hpctune.storage.atomic import sync_directory
 
 JOURNAL_VERSION = 1
@@ -27,7 +28,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            access.make_directory(directory, exist_ok=True)
         except OSError as error:
             raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
         self.directory = directory
@@ -56,16 +57,22 @@ class Journal:
 
     def _create(self) -> int:
         try:
-            return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            mode = access.mode_in(self.directory)
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            access.settle(fd, mode)
+            return fd
         except FileExistsError as error:
             raise LeaseLostError(f"Another driver has just taken over: {self.path} exists.") from error
         except OSError as error:
             raise StorageError(f"Cannot create {self.path}: {error.strerror or error}.") from error
 
-    def append(self, recorded: Sequence[Recorded]) -> None:
-        """Append facts, all or (after a crash) a prefix of them. Raises StorageError when the disk refuses;
-        nothing that was refused is left in the file."""
-        self._write("".join(f"{codec.encode(r)}\n" for r in recorded).encode())
+    def append(self, groups: Iterable[Sequence[Recorded]]) -> None:
+        """Append groups of facts, each whole: after a crash all groups are there, or the first so many.
+
+        A fact and the decisions that follow from it are one group. Raises StorageError when the disk refuses; nothing
+        that was refused is left in the file.
+        """
+        self._write("".join(f"{codec.encode_group(group)}\n" for group in groups).encode())
 
     def _write(self, payload: bytes) -> None:
         try:
@@ -76,10 +83,19 @@ class Journal:
             self._torn = False
         except OSError as error:
             with contextlib.suppress(OSError):
+                self._reopen(error)
                 self._cut()
             raise StorageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         self._end += len(payload)
         self._pending += payload
+
+    def _reopen(self, error: OSError) -> None:
+        """After ESTALE the descriptor will never work again; what was not durable is to be written anew."""
+        if error.errno == errno.ESTALE:
+            fd = os.open(self.path, os.O_WRONLY)
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd, self._doubtful = fd, True
 
     def _cut(self) -> None:
         os.ftruncate(self._fd, self._end)
@@ -95,6 +111,8 @@ class Journal:
             self._doubtful = True
             os.fsync(self._fd)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._reopen(error)
             raise StorageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         self._doubtful = False
         self._durable = self._end
@@ -146,15 +164,16 @@ def _read_segment(path: Path, limit: int | None, sealed_ok: bool) -> Iterator[Re
             if number == 1:
                 continue
             try:
-                recorded = codec.decode(json.loads(line), trusted=trusted)
+                group = codec.decode_group(json.loads(line), trusted=trusted)
             except JournalError as error:
                 raise JournalError(f"{path}, line {number}: {error}") from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise JournalError(f"{path}, line {number}, cannot be read: {error!r}.") from error
-            config = getattr(recorded.event, "config", None)
-            if isinstance(config, values.Sealed) and not sealed_ok:
-                raise JournalError(f"{path}, line {number}: a trial's config cannot be read here: {config.why}.")
-            yield recorded
+            for recorded in group:
+                config = getattr(recorded.event, "config", None)
+                if isinstance(config, values.Sealed) and not sealed_ok:
+                    raise JournalError(f"{path}, line {number}: a trial's config cannot be read here: {config.why}.")
+            yield from group
 
 
 def _segments(directory: Path) -> list[Path]:

@@ -9,8 +9,16 @@ path                                    sole writer         what
 ``journal/000001.jsonl`` ...            lease holder N      every fact, in order: the truth
 ``driver.lock``, ``lease.json``         driver              who drives
 ``driver.json``                         driver              a glance at the driver: polls, calls (may be absent)
+``drivers/driver.sh``, ...              see driverjobs.py   driver jobs of ``run --sbatch``: script, records, output
 ``inbox.jsonl``, ``inbox.lock``         CLI, under lock     commands to the driver
 ``jobs/``                               cluster             job scripts; tidied when jobs have ended
+``workers/w0001/worker.json``           driver, once        what a worker of a pool is
+``workers/w0001/orders.json``           driver              what it shall do now
+``workers/w0001/run-R.jsonl``           start R of worker   what became of it
+``workers/w0001/stdout``, ``stderr``    the worker's job    its own output
+``pbt_policy_*.txt``                    driver              population based training: who took over from whom
+``quarantine/``                         fsck                what a repair took out, with the reasons
+``doorbell.json``                       driver              where it listens while it lives, if it does
 ``TRIAL/control.json``                  driver              what the trial's current attempt shall do
 ``TRIAL/run-A.R.jsonl``                 run R of attempt A  claim, results, exit record
 ``TRIAL/checkpoint_*``                  a run               complete checkpoints; deleted by the driver only
@@ -30,8 +38,9 @@ from hpctune.model.ids import RunKey
 
 CHECKPOINT_PREFIX = "checkpoint_"
 RESERVED = frozenset({
-    "driver.json", "driver.lock", "driver.pkl", "experiment.json", "inbox.jsonl", "inbox.lock", "jobs", "journal",
-    "lease.json", "objects", "trainable.pkl",
+    "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
+    "inbox.lock", "jobs", "journal", "lease.json", "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
+    "workers",
 })  # fmt: skip
 """Names in an experiment directory that no trial may have."""
 
@@ -45,6 +54,10 @@ class ExperimentPaths:
     @property
     def spec(self) -> Path:
         return self.root / "experiment.json"
+
+    @property
+    def doorbell(self) -> Path:
+        return self.root / "doorbell.json"
 
     @property
     def trainable(self) -> Path:
@@ -75,6 +88,18 @@ class ExperimentPaths:
         return self.root / "driver.json"
 
     @property
+    def drivers(self) -> Path:
+        return self.root / "drivers"
+
+    @property
+    def driver_script(self) -> Path:
+        return self.drivers / "driver.sh"
+
+    @property
+    def driver_options(self) -> Path:
+        return self.drivers / "options.json"
+
+    @property
     def inbox(self) -> Path:
         return self.root / "inbox.jsonl"
 
@@ -86,8 +111,41 @@ class ExperimentPaths:
     def jobs(self) -> Path:
         return self.root / "jobs"
 
+    @property
+    def workers(self) -> Path:
+        return self.root / "workers"
+
+    def worker(self, name: str) -> WorkerPaths:
+        return WorkerPaths(self.workers / name)
+
     def trial(self, dirname: str) -> TrialPaths:
         return TrialPaths(self.root / dirname)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPaths:
+    """Paths of one worker of a pool (absolute)."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "worker.json"
+
+    @property
+    def orders(self) -> Path:
+        return self.root / "orders.json"
+
+    def run(self, restart: int) -> Path:
+        return self.root / f"run-{restart}.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        return self.root / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.root / "stderr"
 
 
 @dataclass(frozen=True, slots=True)

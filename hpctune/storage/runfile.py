@@ -5,6 +5,8 @@ Lines: a claim, then results, then one exit record. A torn last line is not ther
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,8 @@ class RunFile:
         self.path, self.run = path, run
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.seq = 0
+        self._end = os.fstat(self._fd).st_size
+        """Where the last whole line ends."""
         self._torn = False
 
     @classmethod
@@ -39,6 +43,8 @@ class RunFile:
         }
         if claim.restored is not None:
             record["restored"] = claim.restored
+        if claim.job_began is not None:
+            record["job_began"] = claim.job_began
         if not atomic.create_exclusively(path, values.dumps(record).encode() + b"\n"):
             return None
         return cls(path, claim.run)
@@ -49,9 +55,9 @@ class RunFile:
 
     def result_text(self, row: str, checkpoint: str | None = None) -> int:
         """Like :meth:`result`, with the row as one line of JSON."""
-        self.seq += 1
         named = f',"checkpoint":{json.dumps(checkpoint)}' if checkpoint else ""
-        self._append(f'{{"seq":{self.seq}{named},"row":{row}}}\n')
+        self._append(f'{{"seq":{self.seq + 1}{named},"row":{row}}}\n')
+        self.seq += 1
         return self.seq
 
     def exit(
@@ -63,14 +69,13 @@ class RunFile:
         checkpoint: str | None = None,
         checkpoint_iteration: int = 0,
     ) -> None:
-        """Append the exit record, make everything durable, and close."""
+        """Append the exit record and close: then everybody sees it. It becomes durable in the journal."""
         record: dict[str, Any] = {"exit": outcome.value, "reason": reason, "at": at}
         if error is not None:
             record["error"] = error.to_json()
         if checkpoint is not None:
             record |= {"checkpoint": checkpoint, "checkpoint_iteration": checkpoint_iteration}
         self._append(values.dumps(record) + "\n")
-        os.fsync(self._fd)
         self.close()
 
     def sync(self) -> None:
@@ -84,12 +89,29 @@ class RunFile:
             self._fd = -1
 
     def _append(self, line: str) -> None:
-        payload = b"\n" * self._torn + line.encode()
-        self._torn = True  # what a full disk cuts off stays a line of its own, and the exit record is not lost in it
-        written = os.write(self._fd, payload)
-        while written < len(payload):
-            written += os.write(self._fd, payload[written:])
+        payload = b"\n" * self._torn + line.encode()  # what cannot be cut off stays a line of its own
+        written = 0
+        try:
+            while written < len(payload):
+                written += os.write(self._fd, payload[written:])
+        except OSError as error:
+            self._torn = self._torn or written > 0
+            self._recover(error)
+            raise
         self._torn = False
+        self._end += len(payload)
+
+    def _recover(self, error: OSError) -> None:
+        """Take back what a refused write has left behind it: on a full disk the last word needs that room."""
+        with contextlib.suppress(OSError):
+            if error.errno == errno.ESTALE:  # this descriptor will never work again
+                new = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+                with contextlib.suppress(OSError):
+                    os.close(self._fd)
+                self._fd = new
+            if self._torn:
+                os.ftruncate(self._fd, self._end)
+                self._torn = False
 
 
 class RunTail:
@@ -140,7 +162,7 @@ def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
             data.get("checkpoint_iteration", 0),
         )
     nodes, restored = data.get("nodes", ""), data.get("restored")
-    return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], nodes, restored)
+    return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], nodes, restored, data.get("job_began"))
 
 
 def checkpoints_before(run: RunKey, earlier: Sequence[RunRecord]) -> Iterator[str]:

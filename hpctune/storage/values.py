@@ -7,7 +7,10 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from hpctune.errors import StorageError
 
 _PICKLE = "__pickle__"
 
@@ -48,6 +51,31 @@ def pickled(data: Any) -> bool:
 def trusted(status: os.stat_result) -> bool:
     """Whether only this user (or root) can have written the file: then its pickles may be loaded."""
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def trusted_bytes(path: Path) -> bytes:
+    """What is in a file of pickles, if only this user (or root) can have written it.
+
+    Raises StorageError where somebody else may have: loading it could run their code. Raises OSError.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if trusted(status):
+            return file.read()
+    raise StorageError(distrust(path, status))
+
+
+def distrust(path: Path, status: os.stat_result) -> str:
+    """Why a file of pickles is not loaded, and what to do."""
+    if status.st_uid not in (os.geteuid(), 0):
+        return (
+            f"{path} belongs to user {status.st_uid}, not to you: loading it would run their code. "
+            f"If you trust them, make a copy of your own: cp -r"
+        )
+    return (
+        f"{path} can be written by others (mode {stat.filemode(status.st_mode)}): loading it could run their code. "
+        f"If you trust it: chmod go-w {path}"
+    )
 
 
 class Sealed(Mapping[str, Any]):

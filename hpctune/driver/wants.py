@@ -1,0 +1,63 @@
+"""What a cluster that grows and shrinks is told: how many jobs the experiment could use now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hpctune.core.policies import Policies
+from hpctune.core.state import ExperimentState
+from hpctune.driver.setup import DriverSetup
+from hpctune.model.resources import Resources
+from hpctune.model.trial import Phase
+from hpctune.ports import OVER, Demand
+
+ENDLESS = 1_000_000
+"""Stands for a number of suggestions that nobody knows."""
+
+
+def wanted(state: ExperimentState, policies: Policies, setup: DriverSetup, room: Callable[[Resources], int]) -> Demand:
+    """The jobs that the experiment could use besides those it has.
+
+    To be asked after everything was admitted for which there is room: what is left over wants room. Where there is room
+    and nothing was admitted (the searcher or scheduler waits for results), nothing is wanted now.
+    """
+    if state.stopping is not None or state.ended is not None:
+        return OVER
+    ahead = getattr(policies.search, "learns", True) is False
+    waiting = state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]
+    total = policies.search.total
+    coming = 0 if state.exhausted else ENDLESS if total is None else max(0, total - len(state.trials))
+    later = bool(waiting or coming)
+    limit = state.spec.max_concurrent
+    most = limit - state.live if limit else ENDLESS
+    needs: list[tuple[Resources, int]] = []
+    for resources, count in [*_waiting(state, policies), (_typical(state, setup), coming)]:
+        count = min(count, most)
+        if count > 0 and room(resources) < 1:
+            needs.append((resources, count))
+            most -= count
+    return Demand(tuple(needs), later, ahead)
+
+
+def _waiting(state: ExperimentState, policies: Policies) -> list[tuple[Resources, int]]:
+    """What trials that wait need: those that are pending, and those that are paused where any would be taken up."""
+    if not state.phases[Phase.PENDING] and not state.phases[Phase.PAUSED]:
+        return []
+    trials = state.in_phase(Phase.PENDING, Phase.PAUSED)
+    chosen = policies.scheduler.choose(trials, idle=True)
+    counts: list[tuple[Resources, int]] = []
+    for trial in trials:
+        if trial.phase is Phase.PAUSED and (chosen is None or state.trials[chosen].phase is not Phase.PAUSED):
+            continue
+        if counts and counts[-1][0] == trial.resources:
+            counts[-1] = (trial.resources, counts[-1][1] + 1)
+        else:
+            counts.append((trial.resources, 1))
+    return counts
+
+
+def _typical(state: ExperimentState, setup: DriverSetup) -> Resources:
+    """What the next new trial will need, as far as that can be known."""
+    if not callable(setup.resources):
+        return Resources.parse(setup.resources)
+    return next(reversed(state.trials.values())).resources if state.trials else Resources()

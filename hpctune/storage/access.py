@@ -1,0 +1,70 @@
+"""Who may read an experiment: its owner alone, or the group of its directory too. Others than the owner never write.
+
+The directories say so themselves: in a shared experiment they are setgid, and the group may read them. What is made in
+such a directory is made readable for the group, whatever the umask; what is made in any other is private. Pickled code
+stays private in either case.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+PRIVATE_FILE, SHARED_FILE = 0o600, 0o640
+PRIVATE_DIRECTORY, SHARED_DIRECTORY = 0o700, 0o2750
+_MARK = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
+
+
+def share(directory: Path) -> None:
+    """Let the group read ``directory`` and what will be made in it. Raises OSError."""
+    directory.chmod(SHARED_DIRECTORY)
+
+
+def shared(directory: Path) -> bool:
+    """Whether the group may read what is made in ``directory``."""
+    try:
+        return directory.stat().st_mode & _MARK == _MARK
+    except OSError:
+        return False
+
+
+def make_directory(path: Path, *, exist_ok: bool = False) -> None:
+    """Make a directory that the same people may read as the one it is in. Raises OSError."""
+    there = exist_ok and path.is_dir()
+    path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=exist_ok)
+    if not there and shared(path.parent):
+        share(path)
+
+
+def mode_in(directory: Path) -> int:
+    """The mode of a file that is made in ``directory``."""
+    return SHARED_FILE if shared(directory) else PRIVATE_FILE
+
+
+def settle(fd: int, mode: int) -> None:
+    """Give the open file a mode of this module, where the umask has kept it from having that. Raises OSError."""
+    if mode == SHARED_FILE:
+        os.fchmod(fd, mode)
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor by which to append to ``path``, which is made where it is not there. Raises OSError."""
+    mode = mode_in(path.parent)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    try:
+        if os.fstat(fd).st_size == 0:
+            settle(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def share_tree(directory: Path) -> None:
+    """Let the group read all that is in ``directory``, which was filled by user code. Raises OSError."""
+    for parent, _, names in os.walk(directory):
+        share(Path(parent))
+        for path in (Path(parent, name) for name in names):
+            if path.is_file() and not path.is_symlink():
+                path.chmod((stat.S_IMODE(path.stat().st_mode) | stat.S_IRGRP) & ~(stat.S_IWGRP | stat.S_IWOTH))

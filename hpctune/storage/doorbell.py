@@ -1,0 +1,123 @@
+"""A doorbell: datagrams that say "look now" and nothing else, so that nobody has to wait for the next poll.
+
+The driver binds a UDP port and writes where, with a token, to ``doorbell.json``. A run that has something to say rings
+there; the driver looks, and, when it has acted, rings back to whoever rang lately. A datagram holds the token only:
+what is to be done stands in the files as ever. Without a file, a route or an answer everything happens at the polls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import secrets
+import select
+import socket
+import time
+from pathlib import Path
+
+from hpctune.errors import StorageError
+from hpctune.storage import atomic
+
+ANSWERED_WITHIN_S = 60.0
+"""Seconds for which somebody who has rung is rung back."""
+_LOOPBACK = "127.0.0.1"
+_LONGEST = 64
+
+
+class Doorbell:
+    """The driver's end. ``path``: its file. ``everywhere``: reachable from other hosts, else from this one alone.
+
+    Raises OSError where no port can be had.
+    """
+
+    def __init__(self, path: Path, *, everywhere: bool) -> None:
+        self._path, self._token = path, secrets.token_hex(16)
+        self._ringers: dict[tuple[str, int], float] = {}
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.bind(("" if everywhere else _LOOPBACK, 0))
+            host = socket.getfqdn() if everywhere else _LOOPBACK
+            self._text = json.dumps({"host": host, "port": self._socket.getsockname()[1], "token": self._token})
+            atomic.write(path, self._text + "\n")
+        except (OSError, StorageError):
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """For select: readable when somebody has rung."""
+        return self._socket.fileno()
+
+    def heard(self) -> bool:
+        """Whether somebody with the token has rung since this was asked last."""
+        rung = False
+        while True:
+            try:
+                data, sender = self._socket.recvfrom(_LONGEST)
+            except OSError:
+                return rung
+            if hmac.compare_digest(data, self._token.encode()):
+                self._ringers[sender] = time.monotonic()
+                rung = True
+
+    def answer(self) -> None:
+        """Ring back to those who have rung lately."""
+        limit = time.monotonic() - ANSWERED_WITHIN_S
+        for address, at in list(self._ringers.items()):
+            if at < limit:
+                del self._ringers[address]
+                continue
+            with contextlib.suppress(OSError):
+                self._socket.sendto(self._token.encode(), address)
+
+    def close(self) -> None:
+        """Take the bell down; a file that a later driver has put in its place stays."""
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if self._path.read_text().strip() == self._text:
+                self._path.unlink()
+
+
+class Ringer:
+    """A run's end. Makes no sound, and never fails, where there is no bell."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._token = b""
+
+    def ring(self) -> None:
+        """Tell the driver to look now."""
+        try:
+            data = json.loads(self._path.read_bytes())
+            self._token = str(data["token"]).encode()
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)
+            self._socket.sendto(self._token, (str(data["host"]), int(data["port"])))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until the driver rings back."""
+        if self._socket is None:
+            time.sleep(seconds)
+            return
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self._socket], [], [], left)[0]:
+                return
+            try:
+                data = self._socket.recv(_LONGEST)
+            except OSError:  # nobody listens there any more
+                time.sleep(max(0.0, deadline - time.monotonic()))
+                return
+            if hmac.compare_digest(data, self._token):
+                return
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
