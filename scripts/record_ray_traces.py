@@ -1,7 +1,9 @@
 """Record what Ray Tune's schedulers decide on made-up results, for tests/unit/test_schedulers_ray.py.
 
-Needs ``ray[tune]``, in an environment of its own: ``python scripts/record_ray_traces.py tests/traces``. Only Ray's
-public scheduler interface is called, with a stand-in for the trial; the results and the decisions are written as JSON.
+Needs ``ray[tune]`` and scikit-learn, in an environment of its own: ``python scripts/record_ray_traces.py
+tests/traces``. Only Ray's public scheduler interface is called, with a stand-in for the trial; the results and the
+decisions are written as JSON. The schedulers that pause and exploit are recorded by ray_traces_hyperband.py and
+ray_traces_pbt.py, which this calls.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import ray_traces_hyperband
+import ray_traces_pbt
 
 TRIALS = 12
 
@@ -33,13 +38,15 @@ def asha_cases() -> dict[str, dict[str, Any]]:
 
 
 def median_cases() -> dict[str, dict[str, Any]]:
-    """Arguments of MedianStoppingRule. A time slice that is never used up: yielding is not what is compared."""
+    """Arguments of MedianStoppingRule. Trials make room for others, that wait, in the last alone."""
     base: dict[str, Any] = {"time_attr": "training_iteration", "metric": "loss", "mode": "min", "min_time_slice": 10**9}
     return {
         "median_default_samples": {**base, "grace_period": 3},
         "median_one_sample": {**base, "grace_period": 1, "min_samples_required": 1},
         "median_max": {**base, "mode": "max", "grace_period": 2, "min_samples_required": 5},
         "median_jumps": {**base, "time_attr": "epoch", "grace_period": 2},
+        "median_pausing": {**base, "grace_period": 2, "hard_stop": False},
+        "median_room": {**base, "grace_period": 2, "min_time_slice": 3},
     }
 
 
@@ -64,10 +71,11 @@ def results(name: str, arguments: dict[str, Any]) -> list[tuple[int, dict[str, f
     return made
 
 
-def record(scheduler: Any, rows: list[tuple[int, dict[str, float]]]) -> list[Any]:
-    """[trial, result, decision] until a trial is stopped; its later results are left out."""
+def record(scheduler: Any, rows: list[tuple[int, dict[str, float]]], others_wait: bool = False) -> list[Any]:
+    """[trial, result, decision] until a trial is stopped; its later results are left out. A paused one goes on."""
     trials = [_Trial(f"t{i}") for i in range(TRIALS)]
-    controller = SimpleNamespace(get_live_trials=list, get_trials=lambda: trials)
+    waiting = [SimpleNamespace(status="PENDING")] if others_wait else []
+    controller = SimpleNamespace(get_live_trials=lambda: waiting, get_trials=lambda: trials)
     for trial in trials:
         scheduler.on_trial_add(controller, trial)
     stopped: set[int] = set()
@@ -99,12 +107,16 @@ def main(directory: Path) -> None:
 
     for made, cases in ((AsyncHyperBandScheduler, asha_cases()), (MedianStoppingRule, median_cases())):
         for name, arguments in cases.items():
-            trace = record(made(**arguments), results(name, arguments))
+            others_wait = name == "median_room"
+            trace = record(made(**arguments), results(name, arguments), others_wait)
             data = {"ray": ray.__version__, "scheduler": made.__name__, "arguments": arguments, "trials": TRIALS}
+            data["others_wait"] = others_wait
             lines = ",\n".join(json.dumps(step) for step in trace)
             text = json.dumps(data)[:-1] + f', "trace": [\n{lines}\n]}}\n'
             (directory / f"{name}.json").write_text(text)
-            print(name, len(trace), sum(step[2] == "STOP" for step in trace))
+            print(name, len(trace), sum(step[2] != "CONTINUE" for step in trace))
+    ray_traces_hyperband.record(directory, ray.__version__)
+    ray_traces_pbt.main(directory)
 
 
 if __name__ == "__main__":

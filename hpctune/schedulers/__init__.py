@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hpctune.schedulers.asha_promotion import ASHAPromotionScheduler
     from hpctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
     from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
     from hpctune.schedulers.create import as_scheduler, create_scheduler
     from hpctune.schedulers.hb_bohb import HyperBandForBOHB
     from hpctune.schedulers.hyperband import HyperBandScheduler
     from hpctune.schedulers.median_stopping_rule import MedianStoppingRule
+    from hpctune.schedulers.pasha import PASHAScheduler
     from hpctune.schedulers.pb2 import PB2
     from hpctune.schedulers.pbt import PopulationBasedTraining, PopulationBasedTrainingReplay
     from hpctune.schedulers.resource_changing_scheduler import (
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
     from hpctune.schedulers.trial_scheduler import TrialScheduler
 
 _HOMES = {
+    "asha_promotion": ("ASHAPromotionScheduler",),
     "async_hyperband": ("ASHAScheduler", "AsyncHyperBandScheduler"),
     "base": ("FIFOScheduler", "SchedulerPolicy"),
     "create": ("as_scheduler", "create_scheduler"),
     "hb_bohb": ("HyperBandForBOHB",),
     "hyperband": ("HyperBandScheduler",),
     "median_stopping_rule": ("MedianStoppingRule",),
+    "pasha": ("PASHAScheduler",),
     "pb2": ("PB2",),
     "pbt": ("PopulationBasedTraining", "PopulationBasedTrainingReplay"),
     "resource_changing_scheduler": (
@@ -43,6 +47,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PB2",
+    "ASHAPromotionScheduler",
     "ASHAScheduler",
     "AsyncHyperBandScheduler",
     "DistributeResources",
@@ -51,6 +56,7 @@ __all__ = [
     "HyperBandForBOHB",
     "HyperBandScheduler",
     "MedianStoppingRule",
+    "PASHAScheduler",
     "PopulationBasedTraining",
     "PopulationBasedTrainingReplay",
     "ResourceChangingScheduler",

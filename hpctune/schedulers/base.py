@@ -6,15 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from hpctune.model.decisions import CONTINUE, Decision
-from hpctune.model.trial import Trial
+from hpctune.model.trial import Phase, Trial
 
 
 class SchedulerPolicy(Protocol):
     """What the engine asks of a scheduler.
 
     Calls come in the order of the journal; after a crash they are repeated in that order with their answers thrown
-    away, so a scheduler must be a function of what it was told (and of a seed), not of the clock.
+    away, so a scheduler must be a function of what it was told (and of a seed), not of the clock. ``choose`` and
+    ``milestone`` are questions, asked as often as need be and never repeated: they must change nothing.
+
+    A synchronous scheduler (class attribute ``synchronous = True``) wants every trial to leave its job rather than go
+    on unjudged where the driver does not answer at a milestone in time.
     """
+
+    synchronous: bool
+
+    def complete_config(self, index: int, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The configuration that trial number ``index`` gets, given what the searcher suggests; a question as well."""
+        ...
 
     def on_trial_add(self, trial: Trial) -> None:
         """A trial exists; it has not run yet."""
@@ -32,8 +42,23 @@ class SchedulerPolicy(Protocol):
         """The trial ended in error."""
         ...
 
-    def choose(self, waiting: Sequence[Trial]) -> str | None:
-        """Which of the ``waiting`` trials (pending or paused, oldest first) gets the next free place; None: none."""
+    def on_search_exhausted(self) -> None:
+        """The searcher has no more trials to give (until the experiment is resumed with more)."""
+        ...
+
+    def decisions_on_others(self) -> Sequence[tuple[str, Decision]]:
+        """What follows from what it was told last for other trials, as (trial id, decision); asked after every call.
+
+        Each decision is handed out once. Paused trials may be stopped, exploit, or be given other resources as well.
+        """
+        ...
+
+    def choose(self, waiting: Sequence[Trial], *, idle: bool) -> str | None:
+        """Which of the ``waiting`` trials (pending or paused, oldest first) gets the next free place; None: none.
+
+        Where the answer is None a new trial gets the place. ``idle``: there is no new trial now, so the place stays
+        free if the answer is None again.
+        """
         ...
 
     def milestone(self, trial: Trial) -> float | None:
@@ -42,7 +67,13 @@ class SchedulerPolicy(Protocol):
 
 
 class FIFOScheduler:
-    """First come, first served; every trial runs to its end."""
+    """First come, first served; every trial runs to its end. Derive from it to write a scheduler of your own."""
+
+    synchronous = False
+
+    def complete_config(self, index: int, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As it is."""
+        return config
 
     def on_trial_add(self, trial: Trial) -> None:
         """Nothing to note."""
@@ -57,9 +88,19 @@ class FIFOScheduler:
     def on_trial_error(self, trial: Trial) -> None:
         """Nothing to note."""
 
-    def choose(self, waiting: Sequence[Trial]) -> str | None:
-        """The oldest."""
-        return waiting[0].trial_id if waiting else None
+    def on_search_exhausted(self) -> None:
+        """Nothing to note."""
+
+    def decisions_on_others(self) -> Sequence[tuple[str, Decision]]:
+        """None."""
+        return ()
+
+    def choose(self, waiting: Sequence[Trial], *, idle: bool) -> str | None:
+        """The oldest that has not been paused; one that was paused only where nothing else can use the place."""
+        pending = next((t for t in waiting if t.phase is Phase.PENDING), None)
+        if pending is not None:
+            return pending.trial_id
+        return waiting[0].trial_id if idle and waiting else None
 
     def milestone(self, trial: Trial) -> float | None:
         """None: nothing is ever decided."""

@@ -4,47 +4,59 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from hpctune.errors import UsageError
-from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
-from hpctune.schedulers.later import refuse
-from hpctune.schedulers.median_stopping_rule import MedianStoppingRule
 
-_ASHA, _MEDIAN = AsyncHyperBandScheduler, MedianStoppingRule
-AVAILABLE: dict[str, Callable[..., SchedulerPolicy]] = {
-    "fifo": FIFOScheduler,
+_ASHA = ("async_hyperband", "AsyncHyperBandScheduler")
+_MEDIAN = ("median_stopping_rule", "MedianStoppingRule")
+AVAILABLE: dict[str, tuple[str, str]] = {
+    "fifo": ("base", "FIFOScheduler"),
     "asha": _ASHA,
     "async_hyperband": _ASHA,
     "async_hyper_band": _ASHA,
     "asynchyperband": _ASHA,
+    "asha_promotion": ("asha_promotion", "ASHAPromotionScheduler"),
     "median_stopping_rule": _MEDIAN,
     "median_stopping": _MEDIAN,
     "medianstopping": _MEDIAN,
     "medianstoppingrule": _MEDIAN,
+    "hyperband": ("hyperband", "HyperBandScheduler"),
+    "hb_bohb": ("hb_bohb", "HyperBandForBOHB"),
+    "pasha": ("pasha", "PASHAScheduler"),
+    "pbt": ("pbt", "PopulationBasedTraining"),
+    "pbt_replay": ("pbt", "PopulationBasedTrainingReplay"),
+    "pb2": ("pb2", "PB2"),
+    "resource_changing": ("resource_changing_scheduler", "ResourceChangingScheduler"),
 }
-NOT_YET = ("hyperband", "pbt", "pbt_replay", "pb2", "hb_bohb", "resource_changing")
+"""Name -> module and class; a module is imported when its scheduler is made."""
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> SchedulerPolicy:
     """The scheduler of this name, made with ``kwargs``.
 
-    ``metric`` and ``mode`` may be given to every scheduler; those that heed none drop them. Raises
-    NotYetSupportedError for one that this version does not have, UsageError for an unknown name or keyword.
+    ``metric`` and ``mode`` may be given to every scheduler; those that heed none drop them. Raises UsageError for an
+    unknown name or keyword, or one that lacks.
     """
     name = str(scheduler).lower()
-    if name in NOT_YET:
-        refuse(f"The scheduler {scheduler!r}")
     if name not in AVAILABLE:
-        raise UsageError(f"There is no scheduler {scheduler!r}. Valid names: {', '.join((*AVAILABLE, *NOT_YET))}.")
-    made = AVAILABLE[name]
+        raise UsageError(f"There is no scheduler {scheduler!r}. Valid names: {', '.join(AVAILABLE)}.")
+    module, title = AVAILABLE[name]
+    made: Callable[..., SchedulerPolicy] = getattr(import_module(f"hpctune.schedulers.{module}"), title)
     known = inspect.signature(made).parameters
     unknown = [key for key in kwargs if key not in (*known, "metric", "mode")]
     if unknown:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
         raise UsageError(f"The scheduler {scheduler!r} has no argument {unknown[0]!r}: {takes}.")
+    lacks = [key for key, one in known.items() if one.default is one.empty and one.kind in _NAMED and key not in kwargs]
+    if lacks:
+        raise UsageError(f"The scheduler {scheduler!r} needs {', '.join(lacks)}: create_scheduler({name!r}, ...).")
     return made(**{key: value for key, value in kwargs.items() if key in known})
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def as_scheduler(scheduler: object, metric: str | None, mode: str | None) -> SchedulerPolicy:
@@ -75,4 +87,14 @@ def as_scheduler(scheduler: object, metric: str | None, mode: str | None) -> Sch
     return made  # type: ignore[no-any-return]
 
 
-_METHODS = ("on_trial_add", "on_trial_result", "on_trial_complete", "on_trial_error", "choose", "milestone")
+_METHODS = (
+    "complete_config",
+    "on_trial_add",
+    "on_trial_result",
+    "on_trial_complete",
+    "on_trial_error",
+    "on_search_exhausted",
+    "decisions_on_others",
+    "choose",
+    "milestone",
+)

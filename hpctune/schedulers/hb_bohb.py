@@ -1,9 +1,17 @@
-"""HyperBand for BOHB."""
+"""HyperBand in the order that BOHB needs: Falkner et al., "BOHB: Robust and Efficient Hyperparameter Optimization at
+Scale", ICML 2018."""
 
 from __future__ import annotations
 
-from hpctune.schedulers.later import LaterScheduler
+from hpctune.schedulers.halving import Rung
+from hpctune.schedulers.hyperband import HyperBandScheduler
 
 
-class HyperBandForBOHB(LaterScheduler):
-    """Not supported yet."""
+class HyperBandForBOHB(HyperBandScheduler):
+    """HyperBand whose largest bracket comes first, so that the searcher's model has many short trials to begin with.
+
+    Made for :class:`hpctune.search.bohb.TuneBOHB`; the arguments are those of :class:`HyperBandScheduler`.
+    """
+
+    def _order(self, table: list[list[Rung]]) -> list[list[Rung]]:
+        return table[::-1]

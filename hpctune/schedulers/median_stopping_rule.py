@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
-from hpctune.errors import NotYetSupportedError
-from hpctune.model.decisions import CONTINUE, Decision, Stop
+from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
 from hpctune.model.trial import Trial
 from hpctune.schedulers.metric import WORST, MetricScheduler, positive
 
@@ -19,9 +19,11 @@ class MedianStoppingRule(MetricScheduler):
     - ``time_attr``: what measures a trial's progress, ``time_total_s`` or ``training_iteration`` for example.
     - ``grace_period``: no trial is stopped before it, and results before it are in no average.
     - ``min_samples_required``: how many other trials must have got as far before one is stopped.
-    - ``min_time_slice``: taken for compatibility. It bounds how early a trial yields to others that wait; here a trial
-      keeps its job until it ends.
-    - ``hard_stop=False`` (pause instead of stop) is not supported yet.
+    - ``min_time_slice``: where too few others have got as far, a trial makes room (it pauses) for trials that wait or
+      have yet to begin, each time it has gone on for longer than this. 0: never, since another job costs a wait in the
+      queue. (With Ray Tune 0 means at each result.)
+    - ``hard_stop=False``: such a trial is paused instead. When nothing else can use its place, it goes on, and is not
+      judged again.
 
     A trial never waits for a decision: it may report more before it learns that it is over, and that counts nowhere.
     """
@@ -39,24 +41,20 @@ class MedianStoppingRule(MetricScheduler):
         positive("grace_period", grace_period, least=True)
         positive("min_samples_required", min_samples_required, whole=True, above=1, least=True)
         positive("min_time_slice", min_time_slice, least=True)
-        if not hard_stop:
-            raise NotYetSupportedError(
-                "MedianStoppingRule(hard_stop=False), which pauses trials instead of stopping them, is not supported "
-                "yet. Leave it out: trials below the median are stopped."
-            )
         self.grace_period, self.min_samples_required = grace_period, min_samples_required
-        self.min_time_slice, self.hard_stop = min_time_slice, True
+        self.min_time_slice, self.hard_stop = min_time_slice, bool(hard_stop)
         super().__init__(time_attr, metric, mode)
 
     def _reset(self) -> None:
         super()._reset()
         self._histories: dict[str, History] = {}
         self._stopped: set[str] = set()
+        self._made_room: dict[str, float] = {}
 
     def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
         """Compare with the others, if enough of them have got as far."""
         time, score = self._read(row)
-        if time is None or score is None:
+        if time is None or score is None or trial.trial_id in self._stopped:
             return CONTINUE
         own = self._histories.setdefault(trial.trial_id, History())
         own.add(time, score, averaged=time >= self.grace_period)
@@ -64,13 +62,21 @@ class MedianStoppingRule(MetricScheduler):
             return CONTINUE
         averages = self._averages(own, time)
         if len(averages) < self.min_samples_required:
-            return CONTINUE
+            return self._make_room(trial, time, len(averages))
         median = statistics.median(averages)
         if not own.best < median:
             return CONTINUE
         self._stopped.add(trial.trial_id)
         best, limit = self._metric_value(own.best), self._metric_value(median)
-        return Stop(f"best {self.metric}={best:.4g} is worse than the median {limit:.4g} of {len(averages)} others")
+        reason = f"best {self.metric}={best:.4g} is worse than the median {limit:.4g} of {len(averages)} others"
+        return Stop(reason) if self.hard_stop else Pause(reason)
+
+    def _make_room(self, trial: Trial, time: float, others: int) -> Decision:
+        slice_is_over = time - self._made_room.get(trial.trial_id, -math.inf) > self.min_time_slice
+        if not self.min_time_slice or not slice_is_over:
+            return CONTINUE
+        self._made_room[trial.trial_id] = time
+        return Pause(f"makes room: {others} others have got as far, of {self.min_samples_required}", yields=True)
 
     def _averages(self, own: History, time: float) -> list[float]:
         others = (history for history in self._histories.values() if history is not own and history.newest >= time)

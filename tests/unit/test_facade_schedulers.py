@@ -1,16 +1,22 @@
-"""Schedulers by name and by class: some work, the others say that they do not yet."""
+"""Schedulers by name, by class, and of one's own."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 from hpctune import schedulers
-from hpctune.errors import NotYetSupportedError, UsageError
-from hpctune.schedulers import FIFOScheduler, as_scheduler, create_scheduler
+from hpctune.errors import UsageError
+from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
+from hpctune.model.trial import Trial
+from hpctune.schedulers import FIFOScheduler, TrialScheduler, as_scheduler, create_scheduler
 
-LATER = [
+NAMES = [
     ("hb_bohb", "HyperBandForBOHB"),
     ("hyperband", "HyperBandScheduler"),
     ("pb2", "PB2"),
@@ -24,12 +30,20 @@ LATER = [
 ]
 
 
-@pytest.mark.parametrize(("module", "name"), LATER)
-def test_schedulers_to_come_import_and_say_so(module: str, name: str) -> None:
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_names_and_modules_are_those_of_ray(module: str, name: str) -> None:
     found = getattr(import_module(f"hpctune.schedulers.{module}"), name)
     assert getattr(schedulers, name) is found
-    with pytest.raises(NotYetSupportedError, match="not supported"):
-        found(metric="loss", mode="min")
+
+
+def test_one_by_name_does_not_import_all() -> None:
+    code = (
+        "import sys; from hpctune.schedulers import create_scheduler; create_scheduler('asha'); "
+        "print([m for m in sys.modules if m.startswith('hpctune.schedulers.')])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "async_hyperband" in told
+    assert not any(name in told for name in ("pb2", "pbt", ".hyperband'", "median", "resource"))
 
 
 def test_fifo_by_every_way() -> None:
@@ -40,10 +54,9 @@ def test_fifo_by_every_way() -> None:
     assert as_scheduler(own, "loss", "min") is own
 
 
-@pytest.mark.parametrize("name", ["hyperband", "pbt", "pbt_replay", "pb2", "hb_bohb", "resource_changing"])
-def test_names_to_come(name: str) -> None:
-    with pytest.raises(NotYetSupportedError, match=name):
-        create_scheduler(name)
+def test_what_a_name_needs() -> None:
+    with pytest.raises(UsageError, match="'pbt_replay' needs policy_file"):
+        create_scheduler("pbt_replay")
 
 
 def test_unknown_names_and_arguments() -> None:
@@ -82,3 +95,35 @@ def test_unknown_attributes() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         _ = schedulers.Nothing
     assert "PB2" in dir(schedulers)
+
+
+# -- schedulers of one's own, under Ray's name ------------------------------------------------------------------------
+
+
+class Own(TrialScheduler):
+    def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
+        return TrialScheduler.STOP if row["loss"] > 1 else TrialScheduler.CONTINUE
+
+
+def test_the_words_of_ray_are_decisions() -> None:
+    own = as_scheduler(Own(), None, None)
+    assert own.on_trial_result(None, {"loss": 2.0}) == Stop("stopped by its scheduler")  # type: ignore[arg-type]
+    assert own.on_trial_result(None, {"loss": 0.0}) == CONTINUE  # type: ignore[arg-type]
+    assert Pause("paused by its scheduler") == TrialScheduler.PAUSE
+    assert TrialScheduler.NOOP == CONTINUE
+
+
+def test_a_scheduler_written_for_ray_says_so_when_it_is_defined() -> None:
+    with pytest.raises(
+        UsageError, match=r"takes \(controller, trial, result\), and hpctune calls it with \(trial, row\)"
+    ):
+
+        class WithController(TrialScheduler):
+            def on_trial_result(self, controller: Any, trial: Any, result: Any) -> Any:
+                return "CONTINUE"
+
+    with pytest.raises(UsageError, match=r"choose_trial_to_run is never called: hpctune asks choose\(waiting"):
+
+        class Chooses(TrialScheduler):
+            def choose_trial_to_run(self, controller: Any) -> Any:
+                return None

@@ -10,15 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpctune.errors import MetricError, NotYetSupportedError, UsageError
-from hpctune.model.decisions import Continue, Decision, Stop
-from hpctune.model.resources import Resources
-from hpctune.model.trial import Trial
+from hpctune.errors import MetricError, UsageError
+from hpctune.model.decisions import CONTINUE, Continue, Decision, Pause, Stop
+from hpctune.model.trial import Phase
 from hpctune.schedulers import MedianStoppingRule, as_scheduler, create_scheduler
-
-
-def trial(index: int) -> Trial:
-    return Trial(f"t{index}", index, f"t{index}", f"t{index}", "", {}, {}, Resources(), 0.0)
+from tests.unit.scheduler_lab import trial
 
 
 def made(n: int = 8, **arguments: Any) -> MedianStoppingRule:
@@ -143,9 +139,29 @@ def test_wrong_arguments(arguments: dict[str, Any], says: str) -> None:
         MedianStoppingRule(**arguments)
 
 
-def test_pausing_is_refused() -> None:
-    with pytest.raises(NotYetSupportedError, match="hard_stop=False"):
-        MedianStoppingRule(hard_stop=False)
+def test_pausing_instead_of_stopping() -> None:
+    """What is paused goes on when nothing else can use its place, and is not judged again, nor in any average."""
+    scheduler = made(hard_stop=False)
+    others(scheduler, [4.0, 4.0, 4.0], [4.0, 4.0, 4.0], [4.0, 4.0, 4.0])
+    assert tell(scheduler, 0, 1, 5.0) == Pause("best loss=5 is worse than the median 4 of 3 others")
+    assert tell(scheduler, 0, 2, 99.0) == CONTINUE
+    assert tell(scheduler, 4, 2, 4.5) == Pause("best loss=4.5 is worse than the median 4 of 3 others")
+    paused, pending = trial(0, Phase.PAUSED), trial(5, Phase.PENDING)
+    assert scheduler.choose([paused], idle=False) is None
+    assert scheduler.choose([paused, pending], idle=True) == "t5"
+    assert scheduler.choose([paused], idle=True) == "t0"
+
+
+def test_making_room() -> None:
+    """While too few have got as far: at once, and then after each slice of time; by default never."""
+    scheduler = made(min_time_slice=3)
+    decisions = [tell(scheduler, 0, time, 1.0) for time in range(1, 9)]
+    room = Pause("makes room: 0 others have got as far, of 3", yields=True)
+    assert decisions == [room, CONTINUE, CONTINUE, CONTINUE, room, CONTINUE, CONTINUE, CONTINUE]
+    late = made(min_time_slice=3, grace_period=5)
+    assert [tell(late, 0, time, 1.0) == CONTINUE for time in range(1, 9)] == [True] * 4 + [False] + [True] * 3
+    never = made()
+    assert [tell(never, 0, time, 1.0) for time in range(1, 9)] == [CONTINUE] * 8
 
 
 @pytest.mark.parametrize("name", ["median_stopping_rule", "medianstopping", "median_stopping", "MedianStoppingRule"])
