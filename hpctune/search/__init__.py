@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hpctune.search.ax import AxSearch
     from hpctune.search.base import (
         EXHAUSTED,
         WAIT,
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
         Wait,
     )
     from hpctune.search.basic_variant import BasicVariantGenerator
+    from hpctune.search.bayesopt import BayesOptSearch
+    from hpctune.search.bohb import TuneBOHB
     from hpctune.search.concurrency_limiter import ConcurrencyLimiter
     from hpctune.search.create import as_search_algorithm, create_searcher
+    from hpctune.search.gp import GPSearch
+    from hpctune.search.hebo import HEBOSearch
+    from hpctune.search.hyperopt import HyperOptSearch
+    from hpctune.search.nevergrad import NevergradSearch
+    from hpctune.search.optuna import OptunaSearch
     from hpctune.search.repeater import Repeater
     from hpctune.search.search_generator import SearcherPolicy, SearchGenerator
     from hpctune.search.searcher import (
@@ -26,9 +34,21 @@ if TYPE_CHECKING:
         UNRESOLVED_SEARCH_SPACE,
         Searcher,
     )
+    from hpctune.search.tpe import TPESearch
     from hpctune.search.variant_generator import grid_search
+    from hpctune.search.zoopt import ZOOptSearch
 
 _HOMES = {
+    "ax": ("AxSearch",),
+    "bayesopt": ("BayesOptSearch",),
+    "bohb": ("TuneBOHB",),
+    "gp": ("GPSearch",),
+    "hebo": ("HEBOSearch",),
+    "hyperopt": ("HyperOptSearch",),
+    "nevergrad": ("NevergradSearch",),
+    "optuna": ("OptunaSearch",),
+    "tpe": ("TPESearch",),
+    "zoopt": ("ZOOptSearch",),
     "base": ("EXHAUSTED", "WAIT", "Exhausted", "SearchAlgorithm", "SearchPolicy", "Suggestion", "Wait"),
     "basic_variant": ("BasicVariantGenerator",),
     "concurrency_limiter": ("ConcurrencyLimiter",),
@@ -46,9 +66,16 @@ __all__ = [
     "UNDEFINED_SEARCH_SPACE",
     "UNRESOLVED_SEARCH_SPACE",
     "WAIT",
+    "AxSearch",
     "BasicVariantGenerator",
+    "BayesOptSearch",
     "ConcurrencyLimiter",
     "Exhausted",
+    "GPSearch",
+    "HEBOSearch",
+    "HyperOptSearch",
+    "NevergradSearch",
+    "OptunaSearch",
     "Repeater",
     "SearchAlgorithm",
     "SearchGenerator",
@@ -56,7 +83,10 @@ __all__ = [
     "Searcher",
     "SearcherPolicy",
     "Suggestion",
+    "TPESearch",
+    "TuneBOHB",
     "Wait",
+    "ZOOptSearch",
     "as_search_algorithm",
     "create_searcher",
     "grid_search",

@@ -62,6 +62,12 @@ class SearchPolicy(Protocol):
     def on_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take note of an intermediate result."""
 
+    def on_pause(self, trial_id: str) -> None:
+        """Take note that a trial has left its job, to go on later."""
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Take note that a paused trial goes on."""
+
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         """Take note of the end of a trial: its last result (None if it had none), and whether it failed."""
 

@@ -67,6 +67,9 @@ class BasicVariantGenerator(SearchAlgorithm):
 class VariantPolicy:
     """Suggests the variants of a search space by number. All the state it has is which trials are under way."""
 
+    learns = False
+    """What it suggests does not depend on results: it may be asked ahead of time."""
+
     def __init__(self, variants: Variants, max_concurrent: int = 0) -> None:
         self.variants = variants
         self.total = variants.total
@@ -89,6 +92,12 @@ class VariantPolicy:
 
     def on_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Do nothing: results do not matter here."""
+
+    def on_pause(self, trial_id: str) -> None:
+        """Do nothing: a paused trial is under way."""
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Do nothing."""
 
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         """Stop counting the trial among those under way."""

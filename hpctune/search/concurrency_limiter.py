@@ -11,13 +11,14 @@ from hpctune.search.searcher import Searcher, SearcherWrapper
 class ConcurrencyLimiter(SearcherWrapper):
     """Lets a searcher suggest only while fewer than ``max_concurrent`` of its trials are under way.
 
-    Searchers that learn from results do better if they see some before they suggest more.
+    Searchers that learn from results do better if they see some before they suggest more. A searcher that can keep a
+    limit by itself (``set_max_concurrency`` returns True, as TuneBOHB's does) is told the limit, and keeps it.
 
     Args:
         searcher: The searcher to limit.
         max_concurrent: How many trials may be under way at a time.
-        batch: Suggest nothing new until all trials of a batch of ``max_concurrent`` are complete, and tell the
-            searcher of their ends only then, all at once.
+        batch: When ``max_concurrent`` trials have been suggested, suggest nothing new until all of them are complete,
+            and tell the searcher of their ends only then, all at once.
 
     Raises:
         UsageError: if ``max_concurrent`` is not a positive integer.
@@ -35,13 +36,17 @@ class ConcurrencyLimiter(SearcherWrapper):
         if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
             raise UsageError(f"max_concurrent must be an integer of 1 or more, not {max_concurrent!r}.")
         self.max_concurrent = max_concurrent
+        self._kept_inside = not self.batch and self.searcher.set_max_concurrency(max_concurrent)
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the searcher's suggestion, or None while the limit is reached."""
-        if len(self._live) + len(self._ended) >= self.max_concurrent:
+        if not self._kept_inside and len(self._live) + len(self._ended) >= self.max_concurrent:
             return None
         suggestion = self.searcher.suggest(trial_id)
+        if suggestion is None and self._ended and not self._live:  # it may wait for the very results that are held back
+            self._tell_ended()
+            suggestion = self.searcher.suggest(trial_id)
         if isinstance(suggestion, dict):
             self._live.add(trial_id)
         return suggestion
@@ -56,8 +61,10 @@ class ConcurrencyLimiter(SearcherWrapper):
             return
         self._live.remove(trial_id)
         self._ended[trial_id] = result, error
-        if self.batch and self._live:
-            return
+        if not self.batch or len(self._ended) >= self.max_concurrent:
+            self._tell_ended()
+
+    def _tell_ended(self) -> None:
         ended, self._ended = self._ended, {}
-        for ended_id, (last_result, failed) in ended.items():
-            self.searcher.on_trial_complete(ended_id, result=last_result, error=failed)
+        for trial_id, (result, error) in ended.items():
+            self.searcher.on_trial_complete(trial_id, result=result, error=error)

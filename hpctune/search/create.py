@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from typing import Any
 
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.errors import UsageError
 from hpctune.search.base import SearchAlgorithm
-from hpctune.search.basic_variant import BasicVariantGenerator
 from hpctune.search.search_generator import SearchGenerator
 from hpctune.search.searcher import Searcher
 
-AVAILABLE = ("variant_generator", "random", "grid")
-NOT_YET = (
-    "optuna",
-    "hyperopt",
-    "bayesopt",
-    "ax",
-    "nevergrad",
-    "hebo",
-    "zoopt",
-    "bohb",
-    "skopt",
-    "dragonfly",
-    "sigopt",
-    "blendsearch",
-    "cfo",
-)
+HOMES = {
+    "variant_generator": ("basic_variant", "BasicVariantGenerator"),
+    "random": ("basic_variant", "BasicVariantGenerator"),
+    "grid": ("basic_variant", "BasicVariantGenerator"),
+    "tpe": ("tpe", "TPESearch"),
+    "gp": ("gp", "GPSearch"),
+    "optuna": ("optuna", "OptunaSearch"),
+    "hyperopt": ("hyperopt", "HyperOptSearch"),
+    "bohb": ("bohb", "TuneBOHB"),
+    "bayesopt": ("bayesopt", "BayesOptSearch"),
+    "ax": ("ax", "AxSearch"),
+    "nevergrad": ("nevergrad", "NevergradSearch"),
+    "hebo": ("hebo", "HEBOSearch"),
+    "zoopt": ("zoopt", "ZOOptSearch"),
+    "skopt": ("skopt", "SkOptSearch"),
+    "dragonfly": ("dragonfly", "DragonflySearch"),
+    "sigopt": ("sigopt", "SigOptSearch"),
+    "blendsearch": ("flaml", "BlendSearch"),
+    "cfo": ("flaml", "CFO"),
+}
+"""The module of ``hpctune.search`` and the class in it of every search algorithm, by name."""
+
+
+def searcher_class(search_alg: str) -> type[Searcher] | type[SearchAlgorithm]:
+    """Return the class of the search algorithm of this name. Raises UsageError if there is none."""
+    if search_alg not in HOMES:
+        known = ", ".join(f'"{name}"' for name in HOMES)
+        raise UsageError(f'There is no search algorithm "{search_alg}". Valid names: {known}.')
+    module, name = HOMES[search_alg]
+    found: type[Searcher] | type[SearchAlgorithm] = getattr(import_module(f"hpctune.search.{module}"), name)
+    return found
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | SearchAlgorithm:
@@ -35,23 +50,19 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | SearchAlgorith
     ``metric`` and ``mode`` may be given to every algorithm; those that heed none drop them.
 
     Raises:
-        NotYetSupportedError: if this version does not have the algorithm.
+        MissingPackageError: if the algorithm needs a package that is not installed.
         UsageError: if the name or a keyword is unknown.
     """
-    works = ", ".join(f'"{name}"' for name in AVAILABLE)
-    if search_alg in NOT_YET:
-        raise NotYetSupportedError(
-            f'The search algorithm "{search_alg}" is not supported by this version of hpctune. What works today: '
-            f"{works}, or a hpctune.search.Searcher of your own that wraps it."
+    made = searcher_class(search_alg)
+    parameters = inspect.signature(made).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    options = {key: value for key, value in kwargs.items() if key in parameters or key not in ("metric", "mode")}
+    if unknown := [key for key in options if key not in parameters and not takes_any]:
+        names = ", ".join(f"'{key}'" for key in unknown)
+        raise UsageError(
+            f'The search algorithm "{search_alg}" has no argument {names}. It has: {", ".join(parameters)}.'
         )
-    if search_alg not in AVAILABLE:
-        raise UsageError(f'There is no search algorithm "{search_alg}". Valid names: {works}.')
-    options = {key: value for key, value in kwargs.items() if key not in ("metric", "mode")}
-    valid = list(inspect.signature(BasicVariantGenerator).parameters)
-    unknown = ", ".join(f"'{key}'" for key in options if key not in valid)
-    if unknown:
-        raise UsageError(f'The search algorithm "{search_alg}" has no argument {unknown}. It has: {", ".join(valid)}.')
-    return BasicVariantGenerator(**options)
+    return made(**options)
 
 
 def as_search_algorithm(search_alg: SearchAlgorithm | Searcher | str | None) -> SearchAlgorithm:
@@ -61,7 +72,7 @@ def as_search_algorithm(search_alg: SearchAlgorithm | Searcher | str | None) -> 
         UsageError: if it is none of these, or a name that :func:`create_searcher` refuses.
     """
     if search_alg is None:
-        return BasicVariantGenerator()
+        search_alg = "random"
     if isinstance(search_alg, str):
         search_alg = create_searcher(search_alg)
     if isinstance(search_alg, SearchAlgorithm):

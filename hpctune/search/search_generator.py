@@ -33,15 +33,17 @@ class SearchGenerator(SearchAlgorithm):
         metric: str | Sequence[str] | None = None,
         mode: str | Sequence[str] | None = None,
     ) -> SearcherPolicy:
-        """Return the policy that asks the searcher.
+        """Return the policy that asks a copy of the searcher, which so starts from the same state for every driver.
 
-        The searcher gets metric, mode and space through ``set_search_properties``; if that takes further keywords,
+        The copy gets metric, mode and space through ``set_search_properties``; if that takes further keywords,
         also ``num_samples`` and ``seed``.
 
         Raises:
             SearchSpaceError: if the space holds domains and the searcher will not search it.
+            UsageError: if the searcher cannot be copied.
         """
-        accepted = offer_search_properties(self.searcher, metric, mode, dict(space), num_samples=num_samples, seed=seed)
+        searcher = self.searcher.fresh()
+        accepted = offer_search_properties(searcher, metric, mode, dict(space), num_samples=num_samples, seed=seed)
         left = unresolved(space)
         if left and not accepted:
             raise SearchSpaceError(
@@ -49,7 +51,7 @@ class SearchGenerator(SearchAlgorithm):
                 f"set_search_properties returned False), so nothing chooses {_named(left)}. "
                 "Give the space to the searcher alone, or use one that takes the experiment's."
             )
-        return SearcherPolicy(self.searcher, num_samples, space)
+        return SearcherPolicy(searcher, num_samples, space)
 
 
 class SearcherPolicy:
@@ -89,7 +91,7 @@ class SearcherPolicy:
         name = type(self.searcher).__name__
         if not isinstance(answer, dict):
             raise UsageError(f"{name}.suggest returned {answer!r}; it must be a dict, None or Searcher.FINISHED.")
-        config = _overlay(self._space, answer)
+        config = overlay(self._space, answer)
         if left := unresolved(config):
             raise SearchSpaceError(f"{name}.suggest gave no value for {_named(left)} of the search space.")
         self._suggested.add(trial_id)
@@ -105,6 +107,16 @@ class SearcherPolicy:
         if trial_id in self._suggested:
             self.searcher.on_trial_result(trial_id, dict(result))
 
+    def on_pause(self, trial_id: str) -> None:
+        """Pass it on, if the trial is one of the searcher's."""
+        if trial_id in self._suggested:
+            self.searcher.on_pause(trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Pass it on, if the trial is one of the searcher's."""
+        if trial_id in self._suggested:
+            self.searcher.on_unpause(trial_id)
+
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         """Pass the end of a trial on, once, if the trial is one of the searcher's."""
         if trial_id in self._suggested:
@@ -117,9 +129,9 @@ def _named(paths: Iterable[KeyPath]) -> str:
     return ", ".join(f"'{path_text(path)}'" for path in paths)
 
 
-def _overlay(base: Any, update: Any) -> Any:
+def overlay(base: Any, update: Any) -> Any:
     """Return a copy of ``base`` with the entries of ``update``, which may be new, added to its dicts."""
     if not isinstance(base, dict) or not isinstance(update, dict):
         return map_leaves(update, lambda _, leaf: leaf)
     fresh = map_leaves({key: value for key, value in base.items() if key not in update}, lambda _, leaf: leaf)
-    return {**fresh, **{key: _overlay(base.get(key), value) for key, value in update.items()}}
+    return {**fresh, **{key: overlay(base.get(key), value) for key, value in update.items()}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,8 +13,8 @@ from typing import Any, ClassVar
 from hpctune.errors import UsageError
 
 UNRESOLVED_SEARCH_SPACE = (
-    "The search space holds hpctune domains or grids (such as {par}) that {cls} was not told how to search, because "
-    "it was made with a space of its own. Give the space either to {cls}({space}=...) or to the experiment, not both."
+    "The search space of the experiment holds hpctune domains or grids (such as '{par}'), but {cls} was made with a "
+    "space of its own. Give the space either to {cls}({space}=...) or to the experiment, not both."
 )
 UNDEFINED_SEARCH_SPACE = (
     "{cls} has no search space. Give it {cls}({space}=...), or give the experiment one that holds hpctune domains."
@@ -41,6 +42,7 @@ class Searcher:
     """What ``suggest`` returns when it will never suggest anything again."""
     CKPT_FILE_TMPL = "searcher-state-{}.pkl"
     CKPT_FILE: ClassVar[str] = CKPT_FILE_TMPL.format("default")
+    _used: Searcher | None = None
 
     def __init__(self, metric: str | Sequence[str] | None = None, mode: str | Sequence[str] | None = None) -> None:
         _check_objective(metric, mode)
@@ -136,31 +138,62 @@ class Searcher:
         """Limit how many trials may be under way at a time. Returns whether the searcher sees to that itself."""
         return False
 
+    def fresh(self) -> Searcher:
+        """Return a copy for one experiment, which leaves this searcher as it is.
+
+        Raises:
+            UsageError: if it cannot be copied.
+        """
+        try:
+            self._used = copy.deepcopy(self)
+        except Exception as error:
+            raise UsageError(
+                f"{type(self).__name__} cannot be copied: {type(error).__name__}: {error}. Each driver needs a copy of "
+                "its own. Make what cannot be copied when it is first needed, in suggest or on_suggestion_replayed."
+            ) from error
+        return self._used
+
+    @property
+    def used(self) -> Searcher:
+        """The copy that the newest experiment in this process used, with what it has learned; else the searcher."""
+        return self if self._used is None else self._used
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_used"}
+
     def get_state(self) -> dict[str, Any]:
         """Return everything that :meth:`set_state` needs: by default, all attributes."""
-        return copy.copy(self.__dict__)
+        return Searcher.__getstate__(self)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state that :meth:`get_state` returned."""
+        self._used = None
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, which appears complete or not at all."""
+        """Write the state to a file, which appears complete or not at all. After an experiment: with what it taught."""
         import cloudpickle
 
         path = Path(checkpoint_path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        partial.write_bytes(cloudpickle.dumps(self.get_state()))
+        partial.touch(0o600)
+        partial.write_bytes(cloudpickle.dumps(self.used.get_state()))
         partial.replace(path)
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
-        """Go on from a file that :meth:`save` wrote. Raises UsageError if there is none."""
+        """Go on from a file that :meth:`save` wrote. Raises UsageError if there is none, or others can write it."""
         import cloudpickle
 
         path = Path(checkpoint_path)
         if not path.is_file():
             raise UsageError(
                 f"There is no searcher state at '{path}'. Give the file that {type(self).__name__}.save wrote."
+            )
+        status = path.stat()
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise UsageError(
+                f"'{path}' belongs to somebody else, or can be written by others: loading it could run their code. If "
+                "you trust it, make a copy of your own (cp), and: chmod go-w FILE"
             )
         self.set_state(cloudpickle.loads(path.read_bytes()))
 
@@ -189,6 +222,12 @@ class SearcherWrapper(Searcher):
             raise UsageError(f"{type(self).__name__} takes a Searcher to wrap, not {searcher!r}.")
         self.searcher = searcher
         super().__init__()
+
+    def fresh(self) -> Searcher:
+        made = super().fresh()
+        assert isinstance(made, SearcherWrapper)
+        made.searcher = self.searcher.fresh()
+        return made
 
     @property
     def metric(self) -> str | Sequence[str] | None:
@@ -236,7 +275,7 @@ class SearcherWrapper(Searcher):
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def get_state(self) -> dict[str, Any]:
-        own = {name: value for name, value in self.__dict__.items() if name != "searcher"}
+        own = {name: value for name, value in self.__getstate__().items() if name != "searcher"}
         return {**own, "searcher": self.searcher.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
