@@ -12,6 +12,8 @@ from typing import Any
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.local import LocalCluster
 from hpctune.cluster.options import LocalOptions, SlurmOptions
+from hpctune.cluster.pool import PooledCluster
+from hpctune.cluster.pool_options import PoolOptions
 from hpctune.cluster.slurm import SlurmCluster
 from hpctune.errors import UsageError
 from hpctune.ports import Clock, Cluster
@@ -24,21 +26,26 @@ _ASK_S = 10.0
 
 def make_cluster(
     name: str, experiment_dir: Path, experiment_id: str, options: Options, clock: Clock
-) -> SlurmCluster | LocalCluster | DebugCluster:
+) -> SlurmCluster | LocalCluster | DebugCluster | PooledCluster:
     """The cluster called ``name``: one of ``auto``, ``slurm``, ``local``, ``debug``.
 
     ``auto`` is what ``options`` are of, else Slurm where it is installed and configured, else this machine. A mapping
-    of options is read as those of the cluster chosen; ``debug`` ignores options. Raises UsageError for unknown names,
+    of options is read as those of the cluster chosen; ``debug`` ignores options. Options that name ``workers`` make it
+    a pool of workers. Raises UsageError for unknown names,
     options of another cluster, and Slurm where there is none.
     """
     chosen = _resolve(name, options)
+    cluster: SlurmCluster | LocalCluster
     match chosen:
         case "slurm":
-            return SlurmCluster(experiment_dir, experiment_id, _slurm_options(options), clock)
+            slurm = _slurm_options(options)
+            cluster, pool = SlurmCluster(experiment_dir, experiment_id, slurm, clock), PoolOptions.of(slurm)
         case "local":
-            return LocalCluster(experiment_dir, experiment_id, _local_options(options), clock)
+            local = _local_options(options)
+            cluster, pool = LocalCluster(experiment_dir, experiment_id, local, clock), PoolOptions.of(local)
         case _:
             return DebugCluster(experiment_dir, experiment_id, None, clock)
+    return cluster if pool is None else PooledCluster(cluster, experiment_dir, experiment_id, pool, clock)
 
 
 def _resolve(name: str, options: Options) -> str:
@@ -81,6 +88,8 @@ def _local_options(options: Options) -> LocalOptions:
     return options if isinstance(options, LocalOptions) else LocalOptions.from_mapping(options or {})
 
 
-def _conforms(slurm: SlurmCluster, local: LocalCluster, debug: DebugCluster) -> tuple[Cluster, Cluster, Cluster]:
+def _conforms(
+    slurm: SlurmCluster, local: LocalCluster, debug: DebugCluster, pool: PooledCluster
+) -> tuple[Cluster, Cluster, Cluster, Cluster]:
     """Let the type checker see that each is a Cluster."""
-    return slurm, local, debug
+    return slurm, local, debug, pool

@@ -25,6 +25,7 @@ from hpctune.errors import ClusterUnavailableError, RequestRejectedError, Storag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
+from hpctune.storage import access
 from hpctune.storage.layout import ExperimentPaths
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class LocalCluster:
         path = self._folder / f"{job_id}.json"
         record = LocalRecord(job_id, request.tag, self._place, share, self._me, None, path)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            access.make_directory(self._folder, exist_ok=True)
             record.write()
             self._started[job_id] = start(request, record, self.options, self.slots.gpus)
         except (OSError, StorageError) as error:
@@ -118,6 +119,11 @@ class LocalCluster:
                 record.write()
                 if not revoke(record.run_path):
                     self._signal(record, signal.SIGTERM)
+
+    @property
+    def kills_within_s(self) -> float:
+        """How long :meth:`jobs` has to be called after a cancel for the processes to be surely gone."""
+        return self.options.kill_wait_s + 5.0
 
     def preview(self, request: JobRequest) -> str:
         """The command and what its environment has beyond the driver's."""

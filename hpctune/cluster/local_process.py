@@ -21,6 +21,7 @@ from hpctune.cluster.local_records import KEEPER, LocalRecord
 from hpctune.cluster.options import LocalOptions
 from hpctune.cluster.slots import visible
 from hpctune.model.jobs import JobRequest
+from hpctune.storage import access
 
 if TYPE_CHECKING:
     from submitit.local.local import LocalJob
@@ -65,8 +66,11 @@ def _popen(
     request: JobRequest, record: LocalRecord, options: LocalOptions, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     for path in (request.stdout, request.stderr):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with request.stdout.open("ab") as out, request.stderr.open("ab") as err:
+        access.make_directory(path.parent, exist_ok=True)
+    with (
+        os.fdopen(access.open_to_append(request.stdout), "ab") as out,
+        os.fdopen(access.open_to_append(request.stderr), "ab") as err,
+    ):
         return subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "hpctune-keeper", str(record.run_path), *command_line(request, options)],
             env=env,

@@ -13,12 +13,13 @@ from hpctune.cluster.amounts import memory_bytes, minutes
 from hpctune.errors import NotYetSupportedError, UsageError
 
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
+_AUTO = "auto"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHORT = {"J": "job-name", "o": "output", "e": "error", "a": "array", "p": "partition", "A": "account"}
 _OWNED = {
     "output": "It is the trial's stdout file.",
     "error": "It is the trial's stderr file.",
-    "array": "Each trial is a job of its own.",
+    "array": "It makes them itself; with SlurmOptions(array=False) each trial is a job of its own.",
     "open-mode": "Output of all attempts is appended.",
     "parsable": "The answer of sbatch is read by hpctune.",
     "test-only": "hpctune does that itself before the first submission.",
@@ -41,11 +42,26 @@ class SlurmOptions:
     ``signal_delay_s``: seconds before the time limit at which SIGUSR2 asks the worker to checkpoint.
     ``use_srun``: None lets jobs of one task run as a step and others in the batch shell (see ``script.py``).
 
+    ``array``: trials that are submitted together and ask for the same are elements of one job array, so that one call
+    of sbatch serves for all; False: each is a job of its own.
     ``max_submitted``: this experiment's jobs in the queue at any time. ``calls_per_minute``: how many Slurm commands
     may be run in any 60 s (None: no limit). ``poll_s`` and ``quiet_poll_s``: shortest and longest sensible intervals
     between two looks at the queue. ``timeout_s``: how long one Slurm command may take.
     ``additional_parameters``: any other option of sbatch, as ``{"switches": 1}``; True for options without a value.
     Raises UsageError when constructed with something impossible.
+
+    ``workers``: jobs that stay and take trial after trial: how many at most, or "auto": as many as find room. None: a
+    job for each trial. ``trials_per_worker``: side by side in one job, which asks for that many times as much; None:
+    as many as share a GPU (or a CPU) of which they need a fraction. ``idle_timeout_s``: a worker that has had nothing
+    to do for so long leaves. ``prefetch``: whether workers get short trials ahead; None: where the searcher does not
+    learn from results. ``start_method``: "fork" (code is imported once a worker) or "spawn" (a fresh interpreter for
+    each trial). ``wait_for_gpu``: a trial begins when the memory of its GPU is free. ``adapt_to_queue``: whether what
+    jobs waited decides when workers are asked for and let go (see ``waits.py``). ``time="auto"`` lets the pool choose
+    its workers' time limits by what trials take and jobs wait, ``"auto:4:00:00"`` up to a limit of one's own.
+
+    ``doorbell``: runs tell the driver by UDP to look at once, and it tells them: decisions take milliseconds where the
+    network lets datagrams through from compute nodes to the driver's host, and as long as a poll elsewhere. Datagrams
+    hold a token and nothing else.
     """
 
     partition: str | None = None
@@ -84,14 +100,26 @@ class SlurmOptions:
     use_srun: bool | None = None
     srun_args: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    array: bool = True
     max_submitted: int = 200
     calls_per_minute: int | None = 60
     poll_s: float = 5.0
     quiet_poll_s: float = 30.0
     timeout_s: float = 60.0
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
+    workers: int | str | None = None
+    trials_per_worker: int | None = None
+    idle_timeout_s: float = 120.0
+    prefetch: bool | None = None
+    start_method: str = "fork"
+    wait_for_gpu: bool = False
+    adapt_to_queue: bool = True
+    doorbell: bool = False
 
     def __post_init__(self) -> None:
+        _check_workers(self)
+        _flag(self, "array")
+        _flag(self, "doorbell")
         for name in ("modules", "setup", "srun_args"):
             _set(self, name, _lines(name, getattr(self, name)))
         _set(self, "env", _environment(self.env))
@@ -109,8 +137,7 @@ class SlurmOptions:
         _set(self, "additional_parameters", _additional(self.additional_parameters))
 
     def _check_amounts(self) -> None:
-        if self.time is not None:
-            minutes(self.time)
+        _ = self.time_minutes
         for name in ("mem", "mem_per_cpu"):
             if getattr(self, name) is not None:
                 memory_bytes(getattr(self, name), name)
@@ -143,8 +170,18 @@ class SlurmOptions:
 
     @property
     def time_minutes(self) -> int | None:
-        """The time limit in minutes; None when none is asked for, or UNLIMITED is."""
-        return None if self.time is None else minutes(self.time)
+        """The time limit in minutes, for workers whose limit is chosen the longest; None when none is asked for, or
+        UNLIMITED is."""
+        if self.time is None or self.time == _AUTO:
+            return None
+        if self.chooses_time:
+            return minutes(str(self.time).removeprefix(f"{_AUTO}:"))
+        return minutes(self.time)
+
+    @property
+    def chooses_time(self) -> bool:
+        """Whether the pool chooses the time limits of its workers."""
+        return isinstance(self.time, str) and (self.time == _AUTO or self.time.startswith(f"{_AUTO}:"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +191,9 @@ class LocalOptions:
     ``cpus``: how many CPUs to use (default: those this process may use). ``gpus``: a number, or the ids to use
     (default: CUDA_VISIBLE_DEVICES, else what nvidia-smi lists). ``python``: the interpreter's command; ``setup``: shell
     lines run before it; ``env``: variables set for it. ``kill_wait_s``: seconds from SIGTERM to SIGKILL at a cancel.
+    ``workers``, ``trials_per_worker``, ``idle_timeout_s``, ``prefetch``, ``start_method``, ``wait_for_gpu`` and
+    ``adapt_to_queue`` are those of SlurmOptions. ``doorbell``: runs tell the driver to look at once, by datagrams on
+    the loopback device.
     """
 
     cpus: int | None = None
@@ -164,8 +204,18 @@ class LocalOptions:
     kill_wait_s: float = 30.0
     poll_s: float = 0.05
     quiet_poll_s: float = 0.5
+    workers: int | str | None = None
+    trials_per_worker: int | None = None
+    idle_timeout_s: float = 120.0
+    prefetch: bool | None = None
+    start_method: str = "fork"
+    wait_for_gpu: bool = False
+    adapt_to_queue: bool = True
+    doorbell: bool = True
 
     def __post_init__(self) -> None:
+        _check_workers(self)
+        _flag(self, "doorbell")
         _set(self, "setup", _lines("setup", self.setup))
         _set(self, "env", _environment(self.env))
         _whole(self, "cpus", 1)
@@ -228,6 +278,21 @@ def _environment(value: object) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()}
 
 
+def _check_workers(options: SlurmOptions | LocalOptions) -> None:
+    if options.workers != "auto":
+        if isinstance(options.workers, str):
+            raise UsageError(f"workers must be a number of 1 or more, 'auto' or None, not {options.workers!r}.")
+        _whole(options, "workers", 1)
+    _whole(options, "trials_per_worker", 1)
+    _positive(options, "idle_timeout_s")
+    if options.start_method not in ("fork", "spawn"):
+        raise UsageError(f"start_method must be 'fork' or 'spawn', not {options.start_method!r}.")
+    for name in ("prefetch", "wait_for_gpu", "adapt_to_queue"):
+        value = getattr(options, name)
+        if not isinstance(value, bool) and not (value is None and name == "prefetch"):
+            raise UsageError(f"{name} must be True or False, not {value!r}.")
+
+
 def _whole(options: object, name: str, least: int, most: int | None = None) -> None:
     value = getattr(options, name)
     if value is None:
@@ -235,6 +300,11 @@ def _whole(options: object, name: str, least: int, most: int | None = None) -> N
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UsageError(f"{name} must be a whole number {bounds}, not {value!r}.")
+
+
+def _flag(options: object, name: str) -> None:
+    if not isinstance(getattr(options, name), bool):
+        raise UsageError(f"{name} must be True or False, not {getattr(options, name)!r}.")
 
 
 def _positive(options: object, name: str) -> None:

@@ -69,6 +69,13 @@ def check(groups: Sequence[NodeGroup], placement: Placement, partition: str | No
     return any(g.usable for g in fitting)
 
 
+def longest_minutes(groups: Sequence[NodeGroup], partition: str | None) -> int | None:
+    """The longest time limit that is allowed there; None where there is none, or nothing is known."""
+    limits = [g.limit_minutes for g in _chosen(groups, partition)]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if known and len(known) == len(limits) else None
+
+
 def _chosen(groups: Sequence[NodeGroup], partition: str | None) -> list[NodeGroup]:
     if partition is None:
         return [g for g in groups if g.default]

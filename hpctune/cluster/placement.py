@@ -142,5 +142,6 @@ def _check(resources: Resources, options: SlurmOptions) -> None:
     if part is not None:
         raise NotYetSupportedError(
             f"A trial asks for {part:g} GPU. Slurm shares GPUs only where the site has set that up: give "
-            f"SlurmOptions(gres='shard:1') or gres='mps:50' as the site documents it, or ask for whole GPUs."
+            f"SlurmOptions(gres='shard:1') or gres='mps:50' as the site documents it, or ask for whole GPUs, or let "
+            f"trials share one in workers that stay: SlurmOptions(workers=N)."
         )

@@ -6,9 +6,10 @@ reasons and comments may hold anything, line breaks included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
+from hpctune.cluster.arrays import ArrayTag
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobState, JobStatus
 
@@ -52,9 +53,16 @@ def arguments(uid: int) -> list[str]:
     return ["--noheader", "--array", "--states=all", f"--user={uid}", f"--format={_RECORD}{_FIELD.join(_COLUMNS)}"]
 
 
-def parse(text: str, experiment_id: str) -> list[JobStatus]:
-    """The jobs of ``experiment_id`` in squeue's output. Raises ValueError for text that is not squeue's."""
-    return [status for status in _statuses(text) if status.tag.experiment_id == experiment_id]
+Element = Callable[[str, str, bool], Tag | None]
+"""From the key of an array, an element's job id, and whether it is over: its tag, or None where it is nobody's."""
+
+
+def parse(text: str, experiment_id: str, element: Element = lambda key, job_id, over: None) -> list[JobStatus]:
+    """The jobs of ``experiment_id`` in squeue's output; ``element`` tells the elements of arrays apart.
+
+    Raises ValueError for text that is not squeue's, and what ``element`` raises.
+    """
+    return list(_statuses(text, experiment_id, element))
 
 
 def state(word: str) -> JobState:
@@ -63,7 +71,7 @@ def state(word: str) -> JobState:
     return STATES.get(first[0].upper(), JobState.UNKNOWN) if first else JobState.UNKNOWN
 
 
-def _statuses(text: str) -> Iterator[JobStatus]:
+def _statuses(text: str, experiment_id: str, element: Element) -> Iterator[JobStatus]:
     head, *records = text.split(_RECORD)
     if not records and head.strip() and not head.startswith("CLUSTER:"):
         raise ValueError(f"squeue gave an answer that is not understood: {head[:200]!r}")
@@ -72,9 +80,10 @@ def _statuses(text: str) -> Iterator[JobStatus]:
         if len(parts) != len(_COLUMNS):
             raise ValueError(f"squeue gave a record that is not understood: {record[:200]!r}")
         job_id, word, reason, nodes, end, comment = parts
-        tag = tag_of(comment)
-        if tag is not None:
-            found = state(word)
+        found, tag = state(word), tag_of(comment)
+        if tag is None and (array := _array(comment)) is not None and array.experiment_id == experiment_id:
+            tag = element(array.key, job_id.strip(), found.final)
+        if tag is not None and tag.experiment_id == experiment_id:
             reason = "" if reason == "None" else reason
             yield JobStatus(job_id.strip(), tag, found, reason, nodes, _time(end) if found in _ENDS else None)
 
@@ -83,6 +92,11 @@ def tag_of(comment: str) -> Tag | None:
     """The tag that a comment starts with; a user's own words may follow it."""
     words = comment.split(None, 1)
     return Tag.parse(words[0]) if words else None
+
+
+def _array(comment: str) -> ArrayTag | None:
+    words = comment.split(None, 1)
+    return ArrayTag.parse(words[0]) if words else None
 
 
 def _time(text: str) -> float | None:

@@ -1,18 +1,20 @@
-"""One sbatch call for each job: the script on disk while its job lives, and what the answer means."""
+"""One sbatch call for each job or array: the script on disk while its job lives, and what the answer means."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from hpctune.cluster.arrays import SCRIPT, base_id, draft_path, script_path
 from hpctune.cluster.commands import Answer, SlurmCommands
 from hpctune.cluster.refusals import Refusal, refusal
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
-from hpctune.storage import atomic
+from hpctune.storage import access, atomic
 
 _PARSABLE = re.compile(r"^(\d+)(;\S+)?$", re.MULTILINE)
 _SENTENCE = re.compile(r"Submitted batch job (\d+)")
@@ -30,40 +32,43 @@ def is_job_id(text: str) -> bool:
     return _SAFE_ID.fullmatch(text) is not None
 
 
-def script_path(folder: Path, job_id: str) -> Path:
-    """Where the script of a job lies (submitit's name for it)."""
-    return folder / f"{job_id}_submission.sh"
-
-
 class Submitter:
     """Submits scripts of one experiment. ``partitions`` names those that exist, for advice."""
 
     def __init__(self, commands: SlurmCommands, folder: Path, partitions: Callable[[], Sequence[str]]) -> None:
         self._commands, self._folder, self._partitions = commands, folder, partitions
 
-    def submit(self, request: JobRequest, text: str) -> tuple[SubmitOutcome, Refusal | None]:
-        """Submit ``text`` as the job of ``request``; the refusal is Slurm's own, None where Slurm was not asked."""
+    def submit(
+        self, requests: Sequence[JobRequest], text: str, key: str | None = None
+    ) -> tuple[SubmitOutcome, Refusal | None]:
+        """Submit ``text`` as the job of ``requests``, of which an array, named ``key``, has several.
+
+        The refusal is Slurm's own, None where Slurm was not asked. The script of an array without an answer is kept.
+        """
         try:
-            draft = self._write(request, text)
+            draft = self._write(requests, text, key)
         except (OSError, StorageError) as error:
             return Refused(f"The job's script cannot be written: {error}", permanent=False), None
-        job_id = None
+        outcome: SubmitOutcome = Unanswered("interrupted")
         try:
             answer = self._commands.run("submit", "sbatch", ["--parsable", str(draft)])
-            job_id = job_id_in(answer.out)
+            outcome, told = self.outcome(answer, job_id_in(answer.out))
         except ClusterUnavailableError as error:
-            return Refused(str(error), permanent=False), None
+            outcome, told = Refused(str(error), permanent=False), None
         finally:
             with contextlib.suppress(OSError):
-                draft.unlink() if job_id is None else draft.rename(script_path(self._folder, job_id))
-        return self.outcome(answer, job_id)
+                if isinstance(outcome, Accepted):
+                    draft.rename(script_path(self._folder, outcome.job_id))
+                elif key is None or isinstance(outcome, Refused):
+                    draft.unlink()
+        return outcome, told
 
     def test(self, request: JobRequest, text: str) -> Answer:
         """What sbatch would say to ``text``; no job is made.
 
         Raises ClusterUnavailableError when it cannot be asked, StorageError when the script cannot be written.
         """
-        draft = self._write(request, text)
+        draft = self._write([request], text, None)
         try:
             return self._commands.run("query", "sbatch", ["--test-only", str(draft)])
         finally:
@@ -86,16 +91,27 @@ class Submitter:
         """The meaning of an answer without a job, with advice."""
         return refusal(answer, self._partitions() if "partition" in answer.err.lower() else ())
 
-    def _write(self, request: JobRequest, text: str) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for path in (request.stdout, request.stderr):
-            path.parent.mkdir(parents=True, exist_ok=True)  # without its directory a job vanishes without a word
-        draft = self._folder / f".{uuid.uuid4().hex}.sh"
+    def _write(self, requests: Sequence[JobRequest], text: str, key: str | None) -> Path:
+        access.make_directory(self._folder, exist_ok=True)
+        for path in (path for request in requests for path in (request.stdout, request.stderr)):
+            access.make_directory(path.parent, exist_ok=True)  # without its directory a job vanishes without a word
+            if access.shared(path.parent):
+                os.close(access.open_to_append(path))  # Slurm would make it private, or not, as the umask says
+        draft = self._folder / f".{uuid.uuid4().hex}.sh" if key is None else draft_path(self._folder, key)
         atomic.write(draft, text)
         return draft
 
     def remove(self, job_ids: Sequence[str]) -> None:
-        """Remove the scripts of these jobs."""
-        for job_id in filter(is_job_id, job_ids):
-            with contextlib.suppress(OSError):
-                script_path(self._folder, job_id).unlink()
+        """Remove the scripts of these jobs, and the drafts of drivers that died while they submitted."""
+        own = [job_id for job_id in job_ids if is_job_id(job_id) and job_id == base_id(job_id)]
+        with contextlib.suppress(OSError):
+            for path in (*self._folder.glob(".*.sh"), *(script_path(self._folder, job_id) for job_id in own)):
+                path.unlink(missing_ok=True)
+
+    def remove_others(self, needed: Collection[str]) -> None:
+        """Remove the scripts of all jobs but these; an array's tasks share one."""
+        needed = {*needed, *(job_id.partition("_")[0] for job_id in needed)}
+        with contextlib.suppress(OSError):
+            for path in list(self._folder.glob(f"*{SCRIPT}")):
+                if path.name.removesuffix(SCRIPT) not in needed:
+                    path.unlink(missing_ok=True)

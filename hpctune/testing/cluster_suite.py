@@ -22,7 +22,7 @@ from hpctune.errors import RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused
 from hpctune.model.resources import Bundle, Resources
-from hpctune.ports import Clock, Cluster
+from hpctune.ports import OVER, Clock, Cluster, Demand
 
 NASTY = 'it\'s a "trial" $(touch pwned) `id` %j %% #1 ; & | * ü'
 _PRINT = "import os,sys; print('out', os.environ.get('SUITE')); print('err', file=sys.stderr)"
@@ -43,12 +43,14 @@ class ClusterSuite:
     """Conformance tests of one implementation. Override :meth:`make`, and what else does not suit.
 
     ``runs_commands``: whether commands are really run (a simulator may only pretend). ``timeout_s``: how long, on the
-    clock, anything may take. ``impossible``: what no job of this cluster can ever get.
+    clock, anything may take. ``impossible``: what no job of this cluster can ever get. ``places``: for how many jobs
+    a cluster that grows with what is wanted is to make room first.
     """
 
     runs_commands = True
     timeout_s = 60.0
     impossible = Resources((Bundle(cpus=100_000.0),))
+    places = 3
 
     def make(self, experiment_dir: Path, experiment_id: str, clock: Clock) -> Cluster:
         """A new cluster object for this experiment, as a driver makes one when it starts."""
@@ -74,9 +76,25 @@ class ClusterSuite:
     @pytest.fixture
     def cluster(self, directory: Path, clock: Clock) -> Iterator[Cluster]:
         made = self.make(directory, self.experiment_id, clock)
+        self.grow(made, clock)
         yield made
         self.end_all(made, clock)
+        self.shrink(made, clock)
         made.close()
+
+    def grow(self, cluster: Cluster, clock: Clock) -> None:
+        """Let a cluster that grows with what is wanted have places; all others have them at once."""
+        tell = getattr(cluster, "demand", None)
+        if tell is not None:
+            tell(Demand(((Resources(), self.places),)))
+            self.until(clock, lambda: cluster.jobs() == [] and cluster.room(Resources()) >= self.places, "places")
+
+    def shrink(self, cluster: Cluster, clock: Clock) -> None:
+        """Let a cluster that shrinks with what is wanted do so: nothing of it may be left."""
+        tell = getattr(cluster, "demand", None)
+        if tell is not None:
+            tell(OVER)
+            self.until(clock, lambda: [cluster.jobs()] and cluster.room(Resources()) == 0, "nobody takes a job")
 
     def end_all(self, cluster: Cluster, clock: Clock) -> None:
         """Leave no job behind."""
@@ -244,6 +262,7 @@ class ClusterSuite:
         job_id = self.submit(cluster, self.request(directory, 1))
         self.await_state(cluster, clock, job_id, JobState.COMPLETED)
         cluster.tidy([job_id, "999999", "../../escape"])
+        self.shrink(cluster, clock)
         jobs = directory / "jobs"
         assert not jobs.exists() or list(jobs.iterdir()) == []
 

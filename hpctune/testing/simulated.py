@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model.ids import RunKey, Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import Claim, Control, Exit, Outcome, RunRecord
 from hpctune.model.resources import Resources
+from hpctune.model.trial import Leave
 from hpctune.ports import CallStats
 from hpctune.storage import controlfile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 
 ITERATION_FILE = ".iteration"
+METRICS_FILE = ".metrics"
 LATE_S = 45.0
+LOOK_S = 5.0
+"""Seconds between two looks of a trial that waits for a decision."""
 
 
 class SimulatedClock:
@@ -59,14 +64,22 @@ class SimulatedClock:
 class Curve:
     """A made-up training: ``metrics(config, iteration)`` after each ``seconds(config)``, ``iterations`` in all.
 
-    ``checkpoint_every`` 0: no checkpoints. ``fails_at``: the iteration at which it raises, if any.
+    ``checkpoint_every`` 0: none at reports. ``saves``: it makes one when it is told to leave and to go on later.
+    ``fails_at``: the iteration at which it raises, if any. ``step``, in place of ``metrics``: the next result given the
+    one before it (empty at the start), which checkpoints hold; for training that depends on what came before.
     """
 
     metrics: Callable[[Mapping[str, Any], int], Mapping[str, Any]]
     iterations: int = 10
     seconds: Callable[[Mapping[str, Any]], float] = lambda config: 60.0
     checkpoint_every: int = 0
+    saves: bool = False
     fails_at: Callable[[Mapping[str, Any]], int | None] = lambda config: None
+    step: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] | None = None
+
+    def next(self, config: Mapping[str, Any], iteration: int, before: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The metrics of an iteration."""
+        return self.metrics(config, iteration) if self.step is None else self.step(config, before)
 
 
 class Answer(Enum):
@@ -92,7 +105,16 @@ class SimulatedJob:
     state: JobState = JobState.PENDING
     restarts: int = 0
     ended_at: float | None = None
-    run: SimulatedRun | None = None
+    run: SimulatedProcess | None = None
+
+
+class SimulatedProcess(Protocol):
+    """What runs in a job. ``alive``: it was not killed; ``blind``: its node is lost, and it does not know."""
+
+    alive: bool
+    blind: bool
+
+    def start(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -209,8 +231,12 @@ class SimulatedCluster:
             job = self.jobs_by_id[self.waiting.pop(0)]
             self.running += 1
             job.state = JobState.RUNNING
-            job.run = SimulatedRun(self, job)
+            job.run = self.process(job)
             job.run.start()
+
+    def process(self, job: SimulatedJob) -> SimulatedProcess:
+        """What a job runs."""
+        return SimulatedRun(self, job)
 
     def end(self, job_id: str, state: JobState) -> None:
         """End a job for good; its run is killed where it stands."""
@@ -246,19 +272,32 @@ class SimulatedCluster:
             job.run.alive = False
             job.run = None
 
-    def finished(self, run: SimulatedRun) -> None:
-        """A run's process has left."""
-        if run.job.run is run:
-            self.end(run.job.job_id, JobState.COMPLETED)
+    def finished(self, process: SimulatedProcess, job: SimulatedJob) -> None:
+        """A job's process has left."""
+        if job.run is process:
+            self.end(job.job_id, JobState.COMPLETED)
+
+
+class Host(Protocol):
+    """Where a run runs: a cluster, or a worker that takes one after another."""
+
+    clock: SimulatedClock
+    root: Path
+    curve: Curve
+    history: list[SimulatedRun]
+
+    def finished(self, process: SimulatedProcess, job: SimulatedJob) -> None: ...
 
 
 class SimulatedRun:
     """What a worker does, without user code."""
 
-    def __init__(self, cluster: SimulatedCluster, job: SimulatedJob) -> None:
+    def __init__(self, cluster: Host, job: SimulatedJob) -> None:
         self.cluster, self.job, self.alive = cluster, job, True
         self.started_from = 0
         self.iteration = 0
+        self.metrics: Mapping[str, Any] = {}
+        """Its last result."""
         self.blind = False
         """Its node sees the files as they were when it was lost."""
         self._seen: Control | None = None
@@ -277,7 +316,10 @@ class SimulatedRun:
         clock = self.cluster.clock
         name = next(iter(checkpoints_before(self.key, earlier)), None)
         restored = self.paths.checkpoint(name) if name else control.restore and Path(control.restore)
-        self.started_from = self.iteration = int((restored / ITERATION_FILE).read_text()) if restored else 0
+        if restored:
+            self.started_from = self.iteration = int((restored / ITERATION_FILE).read_text())
+            if self.cluster.curve.step is not None:
+                self.metrics = json.loads((restored / METRICS_FILE).read_text())
         path = self.paths.run(self.key.attempt, self.key.restart)
         self._file = RunFile.claim(path, Claim(self.key, self.job.job_id, "sim", 1, clock.now(), restored=name))
         if self._file is None:
@@ -313,33 +355,70 @@ class SimulatedRun:
         if curve.fails_at(control.config) == self.iteration:
             self._exit(Outcome.FAILED, "it raises here (simulated)")
             return
-        row = {"training_iteration": self.iteration, **curve.metrics(control.config, self.iteration)}
+        self.metrics = curve.next(control.config, self.iteration, self.metrics)
+        row = {"training_iteration": self.iteration, **self.metrics}
         due = curve.checkpoint_every and self.iteration % curve.checkpoint_every == 0
         self._file.result(row, self._checkpoint() if due else None)
         reached = next((k for k, v in control.criteria.items() if row.get(k, float("-inf")) >= v), None)
+        if reached is not None or self.iteration >= curve.iterations:
+            self._exit(Outcome.COMPLETED, f"criterion {reached}" if reached else "returned")
+        elif self._waits(control, row):
+            self._await_decision(row, clock.now() + control.decision_timeout_s)
+        elif not self._obeys(control):
+            clock.after(curve.seconds(control.config), self._report)
+
+    def _obeys(self, control: Control) -> bool:
+        """Whether it has left, as it was told to."""
         if control.stop is not None:
             self._exit(Outcome.STOPPED, control.stop)
-        elif control.pause:
-            self._exit(Outcome.PAUSED, "told to pause")
-        elif reached is not None or self.iteration >= curve.iterations:
-            self._exit(Outcome.COMPLETED, f"criterion {reached}" if reached else "returned")
+        elif control.leave == Leave.REPLACE.value:
+            self._exit(Outcome.REPLACED, "told to leave")
+        elif control.leave is not None:
+            self._exit(Outcome.PAUSED, "told to leave", saves=self.cluster.curve.saves)
+        return not self.alive
+
+    @staticmethod
+    def _waits(control: Control, row: Mapping[str, Any]) -> bool:
+        value, milestone = row.get(control.milestone_attr), control.milestone
+        if milestone is None or value is None or value < milestone:
+            return False
+        return control.answered is None or control.answered < milestone
+
+    def _await_decision(self, row: Mapping[str, Any], deadline: float) -> None:
+        """Stand still at a milestone until it is answered, or the time is up."""
+        if not self.alive:
+            return
+        control, clock = self.control(), self.cluster.clock
+        if control is None:
+            self._leave()
+        elif self._obeys(control):
+            pass
+        elif not self._waits(control, row):
+            clock.after(self.cluster.curve.seconds(control.config), self._report)
+        elif clock.now() < deadline:
+            clock.after(LOOK_S, lambda: self._await_decision(row, deadline))
+        elif control.milestone_pause:
+            self._exit(Outcome.PAUSED, "no decision in time", saves=self.cluster.curve.saves)
         else:
-            clock.after(curve.seconds(control.config), self._report)
+            clock.after(self.cluster.curve.seconds(control.config), self._report)
 
     def _checkpoint(self) -> str:
         name = checkpoint_name(self.key, self.iteration)
         directory = self.paths.checkpoint(name)
         directory.mkdir(exist_ok=True)
         (directory / ITERATION_FILE).write_text(str(self.iteration))
+        if self.cluster.curve.step is not None:
+            (directory / METRICS_FILE).write_text(json.dumps(self.metrics))
         return name
 
-    def _exit(self, outcome: Outcome, reason: str) -> None:
+    def _exit(self, outcome: Outcome, reason: str, *, saves: bool = False) -> None:
         assert self._file is not None
-        self._file.exit(outcome, reason, self.cluster.clock.now())
+        name = self._checkpoint() if saves else None
+        self._file.exit(outcome, reason, self.cluster.clock.now(), None, name, self.iteration if name else 0)
         self._leave()
 
     def _leave(self) -> None:
         self.alive = False
         if self._file is not None:
             self._file.close()
-        self.cluster.finished(self)
+        self.cluster.finished(self, self.job)

@@ -13,6 +13,7 @@ from hpctune.driver.loop import LeaveRequest, drive
 from hpctune.driver.setup import DriverSetup
 from hpctune.model.spec import ExperimentSpec
 from hpctune.output.callback import Callback
+from hpctune.ports import Cluster
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
 from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
@@ -93,10 +94,14 @@ class Simulation:
         """Seconds that have passed in the simulation."""
         return self.clock.now() - self._began
 
+    def cluster_for_driver(self) -> Cluster:
+        """Where a driver's jobs run."""
+        return self.cluster
+
     def driver(self) -> Driver:
         """A driver, not started yet."""
         return Driver(
-            self.paths, self.spec, self.setup, self.cluster, self.clock, QuietDisplay(), experiment_tag,
+            self.paths, self.spec, self.setup, self.cluster_for_driver(), self.clock, QuietDisplay(), experiment_tag,
             exit_lag_s=self._pause_s, pause_s=(self._pause_s, self._pause_s), glance_s=600.0,
         )  # fmt: skip
 

@@ -61,13 +61,13 @@ class Channel:
             return {"stop": True}
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
-        return {"stop": False}
+        return {"stop": bool(self._session.interrupted)}
 
     # -- the same node ------------------------------------------------------------------------------------------
 
     def _listen(self) -> socket.socket | None:
         trouble: OSError | None = None
-        for parent in private.PARENTS:
+        for parent in private.SOCKET_PARENTS:
             try:
                 self._directory = private.make(parent)
                 listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

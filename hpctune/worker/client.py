@@ -27,7 +27,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``stop``: the trial is over with this report, and the program may leave."""
+    """``stop``: the program is to leave: the trial is over with this report, or its job is about to end."""
 
     stop: bool = False
 

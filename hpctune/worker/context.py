@@ -14,6 +14,7 @@ from hpctune.errors import UsageError
 from hpctune.storage import checkpoints
 from hpctune.storage.layout import TrialPaths
 from hpctune.worker import client
+from hpctune.worker.patience import patiently
 from hpctune.worker.session import Session, current
 
 _warned = False
@@ -88,7 +89,7 @@ def checkpoint_dir(step: int) -> Iterator[str]:
     session, root = _own_session(), get_trial_dir()
     if root is None:
         raise UsageError("checkpoint_dir() only works inside a trial.")
-    directory = checkpoints.staging(TrialPaths(Path(root)))
+    directory = patiently(lambda: checkpoints.staging(TrialPaths(Path(root))))
     try:
         yield str(directory)
     except BaseException:

@@ -19,6 +19,7 @@ from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 from hpctune.worker import private
 from hpctune.worker.endings import EndOfRun
+from hpctune.worker.patience import LAST_WORD_S, passing, patience_s, patiently
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
 from hpctune.worker.surroundings import inside
@@ -36,11 +37,11 @@ def run_attempt(experiment_dir: Path, dirname: str, attempt: int) -> int:
     paths = experiment.trial(dirname)
     import_path = list(sys.path)
     try:
-        control = _await_control(experiment, paths, attempt)
+        control = patiently(lambda: await_control(experiment, paths, attempt))
         if control is None:
             _say(f"nothing to do: {dirname} attempt {attempt} is over or superseded.")
             return 0
-        claimed = _claim(paths, control, restart_count())
+        claimed = patiently(lambda: _claim(paths, control, restart_count()))
         if claimed is None:
             _say(f"nothing to do: {dirname} attempt {attempt} has been run already, or revoked.")
             return 0
@@ -53,8 +54,10 @@ def run_attempt(experiment_dir: Path, dirname: str, attempt: int) -> int:
 def _run_claimed(
     experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None
 ) -> None:
-    private.sweep()
+    private.sweep_once()
     checkpoints.tidy(paths)
+    if restored is not None:
+        _await_checkpoint(restored)
     try:
         session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
     except Exception as error:
@@ -68,12 +71,25 @@ def _run_claimed(
 
 def job_id_here() -> str:
     """The id of the job that this process is in, as the cluster lists it."""
-    return os.environ.get("HPCTUNE_JOB_ID") or os.environ.get("SLURM_JOB_ID") or f"pid-{os.getpid()}"
+    return os.environ.get("HPCTUNE_JOB_ID") or _slurm_job() or f"pid-{os.getpid()}"
+
+
+def _slurm_job() -> str | None:
+    """The id of the Slurm job around us as squeue shows it: an element of an array as ``12_3``."""
+    array, element = (os.environ.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
+
+
+def job_began() -> float | None:
+    """When the script of the job around us began (Unix seconds); None where that is unknown, as to a worker's trial."""
+    job_id, _, at = os.environ.get("HPCTUNE_JOB_BEGAN", "").partition(" ")
+    number = at.replace(",", ".")  # bash writes it as the locale has it
+    return float(number) if job_id == job_id_here() and number.replace(".", "", 1).isdigit() else None
 
 
 def restart_count() -> int:
     """How often Slurm has restarted the trial's job; 0 where the job around it is not the trial's own."""
-    if job_id_here() != os.environ.get("SLURM_JOB_ID"):
+    if job_id_here() != _slurm_job():
         return 0
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
@@ -85,7 +101,7 @@ def _nodes() -> str:
 # -- before the claim ----------------------------------------------------------------------------------------------
 
 
-def _await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) -> Control | None:
+def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) -> Control | None:
     """The control file of this attempt; None when there is nothing to do.
 
     A directory or a trainable that is not there yet, or a control file of an earlier attempt, may be a filesystem
@@ -128,12 +144,19 @@ def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile,
             return None
         # Chosen before the claim: the driver takes in what was written before it, and no more.
         name = next((n for n in checkpoints_before(run, earlier) if paths.checkpoint(n).is_dir()), None)
-        claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes(), name)
+        claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes(), name, job_began())
         file = RunFile.claim(paths.run(run.attempt, restart), claim)
         if file is not None:
             given = Path(control.restore) if control.restore is not None else None
             return file, paths.checkpoint(name) if name else given
     return None
+
+
+def _await_checkpoint(checkpoint: Path) -> None:
+    """Wait until a checkpoint that was made on another node is to be seen here; for a limited time."""
+    deadline = time.monotonic() + VISIBLE_WITHIN_S
+    while not checkpoint.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def _earlier_records(paths: TrialPaths, run: RunKey) -> list[RunRecord]:
@@ -156,7 +179,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         if session.restored is not None and not session.restored.is_dir():
             raise StorageError(f"The checkpoint to start from is gone: {session.restored}.")
         try:
-            run_trainable(bundle.load_trainable(experiment), session)
+            run_trainable(patiently(lambda: bundle.load_trainable(experiment)), session)
         finally:
             session.leaving = True
             _end_as_a_child(session)
@@ -169,6 +192,8 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
             outcome, reason, error = Outcome.FAILED, f"sys.exit({end.code!r})", _error_info(end)
     except BaseException as failure:
         outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
+        if isinstance(failure, StorageError) and passing(failure):
+            outcome, reason = Outcome.INTERRUPTED, f"the storage refuses: {failure}"
         if type(failure).__name__ == "BdbQuit":
             outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
     decided = session.ending
@@ -195,7 +220,9 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
         _say(str(failure), sys.stderr)
         last = None
     name, iteration = last if last is not None else (None, 0)
-    file.exit(outcome, reason, time.time(), error, name, iteration)
+    at = time.time()
+    patiently(lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, patience_s()))
+    session.ringer.ring()
 
 
 def _end_as_a_child(session: Session) -> None:

@@ -14,11 +14,24 @@ from pathlib import Path
 _NAME = re.compile(r"hpctune-([0-9a-f]{8})-([0-9]+)-")
 PARENTS = (None, "/tmp", "/dev/shm")
 """Where they may lie, the site's TMPDIR first: it may be full, or too long for a socket's path (about 100 bytes)."""
+SOCKET_PARENTS = ("/dev/shm", None, "/tmp")
+"""The same for sockets, which take no room: in memory first."""
 
 
 def make(parent: str | None = None) -> Path:
     """A new directory below ``parent`` (default: TMPDIR). Raises OSError."""
     return Path(tempfile.mkdtemp(prefix=f"hpctune-{_here()}-{os.getpid()}-", dir=parent))
+
+
+_swept = False
+
+
+def sweep_once() -> None:
+    """:func:`sweep`, unless this process, or the one that it was forked from, has done so."""
+    global _swept
+    if not _swept:
+        _swept = True
+        sweep()
 
 
 def sweep() -> None:

@@ -39,6 +39,7 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 
 def run_command(command: Command, session: Session) -> None:
     """Run the program to its end. Raises TrainableError, with its last words, when it fails."""
+    session.leaves_itself = True
     config_file = session.private_directory / "config.json"
     config_file.write_text(values.dumps(values.plain(session.control.config)))
     program = _Program(command, session, {"HPCTUNE_CONFIG": str(config_file), **_parameters(session)})

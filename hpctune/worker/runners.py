@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hpctune.errors import TrainableError
@@ -17,6 +18,7 @@ from hpctune.worker.command import Command
 from hpctune.worker.context import report_row
 from hpctune.worker.endings import EndOfRun
 from hpctune.worker.program import run_command
+from hpctune.worker.reuse import kept
 from hpctune.worker.session import Session
 from hpctune.worker.trainable import Trainable
 
@@ -112,16 +114,21 @@ def _row(value: Any) -> Mapping[str, Any]:
 
 def run_class(cls: type[Trainable], session: Session) -> None:
     """Step the trainable until it is done or told to end, with the checkpoints that are due."""
-    trainable = cls(dict(session.control.config))
+    trainable = kept.make(cls, session.control.config)
+    good: EndOfRun | None = None
     try:
         if session.restored is not None:
             stepping.read(trainable, session.restored)
         _steps(trainable, session)
+    except EndOfRun as end:
+        good = end
+        raise
     finally:
-        _clean_up(trainable)
+        if not kept.keep(trainable, good):
+            clean_up(trainable)
 
 
-def _clean_up(trainable: Trainable) -> None:
+def clean_up(trainable: Trainable) -> None:
     """Call its ``cleanup``. The trial is over by then: what goes wrong in it is told and changes nothing."""
     try:
         trainable.stop()
@@ -168,13 +175,18 @@ def can_save(trainable: Trainable) -> bool:
 
 
 def _save(trainable: Trainable, session: Session) -> None:
+    session.stage(session.patiently(lambda: _saved(trainable, session)))
+
+
+def _saved(trainable: Trainable, session: Session) -> Path:
+    """A new staging directory, filled."""
     directory = checkpoints.staging(session.paths)
     try:
         stepping.write(trainable, directory)
     except BaseException:
         checkpoints.discard(directory)
         raise
-    session.stage(directory)
+    return directory
 
 
 def _tell(what: str) -> None:

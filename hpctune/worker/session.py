@@ -8,20 +8,23 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from hpctune.errors import CheckpointError, StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Outcome
 from hpctune.model.rows import lookup
+from hpctune.model.trial import Leave
 from hpctune.storage import checkpoints, controlfile, values
-from hpctune.storage.layout import TrialPaths
+from hpctune.storage.doorbell import Ringer
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile
 from hpctune.worker import private
 from hpctune.worker.autofill import Counters
 from hpctune.worker.endings import EndOfRun
+from hpctune.worker.patience import passing, patiently
 from hpctune.worker.rows import Rows
 
 LOOK_S = 1.0
@@ -30,6 +33,8 @@ HEED_S = 30.0
 """Seconds that the main thread has to end by itself after another thread, or a child, was told that the run is over."""
 SYNC_S = 1.0
 """Seconds after which a report is visible to other nodes at the latest."""
+
+_Result = TypeVar("_Result")
 
 
 class Session:
@@ -48,7 +53,7 @@ class Session:
         self.pid = os.getpid()
         self.newest_checkpoint = restored
         """What a restart in this process would go on from."""
-        start = checkpoints.read_progress(restored) if restored is not None else checkpoints.Progress()
+        start = checkpoints.Progress() if restored is None else patiently(lambda: checkpoints.read_progress(restored))
         self.counters = Counters(start)
         self.staged: Path | None = None
         """A checkpoint that was written by ``checkpoint_dir`` and waits for its report."""
@@ -60,6 +65,8 @@ class Session:
         self._ended_at = 0.0
         self.interrupted = ""
         """Why the run is to leave at its next report: the signal's name."""
+        self.leaves_itself = False
+        """The signal is passed on to a program, which may still save and report: an interrupted run ends with it."""
         self.results = 0
         self.saved_at: int | None = None
         """The iteration of the last checkpoint."""
@@ -70,6 +77,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
+        self.ringer = Ringer(ExperimentPaths(paths.root.parent).doorbell)
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="hpctune-watch", daemon=True).start()
 
@@ -98,9 +106,12 @@ class Session:
 
     def _append(self, row: str, checkpoint: str | None) -> None:
         try:
-            self._file.result_text(row, checkpoint)
+            self.patiently(lambda: self._file.result_text(row, checkpoint))
         except OSError as error:
-            raise StorageError(f"Cannot write a result to {self._file.path}: {error.strerror or error}.") from error
+            words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
+            if passing(error):  # no fault of the trial: it goes on from its last checkpoint when this is over
+                self.end(Outcome.INTERRUPTED, f"{self.interrupted} received" if self.interrupted else words)
+            raise StorageError(words) from error
         self.results += 1
         self._unsynced = True
 
@@ -118,9 +129,31 @@ class Session:
         if checkpoint is not None:
             self._drop_staged()
         self.staged = None
-        name = checkpoints.persist(source, self.paths, self.run, self.counters.progress())
+        progress = self.counters.progress()
+        name = self._save(source, progress)
         self.newest_checkpoint, self.saved_at = self.paths.checkpoint(name), self.counters.iteration
         return name
+
+    def _save(self, source: Path, progress: checkpoints.Progress) -> str:
+        def save() -> str:
+            return checkpoints.persist(source, self.paths, self.run, progress, keep=True)
+
+        try:
+            return self.patiently(save)
+        except CheckpointError:
+            if source.parent == self.paths.root and source.name.startswith(checkpoints.STAGING_PREFIX):
+                checkpoints.discard(source)
+            raise
+
+    def patiently(self, action: Callable[[], _Result]) -> _Result:
+        """What ``action`` returns; tried again while the filesystem refuses it, until a signal comes or it takes too
+        long. That time is not the trial's."""
+        began = time.monotonic()
+        try:
+            return patiently(action, give_up=lambda: self.interrupted)
+        finally:
+            if (waited := time.monotonic() - began) > 1.0:
+                self.counters.skip(waited)
 
     def stage(self, directory: Path) -> None:
         """Save ``directory`` with the next report; one that was staged before and never reported is dropped."""
@@ -167,13 +200,19 @@ class Session:
 
     def _obey(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         """End the run if a signal, the driver or a milestone says so."""
-        if self.interrupted:
-            self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
+        if self._is_interrupted():
+            return
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._look()
         milestone = self._open_milestone()
         if milestone is not None and self._reaches(milestone, {**own, **fields}):
             self._await_decision(milestone)
+
+    def _is_interrupted(self) -> bool:
+        """Whether a signal has come, after which nothing is waited for. Ends the run, unless it leaves by itself."""
+        if self.interrupted and not self.leaves_itself:
+            self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
+        return bool(self.interrupted)
 
     def _reaches(self, milestone: float, row: Mapping[str, Any]) -> bool:
         value = values.plain(lookup(row, self.control.milestone_attr))
@@ -197,25 +236,29 @@ class Session:
             self.end(None, "another run has this trial now, or it is over")
         if orders.stop is not None:
             self.end(Outcome.STOPPED, orders.stop)
-        if orders.pause:
-            self.end(Outcome.PAUSED, "told to pause")
+        if orders.leave is not None:
+            replaced = orders.leave == Leave.REPLACE.value
+            self.end(Outcome.REPLACED if replaced else Outcome.PAUSED, f"told to leave: {orders.leave}")
         self.control = controlfile.with_orders(self.control, orders)
 
     def _await_decision(self, milestone: float) -> None:
         """Wait, for a bounded time and once, until the driver has let the trial pass ``milestone``."""
         self._file.sync()
+        self.ringer.ring()
         began = time.monotonic()
         pause = 0.02
         while True:
             self._look()
             if self.control.answered is not None and self.control.answered >= milestone:
                 break
-            if self.interrupted:
-                self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
+            if self._is_interrupted():
+                break
             if time.monotonic() - began >= self.control.decision_timeout_s:
+                if self.control.milestone_pause:
+                    self.end(Outcome.PAUSED, f"no decision at {self.control.milestone_attr}={milestone:g} in time")
                 self._passed = milestone
                 break
-            time.sleep(pause)
+            self.ringer.wait(pause)
             pause = min(pause * 1.5, 0.5)
         self.counters.skip(time.monotonic() - began)
 
@@ -257,6 +300,7 @@ class Session:
     def close(self) -> None:
         """Stop the thread that syncs, and remove the private directory."""
         self._closed.set()
+        self.ringer.close()
         self._drop_staged()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpctune.errors import CheckpointError, TrainableError
+from hpctune.errors import CheckpointError, StorageError, TrainableError
+from hpctune.storage import atomic, values
 
 if TYPE_CHECKING:
     from hpctune.worker.trainable import Trainable
@@ -47,7 +48,7 @@ def read(trainable: Trainable, directory: Path) -> None:
     if not note.is_file():
         trainable.load_checkpoint(str(directory))
         return
-    content = pickle.loads(note.read_bytes())
+    content = pickle.loads(values.trusted_bytes(note))
     trainable.load_checkpoint(content["data"] if "data" in content else str(directory / content["path"]))
 
 
@@ -55,6 +56,6 @@ def _write_note(directory: Path, content: Mapping[str, Any]) -> None:
     import cloudpickle
 
     try:
-        (directory / SAVED).write_bytes(cloudpickle.dumps(content))
-    except OSError as error:
-        raise CheckpointError(f"Cannot save a checkpoint in {directory}: {error.strerror or error}.") from error
+        atomic.write(directory / SAVED, cloudpickle.dumps(content))
+    except StorageError as error:
+        raise CheckpointError(f"Cannot save a checkpoint in {directory}: {error}") from error

@@ -81,6 +81,7 @@ def _signals(session: Session) -> Iterator[None]:
         session.signalled(signal.Signals(number).name)
 
     previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, previous)  # a worker's children have them blocked until here
     try:
         yield
     finally:

@@ -1,0 +1,388 @@
+"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: a job that takes trial after trial.
+
+It imports the user's code once, then forks a process for each assignment, notes its beginning and its end, and takes
+the next. It decides nothing: which trial it gets, and whether there is time for it, is the pool's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from hpctune.errors import StorageError
+from hpctune.model.pool import (
+    Assignment,
+    Began,
+    Claimed,
+    Ended,
+    Left,
+    Orders,
+    Ready,
+    Returned,
+    WorkerRecord,
+    WorkerSpec,
+)
+from hpctune.storage import bundle, poolfiles
+from hpctune.storage.layout import ExperimentPaths, WorkerPaths
+from hpctune.storage.poolfiles import WorkerFile
+from hpctune.worker import pool_actor, pool_slots, private
+from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
+from hpctune.worker.pool_children import (
+    WARNINGS,
+    Child,
+    Nursery,
+    end_group,
+    first_saved_s,
+    oom_kills,
+    own_run,
+    run_here,
+)
+
+SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
+"""Between two looks at the orders: right after work, and when nothing has happened for long."""
+PATIENCE = 20.0
+"""After a quiet time of T seconds it looks again after T / PATIENCE."""
+WORTH_MEASURING_S = 5.0
+"""A trial shorter than this fits into any allocation; its first checkpoint is not looked for."""
+
+
+def main() -> None:
+    """Serve, and leave, whatever the user's code has left behind in this process."""
+    code = 1
+    try:
+        code = serve(ExperimentPaths(Path(sys.argv[1]).absolute()), sys.argv[2])
+    except BaseException:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def serve(experiment: ExperimentPaths, name: str) -> int:
+    """Be the worker ``name`` until there is nothing more to do. Returns the exit code."""
+    paths = experiment.worker(name)
+    spec = _await_spec(paths)
+    if spec is None:
+        print(f"hpctune: nothing to do: there is no worker {name} in {experiment.root}.", file=sys.stderr)
+        return 0
+    claimed = _claim(paths)
+    if claimed is None:
+        print(f"hpctune: nothing to do: worker {name} has been started already.", file=sys.stderr)
+        return 0
+    pool_slots.limit_threads(spec, os.environ)
+    worker = Worker(experiment, paths, spec, *claimed)
+    worker.prepare()
+    return worker.work()
+
+
+def _await_spec(paths: WorkerPaths) -> WorkerSpec | None:
+    """What we are; the directory may be visible here only after a while."""
+    deadline = time.monotonic() + VISIBLE_WITHIN_S
+    while (spec := poolfiles.read_spec(paths)) is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return spec
+
+
+def _claim(paths: WorkerPaths) -> tuple[WorkerFile, int] | None:
+    """Claim the first free start, up to the number that Slurm's restarts allow."""
+    for run in range(int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1):
+        claim = Claimed(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), job_began())
+        file = None if paths.run(run).exists() else WorkerFile.claim(paths.run(run), claim)
+        if file is not None:
+            return file, run
+    return None
+
+
+class Worker:
+    """One start of one worker."""
+
+    def __init__(
+        self, experiment: ExperimentPaths, paths: WorkerPaths, spec: WorkerSpec, file: WorkerFile, run: int
+    ) -> None:
+        self._experiment, self._paths, self._spec, self._file, self._run = experiment, paths, spec, file, run
+        self._orders, self._text = Orders(run), b""
+        self._seen: set[int] = set()
+        """Numbers of assignments that have begun, or never will."""
+        self._children: dict[int, Child] = {}
+        """By slot. One whose assignment is over may stay, for the next."""
+        self._owed: list[WorkerRecord] = []
+        """What the disk has refused to take so far."""
+        self._told = ""
+        """Why we are to leave."""
+        self._superseded = False
+        self._active_at = time.monotonic()
+        self._bell, self._ring = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._ring, False)
+        self._nursery = Nursery(spec, experiment, self._forget)
+
+    def prepare(self) -> None:
+        """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
+        here = Path.cwd()
+        private.sweep_once()
+        try:
+            bundle.preload(self._experiment)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            traceback.print_exc()
+        os.chdir(here)
+        self._nursery.randomness.imported()
+        for number in WARNINGS:
+            signal.signal(number, self._warned)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # what is there now is not written to any more, and stays shared with the children
+        self._file.append(Ready(time.time()))
+
+    def _forget(self) -> None:
+        """In a child: let go of what is ours alone."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._bell)
+        os.close(self._ring)
+        for other in self._children.values():
+            if other.lines >= 0:
+                os.close(other.lines)
+
+    def work(self) -> int:
+        """Take assignments until it is time to leave; the exit code."""
+        while True:
+            self._reap()
+            self._look()
+            if self._superseded:
+                self._kill_all()
+                return 0
+            self._cancel_and_return()
+            while not self._leaving() and (due := self._due()) is not None and self._begin(due):
+                pass
+            if self._told:
+                self._warn()
+            if self._may_go():
+                self._dismiss()
+                self._say(Left(self._leaving(), time.time()))
+                return 0
+            self._wait()
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read the orders, if they can be read; those of another start of this worker are not for us."""
+        try:
+            text = poolfiles.read_orders(self._paths)
+        except StorageError:
+            return
+        if not text and not self._experiment.root.is_dir():
+            self._told = self._told or "the experiment's directory is gone"
+        if text == self._text:
+            return
+        orders = poolfiles.parse_orders(text)
+        if orders is None:
+            return
+        self._text = text
+        self._superseded = orders.run > self._run
+        if orders.run == self._run:
+            self._orders = orders
+            self._active_at = time.monotonic()
+
+    def _leaving(self) -> str:
+        """Why nothing more is to begin here; "" where it may."""
+        return self._told or self._orders.leave
+
+    def _due(self) -> Assignment | None:
+        """The next assignment, if a slot is free for it."""
+        if len(self._busy()) >= self._spec.slots:
+            return None
+        return next((a for a in self._orders.assignments if a.number not in self._seen), None)
+
+    def _busy(self) -> list[Child]:
+        return [child for child in self._children.values() if child.assignment.number >= 0]
+
+    def _cancel_and_return(self) -> None:
+        now = time.monotonic()
+        pending = {a.number for a in self._orders.assignments} - self._seen
+        never = pending.intersection(self._orders.cancel)
+        back = pending.intersection(self._orders.back) - never
+        if never or back:
+            self._say(*(Ended(n, None, time.time(), "cancelled") for n in sorted(never)))
+            self._say(*(Returned(n, time.time()) for n in sorted(back)))
+            self._seen |= never | back
+        for child in self._busy():
+            if child.assignment.number not in self._orders.cancel:
+                continue
+            if child.cancelled_at is None:
+                child.cancelled_at = now
+                _signal(child.pid, signal.SIGTERM, group=True)
+            elif now - child.cancelled_at > self._spec.kill_wait_s and not child.killed:
+                child.killed = True
+                _signal(child.pid, signal.SIGKILL, group=True)
+
+    def _warned(self, number: int, frame: FrameType | None) -> None:
+        """Slurm or somebody asks us to leave: so do the trials, at their next reports. Slurm may have told them itself,
+        and a second SIGTERM means "now", so what is passed on first is never that."""
+        name = signal.Signals(number).name
+        again = bool(self._told) and number == signal.SIGTERM
+        self._told = self._told or f"{name} received"
+        if again:
+            for child in self._busy():
+                _signal(child.pid, signal.SIGTERM)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Ask the trials to leave, each once: also those that were just being started when the signal came."""
+        for child in self._busy():
+            if not child.warned:
+                child.warned = True
+                _signal(child.pid, signal.SIGUSR2)
+
+    def _say(self, *records: WorkerRecord) -> bool:
+        """Note it; what the disk refuses is noted later, in order. False: something is still owed."""
+        self._owed += records
+        try:
+            while self._owed:
+                self._file.append(self._owed[0])
+                self._owed.pop(0)
+        except OSError:
+            return False
+        return True
+
+    # -- children ------------------------------------------------------------------------------------------------
+
+    def _begin(self, assignment: Assignment) -> bool:
+        """Start it; False where its beginning cannot be noted: then it does not begin."""
+        if not self._say():
+            return False
+        taken = {child.slot for child in self._busy()}
+        slot = next(s for s in range(self._spec.slots) if s not in taken)
+        output = (assignment.stdout, assignment.stderr)
+        try:
+            self._file.append(Began(assignment.number, assignment.tag, slot, output, time.time()))
+        except OSError:
+            return False
+        self._seen.add(assignment.number)
+        self._active_at = time.monotonic()
+        staying = self._children.get(slot)
+        if staying is not None and pool_actor.hand(staying, assignment):
+            staying.assignment, staying.started_at = assignment, time.monotonic()
+            staying.cancelled_at, staying.killed = None, False
+            return True
+        if staying is not None:
+            self._end_staying(staying)
+        self._start(assignment, slot)
+        return True
+
+    def _start(self, assignment: Assignment, slot: int) -> None:
+        job_id = f"{self._spec.worker}.{assignment.number}"
+        run = own_run(assignment)
+        kills = oom_kills()
+        lines = -1
+        try:
+            if run is None or self._spec.start == "spawn" or not bundle.preloaded(self._experiment):
+                pid = self._nursery.spawn(job_id, assignment, slot)
+            elif pool_actor.wanted(self._experiment):
+                ours, theirs = pool_actor.channel()
+                lines = ours
+                actor = pool_actor.Actor(self._spec, self._experiment, (ours, theirs), assignment)
+                pid = self._nursery.fork(job_id, assignment, slot, actor.work)
+                os.close(theirs)
+            else:
+                pid = self._nursery.fork(job_id, assignment, slot, lambda: run_here(run, self._spec))
+        except OSError as error:
+            print(f"hpctune: {job_id} cannot be started: {error}", file=sys.stderr)
+            self._say(Ended(assignment.number, 1, time.time()))
+            return
+        self._children[slot] = Child(pid, slot, assignment, time.monotonic(), lines=lines, oom_kills=kills)
+
+    def _reap(self) -> None:
+        """Note which trials are over."""
+        for child in list(self._children.values()):
+            if child.lines >= 0 and child.assignment.number >= 0 and (code := pool_actor.heard(child)) is not None:
+                self._note_end(child, code)
+                child.assignment = pool_actor.NOTHING
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            del self._children[child.slot]
+            if child.lines >= 0:
+                os.close(child.lines)
+            code = os.waitstatus_to_exitcode(status)
+            end_group(child.pid, time.sleep)
+            if child.assignment.number < 0:
+                continue
+            if code == pool_actor.NOT_REUSABLE and child.lines >= 0:
+                self._start(child.assignment, child.slot)
+            else:
+                self._note_end(child, code)
+
+    def _note_end(self, child: Child, code: int) -> None:
+        run = own_run(child.assignment)
+        long = time.monotonic() - child.started_at > WORTH_MEASURING_S
+        saved_s = first_saved_s(run, self._experiment) if run is not None and long else None
+        why = "cancelled" if child.cancelled_at is not None else ""
+        if not why and child.warned and -code in WARNINGS:
+            why = "warned"  # it had not come so far as to heed signals
+        if not why and code == -signal.SIGKILL and oom_kills() > child.oom_kills:
+            why = "oom"
+        self._say(Ended(child.assignment.number, code, time.time(), why, saved_s))
+        self._active_at = time.monotonic()
+
+    def _end_staying(self, child: Child) -> None:
+        """Let a process that stayed for another trial go, now that it is not wanted."""
+        pool_actor.let_go(child)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child.pid, 0)
+        end_group(child.pid, time.sleep)
+        self._children.pop(child.slot, None)
+
+    def _dismiss(self) -> None:
+        for child in list(self._children.values()):
+            self._end_staying(child)
+
+    def _kill_all(self) -> None:
+        """Another start of this worker has our place: what runs here is nobody's."""
+        for child in self._children.values():
+            _signal(child.pid, signal.SIGKILL, group=True)
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _may_go(self) -> bool:
+        if self._busy():
+            return False
+        idle_s = time.monotonic() - self._active_at
+        if not self._leaving() and self._due() is None and idle_s > self._patience_s():
+            self._told = f"nothing to do for {idle_s:.0f} s"
+        return bool(self._leaving())
+
+    def _patience_s(self) -> float:
+        """How long we may have nothing to do."""
+        return max(self._spec.idle_timeout_s, self._orders.linger_s)
+
+    def _wait(self) -> None:
+        """Until a child ends or says something, a signal comes, or it is time to look again."""
+        quiet_s = time.monotonic() - self._active_at
+        pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+        heard = [self._bell, *(child.lines for child in self._busy() if child.lines >= 0)]
+        if len(self._busy()) >= self._spec.slots:
+            pause = LONGEST_LOOK_S
+        select.select(heard, [], [], pause)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 4096)
+
+
+def _signal(pid: int, number: signal.Signals, *, group: bool = False) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number) if group else os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    main()
