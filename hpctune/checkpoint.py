@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpctune.errors import CheckpointError
+from hpctune.errors import CheckpointError, StorageError
+from hpctune.storage import atomic, values
 
 METADATA_FILE = ".metadata.json"
 DICT_FILE = "dict_checkpoint.pkl"
@@ -50,9 +51,9 @@ class Checkpoint:
         checkpoint = cls(directory)
         checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, str(directory), ignore_errors=True)
         try:
-            (directory / DICT_FILE).write_bytes(_dumps(dict(data)))
-        except OSError as error:
-            raise CheckpointError(f"Cannot write {directory / DICT_FILE}: {error.strerror or error}.") from error
+            atomic.write(directory / DICT_FILE, _dumps(dict(data)))
+        except StorageError as error:
+            raise CheckpointError(str(error)) from error
         return checkpoint
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Checkpoint:
         path = Path(self.path) / DICT_FILE
         if not path.is_file():
             raise CheckpointError(f"{self.path} was not made from a dict; read its files with as_directory().")
-        data: dict[str, Any] = pickle.loads(path.read_bytes())
+        data: dict[str, Any] = pickle.loads(values.trusted_bytes(path))
         return data
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ from hpctune.core.resume import ResumeChoice
 from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver
+from hpctune.driverchain import call_off
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.launch import Launch
 from hpctune.model.trial import Phase
@@ -23,8 +24,12 @@ from hpctune.output.display import Display, make_display
 from hpctune.ports import Clock, Cluster
 from hpctune.space import experiment_tag
 from hpctune.storage import bundle, specfile
+from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.where import few_pending
+
+BUSY_ON_A_LOGIN_NODE, BUSY_ON_OWN_MACHINE = 0.5, 0.9
+"""The share of the time for which a driver may work, by whether others need the machine as well."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,8 +102,10 @@ class _Farewell:
     def announce(self, clock: WallClock) -> None:
         """Called by the signal: say what will happen. Writes past Python's buffers, which may be in use."""
         what = "cancelling the jobs" if self.cancel else "jobs go on"
+        refused = next((ride.driver.failure for ride in self.rides if ride.driver.failure), "")
+        saved = f"the storage refuses, what is new is not saved ({refused})" if refused else "everything is saved"
         with contextlib.suppress(OSError):
-            os.write(2, f"\nLeaving ({what}); everything is saved. Once more leaves at once.\n".encode())
+            os.write(2, f"\nLeaving ({what}); {saved}. Once more leaves at once.\n".encode())
         clock.wake()
 
     def before_leaving(self, driver: Driver) -> None:
@@ -114,6 +121,8 @@ class _Farewell:
             if not driver.finished:
                 live = driver.state.live
                 rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
+                if driver.failure:
+                    rest += f". What was new could not be saved: {driver.failure} The next driver finds it out again"
                 tell(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
 
 
@@ -124,7 +133,8 @@ def start_and_drive(starts: Sequence[Start], *, cancel_on_exit: bool = False) ->
     """
     if len(starts) > 1 and any(start.launch.cluster.name == DebugCluster.name for start in starts):
         return _one_by_one(starts, cancel_on_exit)
-    clock = WallClock()
+    alone = all(start.launch.cluster.name == "local" for start in starts)
+    clock = WallClock(BUSY_ON_OWN_MACHINE if alone else BUSY_ON_A_LOGIN_NODE)
     farewell = _Farewell(cancel_on_exit)
     leave = loop.LeaveRequest(wake=lambda: farewell.announce(clock))
     with contextlib.ExitStack() as stack:
@@ -133,7 +143,20 @@ def start_and_drive(starts: Sequence[Start], *, cancel_on_exit: bool = False) ->
             farewell.rides.append(_board(start, clock, stack, farewell))
         _note(farewell.rides, leave)
         _drive(farewell, clock, leave)
+    for ride in farewell.rides:
+        if ride.driver.finished:
+            call_off(ride.start.paths, ride.driver.spec)
     return Outcome(tuple(ride.driver for ride in farewell.rides), leave.reason)
+
+
+def start_and_leave(start: Start) -> None:
+    """Let what ``start`` asks for take effect, for another driver to go on with.
+
+    Raises DriverAliveError when the experiment is being driven, and what a driver raises at its start.
+    """
+    with contextlib.ExitStack() as stack:
+        ride = _board(start, WallClock(), stack, _Farewell(cancel=False))
+        ride.driver.leave("told to leave (goes on in a job)")
 
 
 def _board(start: Start, clock: Clock, stack: contextlib.ExitStack, farewell: _Farewell) -> _Ride:
@@ -144,11 +167,12 @@ def _board(start: Start, clock: Clock, stack: contextlib.ExitStack, farewell: _F
         stack.callback(cluster.close)
         display = make_display(launch.spec, launch.verbose, launch.reporter, where=str(paths.root), calls=cluster.stats)
         stack.callback(display.close)
-        driver = _driver(start, cluster, clock, display)
+        driver = _driver(start, cluster, clock, display, _doorbell(launch, paths, clock, stack))
         if start.renewed:
             _start_renewed(driver, start)
         else:
             driver.start(start.resume, start.num_samples)
+        driver.lease.keep()
         ride = _Ride(start, cluster, driver, display)
     except BaseException as error:
         for earlier in farewell.rides:
@@ -158,7 +182,20 @@ def _board(start: Start, clock: Clock, stack: contextlib.ExitStack, farewell: _F
     return ride
 
 
-def _driver(start: Start, cluster: Cluster, clock: Clock, display: Display) -> Driver:
+def _doorbell(launch: Launch, paths: ExperimentPaths, clock: Clock, stack: contextlib.ExitStack) -> Doorbell | None:
+    """The driver's bell, where the cluster's options want one and a port can be had."""
+    if not launch.cluster.doorbell or not isinstance(clock, WallClock):
+        return None
+    try:
+        bell = Doorbell(paths.doorbell, everywhere=launch.cluster.name != "local")
+    except (OSError, StorageError):
+        return None  # then everything happens at the polls
+    stack.callback(bell.close)
+    clock.listen(bell)
+    return bell
+
+
+def _driver(start: Start, cluster: Cluster, clock: Clock, display: Display, bell: Doorbell | None) -> Driver:
     launch = start.launch
     waiting: list[Driver] = []
 
@@ -173,6 +210,7 @@ def _driver(start: Start, cluster: Cluster, clock: Clock, display: Display) -> D
         clock,
         display,
         experiment_tag,
+        bell=bell,
         exit_lag_s=launch.cluster.exit_lag_s,
     )
     waiting.append(driver)

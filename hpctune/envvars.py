@@ -11,6 +11,7 @@ HPCTUNE_DISABLE_DATED_SUBDIR              TUNE_DISABLE_DATED_SUBDIR           "1
 HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": signals are the caller's business
 HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to obey a stop
 HPCTUNE_WARN_THRESHOLD_S                  TUNE_WARN_THRESHOLD_S               seconds above which warn_if_slow warns
+HPCTUNE_STORAGE_PATIENCE_S                                                    seconds a trial waits for its files (600)
 ========================================  ==================================  ==========================================
 
 The own name wins where both are set. Other ``TUNE_*`` variables of Ray Tune's guide concern parts that hpctune does not
@@ -40,7 +41,13 @@ _NAMES = (
     "WARN_THRESHOLD_S",
 )
 CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
-_FOR_WORKERS = ("HPCTUNE_DEBUG", CHDIR, "RAY_CHDIR_TO_TRIAL_DIR", *(f"HPCTUNE_{name}" for name in _NAMES))
+_FOR_WORKERS = (
+    "HPCTUNE_DEBUG",
+    "HPCTUNE_STORAGE_PATIENCE_S",
+    CHDIR,
+    "RAY_CHDIR_TO_TRIAL_DIR",
+    *(f"HPCTUNE_{name}" for name in _NAMES),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from hpctune.notice import tell
 from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import current
 from hpctune.preview import check_request
-from hpctune.storage import bundle, specfile
+from hpctune.storage import access, bundle, specfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.where import ClusterChoice, stored
 
@@ -72,9 +73,12 @@ def create(root: Path, launch: Launch) -> ExperimentPaths:
     draft = ExperimentPaths(root / launch.spec.name)
     if launch.named:
         _refuse_existing(draft)
-    check(launch)
+    check(launch, draft)
+    new_root = not root.exists()
     paths = _directory(root, launch)
     try:
+        if launch.spec.share_with_group:
+            _share(paths.root, new_root)
         bundle.save(paths, launch.trainable, launch.setup)
         specfile.write(paths, launch.spec)
     except OSError as error:
@@ -86,12 +90,12 @@ def create(root: Path, launch: Launch) -> ExperimentPaths:
     return paths
 
 
-def check(launch: Launch) -> None:
-    """Raise what :func:`hpctune.preview.check_request` does; nothing is written to where the experiment would be."""
+def check(launch: Launch, paths: ExperimentPaths) -> None:
+    """Raise what :func:`hpctune.preview.check_request` does; nothing is written to ``paths``, where it would be."""
     with tempfile.TemporaryDirectory(prefix="hpctune-check-") as scratch:
         cluster = launch.cluster.build(Path(scratch), launch.spec.experiment_id, WallClock())
         try:
-            check_request(launch.spec, launch.setup, cluster)
+            check_request(launch.spec, launch.setup, paths, cluster)
         finally:
             if launch.cluster.made is None:
                 cluster.close()
@@ -102,8 +106,18 @@ def discard(paths: ExperimentPaths) -> None:
     with contextlib.suppress(OSError):
         for path in (paths.spec, paths.trainable, paths.driver_bundle):
             path.unlink(missing_ok=True)
-        shutil.rmtree(paths.objects, ignore_errors=True)
+        for directory in (paths.objects, paths.drivers):
+            shutil.rmtree(directory, ignore_errors=True)
         paths.root.rmdir()
+
+
+def _share(directory: Path, new_root: bool) -> None:
+    """Let the group read the experiment, and pass through the directory of experiments where that was made for it."""
+    access.share(directory)
+    if new_root:
+        access.share(directory.parent)
+    elif not directory.parent.stat().st_mode & stat.S_IXGRP:
+        tell(f"The group cannot get to {directory} yet: chmod g+x {directory.parent}")
 
 
 def _refuse_existing(paths: ExperimentPaths) -> None:
@@ -158,9 +172,21 @@ def open_existing(paths: ExperimentPaths, launch: Launch | None = None, cluster:
     return replace(launch, spec=replace(launch.spec, **{name: getattr(spec, name) for name in _KEPT}))
 
 
-_KEPT = ("experiment_id", "name", "created_at", "trainable", "metric", "mode", "seed", "restore", "stdout", "stderr")
+_KEPT = (
+    "experiment_id",
+    "name",
+    "created_at",
+    "trainable",
+    "metric",
+    "mode",
+    "seed",
+    "restore",
+    "stdout",
+    "stderr",
+    "share_with_group",
+)
 """What of a definition a resume cannot change."""
-_TOLD = ("trainable", "restore", "stdout", "stderr")
+_TOLD = ("trainable", "restore", "stdout", "stderr", "share_with_group")
 
 
 def _stored(paths: ExperimentPaths, spec: ExperimentSpec, cluster: ClusterChoice | None) -> Launch:

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import UsageError
 from hpctune.space.tree import GRID_KEY, branches, path_text
+
+if TYPE_CHECKING:
+    from hpctune.driverchain import DriverJobRequest
 
 _SEPARATORS = re.compile(r"[./]")
 
@@ -28,6 +31,8 @@ class Overrides:
     "a/b" or "a.b", in place of the domain or constant that the search space has there. ``resume``: True, "AUTO" or any
     other form that ``hpctune.run(resume=...)`` takes. ``time_budget_s``: seconds. ``cancel_on_exit``: leaving cancels
     the jobs (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
+    ``workers``: jobs that stay and take trial after trial. ``driver_job``: the driver shall be a Slurm job.
+    ``share_with_group``: the group may read the experiment.
     """
 
     name: str | None = None
@@ -43,6 +48,9 @@ class Overrides:
     verbose: int | None = None
     cancel_on_exit: bool = False
     calls_per_minute: int | None = None
+    workers: int | None = None
+    driver_job: DriverJobRequest | None = None
+    share_with_group: bool = False
 
     @property
     def slurm_options(self) -> dict[str, Any]:

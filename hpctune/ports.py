@@ -37,8 +37,27 @@ class CallStats:
     """Calls that were put off because the budget was spent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How many jobs the experiment could use now, besides those it has: a level, told again whenever it may be another.
+
+    ``needs``: amounts by resources, the first most urgent. ``later``: more may be wanted in time. ``ahead``: jobs may
+    be handed out before there is a place for them: what they are does not depend on the results of others. ``over``:
+    nothing will be wanted any more.
+    """
+
+    needs: Sequence[tuple[Resources, int]] = ()
+    later: bool = True
+    ahead: bool = False
+    over: bool = False
+
+
+OVER = Demand(later=False, over=True)
+
+
 class Cluster(Protocol):
-    """Where jobs run.
+    """Where jobs run. One that grows and shrinks with what is wanted has a method ``demand(demand: Demand)`` as well,
+    and may have ``summary()`` and ``queue()``: a few words for people on what it has, and on what its jobs waited.
 
     ``poll_s`` and ``quiet_poll_s`` are the shortest and longest sensible intervals between two :meth:`jobs` calls.
     Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing follows.

@@ -25,27 +25,30 @@ SHOWN = 5
 _LONGEST_CELL = 24
 
 
-def check_request(spec: ExperimentSpec, setup: DriverSetup, cluster: Cluster) -> None:
-    """Find what can be found wrong with a request before anything is made of it.
+def check_request(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPaths, cluster: Cluster) -> None:
+    """Find what can be found wrong with a request before anything is made of it; ``paths``: where it would be.
 
-    Raises SearchSpaceError for a space that cannot be searched, UsageError for impossible resources,
+    Raises SearchSpaceError for a space that cannot be searched, UsageError for impossible resources or names,
     RequestRejectedError where the cluster could never run such a trial. A cluster that does not answer is no error.
     """
-    resources = _first_resources(spec, setup)
+    resources = _first_resources(spec, setup, paths)
     try:
         cluster.check(resources)
     except ClusterUnavailableError:
         return  # the driver asks again, as often as it takes
 
 
-def _first_resources(spec: ExperimentSpec, setup: DriverSetup) -> Resources:
+def _first_resources(spec: ExperimentSpec, setup: DriverSetup, paths: ExperimentPaths) -> Resources:
     """The request of the first trial; where only a searcher with a life of its own could tell, a guess."""
     bind = _copied(setup.bind_search)
     policy = bind(spec.num_samples, spec.seed) if bind is not None else None
     if policy is None or isinstance(policy, SearcherPolicy):  # a suggestion may cost something, or be counted elsewhere
         return Resources() if callable(setup.resources) else Resources.parse(setup.resources)
-    first = policy.suggest(0, trial_id(spec.experiment_id, 0))
-    return setup.resources_for(first.config if isinstance(first, Suggestion) else {})
+    identity = trial_id(spec.experiment_id, 0)
+    first = policy.suggest(0, identity)
+    if not isinstance(first, Suggestion):
+        return setup.resources_for({})
+    return TrialNamer(paths, spec, setup, experiment_tag)(0, identity, first).resources
 
 
 def _copied(value: Any) -> Any:

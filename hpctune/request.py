@@ -6,15 +6,16 @@ import copy
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
-from hpctune import envvars
+from hpctune import driverchain, envvars
 from hpctune.arguments import storage_path
 from hpctune.core.resume import ResumeChoice
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver
-from hpctune.driving import Start, start_and_drive
-from hpctune.errors import ResumeError, UsageError
+from hpctune.driverchain import DriverJobRequest
+from hpctune.driving import Start, start_and_drive, start_and_leave
+from hpctune.errors import RequestRejectedError, ResumeError, UsageError
 from hpctune.experiment import Experiment
 from hpctune.launch import Launch, check, create, discard, exists, open_existing
 from hpctune.notice import tell
@@ -30,6 +31,14 @@ from hpctune.where import choose
 
 class DryRun(SystemExit):
     """Ends a script at its first launch, in good order, when only a dry run was asked for; ``text`` was printed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0)
+        self.text = text
+
+
+class HandedOver(SystemExit):
+    """Ends a script at its first launch, in good order, when the driver was to be a job; ``text`` was printed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(0)
@@ -78,8 +87,33 @@ def drive(experiments: Sequence[Experiment], settings: Settings) -> list[Driven]
         for paths in made:
             discard(paths)
         raise
+    if overrides.driver_job is not None:
+        _hand_over(starts, overrides.driver_job, made)
     outcome = start_and_drive(starts, cancel_on_exit=overrides.cancel_on_exit)
     return [Driven(driver, outcome.left) for driver in outcome.drivers]
+
+
+def _hand_over(starts: Sequence[Start], request: DriverJobRequest, made: Sequence[ExperimentPaths]) -> NoReturn:
+    """Submit the driver of each experiment as a job; one that Slurm takes none for is not made. Raises HandedOver."""
+    texts = []
+    for start in starts:
+        paths, spec = start.paths, start.launch.spec
+        try:
+            if paths not in made:
+                start_and_leave(start)
+            jobs = driverchain.submit_chain(paths, spec, request)
+        except RequestRejectedError:
+            if paths in made:
+                discard(paths)
+            raise
+        more = f", to be followed by {', '.join(jobs[1:])}" if jobs[1:] else ""
+        texts.append(
+            f"The driver of {paths.root} is job {jobs[0]}{more}.\n"
+            f"Look: hpctune status {paths.root}. Its output: hpctune logs {paths.root} --driver. "
+            f"Stop: hpctune stop {paths.root}"
+        )
+    print("\n".join(texts))
+    raise HandedOver("\n".join(texts))
 
 
 def _own_policies(settings: Settings) -> Settings:
@@ -93,10 +127,12 @@ def _prepare(
     root = storage_path(overrides.storage_path) if overrides.storage_path else experiment.storage
     launch = launch_of(experiment, settings, overrides)
     spec, paths = launch.spec, ExperimentPaths(root / launch.spec.name)
+    if overrides.driver_job is not None:
+        driverchain.check(overrides.driver_job, spec.cluster, overrides.cancel_on_exit)
     if spec.num_samples == -1 and spec.time_budget_s is None and launch.setup.stopper is None:
         tell(f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {paths.root}")
     if overrides.dry_run:
-        _dry_run(paths, launch)
+        _dry_run(paths, launch, overrides.driver_job)
     if _is_resumed(resume, paths, launch.named):
         going_on = open_existing(paths, launch)
         return Start(paths=paths, launch=going_on, resume=resume.choice, num_samples=spec.num_samples, renewed=True)
@@ -105,11 +141,13 @@ def _prepare(
     return Start(paths=paths, launch=launch)
 
 
-def _dry_run(paths: ExperimentPaths, launch: Launch) -> None:
-    check(launch)
+def _dry_run(paths: ExperimentPaths, launch: Launch, driver_job: DriverJobRequest | None) -> None:
+    check(launch, paths)
     cluster = launch.cluster.build(paths.root, launch.spec.experiment_id, WallClock())
     text = dry_run_text(launch.spec, launch.setup, paths, cluster)
     cluster.close()
+    if driver_job is not None:
+        text += f"\n\nJob of the driver:\n{driverchain.preview(paths, launch.spec, driver_job).rstrip()}"
     print(text)
     raise DryRun(text)
 
@@ -163,5 +201,8 @@ def resume_directory(
     renewed = spec != stored_spec or trainable is not None or setup is not launch.setup
     launch = replace(launch, spec=spec, setup=setup, reporter=reporter, verbose=verbosity(verbose, overrides))
     start = Start(paths=paths, launch=launch, resume=choice, num_samples=overrides.num_samples, renewed=renewed)
+    if overrides.driver_job is not None:
+        driverchain.check(overrides.driver_job, spec.cluster, overrides.cancel_on_exit)
+        _hand_over([start], overrides.driver_job, [])
     outcome = start_and_drive([start], cancel_on_exit=overrides.cancel_on_exit)
     return Driven(outcome.drivers[0], outcome.left)

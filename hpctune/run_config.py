@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.model.care import FailureCare
 from hpctune.model.spec import CheckpointPolicy
 
 if TYPE_CHECKING:
@@ -88,15 +89,39 @@ class FailureConfig:
         max_failures: How often a trial is tried again from its last checkpoint; -1: without end.
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
 
+        report_timeout_s: A running trial that has not reported for so many seconds has failed. None: it may be silent.
+        grow_memory: After an end out of memory the next attempt asks for so many times as much, up to three times, and
+            no failure counts. The trials have to state their memory.
+        grow_time: The same for trials that come to their time limit without a new result.
+        exclude_nodes_after: A node where so many attempts in a row died, while they go well on others, gets no more.
+        same_error_limit: The experiment stops when its first so many trials have all failed with the same error.
+        canary: One trial runs alone until it has reported; the experiment stops if it fails before.
+        decision_timeout_s: How long a trial waits at a milestone for its scheduler's decision.
+
     Raises:
-        ValueError: if ``fail_fast`` is anything else, or both are given.
+        ValueError: if a value is impossible, or both ``max_failures`` and ``fail_fast`` are given.
     """
 
     max_failures: int = 0
     fail_fast: bool | str = False
+    report_timeout_s: float | None = None
+    grow_memory: float | None = None
+    grow_time: float | None = None
+    exclude_nodes_after: int | None = None
+    same_error_limit: int | None = None
+    canary: bool = False
+    decision_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
         check_failures(self.max_failures, self.fail_fast)
+        timeout = self.decision_timeout_s
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
+            raise UsageError(f"decision_timeout_s must be a number of seconds of 0 or more, not {timeout!r}.")
+        self.care()
+
+    def care(self) -> FailureCare:
+        """The same in the engine's words, but for ``max_failures`` and ``fail_fast``."""
+        return FailureCare(**{name: getattr(self, name) for name in FailureCare.__dataclass_fields__})
 
 
 def check_failures(max_failures: object, fail_fast: object) -> None:
@@ -125,6 +150,8 @@ class RunConfig:
         progress_reporter: What prints the progress.
         log_to_file: Names of the trials' stdout and stderr files: True, one name for both, or a pair.
         local_dir: The older name of ``storage_path``.
+        share_with_group: The group of the experiment's directory may read it (not the pickled code); without it nobody
+            but you can.
     """
 
     name: str | None = None
@@ -139,6 +166,7 @@ class RunConfig:
     progress_reporter: Any | None = None
     log_to_file: bool | str | tuple[str, str] = False
     local_dir: str | os.PathLike[str] | None = None
+    share_with_group: bool = False
 
     def __post_init__(self) -> None:
         if self.failure_config is not None and not isinstance(self.failure_config, FailureConfig):

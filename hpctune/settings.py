@@ -5,25 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpctune import envvars
 from hpctune.arguments import whole
 from hpctune.driver.setup import DriverSetup
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.errors import UsageError
 from hpctune.experiment import Experiment
 from hpctune.launch import DEFAULT_VERBOSE, Launch, automatic_name, new_experiment_id
+from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.output.callback import Callback
 from hpctune.output.defaults import default_callbacks
 from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import Overrides, replace_values
-from hpctune.run_config import DEPRECATED, check_failures
+from hpctune.run_config import DEPRECATED, FailureConfig, check_failures
 from hpctune.schedulers.create import as_scheduler
 from hpctune.search import SearchAlgorithm, SearchPolicy, as_search_algorithm
 from hpctune.tune_config import ResumeConfig
-from hpctune.where import ClusterChoice, choose
+from hpctune.where import ClusterChoice, choose, with_workers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Settings:
     scheduler: Any = None
     max_concurrent: Any = None
     fail_fast: Any = False
+    failure_config: FailureConfig = field(default_factory=FailureConfig)
     resume: Any = None
     resume_config: ResumeConfig | None = None
     callbacks: Any = None
@@ -43,9 +45,11 @@ class Settings:
     reporter: Any = None
     raise_on_failed_trial: bool = True
     reuse_actors: Any = False
+    workers: Any = None
     cluster: Any = None
     slurm: Any = None
     chdir_to_trial_dir: Any = DEPRECATED
+    share_with_group: Any = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,10 @@ def checked(settings: Settings) -> None:
         raise UsageError(f"mode must be 'min' or 'max', not {settings.mode!r}.")
     if settings.metric is not None and not isinstance(settings.metric, str):
         raise UsageError(f"metric must be the name of a reported value, not {settings.metric!r}.")
-    if settings.reuse_actors:
-        raise NotYetSupportedError(
-            "reuse_actors=True is not supported yet. Leave it out: each trial is a job of its own."
-        )
+    if settings.share_with_group not in (True, False):
+        raise UsageError(f"share_with_group must be True or False, not {settings.share_with_group!r}.")
+    if settings.reuse_actors not in (True, False, None):
+        raise UsageError(f"reuse_actors must be True or False, not {settings.reuse_actors!r}.")
     if not isinstance(settings.callbacks, (list, tuple, type(None))):
         raise UsageError(f"callbacks must be a list, not {settings.callbacks!r}.")
     for callback in settings.callbacks or ():
@@ -95,8 +99,9 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
     check_failures(experiment.max_failures, settings.fail_fast)
     env = envvars.settings()
     space = replace_values(experiment.config, overrides.config)
-    cluster = choose(settings.cluster, settings.slurm, overrides)
+    cluster = with_workers(choose(settings.cluster, settings.slurm, overrides), _workers(settings, overrides))
     binding = SearchBinding(as_search_algorithm(settings.search_alg), space, settings.metric, settings.mode)
+    _check_growth(settings.failure_config, experiment, cluster)
     setup = DriverSetup(
         bind_search=binding,
         scheduler=as_scheduler(settings.scheduler, settings.metric, settings.mode),
@@ -117,6 +122,27 @@ def launch_of(experiment: Experiment, settings: Settings, overrides: Overrides) 
         reporter=settings.reporter,
         max_pending=env.max_pending,
     )
+
+
+def _check_growth(failure: FailureConfig, experiment: Experiment, cluster: ClusterChoice) -> None:
+    """Raise UsageError where a request is to grow that states nothing."""
+    requests = experiment.resources
+    if failure.grow_memory and not callable(requests) and Resources.parse(requests).memory_bytes is None:
+        raise UsageError("grow_memory needs trials that state their memory: resources_per_trial={'memory': 4 * 2**30}.")
+    options = cluster.to_json()
+    if failure.grow_time and cluster.name == "slurm" and options.get("time") is None:
+        raise UsageError("grow_time needs a time limit that can grow: SlurmOptions(time=...) or --time.")
+
+
+def _workers(settings: Settings, overrides: Overrides) -> int | str | None:
+    """How many workers are to stay; None: as the cluster's options say."""
+    if overrides.workers is not None:
+        return overrides.workers
+    if settings.workers is not None:
+        return settings.workers if settings.workers == "auto" else whole("workers", settings.workers)
+    given = settings.cluster if settings.slurm is None else settings.slurm
+    said = given.get("workers") if isinstance(given, Mapping) else getattr(given, "workers", None)
+    return "auto" if settings.reuse_actors and said is None else None
 
 
 def _worker_env(chdir: object) -> dict[str, str]:
@@ -146,11 +172,14 @@ def _spec(
         max_concurrent=None if limit is None else whole("max_concurrent_trials", limit),
         max_failures=experiment.max_failures,
         fail_fast="raise" if isinstance(settings.fail_fast, str) else "stop" if settings.fail_fast else "",
+        care=settings.failure_config.care(),
+        decision_timeout_s=settings.failure_config.decision_timeout_s,
         checkpoint=experiment.checkpoint_config.policy(),
         export_formats=experiment.export_formats,
         restore=experiment.restore,
         stdout=experiment.log_files[0],
         stderr=experiment.log_files[1],
+        share_with_group=bool(settings.share_with_group),
         cluster=cluster.name,
         cluster_options=cluster.to_json(),
     )
@@ -165,6 +194,7 @@ def overridden(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:
         "num_samples": overrides.num_samples,
         "max_concurrent": overrides.max_concurrent,
         "time_budget_s": overrides.time_budget_s,
+        "share_with_group": overrides.share_with_group or None,
     }
     return replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ from hpctune.ending import conclude
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.experiment import Experiment, convert_to_experiment_list
 from hpctune.request import Driven
-from hpctune.run_config import DEPRECATED, CheckpointConfig, refuse_deprecated
+from hpctune.run_config import DEPRECATED, CheckpointConfig, FailureConfig, refuse_deprecated
 from hpctune.settings import Settings
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig
@@ -73,6 +73,9 @@ def run(
     local_mode: bool = False,
     cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
+    workers: int | str | None = None,
+    failure_config: FailureConfig | None = None,
+    share_with_group: bool = False,
 ) -> ExperimentAnalysis:
     """Run a search to its end and return its results.
 
@@ -97,6 +100,8 @@ def run(
         export_formats: What class trainables export when they end.
         max_failures: How often a failed trial goes on from its last checkpoint; -1: without end.
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
+        failure_config: Both of these, and more: what to do about trials that hang, run out of memory or time, or all
+            fail alike.
         restore: The checkpoint directory from which every trial starts.
         resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.resuming``. ``resume_config`` says
             more about which trials go on.
@@ -108,6 +113,9 @@ def run(
         cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
             for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
         slurm: Options of the Slurm jobs.
+        reuse_actors: Jobs stay and take trial after trial, as many as find room; see docs/how-to/workers.md.
+        workers: The same, and at most so many; None: as ``cluster``, ``slurm`` or ``reuse_actors`` say.
+        share_with_group: The group of the experiment's directory may read it (not the pickled code).
 
     The other arguments are Ray Tune's and not supported: anything but their default is an error.
 
@@ -118,6 +126,9 @@ def run(
     _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
+    failure = failure_config or FailureConfig(max_failures, fail_fast)
+    if failure_config is not None and (max_failures or fail_fast):
+        raise UsageError("max_failures and fail_fast go into failure_config where that is given.")
     definition: dict[str, Any] = {
         "stop": stop,
         "time_budget_s": time_budget_s,
@@ -137,7 +148,7 @@ def run(
         "trial_dirname_creator": trial_dirname_creator,
         "sync_config": sync_config,
         "export_formats": export_formats,
-        "max_failures": max_failures or None,
+        "max_failures": failure.max_failures or None,
         "restore": restore,
     }
     settings = Settings(
@@ -146,16 +157,19 @@ def run(
         search_alg=search_alg,
         scheduler=scheduler,
         max_concurrent=max_concurrent_trials,
-        fail_fast=fail_fast,
+        fail_fast=failure.fail_fast,
+        failure_config=failure,
         resume=resume,
         resume_config=resume_config,
         callbacks=callbacks,
         verbose=verbose,
         reporter=progress_reporter,
         reuse_actors=reuse_actors,
+        workers=workers,
         cluster=_debug_or(cluster, local_mode),
         slurm=slurm,
         chdir_to_trial_dir=chdir_to_trial_dir,
+        share_with_group=share_with_group,
     )
     driven = request.drive(_experiments(run_or_experiment, name, definition), settings)
     conclude(driven, raise_on_failed_trial)

@@ -29,7 +29,7 @@ class TuneConfig:
         num_samples: How many samples to take of the search space; -1: without end.
         max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
         time_budget_s: Seconds, or a timedelta, after which the experiment stops; counted over all drivers.
-        reuse_actors: Not supported yet.
+        reuse_actors: Jobs stay and take trial after trial, as many as find room.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
         chdir_to_trial_dir: Trials run in their own directories (the default); False: where the driver was started.
 

@@ -195,6 +195,7 @@ class Tuner:
             scheduler=tune.scheduler,
             max_concurrent=tune.max_concurrent_trials,
             fail_fast=(run.failure_config or FailureConfig()).fail_fast,
+            failure_config=run.failure_config or FailureConfig(),
             callbacks=run.callbacks,
             verbose=run.verbose,
             reporter=run.progress_reporter,
@@ -202,6 +203,7 @@ class Tuner:
             cluster=self._cluster,
             slurm=self._slurm,
             chdir_to_trial_dir=tune.chdir_to_trial_dir,
+            share_with_group=run.share_with_group,
         )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -16,6 +14,7 @@ from hpctune import envvars
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
 from hpctune.registry import as_trainable, is_class_trainable
 from hpctune.space.tree import flatten_dict, unflatten_dict
+from hpctune.worker.gpus import wait_for_gpu
 
 __all__ = [
     "UtilMonitor",
@@ -94,67 +93,6 @@ def unflattened_lookup(flat_key: str, lookup: Any, delimiter: str = "/", default
                 return default
             raise KeyError(flat_key) from None
     return value
-
-
-# -- GPUs ------------------------------------------------------------------------------------------------------------
-
-_QUERY = ("nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits")
-
-
-def wait_for_gpu(
-    gpu_id: int | str | None = None,
-    target_util: float = 0.01,
-    retry: int = 20,
-    delay_s: int = 5,
-    gpu_memory_limit: float | None = None,
-) -> bool:
-    """Wait until a GPU's memory is free, as when the last trial on it is only just leaving.
-
-    Args:
-        gpu_id: Its index or UUID. Default: the first that this process may use (CUDA_VISIBLE_DEVICES), else GPU 0.
-        target_util: The share of its memory (0 to 1) that may be in use.
-        retry: How often to look.
-        delay_s: Seconds between two looks.
-        gpu_memory_limit: MiB that may be in use, instead of ``target_util``.
-
-    Returns:
-        True.
-
-    Raises:
-        UsageError: if there is no such GPU.
-        RuntimeError: if nvidia-smi is missing or fails, or the memory was not free in time.
-    """
-    wanted = _visible_gpu() if gpu_id is None else str(gpu_id)
-    used = total = 0.0
-    for look in range(max(retry, 1)):
-        used, total = _gpu_memory(wanted)
-        if used <= gpu_memory_limit if gpu_memory_limit is not None else used <= target_util * total:
-            return True
-        if look < retry - 1:
-            time.sleep(delay_s)
-    raise RuntimeError(
-        f"GPU {wanted} is still in use after {retry} looks, {delay_s} s apart: {used:g} of {total:g} MiB. "
-        "Who uses it: nvidia-smi. More patience: wait_for_gpu(retry=...)."
-    )
-
-
-def _visible_gpu() -> str:
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
-
-
-def _gpu_memory(wanted: str) -> tuple[float, float]:
-    """MiB in use and in all."""
-    try:
-        answer = subprocess.run(_QUERY, capture_output=True, text=True, timeout=60, check=True).stdout
-    except FileNotFoundError:
-        raise RuntimeError("wait_for_gpu asks nvidia-smi, which is not on PATH here. Is this a GPU node?") from None
-    except (subprocess.SubprocessError, OSError) as error:
-        raise RuntimeError(f"nvidia-smi failed: {error}.") from error
-    rows = [[cell.strip() for cell in line.split(",")] for line in answer.splitlines() if line.count(",") == 3]
-    for index, uuid, used, total in rows:
-        if wanted in (index, uuid) or (wanted.startswith("GPU-") and uuid.startswith(wanted)):
-            return float(used), float(total)
-    raise UsageError(f"There is no GPU {wanted!r}. There are: {', '.join(row[0] for row in rows) or 'none'}.")
 
 
 class UtilMonitor:

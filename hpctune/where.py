@@ -35,6 +35,13 @@ class ClusterChoice:
         """How long a run's exit record may take to be seen after its job has ended."""
         return EXIT_LAG_S.get(self.name, 0.0)
 
+    @property
+    def doorbell(self) -> bool:
+        """Whether runs and driver may ring each other."""
+        if self.options is None:
+            return self.name == "local"
+        return self.options.doorbell
+
     def build(self, experiment_dir: Path, experiment_id: str, clock: Clock) -> Cluster:
         """The cluster for one experiment. Raises UsageError when it cannot be."""
         if self.made is not None:
@@ -85,15 +92,34 @@ def stored(name: str, options: Mapping[str, Any], overrides: Overrides) -> Clust
     if overrides.cluster not in (None, "auto", name):
         return choose(overrides.cluster, None, overrides)
     if name == "slurm":
-        return choose("slurm", dict(options), overrides)
+        return with_workers(choose("slurm", dict(options), overrides), overrides.workers)
     if name == "local":
-        return ClusterChoice(name, LocalOptions.from_mapping(options))
+        return with_workers(ClusterChoice(name, LocalOptions.from_mapping(options)), overrides.workers)
     if name in NAMES:
         return ClusterChoice(name)
     raise UsageError(
         f"The experiment was started on a cluster of its own making, {name!r}. Resume it from Python with "
         "hpctune.run(..., resume=True, cluster=...)."
     )
+
+
+def with_workers(choice: ClusterChoice, workers: int | str | None) -> ClusterChoice:
+    """``choice`` with workers that stay: as many as given, or "auto". None: as it is.
+
+    Raises UsageError for a cluster object, which can be given them only where it is made.
+    """
+    if workers is None:
+        return choice
+    if choice.made is not None:
+        raise UsageError(
+            "workers= and reuse_actors= are options of jobs on Slurm and on this machine. For a cluster of your own: "
+            "hpctune.cluster.pool.PooledCluster(cluster, ...)."
+        )
+    if choice.name not in ("slurm", "local"):
+        tell(f"Trials run on cluster {choice.name!r}, in this process: there are no workers.")
+        return choice
+    usual = SlurmOptions() if choice.name == "slurm" else LocalOptions()
+    return ClusterChoice(choice.name, (choice.options or usual).merge({"workers": workers}))
 
 
 def _slurm_options(slurm: object) -> SlurmOptions | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from hpctune.cluster.pool import PooledCluster
 from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
 from hpctune.overrides import Overrides
+from hpctune.ports import OVER
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.where import stored
 
@@ -20,6 +22,9 @@ def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Colle
     choice = stored(spec.cluster, spec.cluster_options, Overrides())
     cluster = choice.build(paths.root, spec.experiment_id, WallClock())
     try:
+        if isinstance(cluster, PooledCluster) and not trial_ids:
+            cluster.jobs()
+            cluster.demand(OVER)  # workers leave when their trials have
         live = [j for j in cluster.jobs() if not j.state.final and (not trial_ids or j.tag.trial_id in trial_ids)]
         if live:
             cluster.cancel([j.job_id for j in live])

@@ -13,7 +13,7 @@ import click
 from hpctune.cli import find, snapshot
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
-from hpctune.storage import specfile
+from hpctune.storage import driverjobs, specfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -82,19 +82,34 @@ class Stream:
     "logs",
     epilog="Example: hpctune logs ~/hpctune_results/mnist 00012 -f",
     help="Show the output of a trial; with -f follow it until the trial ends.\n\n"
+    "With --driver: that of the driver, where it is a Slurm job (hpctune run --sbatch).\n\n"
     "TRIAL is an id (or a start or end of it that no other has), a name, a directory, or a number. " + find.DIR_HELP,
 )
-@click.argument("words", metavar="[DIR] TRIAL", nargs=-1, required=True)
+@click.argument("words", metavar="[DIR] TRIAL", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The experiment.")
+@click.option("--driver", is_flag=True, help="Show the output of the driver's job instead of a trial's.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Show stderr instead of stdout.")
 @click.option("--both", is_flag=True, help="Show stdout and stderr.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Only the last ones of each.")
 def command(
-    words: tuple[str, ...], directory: str | None, follow: bool, only_stderr: bool, both: bool, lines: int | None
+    words: tuple[str, ...],
+    directory: str | None,
+    driver: bool,
+    follow: bool,
+    only_stderr: bool,
+    both: bool,
+    lines: int | None,
 ) -> None:
     """The command."""
+    if not words and not driver:
+        raise UsageError("Which trial? As in: hpctune logs [DIR] TRIAL")
     paths, named = find.experiment_and_trials(words, directory)
+    if driver:
+        if named or only_stderr or both:
+            raise UsageError(f"--driver shows one output, and no trial's: hpctune logs {paths.root} --driver")
+        _driver(paths, follow, lines)
+        return
     if len(named) != 1:
         which = "Which trial?" if not named else "One trial at a time:"
         raise UsageError(f"{which} hpctune logs {paths.root} TRIAL. List them with: hpctune list {paths.root}")
@@ -117,6 +132,29 @@ def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -
     if not kept:
         raise UsageError("This experiment keeps no output of its trials (log_to_file=False).")
     return [s for i, s in enumerate(kept) if s.path not in [k.path for k in kept[:i]]]
+
+
+def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:
+    """The output of the driver job that started last; with ``follow``, of its successors too."""
+    shown = _last_driver(paths)
+    if shown is None:
+        raise UsageError(f"No driver job of {paths.root} has started. Its state: hpctune status {paths.root}")
+    click.echo(f"==> {shown.path} <==", err=True)
+    _print([shown], [shown.last(lines)])
+    while follow:
+        time.sleep(FOLLOW_S)
+        _print([shown], [shown.news()])
+        last = _last_driver(paths)
+        if last is not None and last.path != shown.path:
+            shown = last
+            click.echo(f"==> {shown.path} <==", err=True)
+        elif read_experiment(paths.root).state.ended is not None:
+            return
+
+
+def _last_driver(paths: ExperimentPaths) -> Stream | None:
+    started = [job for job in driverjobs.read(paths) if job.started_at is not None]
+    return Stream("driver", driverjobs.log(paths, started[-1].job_id)) if started else None
 
 
 def _print(streams: list[Stream], texts: list[str]) -> None:

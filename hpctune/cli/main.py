@@ -20,9 +20,12 @@ COMMANDS: dict[str, str] = {
     "status": "Show how an experiment is doing, from any machine.",
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",
+    "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "logs": "Show or follow the output of a trial.",
     "stop": "Stop an experiment or some of its trials.",
     "resume": "Go on with an experiment where it was left.",
+    "fsck": "Check an experiment's files, and repair what a crash left.",
+    "doctor": "Check a site before the first run.",
     "report": "Report a result from a shell script inside a trial.",
 }
 """Every command with its summary; ``hpctune.cli.NAME`` holds it as ``command``."""

@@ -17,8 +17,8 @@ from hpctune.worker.client import send_report
     "report",
     epilog="Example: hpctune report loss=0.25 eval/acc=0.9 --checkpoint out/",
     help="Report a result from a program that a trial has started (hpctune.Command). KEY=VALUE: a slash in the key "
-    "nests; the value is a number, JSON, or else text.\n\nPrints 'stop' when the trial is over with this report and "
-    "the program may leave; else nothing. For a loop in a shell script: "
+    "nests; the value is a number, JSON, or else text.\n\nPrints 'stop' when the program is to leave, since the "
+    "trial is over with this report or its job is about to end; else nothing. For a loop in a shell script: "
     '[ -z "$(hpctune report loss=$loss)" ] || exit 0',
 )
 @click.argument("pairs", metavar="KEY=VALUE...", nargs=-1, required=True)

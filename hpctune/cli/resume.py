@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hpctune.cli import find
+from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
@@ -78,6 +79,8 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         verbose=given["verbose"],
         cancel_on_exit=given["cancel_on_exit"],
         calls_per_minute=given["calls_per_minute"],
+        driver_job=driver_job(given),
+        workers=given["workers"],
     )
     choice = parse_resume("+".join(["LOCAL", *(name.upper() for name in how)])).choice
     with use(wanted), watched() as driven:

@@ -10,6 +10,7 @@ import click
 
 from hpctune.cli import exitcodes
 from hpctune.cli.configfile import compiled, execute, load
+from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
 from hpctune.cli.values import literal_pairs
 from hpctune.errors import TuneError, UsageError
@@ -38,6 +39,7 @@ RESUME_HELP = (
 @click.option("--name", help="Name of the experiment, and of its directory.")
 @click.option("--storage-path", metavar="DIR", help="Where experiments lie, on the shared filesystem.")
 @click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
+@click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be run and submitted.")
 @click.option(
     "--set",
@@ -83,6 +85,9 @@ def _overrides(given: dict[str, Any]) -> Overrides:
         verbose=given["verbose"],
         cancel_on_exit=given["cancel_on_exit"],
         calls_per_minute=given["calls_per_minute"],
+        driver_job=driver_job(given),
+        workers=given["workers"],
+        share_with_group=given["share_with_group"],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.decorators import FC
 
+from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.values import duration_option, text_pairs
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -36,7 +37,7 @@ _SLURM_LISTS: dict[str, tuple[str, str, str]] = {
     "modules": ("--module", "NAME", "Environment module to load in each job; repeatable."),
     "srun_args": ("--srun-arg", "ARG", "Argument for srun; repeatable."),
 }
-SLURM_FIELDS = frozenset({*_SLURM_TEXTS, *_SLURM_NUMBERS, *_SLURM_LISTS, "sbatch"})
+SLURM_FIELDS = frozenset({*_SLURM_TEXTS, *_SLURM_NUMBERS, *_SLURM_LISTS, "sbatch_args"})
 """Names of the parameters that say how Slurm's jobs are to be."""
 
 
@@ -49,7 +50,11 @@ def _slurm_options() -> list[Callable[[FC], FC]]:
     for name, (flag, metavar, text) in _SLURM_LISTS.items():
         made.append(click.option(flag, name, multiple=True, metavar=metavar, help=text))
     more = "Any other option of sbatch, as switches=1, or hold for one without a value; repeatable."
-    made.append(click.option("--sbatch", multiple=True, callback=text_pairs, metavar="KEY[=VALUE]", help=more))
+    made.append(
+        click.option(
+            "--sbatch-arg", "sbatch_args", multiple=True, callback=text_pairs, metavar="KEY[=VALUE]", help=more
+        )
+    )
     return made
 
 
@@ -62,6 +67,9 @@ _COMMON: list[Callable[[Any], Any]] = [
     click.option("--num-samples", type=click.IntRange(min=-1), metavar="N", help="Samples in all; -1: endless."),
     click.option("--max-concurrent", type=click.IntRange(min=0), metavar="N", help="Trials with a job at a time."),
     click.option(
+        "--workers", type=click.IntRange(min=1), metavar="N", help="Jobs that stay and take trial after trial."
+    ),
+    click.option(
         "--time-budget", callback=duration_option, metavar="TIME", help="End after this: 3600, 2h30m, 1-12:00:00."
     ),
     click.option("--cancel-on-exit", is_flag=True, help="When left early, cancel the jobs; a resume goes on."),
@@ -71,15 +79,21 @@ _COMMON: list[Callable[[Any], Any]] = [
 
 
 class RunCommand(click.Command):
-    """A command whose help shows the options of Slurm's jobs by themselves."""
+    """A command whose help shows the options of Slurm's jobs, and of the driver's, by themselves."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Two sections instead of one."""
+        """Three sections instead of one."""
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
-        records = [(o.name in SLURM_FIELDS, r) for o in options if (r := o.get_help_record(ctx))]
-        for title, slurm in (("Options", False), ("Options of Slurm jobs", True)):
+        records = [(_section(o), r) for o in options if (r := o.get_help_record(ctx))]
+        for title in ("Options", "Options of Slurm jobs", "Options of the driver as a Slurm job"):
             with formatter.section(title):
-                formatter.write_dl([record for of_slurm, record in records if of_slurm is slurm])
+                formatter.write_dl([record for section, record in records if section == title])
+
+
+def _section(option: click.Option) -> str:
+    if option.name in DRIVER_FIELDS:
+        return "Options of the driver as a Slurm job"
+    return "Options of Slurm jobs" if option.name in SLURM_FIELDS else "Options"
 
 
 EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jobs go on), 130 a second Ctrl-C."
@@ -87,7 +101,7 @@ EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jo
 
 def run_options(function: FC) -> FC:
     """Add the options that ``run`` and ``resume`` have in common."""
-    for option in reversed([*_COMMON, *_slurm_options()]):
+    for option in reversed([*_COMMON, *_slurm_options(), *driver_options()]):
         function = option(function)
     return function
 
@@ -96,8 +110,8 @@ def slurm_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """What of ``given`` are fields of SlurmOptions, checked. Raises UsageError for values that make no sense."""
     fields = {n: given[n] for n in (*_SLURM_TEXTS, *_SLURM_NUMBERS) if given.get(n) is not None}
     fields |= {n: list(given[n]) for n in _SLURM_LISTS if given.get(n)}
-    if given.get("sbatch"):
-        fields["additional_parameters"] = dict(given["sbatch"])
+    if given.get("sbatch_args"):
+        fields["additional_parameters"] = dict(given["sbatch_args"])
     if fields:
         from hpctune.cluster.options import SlurmOptions
 
@@ -115,5 +129,5 @@ def flags_of(fields: Sequence[str]) -> list[str]:
     """The flags that fill these fields of SlurmOptions."""
     flags = {n: next(f for f in flags if f.startswith("--")) for n, (flags, *_) in _SLURM_TEXTS.items()}
     flags |= {n: next(f for f in flags if f.startswith("--")) for n, (flags, _) in _SLURM_NUMBERS.items()}
-    flags |= {n: flag for n, (flag, *_) in _SLURM_LISTS.items()} | {"additional_parameters": "--sbatch"}
+    flags |= {n: flag for n, (flag, *_) in _SLURM_LISTS.items()} | {"additional_parameters": "--sbatch-arg"}
     return [flags[f] for f in fields]

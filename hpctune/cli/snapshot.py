@@ -15,7 +15,8 @@ from hpctune.model.rows import flatten, number
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.reasons import explain
 from hpctune.output.words import PHASE_ORDER, phase_word
-from hpctune.storage import lease
+from hpctune.storage import driverjobs, lease
+from hpctune.storage.driverjobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
 from hpctune.storage.reader import read_experiment
@@ -36,7 +37,7 @@ class Driving:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown, with ``now`` (Unix seconds) as the moment."""
+    """Everything that is shown, with ``now`` (Unix seconds) as the moment. ``jobs``: the driver jobs, if there are."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -44,6 +45,7 @@ class Snapshot:
     glance: glance.Glance | None
     best: Trial | None
     now: float
+    jobs: DriverJobs | None = None
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in one of ``phases``, in order."""
@@ -51,9 +53,33 @@ class Snapshot:
 
 
 def take(paths: ExperimentPaths, now: float) -> Snapshot:
-    """Look at the experiment. ``now``: Unix seconds."""
+    """Look at the experiment. ``now``: Unix seconds. A driver on another host whose lease looks old is watched for a
+    few seconds: it may be its clock that is."""
     state = read_experiment(paths.root).state
-    return Snapshot(paths, state, driving(paths, state, now), glance.read(paths), best_trial(state), now)
+    seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
+    jobs = driver_jobs(paths, seen)
+    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverJobs:
+    """Driver jobs: the one that drives (or waits to), those that will come next, and the one that started last."""
+
+    running: DriverJob | None
+    waiting: tuple[DriverJob, ...]
+    last: DriverJob | None
+
+
+def driver_jobs(paths: ExperimentPaths, seen: Driving) -> DriverJobs | None:
+    """What is noted of driver jobs; None where there never was one. Slurm is not asked."""
+    noted = driverjobs.read(paths)
+    if not noted:
+        return None
+    started = [job for job in noted if job.started_at is not None]
+    last = started[-1] if started else None
+    driving_job = seen.holder.job if seen.alive is not False and seen.holder is not None else ""
+    running = next((job for job in started if job.job_id == driving_job), None)
+    return DriverJobs(running, tuple(job for job in noted if job.started_at is None), last)
 
 
 def best_trial(state: ExperimentState) -> Trial | None:
@@ -77,23 +103,27 @@ class DriverSeen:
     silent_s: float
 
 
-def driver_of(paths: ExperimentPaths, now: float) -> DriverSeen:
-    """The last driver, as far as can be told from here. A lease that is being replaced is looked at again."""
+def driver_of(paths: ExperimentPaths, now: float, patience_s: float = 0.0) -> DriverSeen:
+    """The last driver, as far as can be told from here. A lease that is being replaced is looked at again; one of
+    another host that looks old is watched for ``patience_s`` seconds."""
     for _ in range(3):
         try:
             holder = lease.read(paths)
             if holder is None:
                 break
-            silent_s = max(now - paths.lease.stat().st_mtime, 0.0)
-            return DriverSeen(holder, lease.alive(holder, now=now, mtime=now - silent_s), silent_s)
+            mtime = paths.lease.stat().st_mtime
+            alive = lease.alive(holder, now=now, mtime=mtime)
+            if alive is None and patience_s and lease.changes(paths, holder, patience_s):
+                alive = True
+            return DriverSeen(holder, alive, max(now - mtime, 0.0))
         except FileNotFoundError:
             continue
     return DriverSeen(None, False, 0.0)
 
 
-def driving(paths: ExperimentPaths, state: ExperimentState, now: float) -> Driving:
-    """Who drives the experiment, and what that means."""
-    seen = driver_of(paths, now)
+def driving(paths: ExperimentPaths, state: ExperimentState, now: float, patience_s: float = 0.0) -> Driving:
+    """Who drives the experiment, and what that means. ``patience_s``: as :func:`driver_of` has it."""
+    seen = driver_of(paths, now, patience_s)
     holder, alive, silent_s = seen.holder, seen.alive, seen.silent_s
     if state.ended is not None:
         return Driving("finished", f"finished: {state.ended}", holder, alive, silent_s, _errored(paths, state))
@@ -101,7 +131,7 @@ def driving(paths: ExperimentPaths, state: ExperimentState, now: float) -> Drivi
     jobs = "" if state.spec.cluster == "debug" or not state.live else "; jobs go on"
     if holder is None:
         return Driving("new", "not driven yet", None, False, None, resume)
-    who = f"process {holder.pid} on {holder.host}"
+    who = holder.place
     if alive:
         doing = f"stopping ({state.stopping.reason})" if state.stopping is not None else "running"
         text = f"{doing}: driver is {holder.describe()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from hpctune.cli import snapshot as look
@@ -29,10 +30,33 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
     yield f"  state     {clean(driving.text)}"
     if driving.resume is not None:
         yield f"            {'try the failed again' if driving.word == 'finished' else 'go on'}: {driving.resume}"
+    if shot.jobs is not None and driving.word != "finished":
+        yield f"  driver    {clean(_driver_jobs(shot.jobs, driving.alive))}"
     yield f"  trials    {_counts(shot)}"
+    if shot.glance is not None and shot.glance.workers and shot.driving.word != "finished":
+        yield f"  workers   {clean(shot.glance.workers)}"
+    if shot.glance is not None and shot.glance.queue and shot.driving.word != "finished":
+        yield f"  queue     {clean(shot.glance.queue)}"
     if spec.time_budget_s is not None:
         yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"
     yield from _best(shot, columns)
+
+
+def _driver_jobs(jobs: look.DriverJobs, alive: bool | None) -> str:
+    """Which job drives until when, and which follows."""
+    parts = []
+    if jobs.running is not None:
+        until = f" until {when(jobs.running.ends_at)}" if jobs.running.ends_at is not None else ""
+        parts.append(f"job {jobs.running.job_id}{until}")
+    if jobs.waiting:
+        ids = ", ".join(job.job_id for job in jobs.waiting)
+        parts.append(f"next {'is job' if len(jobs.waiting) == 1 else 'are jobs'} {ids}, in the queue when last looked")
+    elif alive is not True:
+        parts.append("no driver job is known to wait")
+    noted = jobs.running or jobs.last
+    if noted is not None and noted.note:
+        parts.append(f"job {noted.job_id} said: {noted.note}")
+    return "; ".join(parts) or "no driver job waits"
 
 
 def _counts(shot: Snapshot) -> str:
@@ -132,6 +156,8 @@ def _tail(shot: Snapshot) -> Iterator[str]:
     if glance is not None and glance.note:
         yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
     yield f"Directory: {shot.paths.root}"
+    if shot.jobs is not None and shot.jobs.last is not None:
+        yield f"Output of the driver: hpctune logs {shot.paths.root} --driver"
     example = shot.best or next(iter(shot.state.trials.values()), None)
     if example is not None:
         yield f"Output of a trial: hpctune logs {shot.paths.root} {example.trial_id}"
@@ -171,7 +197,16 @@ def _driver(shot: Snapshot) -> dict[str, Any] | None:
     if holder is None:
         return None
     seen = {"alive": driving.alive, "silent_s": driving.silent_s}
-    return {"host": holder.host, "pid": holder.pid, "since": holder.since, **seen}
+    jobs = None if shot.jobs is None else _jobs(shot.jobs)
+    return {"host": holder.host, "pid": holder.pid, "since": holder.since, "job": holder.job, **seen, "jobs": jobs}
+
+
+def _jobs(jobs: look.DriverJobs) -> dict[str, Any]:
+    return {
+        "running": None if jobs.running is None else asdict(jobs.running),
+        "waiting": [asdict(job) for job in jobs.waiting],
+        "last": None if jobs.last is None else asdict(jobs.last),
+    }
 
 
 def _cluster(shot: Snapshot) -> dict[str, Any] | None:
@@ -185,6 +220,8 @@ def _cluster(shot: Snapshot) -> dict[str, Any] | None:
         "calls_last_minute": glance.calls.last_minute,
         "calls_budget_per_minute": glance.calls.budget_per_minute,
         "calls_put_off": glance.calls.deferred,
+        "workers": glance.workers,
+        "queue": glance.queue,
     }
 
 

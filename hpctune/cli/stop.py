@@ -13,7 +13,7 @@ from hpctune.cli.text import count
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Trial
-from hpctune.storage import inbox
+from hpctune.storage import inbox, lease
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -39,7 +39,7 @@ def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, w
         raise UsageError(f"What shall stop? To stop all of an experiment, name it: hpctune stop {paths.root}")
     state = read_experiment(paths.root).state
     targets = list(dict.fromkeys(find.trial(paths, state.trials, name).trial_id for name in named))
-    driving = snapshot.driving(paths, state, time.time())
+    driving = snapshot.driving(paths, state, time.time(), patience_s=lease.PATIENCE_S)
     what = f"trial {', '.join(targets)}" if targets else f"experiment {paths.root}"
     if state.ended is not None or (targets and all(state.trials[t].phase.final for t in targets)):
         click.echo(f"Nothing to stop: {what} is over already.")

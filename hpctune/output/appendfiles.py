@@ -7,8 +7,9 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 
+from hpctune.storage import access
+
 OPEN_AT_MOST = 64
-_MODE = 0o600
 
 
 class AppendFiles:
@@ -77,12 +78,13 @@ class AppendFiles:
             return fd
         while len(self._open) >= self._limit:
             _close(self._open.popitem(last=False)[1])
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if path in self._fresh else 0)
         try:
-            fd = os.open(path, flags, _MODE)
+            fd = access.open_to_append(path)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, flags, _MODE)
+            access.make_directory(path.parent, exist_ok=True)
+            fd = access.open_to_append(path)
+        if path in self._fresh:
+            os.ftruncate(fd, 0)
         self._fresh.discard(path)
         self._open[path] = fd
         return fd

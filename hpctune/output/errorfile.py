@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
 from hpctune.model.records import ErrorInfo
+from hpctune.storage import access
 from hpctune.storage.layout import TrialPaths
 
 _HEAD = "Failure # "
@@ -14,12 +16,12 @@ _HEAD = "Failure # "
 def write_error(paths: TrialPaths, error: ErrorInfo, at: float) -> None:
     """Append ``error``, recorded at ``at`` (Unix seconds). A disk that refuses is no further error."""
     with contextlib.suppress(OSError):
-        paths.root.mkdir(parents=True, exist_ok=True)
+        access.make_directory(paths.root, exist_ok=True)
         number = _failures(paths) + 1
         when = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(at))
         text = f"{_HEAD}{number} (occurred at {when})\n{error.traceback.rstrip() or error}\n\n"
-        paths.error.touch(0o600)
-        with paths.error.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        fd = access.open_to_append(paths.error)
+        with os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
-from hpctune.storage import atomic, values
+from hpctune.storage import access, atomic, values
 from hpctune.trial import Trial
 
 RESULT_FILE, PARAMS_FILE, PARAMS_PICKLE = "result.json", "params.json", "params.pkl"
@@ -22,6 +23,7 @@ class JsonLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         self._files = AppendFiles()
+        self._paths: dict[str, Path] = {}
         self._owed: dict[str, Mapping[str, Any]] = {}
         """Configurations that could not be written yet."""
 
@@ -29,14 +31,24 @@ class JsonLoggerCallback(LoggerCallback):
         self.update_config(trial, trial.value.config)
         self._files.start(trial.paths.root / RESULT_FILE)
 
+    def log_trial_restore(self, trial: Trial) -> None:
+        self.update_config(trial, trial.value.config)  # it may have taken over another trial's checkpoint
+
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
         if trial.trial_id in self._owed:
             self.update_config(trial, self._owed[trial.trial_id])
-        self._files.append(trial.paths.root / RESULT_FILE, values.dumps(result).encode() + b"\n")
+        self._files.append(self._path(trial), values.dumps(result).encode() + b"\n")
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        self._files.release(trial.paths.root / RESULT_FILE)
+        self._files.release(self._path(trial))
         self._owed.pop(trial.trial_id, None)
+        self._paths.pop(trial.trial_id, None)
+
+    def _path(self, trial: Trial) -> Path:
+        path = self._paths.get(trial.trial_id)
+        if path is None:
+            path = self._paths[trial.trial_id] = trial.paths.root / RESULT_FILE
+        return path
 
     def update_config(self, trial: Trial, config: Mapping[str, Any]) -> None:
         """Write ``params.json`` (for people) and ``params.pkl`` (exact)."""
@@ -46,7 +58,7 @@ class JsonLoggerCallback(LoggerCallback):
         try:
             root.mkdir(parents=True, exist_ok=True)
             atomic.write(root / PARAMS_FILE, json.dumps(values.plain(config), indent=2, sort_keys=True) + "\n")
-            atomic.write(root / PARAMS_PICKLE, cloudpickle.dumps(dict(config)))
+            atomic.write(root / PARAMS_PICKLE, cloudpickle.dumps(dict(config)), mode=access.PRIVATE_FILE)
         except (OSError, StorageError):
             self._owed[trial.trial_id] = config
         else:

@@ -17,7 +17,9 @@ _NOT_METRICS = frozenset({"config", "trial_id", "experiment_id", "date", "timest
 
 def as_number(value: object) -> float | None:
     """``value`` as a float where it is a real number of any library; else None."""
-    if not isinstance(value, (float, int, Real)):
+    if type(value) is float:
+        return value
+    if type(value) is str or not isinstance(value, (float, int, Real)):
         return None
     try:
         return float(value)

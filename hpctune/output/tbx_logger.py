@@ -6,18 +6,15 @@ import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpctune.model.rows import flatten
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.metric_stats import as_number
-from hpctune.output.tfrecord import record
+from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value
 from hpctune.storage import values
 from hpctune.trial import Trial
-
-if TYPE_CHECKING:
-    from tensorboardX.proto.event_pb2 import Event
 
 PREFIX = "ray/tune/"
 """Of every tag: boards that were made for Ray Tune's files work."""
@@ -35,6 +32,9 @@ class TBXLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         self._files = AppendFiles()
+        self._paths: dict[str, Path] = {}
+        self._heads: dict[str, bytes] = {}
+        """By key: how its scalars begin."""
 
     def log_trial_start(self, trial: Trial) -> None:
         from tensorboardX.proto.event_pb2 import Event
@@ -43,17 +43,33 @@ class TBXLoggerCallback(LoggerCallback):
         self._files.start(events_path(trial), record(head.SerializeToString()))
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-
-        event = Event(wall_time=_wall_time(result, trial), step=_step(result))
+        scalars, others = list[bytes](), list[tuple[str, Any]]()
         for key, value in flatten({k: v for k, v in result.items() if k not in NOT_PLOTTED}).items():
-            _add(event, _sayable(PREFIX + key), value)
-        self._files.append(events_path(trial), record(event.SerializeToString()))
+            number = as_number(value)
+            if number is None:
+                others.append((key, value))
+            else:
+                head = self._heads.get(key) or self._head(key)
+                scalars.append(head + scalar_value(number))
+        summary = b"".join(scalars) + _histograms(others)
+        event = event_message(_wall_time(result, trial), _step(result), summary)
+        self._files.append(self._path(trial), record(event))
+
+    def _head(self, key: str) -> bytes:
+        head = self._heads[key] = scalar_head(_sayable(PREFIX + key))
+        return head
+
+    def _path(self, trial: Trial) -> Path:
+        path = self._paths.get(trial.trial_id)
+        if path is None:
+            path = self._paths[trial.trial_id] = events_path(trial)
+        return path
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         if trial.has_reported_at_least_once:
             self._files.append(events_path(trial), _hyperparameters(trial))
         self._files.release(events_path(trial))
+        self._paths.pop(trial.trial_id, None)
 
     def close(self) -> None:
         self._files.close()
@@ -78,20 +94,25 @@ def _step(result: Mapping[str, Any]) -> int:
     return 0
 
 
-def _add(event: Event, tag: str, value: Any) -> None:
-    number = as_number(value)
-    if number is not None:
-        event.summary.value.add(tag=tag, simple_value=number)
-        return
-    if isinstance(value, (str, bytes)) or not (isinstance(value, (list, tuple)) or hasattr(value, "shape")):
-        return
-    numbers = [n for n in _numbers(value) if math.isfinite(n)]
-    if numbers:
-        import numpy as np
-        from tensorboardX.summary import make_histogram
+def _histograms(items: Iterable[tuple[str, Any]]) -> bytes:
+    """The part of a summary that holds lists of numbers."""
+    written = []
+    for key, value in items:
+        if value is None or isinstance(value, (str, bytes)):
+            continue
+        if not (isinstance(value, (list, tuple)) or hasattr(value, "shape")):
+            continue
+        numbers = [n for n in _numbers(value) if math.isfinite(n)]
+        if numbers:
+            import numpy as np
+            from tensorboardX.proto.summary_pb2 import Summary
+            from tensorboardX.summary import make_histogram
 
-        with contextlib.suppress(ValueError):  # a range beyond floats cannot be cut into bins
-            event.summary.value.add(tag=tag, histo=make_histogram(np.asarray(numbers, dtype=float), HISTOGRAM_BINS))
+            with contextlib.suppress(ValueError):  # a range beyond floats cannot be cut into bins
+                histogram = make_histogram(np.asarray(numbers, dtype=float), HISTOGRAM_BINS)
+                one = Summary.Value(tag=_sayable(PREFIX + key), histo=histogram)
+                written.append(Summary(value=[one]).SerializeToString())
+    return b"".join(written)
 
 
 def _sayable(text: str) -> str:
@@ -124,5 +145,15 @@ def _hyperparameters(trial: Trial) -> bytes:
     results = flatten({k: v for k, v in last.items() if k not in NOT_PLOTTED})
     metrics = {_sayable(PREFIX + k): v for k, v in results.items() if as_number(v) is not None}
     wall_time = _wall_time(last, trial)
-    messages = hparams(valid, metrics)
+    messages = [_in_order(message) for message in hparams(valid, metrics)]
     return b"".join(record(Event(wall_time=wall_time, summary=m).SerializeToString()) for m in messages)
+
+
+def _in_order(message: Any) -> Any:
+    """The summary with its map of hyperparameters in one order, where protobuf has another in each process."""
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    for value in message.value:
+        data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        value.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
+    return message

@@ -1,8 +1,13 @@
-"""TensorBoard's file format: length, checksum, data, checksum."""
+"""TensorBoard's file format: records of length, checksum, data, checksum; and the messages of scalars in them.
+
+Scalars are most of what is written, and protobuf's own objects take ten times as long to make as these few bytes.
+"""
 
 from __future__ import annotations
 
+import math
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,13 +16,51 @@ if TYPE_CHECKING:
 
 _POLYNOMIAL = 0x82F63B78
 _BLOCK = 1024
+_CRC, _DOUBLE, _FLOAT = struct.Struct("<I"), struct.Struct("<d"), struct.Struct("<f")
 _tables: list[Any] = []
 
 
 def record(data: bytes) -> bytes:
     """``data`` as one record."""
-    length = struct.pack("<Q", len(data))
-    return b"".join((length, struct.pack("<I", _masked(length)), data, struct.pack("<I", _masked(data))))
+    return b"".join((_head(len(data)), data, _CRC.pack(_masked(data))))
+
+
+@lru_cache(maxsize=4096)
+def _head(size: int) -> bytes:
+    length = struct.pack("<Q", size)
+    return length + _CRC.pack(_masked(length))
+
+
+def event_message(wall_time: float, step: int, summary: bytes) -> bytes:
+    """An ``Event`` with the parts of a ``Summary``."""
+    message = b"\x09" + _DOUBLE.pack(wall_time)
+    if step:
+        message += b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF)
+    return message + b"\x2a" + _varint(len(summary)) + summary if summary else message
+
+
+def scalar_head(tag: str) -> bytes:
+    """How the value of ``tag`` begins in a ``Summary``; :func:`scalar_value` is the rest."""
+    name = tag.encode()
+    value = b"\x0a" + _varint(len(name)) + name + b"\x15"
+    return b"\x0a" + _varint(len(value) + 4) + value
+
+
+def scalar_value(number: float) -> bytes:
+    """A float of 32 bits; what is too large for one is infinite."""
+    try:
+        return _FLOAT.pack(number)
+    except OverflowError:
+        return _FLOAT.pack(math.copysign(math.inf, number))
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 def _masked(data: bytes) -> int:

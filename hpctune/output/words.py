@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpctune.model.trial import Phase, Trial
+from hpctune.model.trial import Leave, Phase, Trial
 from hpctune.output.reasons import explain
 
 _PHASES = {
@@ -14,6 +14,7 @@ _PHASES = {
     Phase.ERROR: "error",
     Phase.TERMINATED: "terminated",
 }
+_LEAVES = {Leave.PAUSE: "pausing", Leave.MOVE: "moving", Leave.REPLACE: "exploiting"}
 PHASE_ORDER = tuple(_PHASES)
 """As they are listed: what needs the eye first."""
 
@@ -28,7 +29,8 @@ def situation(trial: Trial, now: float) -> str:
     attempt = trial.attempt
     if trial.phase is Phase.RUNNING and attempt is not None:
         where = attempt.nodes or (f"job {attempt.job_id}" if attempt.job_id else "")
-        return f"{where} (stopping)" if trial.stop is not None else f"{where} (pausing)" if trial.pause else where
+        ending = "stopping" if trial.stop is not None else _LEAVES[trial.leave] if trial.leave is not None else ""
+        return f"{where} ({ending})" if ending else where
     if trial.phase is Phase.QUEUED and attempt is not None:
         return f"job {attempt.job_id}: {explain(attempt.job_reason) or attempt.job_reason or 'waits'}"
     if trial.phase is Phase.SUBMITTING and attempt is not None:

@@ -57,7 +57,7 @@ class Float(Domain):
         for name, bound in (("lower", self.lower), ("upper", self.upper)):
             if math.isfinite(bound) and not _is_multiple(bound, q):
                 raise SearchSpaceError(
-                    f"the {name} bound {bound!r} is not a multiple of q={q!r}; the nearest is {_snap(bound, q)!r}."
+                    f"the {name} bound {bound!r} is not a multiple of q={q!r}; the nearest is {snap(bound, q)!r}."
                 )
         return self._with(Quantized(self.exact_sampler(), q))
 
@@ -76,7 +76,7 @@ class Float(Domain):
     def draw(self, rng: Generator) -> float:
         sampler = self.sampler
         if isinstance(sampler, Quantized):
-            value = _snap(self._draw_exact(rng), sampler.q)
+            value = snap(self._draw_exact(rng), sampler.q)
         else:
             value = self._draw_exact(rng)
         return min(max(value, self.lower), self.upper)
@@ -188,7 +188,7 @@ def _check_log(lower: float) -> None:
         raise SearchSpaceError(f"a logarithmic scale needs a lower bound greater than 0, but it is {lower!r}.")
 
 
-def _snap(value: float, q: float) -> float:
+def snap(value: float, q: float) -> float:
     """Return the multiple of ``q`` nearest to ``value``, as one would write it: 0.3, not 0.30000000000000004."""
     return float(Decimal(repr(q)) * round(value / q))
 

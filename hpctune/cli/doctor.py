@@ -1,0 +1,173 @@
+"""``hpctune doctor``: check a site before the first run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from hpctune.cli import find
+from hpctune.cli.text import as_json, clean, count
+from hpctune.cli.values import duration_option
+
+if TYPE_CHECKING:
+    from hpctune.site.findings import Advice, Check, Setting
+
+EXIT_CODES = "Exit codes: 0 no obstacle; 1 something would keep trials from running; 130 interrupted."
+_COLOURS = {"ok": "green", "info": None, "warn": "yellow", "fail": "red"}
+_INDENT = 8
+
+
+@click.command(
+    "doctor",
+    epilog=f"Example: hpctune doctor -p gpu --dir /shared/me/results\n\n{EXIT_CODES}",
+    help="Check a site before the first run: Slurm and its limits, the shared filesystem, and, by one small job, how a "
+    "compute node sees both. Says what was found, what it means, and which settings follow.\n\nLeaves no job and no "
+    "file behind, also when it is interrupted. Takes about ten calls of Slurm, which are listed at the end.",
+)
+@click.option("--cluster", type=click.Choice(["auto", "slurm", "local"]), default="auto", help="Where trials will run.")
+@click.option("--dir", "directory", metavar="STORAGE", help="Where experiments will lie. Default: the storage path.")
+@click.option("-p", "--partition", metavar="NAME", help="Partition of the jobs.")
+@click.option("-A", "--account", metavar="NAME", help="Account that is charged.")
+@click.option("--gpu", is_flag=True, help="The test job asks for one GPU.")
+@click.option("--no-job", is_flag=True, help="No test job: only what can be seen from here.")
+@click.option(
+    "--wait", callback=duration_option, default="120", show_default=True, metavar="TIME",
+    help="How long the test job may wait in the queue.",
+)  # fmt: skip
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    cluster: str,
+    directory: str | None,
+    partition: str | None,
+    account: str | None,
+    gpu: bool,
+    no_job: bool,
+    wait: float,
+    json_wanted: bool,
+) -> None:
+    """The command."""
+    from hpctune.cluster.choose import slurm_is_here
+    from hpctune.driver.clock import WallClock
+    from hpctune.site.doctor import Question, examine
+    from hpctune.site.findings import together
+
+    slurm = cluster == "slurm" or (cluster == "auto" and (slurm_is_here(os.environ) or partition is not None))
+    place = Path(directory).expanduser().absolute() if directory is not None else find.storage_path().absolute()
+    question = Question(slurm, place, partition, account, not no_job, gpu, wait)
+    progress = Progress(json_wanted)
+    parts: list[Advice] = []
+    shown = ""
+    try:
+        with _interruptible_once(), contextlib.closing(examine(question, WallClock(), progress.say)) as examination:
+            for part in examination:
+                parts.append(part)
+                if not json_wanted:
+                    progress.clear()
+                    shown = _show(part, shown)
+    finally:
+        progress.clear()
+    advice = together(parts)
+    if json_wanted:
+        checks, settings = [c.to_json() for c in advice.checks], [s.to_json() for s in advice.settings]
+        click.echo(as_json({"failed": advice.failed, "checks": checks, "settings": settings}))
+    else:
+        click.echo("\n".join(conclusion(advice)))
+    ctx.exit(1 if advice.failed else 0)
+
+
+@contextlib.contextmanager
+def _interruptible_once() -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM, or SIGHUP) ends it; what was made is then taken back, undisturbed by a second."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, lambda *_: click.echo("A moment: taking back what was made.", err=True))
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """One line on the terminal that says what is being done; on anything else a line for each new thing."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet, self._last, self._terminal = quiet, "", sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+        if self._terminal:
+            width = shutil.get_terminal_size((80, 24)).columns
+            click.echo(f"\r\x1b[2K... {clean(text)[: width - 5]}", err=True, nl=False)
+        elif not self._quiet and text.partition(" (")[0].rstrip("0123456789 s,") != self._last:
+            self._last = text.partition(" (")[0].rstrip("0123456789 s,")
+            click.echo(f"... {clean(text)}", err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._terminal:
+            click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def _show(part: Advice, area: str) -> str:
+    """Print one part; returns the heading that it stands under."""
+    width = max(shutil.get_terminal_size((100, 40)).columns, 60)
+    for check in part.checks:
+        if check.area != area:
+            area = check.area
+            click.echo(f"\n{clean(area)}" if area else area)
+        for line in lines_of(check, width):
+            click.echo(line)
+    return area
+
+
+def lines_of(check: Check, width: int) -> Iterator[str]:
+    """One check, wrapped: mark, what was found, and below what it means."""
+    mark = click.style(f"{check.mark:<4}", fg=_COLOURS[check.mark], bold=check.mark in ("warn", "fail"))
+    first, *rest = _wrap(check.found, width)
+    yield f"  {mark}  {first}"
+    for line in [*rest, *(_wrap(check.meaning, width) if check.meaning else ())]:
+        yield " " * _INDENT + line
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(clean(text), width - _INDENT, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def conclusion(advice: Advice) -> list[str]:
+    """What all of it comes to, and the settings to paste."""
+    marks = [check.mark for check in advice.checks]
+    fails, warnings = marks.count("fail"), marks.count("warn")
+    lines = [""]
+    if fails:
+        lines.append(f"{count(fails, 'obstacle')}, {count(warnings, 'warning')}. See what is marked fail.")
+    elif warnings:
+        lines.append(f"No obstacle, {count(warnings, 'warning')}.")
+    else:
+        lines.append("All is well.")
+    return [*lines, *_settings(advice.settings)]
+
+
+def _settings(settings: Sequence[Setting]) -> list[str]:
+    if not settings:
+        return []
+    said = [f"    {s.name}={s.value!r}," for s in settings]
+    width = max(map(len, said))
+    inside = [f"{text:<{width}}  # {s.why}" for text, s in zip(said, settings, strict=True)]
+    return ["", "Settings that follow, for your config:", "", "slurm = tune.SlurmOptions(", *inside, ")"]

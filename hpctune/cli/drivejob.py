@@ -1,0 +1,151 @@
+"""What a driver job runs, ``python -m hpctune.cli.drivejob DIR``: waits until it may drive, drives, has successors.
+
+Three ends. *Handed over*: told to leave (its time is nearly up), with a successor in the queue. *Over*: the experiment
+is, and those that wait are called off. *Given up*: no successor could do better (its code raises, jobs may not submit
+jobs here, drivers die one after the other), which is said, and nobody follows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from hpctune.cli import exitcodes
+from hpctune.cli.outcome import exit_code, failure_words
+from hpctune.core.resume import ResumeChoice
+from hpctune.driverchain import CHECK_S, Succession
+from hpctune.driving import Watched, watched
+from hpctune.errors import ClusterError, DriverAliveError, LeaseLostError, RequestRejectedError, StorageError, TuneError
+from hpctune.model import events as e
+from hpctune.notice import tell
+from hpctune.overrides import Overrides, use
+from hpctune.request import resume_directory
+from hpctune.storage import journal, lease, specfile
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import read_experiment
+
+WARNING = "SIGUSR1"
+"""The signal that Slurm sends before the time limit."""
+MOST_DEATHS = 5
+"""Drivers in a row that may die young."""
+YOUNG_S = 60.0
+AGAIN_S = 5.0
+_SUCCEED = ResumeChoice(experiment="skip")
+
+
+def drive(paths: ExperimentPaths, job_id: str) -> int:
+    """Be the driver job ``job_id`` of the experiment. Returns the exit code."""
+    succession = Succession(paths, specfile.read(paths), job_id)
+    while True:
+        if not _may_drive(paths, succession):
+            succession.left("another driver job drives, and others wait")
+            return exitcodes.DONE
+        ended = read_experiment(paths.root, peek=False).state.ended
+        if ended is not None:
+            succession.give_up(f"nothing is left to drive: {ended}")
+            return exitcodes.DONE
+        if deaths(journal.read(paths.journal, sealed_ok=True)) >= MOST_DEATHS:
+            succession.give_up(
+                f"the last {MOST_DEATHS} drivers died within {YOUNG_S:g} s without any news. See their output in "
+                f"{paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
+            )
+            return exitcodes.FAILED
+        try:
+            return _drive(paths, succession)
+        except (DriverAliveError, LeaseLostError) as error:
+            tell(f"hpctune: {error}")
+            time.sleep(AGAIN_S)
+
+
+def _may_drive(paths: ExperimentPaths, succession: Succession) -> bool:
+    """Wait while another driver lives. False where the chain has enough jobs without this one."""
+    asked_at = float("-inf")
+    while not lease.vacant(paths):
+        if time.monotonic() - asked_at >= CHECK_S:
+            asked_at = time.monotonic()
+            if succession.superfluous():
+                return False
+            succession.say("waiting for the driver that lives to leave")
+            succession.top_up()
+        time.sleep(AGAIN_S)
+    return True
+
+
+def _drive(paths: ExperimentPaths, succession: Succession) -> int:
+    over = threading.Event()
+    with use(Overrides(verbose=succession.verbose)), watched() as driven:
+        keeper = threading.Thread(target=succession.keep, args=(lambda: bool(driven), over), daemon=True)
+        try:
+            succession.test()
+            keeper.start()
+            resume_directory(paths, _SUCCEED)
+        except (DriverAliveError, LeaseLostError):
+            raise
+        except RequestRejectedError as error:
+            succession.give_up(
+                f"a job cannot drive here: {error} Drive from the login node: hpctune resume {paths.root}"
+            )
+            return exitcodes.FAILED
+        except (StorageError, ClusterError, OSError) as error:
+            succession.left(f"{error}")  # perhaps a successor is luckier
+            return exitcodes.FAILED
+        except Exception as error:
+            if not isinstance(error, TuneError):
+                traceback.print_exc()
+            succession.give_up(
+                f"the driver failed: {error!r}. When that is mended: hpctune resume {paths.root} --sbatch"
+            )
+            return exitcodes.FAILED
+        finally:
+            over.set()
+    return _left(succession, driven)
+
+
+def _left(succession: Succession, driven: list[Watched]) -> int:
+    one = driven[0]
+    if one.driver.finished:
+        succession.left("the experiment is over")
+        words = failure_words(driven)
+        if words:
+            tell(f"hpctune: error: {words}")
+        return exit_code(driven)
+    if one.leave.reason == WARNING:
+        succession.top_up()
+    succession.left(f"told to leave ({one.leave.reason})")
+    return exitcodes.DONE
+
+
+def deaths(recorded: Iterable[e.Recorded]) -> int:
+    """How many drivers in a row, up to the last one, died young and without any news."""
+    count, began, news = 0, None, False
+    for one in recorded:
+        if isinstance(one.event, e.DriverStarted):
+            count = count + 1 if began is not None and not news else 0
+            began, news = one.at, False
+        elif isinstance(one.event, e.DriverStopped):
+            count, began = 0, None
+        elif began is not None and (not isinstance(one.event, e.BudgetUsed) or one.at - began > YOUNG_S):
+            news = True
+    return count + 1 if began is not None and not news else 0
+
+
+def main() -> None:
+    """The program."""
+    os.environ["HPCTUNE_DISABLE_SIGINT_HANDLER"] = "0"  # by signals Slurm says that time is up
+    paths = ExperimentPaths(Path(sys.argv[1]))
+    job_id = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
+    try:
+        code = drive(paths, job_id)
+    except TuneError as error:
+        tell(f"hpctune: error: {error}")
+        code = error.exit_code
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

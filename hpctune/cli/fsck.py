@@ -1,0 +1,149 @@
+"""``hpctune fsck``: check an experiment's files, and repair what a crash or a bad filesystem left."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpctune.cli import find
+from hpctune.cli.text import as_json, clean, count
+from hpctune.errors import NotAnExperimentError, TuneError
+from hpctune.model.spec import ExperimentSpec
+from hpctune.ports import Cluster
+from hpctune.storage.layout import ExperimentPaths
+
+if TYPE_CHECKING:
+    from hpctune.repair.findings import Finding
+    from hpctune.repair.fsck import Report
+
+SHOWN = 6
+"""Findings of one kind that are shown one by one; JSON has all."""
+EXIT_CODES = "Exit codes: 0 nothing wrong; 1 repaired, or with --dry-run problems found; 2 something is left."
+
+
+@click.command(
+    "fsck",
+    epilog=f"Example: hpctune fsck ~/hpctune_results/mnist --dry-run\n\n{EXIT_CODES}",
+    help="Check an experiment's files, and repair what a crash or a bad filesystem left. What the driver "
+    "writes for people (result.json, progress.csv, TensorBoard's events, ...) is made anew from the journal where it "
+    "is missing or wrong. Nothing is lost: what is taken out goes to DIR/quarantine with the reason. While a driver is "
+    "at work nothing is changed.\n\nDIR is an experiment's directory or name, or a directory of experiments. Default: "
+    "the experiment that the current directory belongs to, else the one that was driven last.",
+)
+@find.dir_argument
+@click.option("--dry-run", is_flag=True, help="Only look.")
+@click.option("--rebuild", is_flag=True, help="Make every derived file anew, also those that look right.")
+@click.option("--cancel-orphans", is_flag=True, help="Cancel the jobs that no trial wants any more.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, one item for each experiment.")
+@click.pass_context
+def command(
+    ctx: click.Context, directory: str | None, dry_run: bool, rebuild: bool, cancel_orphans: bool, json_wanted: bool
+) -> None:
+    """The command."""
+    from hpctune.repair.examine import Wishes
+    from hpctune.repair.fsck import check, repair, worst
+
+    reports = []
+    width = max(shutil.get_terminal_size((100, 40)).columns, 60)
+    places = experiments_in(directory)
+    wishes = Wishes(rebuild, cancel_orphans, ask_always=len(places) == 1)
+    for paths in places:
+        report = (check if dry_run else repair)(paths, wishes, lambda spec, paths=paths: _cluster(paths, spec))  # type: ignore[misc]
+        reports.append(report)
+        if not json_wanted:
+            click.echo("\n".join(lines(report, width, alone=len(places) == 1)))
+    if json_wanted:
+        click.echo(as_json([report.to_json() for report in reports]))
+    ctx.exit(worst(reports))
+
+
+def experiments_in(directory: str | None) -> list[ExperimentPaths]:
+    """The experiment that is meant, or all in the directory that is meant. Raises NotAnExperimentError."""
+    if directory is None:
+        return [find.experiment(None)]
+    path = Path(directory).expanduser()
+    if not path.exists() and "/" not in directory:
+        path = find.storage_path() / directory
+    if _holds_one(path):
+        return [ExperimentPaths(path.absolute())]
+    if path.is_dir() and find.inside_experiment(path) is None:
+        found = [ExperimentPaths(p.absolute()) for p in sorted(path.iterdir()) if p.is_dir() and _holds_one(p)]
+        if not found:
+            raise NotAnExperimentError(f"{path} is no experiment and holds none. Name one: hpctune fsck DIR")
+        return found
+    return [find.experiment(directory)]
+
+
+def _holds_one(path: Path) -> bool:
+    """Also where its definition is lost."""
+    return find.is_experiment(path) or (path / "journal").is_dir() or (path / ".journal.mended").is_dir()
+
+
+def _cluster(paths: ExperimentPaths, spec: ExperimentSpec) -> tuple[Cluster | None, str]:
+    from hpctune.driver.clock import WallClock
+    from hpctune.overrides import Overrides
+    from hpctune.where import stored
+
+    try:
+        choice = stored(spec.cluster, spec.cluster_options, Overrides())
+        return choice.build(paths.root, spec.experiment_id, WallClock()), ""
+    except TuneError as error:
+        return None, str(error)
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def lines(report: Report, width: int, *, alone: bool) -> Iterator[str]:
+    """The report as text."""
+    name = f"Experiment {report.root}" if alone else str(report.root.name)
+    yield f"{name}: {_summary(report)}"
+    parts = (("Repaired", report.done), ("Found" if report.dry_run else "Left", report.left), ("Note", report.notes))
+    for title, found in parts:
+        yield from _section(title, found, width)
+    if report.refused:
+        yield from _wrapped(f"Not repaired: {report.refused.rstrip('.')}.", width, "")
+    if report.kept is not None:
+        yield from _wrapped(f"What was taken out is in {report.kept} (reasons.jsonl says why).", width, "")
+    if report.dry_run and report.left:
+        yield f"To repair: hpctune fsck {report.root}"
+
+
+def _summary(report: Report) -> str:
+    if not report.done and not report.left:
+        return "nothing is wrong"
+    if report.dry_run:
+        return f"{count(len(report.left), 'problem')} found, nothing changed"
+    done = f"{count(len(report.done), 'problem')} repaired" if report.done else "nothing repaired"
+    return f"{done}, {len(report.left)} left" if report.left else done
+
+
+def _section(title: str, found: Sequence[Finding], width: int) -> Iterator[str]:
+    ordered = sorted(found, key=lambda x: x.kind)
+    for kind, group in groupby(ordered, key=lambda x: x.kind):
+        same = list(group)
+        yield f"  {title}: {kind}" + (f" ({len(same)} times)" if len(same) > 1 else "")
+        for finding in same[:SHOWN]:
+            yield from _wrapped(f"{clean(finding.where)}: {clean(finding.what)}", width, "    ")
+        if len(same) > SHOWN:
+            yield f"    ... and {len(same) - SHOWN} more (--json lists all)"
+        for action in dict.fromkeys(x.action for x in same if x.action):
+            yield from _wrapped(f"-> {clean(action)}", width, "    ")
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    inner = "" if not indent else "  "
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + inner,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

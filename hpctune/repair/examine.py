@@ -1,0 +1,111 @@
+"""One look at an experiment: everything that is wrong with it. Changes nothing, takes no lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hpctune.errors import StorageError, UsageError
+from hpctune.model.spec import ExperimentSpec
+from hpctune.output.callback import Callback
+from hpctune.ports import Cluster
+from hpctune.repair.bundlecheck import check_bundles
+from hpctune.repair.derived import check_derived, check_policy_log, chosen_loggers
+from hpctune.repair.facts import Facts, policy_files
+from hpctune.repair.findings import Finding
+from hpctune.repair.jobcheck import JobsSeen, ask, check_jobs
+from hpctune.repair.journalcheck import check_journal
+from hpctune.repair.owncheck import check_ownership, walk
+from hpctune.repair.perform import MENDED_JOURNAL
+from hpctune.repair.rootcheck import LeaseSeen, check_lease, check_root, see_lease
+from hpctune.repair.trialcheck import check_trial
+from hpctune.storage import specfile
+from hpctune.storage.layout import ExperimentPaths
+
+ClusterOf = Callable[[ExperimentSpec], tuple[Cluster | None, str]]
+"""The cluster of an experiment, or None and why it cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """``rebuild``: make every derived file anew. ``cancel_orphans``: cancel the jobs that nobody wants.
+    ``ask_always``: look for jobs of experiments that are over, too: one more call of Slurm for each."""
+
+    rebuild: bool = False
+    cancel_orphans: bool = False
+    ask_always: bool = False
+
+
+@dataclass(slots=True)
+class Look:
+    """``facts``: None where the journal cannot be read. ``driven``: who drives, if somebody surely does."""
+
+    findings: list[Finding] = field(default_factory=list)
+    facts: Facts | None = None
+    loggers: Sequence[type[Callback]] = ()
+    cluster: Cluster | None = None
+    driven: str = ""
+
+
+def _shared(paths: ExperimentPaths) -> bool:
+    """Whether the experiment is meant for the directory's group; not where that cannot be read."""
+    try:
+        return specfile.read(paths).share_with_group
+    except (StorageError, UsageError, OSError):
+        return False
+
+
+def examine(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, *, holding: bool = False) -> Look:
+    """Look at everything. ``holding``: the lease is ours, so nobody else's life needs to be looked for."""
+    look = Look()
+    seen = LeaseSeen(None, False) if holding else see_lease(paths)
+    look.driven = seen.who if seen.alive else ""
+    look.findings += check_ownership(walk(paths.root), os.geteuid(), shared=_shared(paths))
+    if (paths.root / MENDED_JOURNAL).is_dir() and not paths.journal.exists():
+        what = "a repair was killed before it had put the mended journal in its place"
+        look.findings.append(Finding("unfinished repair", "journal", what, "Call hpctune fsck without --dry-run"))
+        return look
+    try:
+        spec = specfile.read(paths)
+        journal = check_journal(paths, spec)
+    except (StorageError, UsageError) as error:
+        look.findings.append(Finding("unreadable", ".", str(error).rstrip("."), "Cannot be made again from anything"))
+        return look
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}"
+        look.findings.append(Finding("unreadable", "journal", what, "See to its permissions, or to the filesystem"))
+        return look
+    look.facts = journal.facts
+    look.findings += [x for x in journal.findings if not (look.driven and x.kind == "torn tail")]
+    if not holding:
+        look.findings += check_lease(seen, journal.facts.epoch if journal.facts is not None else 0)
+    bundles, bundle = check_bundles(paths)
+    look.findings += bundles
+    if look.facts is not None:
+        look.loggers = chosen_loggers(bundle.names, look.facts, paths)
+        logs_exploits = "log_config" in bundle.switched_on or (bundle.names is None and any(policy_files(paths.root)))
+        if logs_exploits and not look.driven:
+            look.findings += check_policy_log(look.facts, paths, every=wishes.rebuild)
+        look.findings += _contents(look, look.facts, paths, wishes, cluster_of)
+    return look
+
+
+def _contents(
+    look: Look, facts: Facts, paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf
+) -> Iterator[Finding]:
+    """Trials and jobs. While a driver lives only what it is done with."""
+    driven = bool(look.driven)
+    jobs = JobsSeen(None)
+    over = facts.state.ended is not None
+    if not driven and (not over or wishes.cancel_orphans or wishes.ask_always):
+        look.cluster, why = cluster_of(facts.spec)
+        jobs = ask(look.cluster, time.time(), "" if over and not wishes.cancel_orphans else why)
+    if not driven:
+        yield from check_root(paths, facts)
+        yield from check_jobs(facts.state, jobs, facts.spec.cluster, cancel=wishes.cancel_orphans)
+    for trial in facts.state.trials.values():
+        if trial.settled or not driven:
+            yield from check_trial(facts, trial, paths, jobs.live)
+    yield from check_derived(facts, paths, look.loggers, every=wishes.rebuild, settled_only=driven)

@@ -1,0 +1,160 @@
+"""What a check finds, and what mends it. Values only: the checks make them, ``perform`` carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpctune.model import events as e
+from hpctune.model.ids import RunKey
+from hpctune.storage.checkpoints import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """``path`` shall hold ``data``. ``aside``: what it held that is not good, to be kept in quarantine."""
+
+    path: Path
+    data: bytes
+    aside: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAside:
+    """``path``, a file or a directory, goes into quarantine as it is."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """``path`` was in the making, or was being deleted: nothing of it is needed."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    path: Path
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """A fact that the journal lacks."""
+
+    event: e.Event
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceJournal:
+    """The whole journal, anew: file names and what they hold. The old one goes into quarantine as it is."""
+
+    segments: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishControl:
+    trial_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildFiles:
+    """Make these files of the trial anew from the journal."""
+
+    trial_id: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildPolicyLog:
+    """Make the log of exploits anew from the journal: these files of the experiment's directory."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteProgress:
+    """Say again how far the trial was at the checkpoint in ``path``."""
+
+    path: Path
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRun:
+    """Claim the run key in the driver's name, over a run file that says nothing."""
+
+    path: Path
+    run: RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLease:
+    """A lease that was left, of an epoch not below ``epoch``."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """Taking the lease and giving it back says that nobody drives."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJobs:
+    job_ids: tuple[str, ...]
+
+
+Fix = (
+    Rewrite
+    | MoveAside
+    | Remove
+    | SetMode
+    | RecordEvent
+    | ReplaceJournal
+    | PublishControl
+    | RebuildFiles
+    | RebuildPolicyLog
+    | WriteProgress
+    | RevokeRun
+    | WriteLease
+    | ReleaseLease
+    | CancelJobs
+)
+FIRST = (SetMode, WriteLease, ReplaceJournal)
+"""What has to be mended before the rest can be judged, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    ``kind``: a word or two, always the same for the same kind of damage. ``where``: relative to the experiment.
+    ``what``: what is wrong. ``action``: what a repair does, in the past tense; or, where there is no ``fix``, what you
+    can do. ``note``: it harms nothing, or mends itself when a driver goes on. ``held``: it is mended
+    only when asked for.
+    """
+
+    kind: str
+    where: str
+    what: str
+    action: str = ""
+    fix: Fix | None = None
+    note: bool = False
+    held: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "where": self.where, "what": self.what, "action": self.action}
+
+
+def problems(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that are no mere notes."""
+    return [f for f in findings if not f.note]
+
+
+def mendable(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that are to be mended now."""
+    return [f for f in problems(findings) if f.fix is not None and not f.held]

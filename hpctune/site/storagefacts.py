@@ -1,0 +1,181 @@
+"""What the filesystem of a directory can do, tried out in a scratch directory in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+APPENDS = 20
+_LOCK_PROGRAM = """
+import fcntl, os, sys
+fd = os.open(sys.argv[2], os.O_RDWR)
+try:
+    (fcntl.flock if sys.argv[1] == "flock" else fcntl.lockf)(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("blocked")
+except OSError as error:
+    print(f"error: {error.strerror}")
+else:
+    print("acquired")
+"""
+_ASK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFacts:
+    """``kind``: the filesystem's type. ``rename``, ``exclusive``, ``links``: "" where they work, else why not.
+    ``locks``: what a second process here gets while the first holds one: "blocked" (right), "acquired", "error: ...".
+    ``clock_ahead_s``: the file server's clock less ours. ``sync_s``: a synced append, in the middle."""
+
+    path: Path
+    kind: str = "?"
+    source: str = ""
+    options: str = ""
+    free_bytes: int = 0
+    total_bytes: int = 0
+    free_inodes: int = 0
+    total_inodes: int = 0
+    quota: str = ""
+    rename: str = ""
+    exclusive: str = ""
+    links: str = ""
+    locks: dict[str, str] = field(default_factory=dict)
+    clock_ahead_s: float = 0.0
+    sync_s: float = 0.0
+    trouble: str = ""
+
+
+def gather(scratch: Path) -> StorageFacts:
+    """Try everything in ``scratch``, an empty directory."""
+    kind, source, options = mount_of(scratch, Path("/proc/self/mountinfo").read_text(errors="replace"))
+    space = os.statvfs(scratch)
+    return StorageFacts(
+        path=scratch.parent,
+        kind=kind,
+        source=source,
+        options=options,
+        free_bytes=space.f_bavail * space.f_frsize,
+        total_bytes=space.f_blocks * space.f_frsize,
+        free_inodes=space.f_favail,
+        total_inodes=space.f_files,
+        quota=_quota(scratch, kind),
+        rename=_tried(lambda: _rename(scratch)),
+        exclusive=_tried(lambda: _exclusive(scratch)),
+        links=_tried(lambda: _link(scratch)),
+        locks={how: lock_seen(scratch, how) for how in ("flock", "fcntl")},
+        clock_ahead_s=_clock_ahead(scratch),
+        sync_s=_sync_s(scratch),
+    )
+
+
+def mount_of(path: Path, mountinfo: str) -> tuple[str, str, str]:
+    """Type, source and options of the filesystem that ``path`` is on."""
+    best, found = "", ("?", "", "")
+    wanted = str(path.resolve())
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, rest = before.split(), after.split()
+        if len(fields) < 6 or len(rest) < 2:
+            continue
+        point = fields[4].replace("\\040", " ")
+        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, found = point, (rest[0], rest[1], rest[2] if len(rest) > 2 else fields[5])
+    return found
+
+
+def _tried(action: Callable[[], str]) -> str:
+    try:
+        return action()
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _rename(scratch: Path) -> str:
+    old, new = scratch / "rename-old", scratch / "rename-new"
+    old.write_text("old")
+    new.write_text("new")
+    new.replace(old)
+    return "" if old.read_text() == "new" and not new.exists() else "the old file is still there"
+
+
+def _exclusive(scratch: Path) -> str:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    os.close(os.open(scratch / "exclusive", flags, 0o600))
+    try:
+        os.close(os.open(scratch / "exclusive", flags, 0o600))
+    except FileExistsError:
+        return ""
+    return "a file that existed was created once more"
+
+
+def _link(scratch: Path) -> str:
+    (scratch / "link-from").write_text("x")
+    os.link(scratch / "link-from", scratch / "link-to")
+    try:
+        os.link(scratch / "link-from", scratch / "link-to")
+    except FileExistsError:
+        return ""
+    return "a link that existed was made once more"
+
+
+def lock_seen(scratch: Path, how: str) -> str:
+    """What another process on this machine gets while we hold a lock."""
+    path = scratch / f"lock-here-{how}"
+    path.touch(0o600)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        (fcntl.flock if how == "flock" else fcntl.lockf)(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        asked = subprocess.run(
+            [sys.executable, "-c", _LOCK_PROGRAM, how, str(path)],
+            capture_output=True, text=True, timeout=_ASK_S, check=False,
+        )  # fmt: skip
+        return asked.stdout.strip() or "error: the second process said nothing"
+    except subprocess.TimeoutExpired:
+        return "error: no answer"
+    except OSError as error:
+        return f"error: {error.strerror}"
+    finally:
+        os.close(fd)
+
+
+def _clock_ahead(scratch: Path) -> float:
+    """Half-way between before and after: what the server's clock says more than ours."""
+    before = time.time()
+    path = scratch / "clock"
+    path.write_text("x")
+    middle = (before + time.time()) / 2
+    return path.stat().st_mtime - middle
+
+
+def _sync_s(scratch: Path) -> float:
+    times = []
+    fd = os.open(scratch / "append", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for _ in range(APPENDS):
+            began = time.monotonic()
+            os.write(fd, b"x" * 200 + b"\n")
+            os.fsync(fd)
+            times.append(time.monotonic() - began)
+    finally:
+        os.close(fd)
+    return sorted(times)[APPENDS // 2]
+
+
+def _quota(path: Path, kind: str) -> str:
+    """What the site's own command says about the user's quota, in its words; "" where it says nothing."""
+    command = ["lfs", "quota", "-q", "-h", "-u", str(os.geteuid()), str(path)] if kind == "lustre" else ["quota", "-sw"]
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return " | ".join(" ".join(line.split()) for line in asked.stdout.splitlines() if line.strip())[:300]
