@@ -5,7 +5,7 @@
 #   scripts/test.sh tests/unit -k journal    only pytest, with these arguments
 #
 # Makes its own virtual environment (.venv-test). As root on Debian or Ubuntu it installs Slurm, for the tests that
-# bring up a real cluster; elsewhere those tests are skipped, unless CI=true: then a missing Slurm is a failure.
+# bring up a real cluster (and bindfs, for two mounts of one directory); elsewhere those tests are skipped, unless CI=true: then a missing Slurm is a failure.
 # shellcheck disable=SC2329  # the functions are called through `step`
 set -uo pipefail
 
@@ -36,7 +36,7 @@ step() {
 
 have_slurm() {
   local program
-  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db; do
+  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db bindfs; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || return 1
   done
 }
@@ -59,10 +59,10 @@ ensure_slurm() {
     return 0
   fi
   if ! command -v apt-get >/dev/null; then
-    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd and MariaDB as your system does"
+    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd, MariaDB and bindfs as your system does"
   elif ((EUID)); then
-    why="not root: ask for slurm-wlm munge slurmdbd mariadb-server"
-  elif apt_install slurm-wlm munge slurmdbd mariadb-server >"$apt_log" 2>&1 && have_slurm; then
+    why="not root: ask for slurm-wlm munge slurmdbd mariadb-server bindfs"
+  elif apt_install slurm-wlm munge slurmdbd mariadb-server bindfs >"$apt_log" 2>&1 && have_slurm; then
     echo "installed: $(PATH=$PATH:/usr/sbin:/sbin slurmd -V)"
     return 0
   else
@@ -74,7 +74,8 @@ ensure_slurm() {
 }
 
 run_pytest() {
-  "$venv/bin/python" -m pytest -n "$(nproc)" -m "not nightly" "$@"
+  # Many tests wait for Slurm rather than work: two more at a time than there are processors, and none idle at the end.
+  "$venv/bin/python" -m pytest -n "$(($(nproc) + 2))" --dist worksteal -m "not nightly" "$@"
 }
 
 apt_log=$(mktemp) || exit 1

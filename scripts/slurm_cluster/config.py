@@ -52,7 +52,8 @@ SlurmdDebug=info
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=task=5
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
 MpiDefault=none
 SwitchType=switch/none
 

@@ -26,8 +26,6 @@ import pytest
 
 from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.model.trial import Phase
-from hpctune.schedulers import create as schedulers
-from hpctune.search import create as searchers
 from hpctune.storage import layout
 
 ROOT = Path(__file__).parents[2]
@@ -271,17 +269,6 @@ def test_every_word_is_defined() -> None:
     defined = {word.lower().replace(" ", "-") for word in re.findall(r"^\*\*([\w ]+)\*\*", text, re.MULTILINE)}
     assert set(words.split()) <= defined
     assert all(f"`{phase.value}`" in text for phase in Phase)
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/how-to/carry-over-ray.md"])
-def test_what_is_missing_is_said(page: str) -> None:
-    """Exactly the schedulers and searchers that are refused as not yet supported are listed as that."""
-    lists = re.findall(
-        r"^[-|] +(?i:schedulers|searchers of other packages): ((?:`\w+`,?\s+)*`\w+`)", (ROOT / page).read_text(), re.M
-    )
-    listed = [set(re.findall(r"`(\w+)`", names)) for names in lists]
-    aliases = {"asynchyperband", "medianstopping", "medianstoppingrule"}
-    assert listed == [set(schedulers.NOT_YET) - aliases, set(searchers.NOT_YET)]
 
 
 def test_one_line_carries_a_ray_tune_script_over() -> None:

@@ -15,6 +15,7 @@ from hpctune.errors import TuneError
 from hpctune.model.trial import Phase
 from hpctune.storage.reader import ExperimentView, read_experiment
 
+FAULT_POINTS = Path(__file__).with_name("faultpoints.py")
 PATIENCE_S = 90.0
 ITERATIONS = 6
 
@@ -72,10 +73,11 @@ class Search:
         self.script.write_text(text)
         self.drivers: list[subprocess.Popen[str]] = []
 
-    def start(self) -> subprocess.Popen[str]:
-        """One more driver."""
+    def start(self, kill_at: int | None = None) -> subprocess.Popen[str]:
+        """One more driver; ``kill_at`` N: it dies at its N-th effect on the world (see faultpoints.py)."""
+        points = [] if kill_at is None else [str(FAULT_POINTS), str(self.root), str(kill_at)]
         driver = subprocess.Popen(
-            [sys.executable, str(self.script)],
+            [sys.executable, *points, str(self.script)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

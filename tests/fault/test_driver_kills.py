@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hpctune.cli import snapshot
 from hpctune.model import events as e
 from hpctune.model.trial import Phase
 from hpctune.storage import journal
+from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from tests.fault.driver_support import Search
 
@@ -58,6 +62,49 @@ def test_killed_again_and_again(make: Make) -> None:
     epochs = [r.event.epoch for r in journal.read(search.root / "journal") if isinstance(r.event, e.DriverStarted)]
     assert epochs == sorted(set(epochs))
     assert len(epochs) > 5
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_its_effects(make: Make, seed: int) -> None:
+    """A real driver with real jobs, killed between two effects, or in the middle of a write; fifteen times."""
+    search, rng, deaths = make(trials=6, pause_s=0.1), random.Random(seed), 0
+    for _ in range(15):
+        driver = search.start(kill_at=rng.randrange(1, 120))
+        _, errors = driver.communicate(timeout=60)
+        assert driver.returncode in (0, -signal.SIGKILL), errors
+        deaths += driver.returncode == -signal.SIGKILL
+    assert deaths >= 8
+    search.finish()
+
+
+def test_two_drivers_started_at_once(make: Make) -> None:
+    """Of six, one drives; the others are refused, and do not touch anything."""
+    search = make(trials=3)
+    drivers = [search.start() for _ in range(6)]
+    ends = [driver.communicate(timeout=120) for driver in drivers]
+    drove = [out for out, _ in ends if out == "finished\n"]
+    assert drove
+    refused = [errors for out, errors in ends if not out]
+    assert len(drove) + len(refused) == 6
+    told = ("is being driven already", "holds an experiment already", "has just taken over", "has no experiment.json")
+    assert all(any(words in errors for words in told) for errors in refused), refused
+    search.finish()
+
+
+def test_a_login_node_that_closes_the_session(make: Make) -> None:
+    """The terminal goes, its processes get SIGHUP, then SIGKILL; jobs of this machine are sessions of their own."""
+    search = make(trials=3, pause_s=0.2)
+    driver = subprocess.Popen(
+        ["script", "-qec", f"{shlex.quote(sys.executable)} {shlex.quote(str(search.script))}", "/dev/null"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "TUNE_RESULT_DIR": str(search.results)},
+    )  # fmt: skip
+    search.wait(lambda: search.results_so_far() >= 2, "results")
+    os.killpg(driver.pid, signal.SIGHUP)
+    driver.wait(timeout=60)
+    search.wait(lambda: not snapshot.driver_of(ExperimentPaths(search.root), time.time()).alive, "the driver has gone")
+    search.finish()
+    assert {t.attempts for t in read_experiment(search.root).state.trials.values()} == {1}, "jobs were adopted"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])

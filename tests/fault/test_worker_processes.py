@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import hpctune
-from hpctune.model.records import Outcome
+from hpctune.model.records import Claim, Outcome
+from hpctune.worker import private
 from tests.fault.worker_support import Bench
 
 SLURM = {"SLURM_JOB_ID": "77", "HPCTUNE_JOB_ID": "77"}
@@ -115,10 +116,17 @@ def test_a_process_that_leaves_by_itself_has_left_no_word(bench: Callable[..., B
     code, _ = b.run(TMPDIR=str(node))
     assert code == 7
     assert b.records()[-1] == b.rows()[-1]
-    assert len(list(node.iterdir())) == 1
+    claim = b.records()[0]
+    assert isinstance(claim, Claim)
+    places = [Path(parent or node) for parent in private.PARENTS]
+
+    def left() -> list[Path]:
+        return [path for place in places for path in place.glob(f"hpctune-*-{claim.pid}-*")]
+
+    assert len(left()) == 1
     other = bench(lambda config: {"x": 1})
     other.run(TMPDIR=str(node))
-    assert list(node.iterdir()) == []
+    assert left() == []
 
 
 @pytest.mark.parametrize("ending", ["", "raise RuntimeError('in the child')", "sys.exit(0)"])
@@ -210,6 +218,29 @@ def test_a_program_may_save_itself_on_a_signal(bench: Callable[..., Bench], numb
     assert Path(b.trial.root, b.rows()[-1].checkpoint or "-", "model").read_text() == "saved\n"
 
 
+TALKS_WHILE_IT_SAVES = """
+trap 'leave=1' TERM USR2
+echo hpctune: ready=1
+while [ -z "$leave" ]; do sleep 0.05; done
+for i in 1 2 3 4 5 6 7 8 9 10; do echo hpctune: saving=$i; sleep 0.05; done
+mkdir ck; echo saved > ck/model; test "$(hpctune report last=1 --checkpoint ck)" = stop || exit 1
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_what_a_program_prints_after_a_signal_does_not_end_it_before_it_has_saved(
+    bench: Callable[..., Bench], number: signal.Signals
+) -> None:
+    b = bench(hpctune.Command(TALKS_WHILE_IT_SAVES))
+    process = b.start()
+    b.wait_for_rows(1)
+    process.send_signal(number)
+    code, output = b.end(process)
+    assert (code, b.exit().outcome) == (0, Outcome.INTERRUPTED), output
+    assert [r.row.get("saving") for r in b.rows()[1:-1]] == list(range(1, 11)), output
+    assert Path(b.trial.root, b.rows()[-1].checkpoint or "-", "model").read_text() == "saved\n"
+
+
 def test_a_second_sigterm_ends_a_stubborn_program_at_once(bench: Callable[..., Bench]) -> None:
     b = bench(hpctune.Command("trap '' TERM; echo hpctune: child=$$; while :; do sleep 0.05; done"))
     process = b.start()
@@ -265,7 +296,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_result(small_disk: Path) -
 
     b = Bench(small_disk / "experiment", train)
     try:
-        code, output = b.run()
+        code, output = b.run(HPCTUNE_STORAGE_PATIENCE_S="0.3")
         assert (code, b.exit().outcome) == (0, Outcome.COMPLETED), output
         assert [(r.row["step"], bool(r.checkpoint)) for r in b.rows()[:3]] == [(0, True), (1, False), (2, True)]
         assert ["No space left" in words for words in b.rows()[3].row["told"]] == [True]

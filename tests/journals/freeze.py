@@ -36,7 +36,7 @@ def summary(paths: ExperimentPaths) -> dict[str, Any]:
         t.trial_id: {
             "phase": t.phase.value, "results": t.results, "failures": t.failures, "attempts": t.attempts,
             "checkpoints": [c.name for c in t.checkpoints], "last": dict(t.last), "config": repr(dict(t.config)),
-            "error": t.error and t.error.kind,
+            "error": t.error and t.error.kind, "restore": t.restore,
         }
         for t in state.trials.values()
     }  # fmt: skip
@@ -79,8 +79,12 @@ def every_event() -> list[list[e.Event]]:
             e.TrialEnded("t0", Phase.TERMINATED, "stopped by hpctune stop"), e.TrialSettled("t0"),
             e.SubmitRequested("t1", 1, "/ckpt"), e.SubmitAcknowledged("t1", 1, "9"), e.RunStarted(third, "9", "n1", 1),
             e.PauseRequested("t1", "rung"), e.RunEnded(third, Outcome.PAUSED, "rung"), e.TrialPaused("t1", "rung"),
-            e.TrialResumed("t1"), e.SubmitRequested("t1", 2), e.JobChanged("t1", 2, "10", JobState.PENDING, "Priority"),
-            e.JobEnded("t1", 2, JobState.FAILED, "exit 1"), e.TrialEnded("t1", Phase.ERROR, str(error), error),
+            e.ExploitRequested("t1", "t0", "f_t0_0/c2", 2, {"lr": 0.2}, {"lr": 0.2}, "worse", "1_lr=0.2"),
+            e.ResourcesChanged("t1", wide, "more"),
+            e.TrialResumed("t1"), e.SubmitRequested("t1", 2, "f_t0_0/c2"),
+            e.JobChanged("t1", 2, "10", JobState.PENDING, "Priority"),
+            e.RunStarted(RunKey("t1", 2, 0), "10", "n1", 2), e.RunGivenUp("t1", 2, error),
+            e.TrialEnded("t1", Phase.ERROR, str(error), error),
             e.TrialSettled("t1"), e.TrialReopened("t1", True), e.TrialEnded("t1", Phase.ERROR, "again", error),
             e.TrialSettled("t1"), e.SearchExhausted("no more"), e.ExperimentStopRequested("time budget", fatal=True),
             e.StopRequested("t2", "time budget"), e.TrialEnded("t2", Phase.TERMINATED, "time budget"),
@@ -103,7 +107,7 @@ def write_every_event(root: Path) -> None:
                 assert acceptable(state.trials[e.trial_id_of(event)], event), event
             at += 1.0
             state.apply(e.Recorded(at, event))
-            one.append([e.Recorded(at, event)])
+            one.append([[e.Recorded(at, event)]])
         one.close()
 
 

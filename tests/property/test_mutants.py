@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hpctune.core import plan, react, state, transitions
+from hpctune.core import evolve, plan, react, state, transitions
 from hpctune.driver import engine, observe, perform
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model import actions as a
@@ -93,9 +93,8 @@ def forget_checkpoints(patch: pytest.MonkeyPatch) -> None:
 
 def delete_the_newest(patch: pytest.MonkeyPatch) -> None:
     """Restarts begin at the oldest checkpoint that is known."""
-    patch.setattr(
-        react, "restore_of", lambda t: f"{t.dirname}/{t.checkpoints[0].name}" if len(t.checkpoints) > 1 else None
-    )
+    real = evolve._saved
+    patch.setattr(evolve, "_saved", lambda t, new: real(t, new) | ({"restore": t.restore} if t.checkpoints else {}))
 
 
 def leave_orphans(patch: pytest.MonkeyPatch) -> None:
@@ -132,7 +131,9 @@ def lose_a_submission(patch: pytest.MonkeyPatch) -> None:
 
 def end_early(patch: pytest.MonkeyPatch) -> None:
     """An interrupted trial is called complete."""
-    patch.setattr(react, "_interrupted", lambda t, attempt, reason: e.TrialEnded(t.trial_id, Phase.TERMINATED, reason))
+    patch.setattr(
+        react, "_interrupted", lambda t, attempt, reason, spec: e.TrialEnded(t.trial_id, Phase.TERMINATED, reason)
+    )
 
 
 def make_fewer_trials(patch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def run_after_the_end(patch: pytest.MonkeyPatch) -> None:
         record(e.TrialSettled(trial.trial_id))
 
     patch.setattr(perform.Performer, "_settle", settle)
-    patch.setattr(simulated.SimulatedCluster, "finished", lambda self, run: self.requeue(run.job.job_id))
+    patch.setattr(simulated.SimulatedCluster, "finished", lambda self, run, *more: self.requeue(run.job.job_id))
 
 
 def never_settle(patch: pytest.MonkeyPatch) -> None:

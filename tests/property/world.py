@@ -17,6 +17,7 @@ from hpctune.model import events as e
 from hpctune.model.jobs import JobRequest, JobState, SubmitOutcome
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
 from hpctune.model.trial import Phase
+from hpctune.ports import Cluster
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
@@ -79,6 +80,9 @@ class WatchedCluster(SimulatedCluster):
 class World:
     """One experiment of a few trials. ``faults`` counts what was done to it: that many attempts more are explained."""
 
+    shortest_step_s = 1.0
+    """Between two turns of the last driver, when all is at peace."""
+
     def __init__(self, num_samples: int = 4, slots: int = 3, keep: int | None = 1, max_failures: int = 0) -> None:
         memory = Path("/dev/shm")
         self.root = Path(tempfile.mkdtemp(prefix="hpctune-world-", dir=memory if memory.is_dir() else None))
@@ -112,6 +116,13 @@ class World:
         if self.crash_in > 0:
             self.crash_in -= 1
 
+    def cluster_for_driver(self) -> Cluster:
+        """What the next driver gets."""
+        return self.cluster
+
+    def after_leaving(self) -> None:
+        """What happens once the last driver has left."""
+
     def start(self) -> None:
         """Start a driver where none lives."""
         if self.driver is not None:
@@ -121,8 +132,9 @@ class World:
             scheduler=FIFOScheduler(),
         )
         driver = Driver(
-            self.paths, self.spec, setup, self.cluster, self.clock, QuietDisplay(), experiment_tag, exit_lag_s=5.0
-        )
+            self.paths, self.spec, setup, self.cluster_for_driver(), self.clock, QuietDisplay(), experiment_tag,
+            exit_lag_s=5.0,
+        )  # fmt: skip
         driver.start()
         self.driver = driver
         append, one = driver._journal.append, driver._performer._one
@@ -272,12 +284,13 @@ class World:
         self.cluster.outage, self.cluster.answers = False, []
         for _ in range(3000):
             self.start()
-            self.advance(max(self.step(), 1.0))
+            self.advance(max(self.step(), self.shortest_step_s))
             if self.driver is not None and self.driver.finished:
                 self.driver.leave("finished")
                 break
         check(self.driver is not None and self.driver.finished, "every experiment ends", self.unfinished())
         assert self.driver is not None
+        self.after_leaving()
         left = [j.job_id for j in self.cluster.jobs_by_id.values() if not j.state.final]
         check(not left, "no job is left", left)
         self.advance(self.cluster.min_job_age_s)

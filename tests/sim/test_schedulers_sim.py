@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,34 @@ from typing import Any
 import pytest
 
 from hpctune.core.state import ExperimentState
-from hpctune.driver.engine import Driver
 from hpctune.model import events as e
 from hpctune.model.trial import Phase
-from hpctune.schedulers import ASHAScheduler, MedianStoppingRule, SchedulerPolicy
+from hpctune.schedulers import (
+    ASHAPromotionScheduler,
+    ASHAScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PASHAScheduler,
+    SchedulerPolicy,
+)
+from hpctune.schedulers.hyperband import bracket_table
+from hpctune.search import BasicVariantGenerator
+from hpctune.space import uniform
 from hpctune.storage import journal
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
+from tests.sim.crashes import (
+    MakeScheduler,
+    assert_nothing_ran_twice,
+    counted,
+    drivers,
+    final,
+    run_with_crashes,
+    run_with_deaths,
+)
 
 RUNGS = (1, 3, 9, 27, 81)
-MakeScheduler = Callable[[], SchedulerPolicy]
 
 
 def asha() -> ASHAScheduler:
@@ -31,29 +48,38 @@ def median() -> MedianStoppingRule:
     return MedianStoppingRule("training_iteration", "loss", "min", grace_period=5)
 
 
+def median_pausing() -> MedianStoppingRule:
+    return MedianStoppingRule("training_iteration", "loss", "min", grace_period=5, hard_stop=False, min_time_slice=8)
+
+
+def hyperband() -> HyperBandScheduler:
+    return HyperBandScheduler(metric="loss", mode="min", max_t=27)
+
+
+def hb_bohb() -> HyperBandForBOHB:
+    return HyperBandForBOHB(metric="loss", mode="min", max_t=27)
+
+
+def promotion() -> ASHAPromotionScheduler:
+    return ASHAPromotionScheduler(metric="loss", mode="min", max_t=27)
+
+
+def pasha() -> PASHAScheduler:
+    return PASHAScheduler(metric="loss", mode="min", max_t=27)
+
+
+DECISIONS = (e.StopRequested, e.PauseRequested)
+PAUSING = [hyperband, hb_bohb, promotion, pasha, median_pausing]
+
+
 def simulation(root: Path, scheduler: MakeScheduler, trials: int = 200, **more: Any) -> Simulation:
     curve = more.pop("curve", Curve(metrics=hyperbola, iterations=100, checkpoint_every=1))
     return Simulation(root, num_samples=trials, slots=40, curve=curve, scheduler=scheduler, **more)
 
 
-def final(state: ExperimentState) -> dict[int, tuple[int, str]]:
-    """How far each trial came, and why no farther."""
-    return {trial.index: (trial.results, trial.reason) for trial in state.trials.values()}
-
-
-def counted(sim: Simulation) -> dict[str, list[int]]:
-    """The counted iterations of each trial."""
-    rows: dict[str, list[int]] = {}
-    for recorded in journal.read(sim.paths.journal):
-        event = recorded.event
-        if isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
-            rows.setdefault(event.run.trial_id, []).append(event.row["training_iteration"])
-    return rows
-
-
 def decisions(sim: Simulation) -> list[tuple[str, str]]:
     events = [recorded.event for recorded in journal.read(sim.paths.journal)]
-    return [(event.trial_id, event.reason) for event in events if isinstance(event, e.StopRequested)]
+    return [(event.trial_id, event.reason) for event in events if isinstance(event, DECISIONS)]
 
 
 def replayed(sim: Simulation, scheduler: SchedulerPolicy) -> list[tuple[str, str]]:
@@ -63,7 +89,7 @@ def replayed(sim: Simulation, scheduler: SchedulerPolicy) -> list[tuple[str, str
     for recorded in journal.read(sim.paths.journal):
         state.apply(recorded)
         answers = policies.feed(recorded.event, state)
-        stops += [(a.trial_id, a.reason) for a in answers if isinstance(a, e.StopRequested)]
+        stops += [(a.trial_id, a.reason) for a in answers if isinstance(a, DECISIONS)]
     return stops
 
 
@@ -87,37 +113,12 @@ def test_asha_counts_nothing_past_a_rung(tmp_path: Path) -> None:
     assert best.results == 81
 
 
-def crash(driver: Driver) -> None:
-    """The process is gone: nothing is flushed, nobody says goodbye; the system frees its locks."""
-    os.close(driver._journal._fd)
-    driver.lease._lock.release()
-
-
-def run_with_crashes(sim: Simulation, scheduler: MakeScheduler, every: int) -> ExperimentState:
-    """Drive to the end; the driver dies at each ``every``-th turn, and another one takes over with fresh policies."""
-    turns = 0
-    while True:
-        sim.setup.scheduler = scheduler()
-        driver = sim.driver()
-        driver.start()
-        while not driver.finished:
-            turns += 1
-            if turns % every == 0:
-                crash(driver)
-                break
-            sim.clock.sleep(driver.step())
-        else:
-            driver.leave("finished")
-            return driver.state
-
-
 @pytest.mark.parametrize(("scheduler", "trials"), [(asha, 200), (median, 60)])
 def test_a_crash_changes_no_decision(tmp_path: Path, scheduler: MakeScheduler, trials: int) -> None:
     quiet, crashing = (simulation(tmp_path / name, scheduler, trials) for name in ("quiet", "crashing"))
     expected = quiet.run()
     state = run_with_crashes(crashing, scheduler, every=50)
-    drivers = sum(isinstance(r.event, e.DriverStarted) for r in journal.read(crashing.paths.journal))
-    assert drivers > 2
+    assert drivers(crashing) > 2
     assert final(state) == final(expected)
     assert [stop[1] for stop in decisions(crashing)] == [stop[1] for stop in decisions(quiet)]
 
@@ -168,3 +169,134 @@ def test_a_metric_that_is_never_reported_ends_the_experiment(tmp_path: Path) -> 
     assert state.stopping.fatal
     assert "metric of AsyncHyperBandScheduler 'lss' was never reported" in state.stopping.reason
     assert all(job.state.final for job in sim.cluster.jobs_by_id.values())
+
+
+# -- schedulers that pause --------------------------------------------------------------------------------------------
+
+
+def crossing(config: Mapping[str, Any], iteration: int) -> Mapping[str, Any]:
+    """Losses whose order changes with time: the worst at first are the best at last."""
+    return {"loss": config["x"] * (1 if iteration < 3 else -1) + 1.0 / iteration}
+
+
+def pausing(root: Path, scheduler: MakeScheduler, **more: Any) -> Simulation:
+    curve = more.pop("curve", Curve(metrics=crossing, iterations=30, saves=True))
+    return Simulation(root, num_samples=60, slots=8, curve=curve, scheduler=scheduler, **more)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Mapping[MakeScheduler, tuple[Simulation, ExperimentState]]:
+    """One undisturbed run of each."""
+    made = {}
+    for scheduler in PAUSING:
+        sim = pausing(tmp_path_factory.mktemp("quiet") / scheduler.__name__, scheduler)
+        made[scheduler] = (sim, sim.run())
+    return made
+
+
+Quiet = Mapping[MakeScheduler, tuple[Simulation, ExperimentState]]
+
+
+@pytest.mark.parametrize("scheduler", PAUSING)
+def test_pausing_runs_everything_once(scheduler: MakeScheduler, quiet: Quiet) -> None:
+    sim, state = quiet[scheduler]
+    assert len(state.trials) == 60
+    assert all(trial.phase is Phase.TERMINATED for trial in state.trials.values())
+    assert_nothing_ran_twice(sim)
+    assert sum(trial.overruns for trial in state.trials.values()) == 0 or scheduler is median_pausing
+    paused = [r.event for r in journal.read(sim.paths.journal) if isinstance(r.event, e.TrialPaused)]
+    assert paused
+
+
+def test_hyperband_keeps_to_its_brackets(quiet: Quiet) -> None:
+    """60 trials fill the brackets of a round (4, 6, 12, 27), and 11 begin the next (4, 6, and 1 of 12)."""
+    lengths = [len(rows) for rows in counted(quiet[hyperband][0]).values()]
+    table = bracket_table(27, 3)
+    assert [rungs[0].trials for rungs in table] == [4, 6, 12, 27]
+    rounds = [rung for rungs in table for rung in rungs] + [rung for rungs in table[:2] for rung in rungs]
+    to_the_end = sum(rung.trials for rung in rounds if rung.level == 27)
+    assert lengths.count(27) == to_the_end + 1
+    assert set(lengths) == {1, 3, 9, 27}
+    assert lengths.count(1) == 27 - 9
+
+
+@pytest.mark.parametrize("scheduler", PAUSING)
+def test_crashes_change_no_decision_of_those_that_pause(tmp_path: Path, scheduler: MakeScheduler, quiet: Quiet) -> None:
+    undisturbed, expected = quiet[scheduler]
+    sim = pausing(tmp_path / "crashing", scheduler)
+    state = run_with_crashes(sim, scheduler, every=17)
+    assert drivers(sim) > 2
+    assert final(state) == final(expected)
+    assert sorted(decisions(sim)) == sorted(decisions(undisturbed))
+    assert_nothing_ran_twice(sim)
+
+
+@pytest.mark.parametrize("scheduler", [hyperband, pasha, asha])
+def test_deaths_around_a_write_change_no_decision(tmp_path: Path, scheduler: MakeScheduler) -> None:
+    undisturbed, sim = (pausing(tmp_path / name, scheduler) for name in ("quiet", "dying"))
+    expected = undisturbed.run()
+    state = run_with_deaths(sim, scheduler, [1 + (7 * n) % 12 for n in range(40)])
+    assert drivers(sim) > 10
+    assert final(state) == final(expected)
+    assert_nothing_ran_twice(sim)
+
+
+@pytest.mark.parametrize("scheduler", PAUSING)
+def test_those_that_pause_replay_to_the_same_decisions(tmp_path: Path, scheduler: MakeScheduler, quiet: Quiet) -> None:
+    """Of trials that take their time, fail, and are tried again."""
+    seconds, fails_at = (lambda c: 40 + 50 * c["x"]), (lambda c: 1 if c["x"] > 0.95 else 5 if c["x"] < 0.3 else None)
+    curve = Curve(crossing, 30, seconds, saves=True, fails_at=fails_at)
+    sim = pausing(tmp_path / "replay", scheduler, curve=curve)
+    state = sim.run()
+    assert {trial.phase for trial in state.trials.values()} == {Phase.TERMINATED, Phase.ERROR}
+    for one in (sim, quiet[scheduler][0]):
+        decided = [pair for pair in decisions(one) if pair[1] != "its scheduler does not take it up again"]
+        assert len(decided) >= 40
+        assert replayed(one, scheduler()) == decided
+
+
+@pytest.mark.parametrize("scheduler", PAUSING)
+def test_a_searcher_that_waits_for_paused_trials_stops_nothing(tmp_path: Path, scheduler: MakeScheduler) -> None:
+    sim = pausing(tmp_path / "limited", scheduler)
+    limited = BasicVariantGenerator(max_concurrent=4)
+    sim.setup.bind_search = lambda n, seed: limited.bind({"x": uniform(0.0, 1.0)}, n, seed)
+    state = sim.run()
+    assert len(state.trials) == 60
+    assert all(trial.phase is Phase.TERMINATED for trial in state.trials.values())
+    assert_nothing_ran_twice(sim)
+
+
+@pytest.mark.parametrize("scheduler", PAUSING)
+def test_trials_without_checkpoints_begin_anew(tmp_path: Path, scheduler: MakeScheduler) -> None:
+    """They lose time, and nothing else: what they report again counts nowhere."""
+    sim = pausing(tmp_path / "anew", scheduler, curve=Curve(crossing, 30))
+    state = sim.run()
+    assert all(trial.phase is Phase.TERMINATED for trial in state.trials.values())
+    for iterations in counted(sim).values():
+        assert iterations == list(range(1, len(iterations) + 1))
+    assert max(run.iteration for run in sim.cluster.history if run.started_from == 0) > 1
+
+
+@pytest.mark.parametrize("scheduler", [hyperband, promotion, pasha])
+def test_trials_wait_while_no_driver_is_there(tmp_path: Path, scheduler: MakeScheduler, quiet: Quiet) -> None:
+    """A driver that is away for hours: each trial leaves its job at its rung, and goes on from there later."""
+    sim = pausing(tmp_path / "away", scheduler)
+    driver = sim.driver()
+    driver.start()
+    for turn in range(100_000):
+        if driver.finished:
+            break
+        wait = driver.step()
+        if turn in (3, 40, 120):
+            left = sim.cluster.running
+            sim.clock.sleep(6 * 3600.0)
+            assert sim.cluster.running < max(left, 1)
+        else:
+            sim.clock.sleep(wait)
+    driver.leave("finished")
+    assert_nothing_ran_twice(sim)
+    lengths = {len(rows) for rows in counted(sim).values()}
+    assert lengths <= {1, 3, 9, 27}
+    assert len(driver.state.trials) == 60
+    if scheduler is hyperband:  # its decisions depend on no order
+        assert final(driver.state) == final(quiet[scheduler][1])

@@ -112,7 +112,10 @@ class SlurmCluster:
                 self.run("scontrol", "update", f"PartitionName={partition}", "State=UP")
 
     def log_tail(self, lines: int = 40) -> str:
-        text = (self.dir / "log" / "slurmctld.log").read_text(errors="replace")
+        try:
+            text = (self.dir / "log" / "slurmctld.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return "(the cluster is down already)"
         return "\n".join(text.splitlines()[-lines:])
 
     def _command(self, *arguments: str) -> None:

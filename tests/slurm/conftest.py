@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from .cluster import SlurmCluster, slurm_cluster_command
+from .search import Search
 
 # A surrounding job's variables would steer our commands.
 _FOREIGN = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SINFO_", "SCANCEL_", "SACCT_")
@@ -41,6 +42,23 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
             yield cluster
     finally:
         slurm_cluster_command("down", "--dir", directory)
+
+
+@pytest.fixture
+def searches(tmp_path: Path, slurm_cluster: SlurmCluster) -> Iterator[Callable[..., Search]]:
+    """Starts searches in the test's own directory; none outlives the test."""
+    started: list[Search] = []
+
+    def start(config: str, *options: str) -> Search:
+        started.append(Search(tmp_path, config, *options))
+        return started[-1]
+
+    yield start
+    for search in started:
+        if search.driver.poll() is None:
+            search.driver.kill()
+        search.driver.communicate()
+    slurm_cluster.cancel_all()
 
 
 @pytest.fixture(autouse=True)

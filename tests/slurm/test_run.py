@@ -321,3 +321,25 @@ def test_a_wrong_account_is_told_in_slurms_words(tmp_path: Path) -> None:
     assert "Invalid account" in done.stderr
     assert "account=nobody" in done.stderr
     assert not config.experiment.exists()
+
+
+def test_a_trial_that_somebody_cancels_is_not_started_again(place: Place, slurm_cluster: SlurmCluster) -> None:
+    """It reports all the time, so it leaves in good order on SIGTERM; what Slurm says of its job decides."""
+    place.config(trials=2, stop=12, pause=0.3)
+    driver = place.run()
+    wait_for(lambda: place.diary.exists() and len(place.starts()) == 2 and len(place.rows()) >= 4, 60)
+    first = next(r.event for r in place.recorded() if isinstance(r.event, e.RunStarted))
+    slurm_cluster.run("scancel", first.job_id)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode != 0, out
+    (ended,) = [r.event for r in place.recorded() if isinstance(r.event, e.TrialEnded) and r.event.error]
+    assert ended.trial_id == first.run.trial_id
+    assert ended.error is not None
+    assert ended.error.kind == "JobCancelled"
+    assert "hpctune resume" in out + err
+    code, out, err = place.call("resume", str(place.experiment), "--errored")
+    assert code == 0, out + err
+    assert place.counted() == {i: list(range(1, 13)) for i in place.counted()}
+    again = [start["from"] for start in place.starts() if start["trial"] == ended.trial_id]
+    assert len(again) == 2
+    assert again[1] > 0, "it went on from its checkpoint"

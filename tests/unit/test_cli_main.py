@@ -105,7 +105,7 @@ def test_version() -> None:
         (["status", "/nowhere/at/all"], "There is no directory /nowhere/at/all"),
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
         (["best", "--scope", "worst", "x"], "'worst' is not one of"),
-        (["logs"], "Missing argument '[DIR] TRIAL'"),
+        (["logs"], "Which trial?"),
         (["--frobnicate"], "No such option"),
     ],
 )

@@ -18,6 +18,7 @@ from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.output.reasons import explain
+from hpctune.storage import lease
 from hpctune.storage.inbox import Inbox
 
 
@@ -111,8 +112,11 @@ def test_status_knows_a_killed_driver_on_this_host(maker: Maker) -> None:
     assert "120 by its last driver" in shown
 
 
-@pytest.mark.parametrize(("age_s", "words"), [(0.0, "running: driver is"), (60.0, "no sign of life for 60 s")])
-def test_status_judges_a_driver_elsewhere_by_its_lease(maker: Maker, age_s: float, words: str) -> None:
+@pytest.mark.parametrize(("age_s", "words"), [(0.0, "running: driver is"), (600.0, "no sign of life for 600 s")])
+def test_status_judges_a_driver_elsewhere_by_its_lease(
+    maker: Maker, age_s: float, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE_S", 0.6)
     maker.holder(4711, "login9", age_s=age_s)
     assert words in text("status", maker.root)
 
@@ -191,7 +195,7 @@ def test_list_of_experiments_says_which_have_no_driver(maker: Maker) -> None:
     ]
     maker.holder(1, released=True)
     assert "running, no driver" in text("list", maker.root.parent)
-    maker.holder(1, "login9", age_s=60)
+    maker.holder(1, "login9", age_s=600)
     assert "running, driver silent" in text("list", maker.root.parent)
     assert [row["name"] for row in json.loads(text("list", "--json"))] == ["mnist", "other"]
 
@@ -352,9 +356,9 @@ def test_stop_now_is_refused_while_a_driver_lives(maker: Maker) -> None:
 
 
 def test_stop_now_where_the_driver_may_be_gone(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    maker.holder(4711, "login9", age_s=60)
+    maker.holder(4711, "login9", age_s=600)
     cancelled = _fake_cluster(monkeypatch)
-    assert "no sign of life for 60 s" in text("stop", maker.root, "--now")
+    assert "no sign of life for 600 s" in text("stop", maker.root, "--now")
     assert cancelled == [["103", "104"]]
 
 

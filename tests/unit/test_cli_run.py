@@ -133,7 +133,7 @@ def test_the_script_says_its_own_exit_code(config: Path) -> None:
         (["--num-samples", "0"], "--num-samples must be 1 or more"),
         (["--nodes", "0"], "0 is not in the range"),
         (["-v", "7"], "7 is not in the range"),
-        (["--sbatch", "output=x"], "hpctune sets it"),
+        (["--sbatch-arg", "output=x"], "hpctune sets it"),
         (["--gres", "gpu:1\nx"], "must be one line of text"),
     ],
 )
@@ -199,7 +199,7 @@ def test_every_slurm_option_reaches_slurm(said: Any) -> None:
             "config.py -p gpu -A proj --qos high --constraint a100|h100 -t 1-00:00:00 --mem 16G --gres gpu:2 "
             "--gpu-type a100 --nodes 2 --ntasks-per-node 4 --cpus-per-task 8 --exclude n1 --nodelist n2,n3 "
             "--mail-type FAIL --mail-user me@x --comment hello --module cuda --module gcc --srun-arg --mpi=pmix "
-            "--sbatch switches=1 --sbatch hold"
+            "--sbatch-arg switches=1 --sbatch-arg hold"
         ),
         *["--setup", "source env.sh", "--setup", "ulimit -n 4096", "--container", "apptainer exec image.sif"],
     )

@@ -46,7 +46,7 @@ class Maker:
         self.record(e.DriverStarted(1, "login1", 4711, "0.1.0"))
 
     def record(self, *events: e.Event, at: float = NOW) -> None:
-        self.journal.append([e.Recorded(at, event) for event in events])
+        self.journal.append([[e.Recorded(at, event)] for event in events])
 
     def trial(self, index: int, **config: object) -> str:
         identity = f"abcde_{index:05d}"

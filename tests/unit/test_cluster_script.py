@@ -134,7 +134,7 @@ def test_modules_then_setup_then_variables_of_which_the_requests_win(tmp_path: P
         setup=["source venv"],
         env={"A": "1", "B": "$x"},
     )
-    after = script[script.index("# setup") :].splitlines()[1:6]
+    after = script[script.index("# setup") :].splitlines()[2:7]
     expected = ["module load cuda/12", "source venv", "export A=2", "export B='$x'"]
     assert after == [*expected, 'export HPCTUNE_JOB_ID="$SLURM_JOB_ID"']
 
@@ -166,3 +166,12 @@ def test_no_name_becomes_a_directive_or_a_command(tmp_path: Path) -> None:
     head = script[: script.index("# setup")]
     assert all(line.startswith("#") or not line for line in head.splitlines())
     assert "wrap" not in directives(head)
+
+
+def test_nodes_to_be_avoided_and_more_time(tmp_path: Path) -> None:
+    asked = request(tmp_path, avoid=("n7", "n8"))
+    assert directives(text(asked, tmp_path))["exclude"] == "n7,n8"
+    assert directives(text(asked, tmp_path, exclude="n1"))["exclude"] == "n1,n7,n8"
+    longer = Resources.parse(None).grown(time=1.5)
+    assert directives(text(request(tmp_path, longer), tmp_path, time=61))["time"] == "92"
+    assert "time" not in directives(text(request(tmp_path, longer), tmp_path))

@@ -2,75 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from slurm_lab import Clock, Slurm, cluster, request
 
-from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
-from hpctune.model.ids import Tag
-from hpctune.model.jobs import Accepted, JobRequest, JobState, Refused, Unanswered
+from hpctune.model.jobs import Accepted, JobState, Refused, Unanswered
 from hpctune.model.resources import Resources
-
-FAKE = r"""#!{python}
-import json, os, sys, time
-from pathlib import Path
-home = Path({home!r})
-name = Path(sys.argv[0]).name
-with (home / "calls").open("a") as log:
-    log.write(json.dumps([name, sys.argv[1:], dict(os.environ)]) + "\n")
-answers = home / name
-queue = sorted(answers.glob("*.json")) if answers.exists() else []
-if not queue:
-    sys.exit(0)
-answer = json.loads(queue[0].read_text())
-if len(queue) > 1:
-    queue[0].unlink()
-sys.stdout.write(answer["out"]); sys.stderr.write(answer["err"]); sys.stdout.flush(); sys.stderr.flush()
-if answer["hang"]:
-    time.sleep(60)
-sys.exit(answer["rc"])
-"""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = 1e9
-
-    def now(self) -> float:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += seconds
-
-
-class Slurm:
-    """Scripted answers; the last one given is repeated."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.count = home, 0
-        for name in ("sbatch", "squeue", "scancel", "sinfo"):
-            program = home / "bin" / name
-            program.parent.mkdir(parents=True, exist_ok=True)
-            program.write_text(FAKE.format(python=sys.executable, home=str(home)))
-            program.chmod(0o755)
-
-    def says(self, name: str, out: str = "", err: str = "", rc: int = 0, hang: bool = False) -> None:
-        folder = self.home / name
-        folder.mkdir(exist_ok=True)
-        self.count += 1
-        answer = {"out": out, "err": err, "rc": rc, "hang": hang}
-        (folder / f"{self.count:04d}.json").write_text(json.dumps(answer))
-
-    @property
-    def calls(self) -> list[tuple[str, list[str], dict[str, str]]]:
-        path = self.home / "calls"
-        return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture
@@ -83,17 +24,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def cluster(tmp_path: Path, clock: Clock, **options: Any) -> SlurmCluster:
-    return SlurmCluster(tmp_path / "exp", "e1", SlurmOptions(**options), clock)
-
-
-def request(tmp_path: Path, number: int = 1, resources: object = None) -> JobRequest:
-    trial = tmp_path / "exp" / f"trial{number}"
-    return JobRequest(
-        Tag("e1", f"t{number}", 1), "x", ("python", "-V"), Resources.parse(resources), trial / "out", trial / "err"
-    )
 
 
 def line(job: int, state: str, trial: str = "t1") -> str:
@@ -113,7 +43,7 @@ def test_an_accepted_job_leaves_its_script_and_tidy_removes_it(slurm: Slurm, tmp
 def test_a_limit_refuses_the_rest_unasked_and_backs_off(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
     slurm.says("sbatch", "1\n")
     slurm.says("sbatch", err="sbatch: error: QOSMaxSubmitJobPerUserLimit", rc=1)
-    made = cluster(tmp_path, clock)
+    made = cluster(tmp_path, clock, array=False)
     first, second, third = made.submit([request(tmp_path, n) for n in range(3)])
     assert first == Accepted("1")
     assert isinstance(second, Refused)
@@ -139,7 +69,7 @@ def test_a_limit_refuses_the_rest_unasked_and_backs_off(slurm: Slurm, tmp_path: 
 def test_permanent_refusals_do_not_stop_the_others(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
     slurm.says("sbatch", err="sbatch: error: Batch job submission failed: Invalid qos specification", rc=1)
     slurm.says("sbatch", "5\n")
-    first, second, third = cluster(tmp_path, clock).submit(
+    first, second, third = cluster(tmp_path, clock, array=False).submit(
         [request(tmp_path, 0), request(tmp_path, 1, {"gpu": 0.5}), request(tmp_path, 2)]
     )
     assert isinstance(first, Refused)
@@ -224,7 +154,7 @@ def test_cancel_reports_what_it_could_not_do(slurm: Slurm, tmp_path: Path, clock
 
 def test_the_budget_defers_without_asking(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
     slurm.says("sbatch", "1\n")
-    made = cluster(tmp_path, clock, calls_per_minute=6)
+    made = cluster(tmp_path, clock, calls_per_minute=6, array=False)
     outcomes = made.submit([request(tmp_path, n) for n in range(6)])
     assert [type(o) for o in outcomes] == [Accepted] * 4 + [Refused] * 2
     assert made.room(Resources()) == 0

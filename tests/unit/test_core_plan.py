@@ -18,13 +18,13 @@ from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.model.trial import Attempt, CheckpointRef, Phase
+from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase
 
 SPEC = ExperimentSpec("abcde123", "exp", 0.0, "f", stop_grace_s=30.0)
 P, S, Q, R, W, T, E = (
     Phase.PENDING, Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING, Phase.PAUSED, Phase.TERMINATED, Phase.ERROR,
 )  # fmt: skip
-TOLD: Orders = (1, None, False, None, None)
+TOLD: Orders = (1, None, None, None, None)
 
 
 def state_with(*trials: dict[str, Any], spec: ExperimentSpec = SPEC) -> ExperimentState:
@@ -77,7 +77,7 @@ def test_a_doubtful_submission_is_given_up_only_after_an_answer_to_a_later_quest
     assert action.run == RunKey("t0", 1, 0)
 
 
-@pytest.mark.parametrize("wish", [{"stop": "enough"}, {"pause": True}])
+@pytest.mark.parametrize("wish", [{"stop": "enough"}, {"leave": Leave.PAUSE}])
 def test_an_unwanted_attempt_is_revoked_and_its_job_cancelled(wish: dict[str, Any]) -> None:
     assert [type(x) for x in owed({"phase": S, "attempt": {}, **wish})] == [a.Revoke]
     assert owed({"phase": S, "attempt": {"uncertain_since": 995.0}, **wish}) == [], "its job may be on its way"
@@ -90,7 +90,7 @@ def test_an_unwanted_attempt_is_revoked_and_its_job_cancelled(wish: dict[str, An
 
 @pytest.mark.parametrize(
     "news",
-    [{"stop": "x"}, {"pause": True}, {"milestone": 4.0}, {"answered": 4.0}],
+    [{"stop": "x"}, {"leave": Leave.PAUSE}, {"milestone": 4.0}, {"answered": 4.0}],
 )
 def test_a_running_trial_is_told_what_is_new(news: dict[str, Any]) -> None:
     running: dict[str, Any] = {"phase": R, "attempt": {"job_id": "7", "restart": 0}}
@@ -99,16 +99,27 @@ def test_a_running_trial_is_told_what_is_new(news: dict[str, Any]) -> None:
     assert owed({"phase": Q, "attempt": {"job_id": "7"}, "milestone": 2.0}) == [a.PublishControl("t0")]
 
 
+def test_a_job_that_is_another_trials_by_now_is_not_cancelled() -> None:
+    """A controller that was killed has given its number out once more."""
+    slow: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}, "stop": "x", "stop_at": 900.0}
+    told: Orders = (1, "x", None, None, None)
+    other = replace(job("t1"), job_id="7")
+    mine = replace(job("t0"), job_id="7")
+    its: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}}
+    assert not any(isinstance(x, a.Cancel) for x in owed(slow, its, published=told, jobs=(other,)))
+    assert any(isinstance(x, a.Cancel) for x in owed(slow, published=told, jobs=(mine,)))
+
+
 def test_who_does_not_obey_is_cancelled_after_the_grace_time() -> None:
     def slow(phase: Phase = R, **attempt: Any) -> list[a.Action]:
         return owed(
             {"phase": phase, "attempt": {"restart": 0, **attempt}, "stop": "x", "stop_at": 960.0},
-            published=(1, "x", False, None, None),
+            published=(1, "x", None, None, None),
         )
 
     assert slow(job_id="7") == [a.Cancel("7", "it did not obey for 30 s")]
     assert slow(job_id=None) == []
-    told = (1, "x", False, None, None)
+    told = (1, "x", None, None, None)
     obedient = {"phase": R, "attempt": {"job_id": "7", "restart": 0}, "stop": "x", "stop_at": 970.0}
     assert owed(obedient, published=told) == []
 
@@ -121,7 +132,7 @@ def test_the_control_file() -> None:
     assert (control.criteria, control.metric, control.export_formats) == ({"loss": 1}, "loss", ("model",))
     absolute = state_with({"phase": R, "attempt": {"restore": "/elsewhere/c"}})
     assert control_of(absolute.trials["t0"], spec, "/exp").restore == "/elsewhere/c"
-    assert orders(state.trials["t0"]) == (1, "x", False, 3.0, None)
+    assert orders(state.trials["t0"]) == (1, "x", None, 3.0, None)
 
 
 # -- orphans --------------------------------------------------------------------------------------------------------
@@ -139,6 +150,15 @@ def test_jobs_of_current_attempts_are_wanted() -> None:
     assert owed(running, jobs=(job("t0"),)) == []
     assert [type(x) for x in owed(running, jobs=(job("t0", attempt=2),))] == [a.Cancel]
     assert owed({"phase": S, "attempt": {"uncertain_since": 995.0}}, jobs=(job("t0"),)) == []
+
+
+def test_a_requeued_job_is_not_cancelled_before_it_is_known_why_its_run_left() -> None:
+    """Else the cluster's word on it would be that it was cancelled."""
+    left = {"job_id": "77", "restart": 0, "outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received"}
+    requeued = (job("t0", state=JobState.PENDING),)
+    assert owed({"phase": R, "attempt": left}, jobs=requeued) == []
+    known = {**left, "ended": JobState.PREEMPTED}
+    assert owed({"phase": R, "attempt": known}, jobs=requeued) == [a.Cancel("77", "no attempt of any trial wants it")]
 
 
 def test_a_worker_gets_time_to_leave_and_a_waiting_job_none() -> None:

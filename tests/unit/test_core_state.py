@@ -11,11 +11,11 @@ from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
 from hpctune.model import events as e
-from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
+from hpctune.model.decisions import CONTINUE, Decision, Exploit, Pause, Reallocate, Stop
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
-from hpctune.model.resources import Resources
+from hpctune.model.resources import Bundle, Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.base import FIFOScheduler
@@ -42,7 +42,10 @@ def possible(state: ExperimentState, rng: random.Random) -> e.Event:
         e.SubmitRefused(i, number, "full", False, 3.0), e.SubmitUnanswered(i, number, "?"),
         e.AttemptRevoked(i, number, "x"), e.JobChanged(i, number, "7", rng.choice([*JobState])),
         e.JobEnded(i, number, JobState.TIMEOUT), e.RunStarted(run, "7", "h", 1), e.RunEnded(run, Outcome.FAILED, "x"),
-        e.StopRequested(i, "x"), e.PauseRequested(i, "x"), e.RetryScheduled(i, "x", rng.random() < 0.5),
+        e.StopRequested(i, "x"), e.PauseRequested(i, "x"),
+        e.ExploitRequested(i, "d", "dir/c", rng.randint(0, 9), {"x": 1}, {"x": 1}, "x", "0"),
+        e.ResourcesChanged(i, Resources(), "x"), e.RunGivenUp(i, number, ErrorInfo("NoReport", "x")),
+        e.RetryScheduled(i, "x", rng.random() < 0.5),
         e.TrialPaused(i), e.TrialResumed(i), e.TrialEnded(i, Phase.TERMINATED, "done"),
         e.TrialEnded(i, Phase.ERROR, "bad", ErrorInfo("E", "m")), e.TrialSettled(i), e.TrialReopened(i, False),
         e.DriverStarted(1, "h", 1, "0"), e.BudgetUsed(rng.random()),
@@ -132,6 +135,12 @@ class Told:
     def on_result(self, trial_id: str, row: Mapping[str, Any]) -> None:
         self.told.append(("result", trial_id, dict(row)))
 
+    def on_pause(self, trial_id: str) -> None:
+        self.told.append(("pause", trial_id))
+
+    def on_unpause(self, trial_id: str) -> None:
+        self.told.append(("unpause", trial_id))
+
     def on_complete(self, trial_id: str, row: Mapping[str, Any] | None, error: bool) -> None:
         self.told.append(("complete", trial_id, row, error))
 
@@ -145,7 +154,13 @@ class Moody(FIFOScheduler):
 
     def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
         self.told.append(("result", trial, dict(row)))
-        return (CONTINUE, CONTINUE, Stop("low"), Pause("rest"))[len(self.told) % 4]
+        return (
+            CONTINUE, CONTINUE, Stop("low"), Pause("rest"), Exploit(trial.trial_id, {"x": 9}, "better"),
+            Reallocate(Resources((Bundle(len(self.told)),)), "more"),
+        )[len(self.told) % 6]  # fmt: skip
+
+    def decisions_on_others(self) -> list[tuple[str, Decision]]:
+        return [(self.told[0][1].trial_id, Stop("low as well"))] if len(self.told) % 11 == 10 else []
 
     def on_trial_complete(self, trial: Trial, row: Mapping[str, Any]) -> None:
         self.told.append(("complete", trial, dict(row)))
@@ -203,7 +218,7 @@ def test_replayed_policies_are_where_live_ones_are_and_answer_the_same() -> None
             resumed, later = fed(recorded, cut)
             assert told(resumed) == told(lived)
             assert later == answers[cut:]
-    assert {e.StopRequested, e.PauseRequested, e.MilestoneSet} <= kinds
+    assert {e.StopRequested, e.PauseRequested, e.ExploitRequested, e.ResourcesChanged, e.MilestoneSet} <= kinds
 
 
 def test_policies_hear_of_counted_results_only() -> None:

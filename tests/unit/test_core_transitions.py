@@ -16,7 +16,7 @@ from hpctune.model.jobs import JobState
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow
 from hpctune.model.resources import Resources
 from hpctune.model.spec import CheckpointPolicy
-from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
 
 RUN = RunKey("t", 1, 0)
 CHECKPOINT = CheckpointRef("checkpoint_000002", 2)
@@ -43,11 +43,14 @@ EVENTS: dict[type[e.TrialEvent], tuple[e.TrialEvent, set[Phase]]] = {
     e.AttemptRevoked: (e.AttemptRevoked("t", 1, "stop"), {S, Q}),
     e.JobChanged: (e.JobChanged("t", 1, "7", JobState.RUNNING), {S, Q, R}),
     e.JobEnded: (e.JobEnded("t", 1, JobState.TIMEOUT), {S, Q, R}),
+    e.RunGivenUp: (e.RunGivenUp("t", 1, ErrorInfo("NoReport", "silent")), {R}),
     e.RunStarted: (e.RunStarted(RunKey("t", 1, 1), "7", "node1", 4), {S, Q, R}),
     e.ResultReported: (e.ResultReported(RUN, 1, {"training_iteration": 3}), {R}),
     e.RunEnded: (e.RunEnded(RUN, Outcome.COMPLETED, "returned"), {R}),
     e.StopRequested: (e.StopRequested("t", "stop"), {P, S, Q, R, W}),
     e.PauseRequested: (e.PauseRequested("t", "pause"), {P, S, Q, R}),
+    e.ExploitRequested: (e.ExploitRequested("t", "d", "dir/c", 5, {"x": 2}, {"x": 2}, "worse", "0"), {P, S, Q, R, W}),
+    e.ResourcesChanged: (e.ResourcesChanged("t", Resources(), "more"), {P, S, Q, R, W}),
     e.MilestoneSet: (e.MilestoneSet("t", 4.0), {P, S, Q, R, W}),
     e.MilestoneAnswered: (e.MilestoneAnswered("t", 4.0), {P, S, Q, R, W}),
     e.RetryScheduled: (e.RetryScheduled("t", "again", False), set()),  # only when the attempt is over: see below
@@ -128,7 +131,7 @@ def test_fencing() -> None:
 
 def test_nothing_is_asked_for_twice() -> None:
     assert not acceptable(trial_in(R, stop="a"), e.StopRequested("t", "b"))
-    assert not acceptable(trial_in(R, pause=True), e.PauseRequested("t", "b"))
+    assert not acceptable(trial_in(R, leave=Leave.PAUSE), e.PauseRequested("t", "b"))
     assert not acceptable(trial_in(T, settled=True), e.TrialSettled("t"))
     assert not acceptable(trial_in(R, checkpoints=()), e.CheckpointDeleted("t", CHECKPOINT.name))
 
@@ -232,7 +235,7 @@ def test_changed_is_replace() -> None:
         (2, {}, e.Verdict.REPEATED),
         (1, {"stop": "x"}, e.Verdict.REPEATED),
         (3, {"stop": "x"}, e.Verdict.OVERRUN),
-        (3, {"pause": True}, e.Verdict.COUNTED),
+        (3, {"leave": Leave.PAUSE}, e.Verdict.COUNTED),
         (5, {}, e.Verdict.COUNTED),
     ],
 )
@@ -254,9 +257,9 @@ def test_the_score_of_a_checkpoint() -> None:
 def test_records_of_runs_as_facts() -> None:
     policy = CheckpointPolicy()
     claim = Claim(RunKey("t", 1, 1), "7", "n", 3, 1.0, "n[1-2]")
-    assert as_event(trial_in(R), claim, policy) == e.RunStarted(RunKey("t", 1, 1), "7", "n", 3, "n[1-2]")
+    assert as_event(trial_in(R), claim, policy) == e.RunStarted(RunKey("t", 1, 1), "7", "n", 3, "n[1-2]", 1.0)
     assert as_event(trial_in(T), claim, policy) is None
     end = Exit(RUN, Outcome.PAUSED, "told to", 2.0, None, "checkpoint_x", 4)
-    expected = e.RunEnded(RUN, Outcome.PAUSED, "told to", None, CheckpointRef("checkpoint_x", 4))
+    expected = e.RunEnded(RUN, Outcome.PAUSED, "told to", None, CheckpointRef("checkpoint_x", 4), 2.0)
     assert as_event(trial_in(R), end, policy) == expected
     assert as_event(trial_in(R), Exit(RunKey("t", 1, 3), Outcome.PAUSED, "", 2.0), policy) is None

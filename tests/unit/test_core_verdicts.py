@@ -9,15 +9,17 @@ import pytest
 
 from hpctune.core import react
 from hpctune.core.change import changed
-from hpctune.core.evolve import add
+from hpctune.core.evolve import add, evolve
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
+from hpctune.core.transitions import acceptable
 from hpctune.model import events as e
+from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
 
@@ -52,13 +54,14 @@ def kind(event: e.TrialEvent | None) -> str:
 
 
 OUTCOMES = {
-    # outcome: (nothing asked, told to stop, told to pause)
-    Outcome.COMPLETED: ("TERMINATED", "TERMINATED", "TERMINATED"),
-    Outcome.STOPPED: ("TERMINATED", "TERMINATED", "TERMINATED"),
-    Outcome.PAUSED: ("paused", "TERMINATED", "paused"),
-    Outcome.INTERRUPTED: ("retry", "TERMINATED", "retry"),
-    Outcome.REVOKED: ("retry", "TERMINATED", "retry"),
-    Outcome.FAILED: ("ERROR ValueError", "ERROR ValueError", "ERROR ValueError"),
+    # outcome: (nothing asked, told to stop, to pause, to move, to take over another trial's checkpoint)
+    Outcome.COMPLETED: ("TERMINATED", "TERMINATED", "TERMINATED", "TERMINATED", "retry"),
+    Outcome.STOPPED: ("TERMINATED", "TERMINATED", "TERMINATED", "TERMINATED", "retry"),
+    Outcome.PAUSED: ("paused", "TERMINATED", "paused", "retry", "retry"),
+    Outcome.INTERRUPTED: ("retry", "TERMINATED", "retry", "retry", "retry"),
+    Outcome.REPLACED: ("retry", "TERMINATED", "retry", "retry", "retry"),
+    Outcome.REVOKED: ("retry", "TERMINATED", "retry", "retry", "retry"),
+    Outcome.FAILED: ("ERROR ValueError",) * 4 + ("retry",),
 }
 FAILURES = {
     # (max_failures, failures so far): what a failure leads to
@@ -89,7 +92,7 @@ def test_the_tables_are_complete() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_a_run_says_of_its_end(outcome: Outcome) -> None:
     attempt = {"outcome": outcome, "reason": "why", "error": ERROR if outcome is Outcome.FAILED else None}
-    asked = [{}, {"stop": "enough"}, {"pause": True}]
+    asked = [{}, {"stop": "enough"}, *({"leave": leave} for leave in Leave)]
     assert tuple(kind(react.judge(trial(attempt=attempt, **a), SPEC)) for a in asked) == OUTCOMES[outcome]
 
 
@@ -125,7 +128,7 @@ def test_a_failure_without_words() -> None:
 def test_without_an_attempt() -> None:
     assert react.judge(trial(), SPEC) is None
     assert kind(react.judge(trial(stop="enough"), SPEC)) == "TERMINATED"
-    assert kind(react.judge(trial(pause=True), SPEC)) == "paused"
+    assert kind(react.judge(trial(leave=Leave.PAUSE), SPEC)) == "paused"
     assert react.judge(trial(phase=Phase.PAUSED), SPEC) is None
     assert kind(react.judge(trial(phase=Phase.PAUSED, stop="enough"), SPEC)) == "TERMINATED"
     assert react.judge(trial(phase=Phase.TERMINATED, stop="enough"), SPEC) is None
@@ -266,10 +269,11 @@ def test_a_trial_that_may_not_start_yet_does_not_hold_up_others() -> None:
 
 def test_paused_trials_go_on_when_chosen() -> None:
     state = state_of(added(0), e.PauseRequested("t0", "x"), e.TrialPaused("t0"))
-    assert admit(state) == [e.TrialResumed("t0"), e.SubmitRequested("t0", 1)]
+    assert admit(state, WAIT) == [e.TrialResumed("t0"), e.SubmitRequested("t0", 1)]
+    assert admit(state, Suggestion({}, {})) == [added(1)], "new trials come first"
 
     class Refuses(FIFOScheduler):
-        def choose(self, waiting: Any) -> str | None:
+        def choose(self, waiting: Any, *, idle: bool) -> str | None:
             return None
 
     assert admit(state, Suggestion({}, {}), scheduler=Refuses()) == [added(1)]
@@ -285,7 +289,58 @@ def test_max_concurrent() -> None:
 
 
 def test_where_attempts_start() -> None:
-    assert react.restore_of(trial()) is None
-    assert react.restore_of(trial(restore="/elsewhere/c")) == "/elsewhere/c"
-    refs = (CheckpointRef("a", 1), CheckpointRef("b", 2))
-    assert react.restore_of(trial(restore="/elsewhere/c", checkpoints=refs)) == "dir0/b"
+    state = state_of(given := replace(added(0), restore="/elsewhere/c"))
+    assert admit(state) == [e.SubmitRequested("t0", 1, "/elsewhere/c")]
+    run = RunKey("t0", 1, 0)
+    saved = e.RunEnded(run, Outcome.INTERRUPTED, "SIGTERM", None, CheckpointRef("b", 2))
+    started = [e.SubmitRequested("t0", 1, "/elsewhere/c"), e.RunStarted(run, "7", "n1", 1)]
+    again = state_of(given, *started, saved, e.RetryScheduled("t0", "SIGTERM", False))
+    assert admit(again) == [e.SubmitRequested("t0", 2, "dir0/b")]
+    lost = state_of(given, *started, saved, e.RetryScheduled("t0", "", False), e.CheckpointDeleted("t0", "b"))
+    assert admit(lost) == [e.SubmitRequested("t0", 2, "/elsewhere/c")], "what is gone is not started from"
+
+
+def test_a_run_that_left_on_sigterm_is_explained_by_the_cluster_first() -> None:
+    """A job that somebody cancelled is not submitted again; one that was preempted is."""
+    left = {"outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received", "left_at": 100.0, "nodes": "n1"}
+    waits = trial(attempt=left)
+    assert react.judge(waits, SPEC, 100.0 + react.LAST_WORD_S - 1) is None
+    assert kind(react.judge(waits, SPEC, 100.0 + react.LAST_WORD_S)) == "retry", "it does not wait for ever"
+    assert kind(react.judge(trial(attempt={**left, "reason": "SIGUSR1 received"}), SPEC, 100.0)) == "retry"
+    stopped = trial(attempt=left, stop="enough")
+    assert kind(react.judge(stopped, SPEC, 100.0)) == "TERMINATED", "it was told to end"
+    for state in JobState:
+        if state.final:
+            event = react.judge(trial(attempt={**left, "ended": state}), SPEC, 100.0)
+            assert kind(event) == ("ERROR JobCancelled" if state is JobState.CANCELLED else "retry")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (JobState.PREEMPTED, "was preempted"),
+        (JobState.TIMEOUT, "came to its time limit"),
+        (JobState.NODE_FAIL, "lost its node"),
+        (JobState.COMPLETED, "was preempted, or requeued by somebody"),
+        (JobState.LOST, ""),
+    ],
+)
+def test_why_it_waits_is_said_in_the_clusters_words_and_not_in_a_signals(state: JobState, words: str) -> None:
+    left = {"outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received", "ended": state}
+    interrupted = trial(attempt=left)
+    event = react.judge(interrupted, SPEC, 100.0)
+    assert isinstance(event, e.RetryScheduled)
+    assert interrupted.attempt is not None
+    assert event.reason == (f"job {interrupted.attempt.job_id} {words}" if words else "SIGTERM received")
+
+
+def test_the_cluster_may_explain_a_run_that_left_on_sigterm_and_no_other() -> None:
+    left = {"outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received"}
+    word = e.JobEnded("t0", 1, JobState.CANCELLED)
+    assert acceptable(trial(attempt=left), word)
+    assert not acceptable(trial(attempt={**left, "ended": JobState.LOST}), word), "it has explained it"
+    assert not acceptable(trial(attempt={**left, "reason": "SIGUSR1 received"}), word)
+    assert not acceptable(trial(attempt={"outcome": Outcome.COMPLETED}), word)
+    after = evolve(trial(attempt=left), word, 9.0)
+    assert after.attempt is not None
+    assert (after.attempt.ended, after.attempt.reason) == (JobState.CANCELLED, "SIGTERM received")

@@ -181,7 +181,7 @@ def test_what_a_zombie_appends_after_its_successor_started_reaches_neither_state
     read = journal.read
 
     def read_slowly(directory: Path, **options: Any) -> Iterator[e.Recorded]:
-        zombie._journal.append([e.Recorded(1.0, e.BudgetUsed(12345.0))])
+        zombie._journal.append([[e.Recorded(1.0, e.BudgetUsed(12345.0))]])
         return read(directory, **options)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -148,13 +148,13 @@ CASES: dict[str, list[Case]] = {
         Case(
             {"search_alg": "random"}, lambda s: isinstance(s.launch.setup.bind_search.algorithm, BasicVariantGenerator)
         ),
-        Case({"search_alg": "optuna"}, error=NotYetSupportedError, says="optuna"),
+        Case({"search_alg": "optuna"}, error=UsageError, says="OptunaSearch has no search space"),
         Case({"search_alg": "guess"}, error=UsageError, says="guess"),
         Case({"search_alg": 3}, error=UsageError, says="search_alg"),
     ],
     "scheduler": [
         Case({"scheduler": "fifo"}, lambda s: isinstance(s.launch.setup.scheduler, FIFOScheduler)),
-        Case({"scheduler": "pbt"}, error=NotYetSupportedError, says="pbt"),
+        Case({"scheduler": "pbt"}, error=UsageError, says="hyperparam_mutations"),
         Case({"scheduler": FIFOScheduler}, error=UsageError, says="scheduler"),
     ],
     "keep_checkpoints_num": [
@@ -246,8 +246,25 @@ CASES: dict[str, list[Case]] = {
     ],
     "raise_on_failed_trial": [Case({"raise_on_failed_trial": False}, spec_has(num_samples=1))],
     "reuse_actors": [
-        Case({"reuse_actors": None}, spec_has(num_samples=1)),
-        refused("reuse_actors", True),
+        Case({"reuse_actors": None}, spec_has(cluster_options={})),
+        Case({"reuse_actors": True}, spec_has(cluster_options={"workers": "auto"})),
+        Case({"reuse_actors": "yes"}, error=UsageError, says="reuse_actors"),
+    ],
+    "workers": [
+        Case({"workers": 3}, spec_has(cluster_options={"workers": 3})),
+        Case({"workers": "auto"}, spec_has(cluster_options={"workers": "auto"})),
+        Case({"workers": 0}, error=UsageError, says="workers"),
+    ],
+    "failure_config": [
+        Case({"failure_config": tune.FailureConfig(max_failures=2)}, spec_has(max_failures=2)),
+        Case({"failure_config": tune.FailureConfig(canary=True)}, lambda s: s.launch.spec.care.canary),
+        Case({"failure_config": tune.FailureConfig(decision_timeout_s=5)}, spec_has(decision_timeout_s=5)),
+        Case({"failure_config": tune.FailureConfig(), "max_failures": 1}, error=UsageError, says="failure_config"),
+    ],
+    "share_with_group": [
+        Case({"share_with_group": True}, spec_has(share_with_group=True)),
+        Case({}, spec_has(share_with_group=False)),
+        Case({"share_with_group": "yes"}, error=UsageError, says="share_with_group"),
     ],
     "server_port": [refused("server_port", 4321)],
     "trial_executor": [refused("trial_executor", object(), "cluster", UsageError)],

@@ -6,6 +6,9 @@ import json
 import math
 import os
 import pickle
+import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from hpctune.output.defaults import default_callbacks
 from hpctune.output.errorfile import write_error
 from hpctune.output.pretty import pretty_print
 from hpctune.output.tbx_logger import events_path
-from hpctune.output.tfrecord import crc32c
+from hpctune.output.tfrecord import crc32c, event_message, scalar_head, scalar_value
 from hpctune.storage.reader import counted_rows
 from hpctune.trial import Trial
 
@@ -274,3 +277,34 @@ def test_error_file_grows(tmp_path: Path) -> None:
 def test_pretty_print() -> None:
     text = pretty_print({"b": 1, "a": {"y": [1, 2], "x": "w"}, "config": {}, "n": None, "skip": 3}, exclude={"skip"})
     assert text == "a:\n  x: w\n  y: [1,2]\nb: 1\n"
+
+
+def test_hyperparameters_are_written_in_one_order() -> None:
+    """Or a file that is made anew would not be the same."""
+    script = (
+        "from tensorboardX.summary import hparams\n"
+        "from hpctune.output.tbx_logger import _in_order\n"
+        "many = {f'name{i}': i for i in range(20)}\n"
+        "print([_in_order(m).SerializeToString() for m in hparams(many, {'loss': 1.0})])\n"
+    )
+    said = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(3)}
+    assert len(said) == 1
+
+
+def test_scalars_are_written_as_protobuf_would() -> None:
+    from tensorboardX.proto.event_pb2 import Event
+
+    rng = random.Random(3)
+    for case in range(200):
+        values = {
+            "ray/tune/" + "ü/x" * rng.randint(0, 60) + str(i): rng.choice(
+                [0.0, -0.0, 1.5, float("nan"), float("inf"), 1e300, -1e300, 1e-50, rng.gauss(0, 1), float(2**40)]
+            )
+            for i in range(rng.choice([0, 1, 2, 20]))
+        }
+        step, at = rng.choice([0, 1, 127, 128, 300, 2**40, -1]), rng.random() * 2e9
+        event = Event(wall_time=at, step=step)
+        for tag, value in values.items():
+            event.summary.value.add(tag=tag, simple_value=value)
+        ours = event_message(at, step, b"".join(scalar_head(t) + scalar_value(v) for t, v in values.items()))
+        assert ours == event.SerializeToString(), case

@@ -41,7 +41,7 @@ class Recorder:
             self.now += 1.0
             recorded = e.Recorded(self.now, event)
             self.state.apply(recorded)
-            self._journal.append([recorded])
+            self._journal.append([[recorded]])
 
     def add(self, **config: Any) -> str:
         index = len(self.state.trials)

@@ -11,8 +11,9 @@ import pytest
 
 import hpctune.search as search
 import hpctune.space as s
-from hpctune.errors import NotYetSupportedError, SearchSpaceError, UsageError
+from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.search import EXHAUSTED, WAIT, BasicVariantGenerator, Searcher, SearchGenerator, SearchPolicy, Suggestion
+from hpctune.search.create import HOMES, searcher_class
 from hpctune.search.variant_generator import format_vars, generate_variants, has_unresolved_values, parse_spec_vars
 
 SPACE = {"x": s.uniform(0, 1), "g": s.grid_search([1, 2]), "k": 3}
@@ -41,6 +42,12 @@ class Scripted(Searcher):
 
     def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
         self.log.append(("replayed", trial_id, config))
+
+
+def used_by(policy: search.SearcherPolicy) -> Scripted:
+    """The copy of the searcher that the policy asks."""
+    assert isinstance(policy.searcher, Scripted)
+    return policy.searcher
 
 
 def policy_of(searcher: Searcher, num_samples: int = 10, space: dict[str, Any] | None = None) -> search.SearcherPolicy:
@@ -105,8 +112,8 @@ def test_max_concurrent_of_basic_variants_counts_replayed_trials() -> None:
 
 def test_a_searcher_is_told_what_to_search_and_completed_with_constants() -> None:
     space = {"x": s.uniform(0, 1), "n": {"y": s.randint(0, 2), "k": [1]}}
-    searcher = Scripted([{"x": 0.5, "n": {"y": 1}, "new": 2}])
-    policy = policy_of(searcher, 3, space)
+    policy = policy_of(Scripted([{"x": 0.5, "n": {"y": 1}, "new": 2}]), 3, space)
+    searcher = used_by(policy)
     assert searcher.log == [("m", "min", space, {"num_samples": 3, "seed": 0})]
     assert (searcher.metric, searcher.mode, policy.total) == ("m", "min", 3)
     answer = policy.suggest(0, "t0")
@@ -129,8 +136,8 @@ def test_a_searcher_waits_finishes_and_is_limited() -> None:
 
 
 def test_results_reach_the_searcher_for_its_own_trials_once() -> None:
-    searcher = Scripted([{"x": 1}])
-    policy = policy_of(searcher)
+    policy = policy_of(Scripted([{"x": 1}]))
+    searcher = used_by(policy)
     searcher.log.clear()
     policy.suggest(0, "a")
     for trial in ("a", "stranger"):
@@ -141,8 +148,8 @@ def test_results_reach_the_searcher_for_its_own_trials_once() -> None:
 
 
 def test_replay_never_asks_the_searcher() -> None:
-    searcher = Scripted([])
-    policy = policy_of(searcher)
+    policy = policy_of(Scripted([]))
+    searcher = used_by(policy)
     policy.replay(0, "a", {"x": 1})
     policy.on_complete("a", {"m": 2}, False)
     assert searcher.log[1:] == [("replayed", "a", {"x": 1}), ("complete", "a", {"m": 2}, False)]
@@ -166,9 +173,29 @@ def test_set_search_properties_may_lack_further_keywords() -> None:
         def set_search_properties(self, metric: Any, mode: Any, config: Any) -> bool:
             return super().set_search_properties(metric, mode, config)
 
-    searcher = Old([])
-    policy_of(search.ConcurrencyLimiter(searcher, 1), 1, SPACE)
-    assert searcher.log == [("m", "min", SPACE, {})]
+    policy = policy_of(search.ConcurrencyLimiter(Old([]), 1), 1, SPACE)
+    assert isinstance(policy.searcher, search.ConcurrencyLimiter)
+    assert policy.searcher.searcher.log == [("m", "min", SPACE, {})]  # type: ignore[attr-defined]
+
+
+def test_every_driver_asks_a_copy_and_the_last_one_is_kept() -> None:
+    inner = Scripted([{"x": 1}, {"x": 2}])
+    given = search.ConcurrencyLimiter(inner, 5)
+    assert given.used is given
+    for _ in range(2):
+        policy = policy_of(given)
+        answer = policy.suggest(0, "a")
+        assert isinstance(answer, Suggestion)
+        assert answer.config == {"x": 1}
+    assert inner.log == []
+    assert given.used is policy.searcher
+    assert inner.used is policy.searcher.searcher  # type: ignore[attr-defined]
+    assert given.used._used is None
+    assert pickle.loads(pickle.dumps(given)).used.suggest("a") == {"x": 1}
+    stuck = Scripted([])
+    stuck.log.append(i for i in ())
+    with pytest.raises(UsageError, match=r"Scripted cannot be copied.*generator"):
+        policy_of(stuck)
 
 
 def test_searchers_by_name() -> None:
@@ -176,12 +203,25 @@ def test_searchers_by_name() -> None:
         made = search.create_searcher(name, max_concurrent=3, metric="m", mode="max")
         assert isinstance(made, BasicVariantGenerator)
         assert made.max_concurrent == 3
-    with pytest.raises(NotYetSupportedError, match=r'"optuna".*"random"'):
-        search.create_searcher("optuna", metric="m")
-    with pytest.raises(UsageError, match=r'"optun".*"variant_generator", "random", "grid"'):
+    with pytest.raises(UsageError, match=r'"optun".*"variant_generator", "random", "grid".*"optuna"'):
         search.create_searcher("optun")
     with pytest.raises(UsageError, match=r"no argument 'seed'.*random_state"):
         search.create_searcher("random", seed=1)
+    with pytest.raises(UsageError, match=r"no argument 'sed', 'b'.*n_initial_points"):
+        search.create_searcher("hyperopt", sed=1, b=2, metric="m")
+
+
+@pytest.mark.parametrize("name", ["optuna", "hyperopt", "bohb", "tpe"])
+def test_searchers_on_models_by_name(name: str) -> None:
+    made = search.create_searcher(name, metric="m", mode="max", space={"x": s.uniform(0, 1)})
+    assert isinstance(made, Searcher)
+    assert (made.metric, made.mode) == ("m", "max")
+    assert set(made.suggest("t")) == {"x"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(HOMES))
+def test_every_name_has_a_class_that_loads_without_its_package(name: str) -> None:
+    assert issubclass(searcher_class(name), (Searcher, search.SearchAlgorithm))
 
 
 def test_what_search_alg_may_be() -> None:
@@ -198,8 +238,8 @@ def test_every_public_name_exists() -> None:
     for name in search.__all__:
         assert getattr(search, name) is not None
         assert name in dir(search)
-    with pytest.raises(AttributeError, match="OptunaSearch"):
-        search.OptunaSearch  # noqa: B018
+    with pytest.raises(AttributeError, match="PetunaSearch"):
+        search.PetunaSearch  # noqa: B018
 
 
 def test_generate_variants_of_a_space_and_of_a_whole_spec() -> None:

@@ -135,6 +135,26 @@ def test_a_limiter_counts_replayed_trials_but_no_refusals() -> None:
     assert [limiter.suggest("c"), limiter.suggest("d")] == [Searcher.FINISHED] * 2
 
 
+def test_a_searcher_that_keeps_limits_is_told_the_limit() -> None:
+    class Own(Counting):
+        limit = 0
+
+        def set_max_concurrency(self, max_concurrent: int) -> bool:
+            self.limit = max_concurrent
+            return True
+
+    inner = Own()
+    limiter = ConcurrencyLimiter(inner, 1)
+    assert inner.limit == 1
+    assert limiter.suggest("a")
+    assert limiter.suggest("b")
+    limiter.on_trial_complete("b", {"m": 1})
+    assert inner.told == [("b", {"m": 1}, False)]
+    batched = ConcurrencyLimiter(Own(), 1, batch=True)
+    assert batched.suggest("a")
+    assert batched.suggest("b") is None
+
+
 def test_a_batch_is_complete_before_the_next() -> None:
     inner = Counting()
     limiter = ConcurrencyLimiter(inner, 2, batch=True)
@@ -145,6 +165,31 @@ def test_a_batch_is_complete_before_the_next() -> None:
     limiter.on_trial_complete("a", None, error=True)
     assert inner.told == [("b", {"m": 2}, False), ("a", None, True)]
     assert limiter.suggest("c")
+
+
+def test_a_batch_is_full_even_if_its_trials_run_one_after_another() -> None:
+    inner = Counting()
+    limiter = ConcurrencyLimiter(inner, 3, batch=True)
+    for trial in "abc":
+        assert inner.told == []
+        assert limiter.suggest(trial)
+        limiter.on_trial_complete(trial, {"m": 1})
+    assert [told[0] for told in inner.told] == ["a", "b", "c"]
+
+
+def test_a_searcher_that_waits_for_results_gets_those_that_are_held_back() -> None:
+    class Waiting(Counting):
+        def suggest(self, trial_id: str) -> Any:
+            return None if self.count > len(self.told) else super().suggest(trial_id)
+
+    inner = Waiting()
+    limiter = ConcurrencyLimiter(inner, 3, batch=True)
+    assert limiter.suggest("a")
+    assert limiter.suggest("b") is None
+    limiter.on_trial_complete("a", {"m": 1})
+    assert inner.told == []
+    assert limiter.suggest("b")
+    assert inner.told == [("a", {"m": 1}, False)]
 
 
 def test_a_repeater_repeats_and_averages() -> None:

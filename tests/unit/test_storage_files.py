@@ -91,20 +91,24 @@ def test_exactly_one_creates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_claim_on_a_full_disk_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
-    """Half a claim would keep everybody else out for ever."""
+    """Half a claim would keep everybody else out for ever. NFS says only at the close that the disk is full."""
     path = tmp_path / "claim"
+    close, calls = os.close, list[int]()
 
-    def refuse(fd: int) -> None:
+    def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def refuse(fd: int) -> None:
+        close(fd)
+        calls.append(fd)
+        if links or len(calls) == 2:
+            full()
+
     with monkeypatch.context() as patch:
+        patch.setattr(os, "close", refuse)
         if not links:
             patch.setattr(atomic, "_NO_LINKS", frozenset({errno.ENOSPC}))
-            patch.setattr(os, "link", lambda *args: refuse(0))
-            real, calls = os.fsync, list[int]()
-            patch.setattr(os, "fsync", lambda fd: refuse(fd) if calls else (calls.append(fd), real(fd)))
-        else:
-            patch.setattr(os, "fsync", refuse)
+            patch.setattr(os, "link", full)
         with pytest.raises(OSError, match="No space left"):
             atomic.create_exclusively(path, b"mine")
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +215,7 @@ def test_revoking(tmp_path: Path) -> None:
 
 CONTROL = Control(
     "exp", "t0", "trial0", "0_x=1", 3, {"x": (1, 2), "nan": 0.5}, {"bundles": []}, restore="/c", criteria={"loss": 1},
-    metric="loss", export_formats=("model",), stop="enough", pause=True, milestone=4.0, answered=3.0,
+    metric="loss", export_formats=("model",), stop="enough", leave="pause", milestone=4.0, answered=3.0,
 )  # fmt: skip
 
 
@@ -223,8 +227,8 @@ def test_a_control_file_comes_back_as_it_was(tmp_path: Path) -> None:
     assert controlfile.read(path) == CONTROL
     assert path.parent.stat().st_mode & 0o777 == 0o700
     orders = controlfile.read_orders(path)
-    assert orders == controlfile.Orders(3, "enough", True, 4.0, 3.0)
-    assert controlfile.with_orders(replace(CONTROL, stop=None, pause=False), orders) == CONTROL
+    assert orders == controlfile.Orders(3, "enough", "pause", 4.0, 3.0)
+    assert controlfile.with_orders(replace(CONTROL, stop=None, leave=None), orders) == CONTROL
 
 
 def test_a_control_file_that_cannot_be_read(tmp_path: Path) -> None:

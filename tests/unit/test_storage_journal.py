@@ -44,9 +44,9 @@ def writer(tmp_path: Path) -> Iterator[Journal]:
 
 def test_what_is_appended_is_read(writer: Journal) -> None:
     assert list(journal.read(writer.directory)) == []
-    writer.append([fact(1), fact(2)])
+    writer.append([[fact(1)], [fact(2)]])
     writer.append([])
-    writer.append([fact(3)])
+    writer.append([[fact(3)]])
     assert numbers(writer.directory) == [1, 2, 3]
     writer.close()
     writer.close()
@@ -55,7 +55,8 @@ def test_what_is_appended_is_read(writer: Journal) -> None:
 
 def test_a_torn_tail_at_every_byte(writer: Journal, tmp_path: Path) -> None:
     """A reader, and a next driver, take what is whole, wherever the file was cut."""
-    writer.append([fact(1), e.Recorded(2.0, e.TrialEnded("t", e.Phase.ERROR, "ü", ErrorInfo("E", "é\n")))])
+    ended = e.Recorded(2.0, e.TrialEnded("t", e.Phase.ERROR, "ü", ErrorInfo("E", "é\n")))
+    writer.append([[fact(1)], [ended], [fact(3), ended, fact(4)]])
     data = writer.path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(data) if byte == 10]
     for cut in range(len(data) + 1):
@@ -63,16 +64,17 @@ def test_a_torn_tail_at_every_byte(writer: Journal, tmp_path: Path) -> None:
         directory.mkdir()
         (directory / "000001.jsonl").write_bytes(data[:cut])
         whole = max(0, sum(end <= cut for end in ends) - 1)
-        assert numbers(directory) == [1, 2][:whole]
+        there = [[], [1], [1, 2], [1, 2, 3, 2, 4]][whole]  # facts that belong together are there together
+        assert numbers(directory) == there
         successor = Journal(directory)
-        successor.append([fact(3)])
+        successor.append([[fact(5)]])
         successor.close()
-        assert numbers(directory) == [*[1, 2][:whole], 3]
+        assert numbers(directory) == [*there, 5]
 
 
 def test_a_torn_header_at_every_byte_seals_nothing_and_loses_nothing(tmp_path: Path) -> None:
     first = Journal(tmp_path / "a")
-    first.append([fact(1)])
+    first.append([[fact(1)]])
     second = Journal(tmp_path / "a")
     header = second.path.read_bytes()
     second.close()
@@ -80,8 +82,8 @@ def test_a_torn_header_at_every_byte_seals_nothing_and_loses_nothing(tmp_path: P
         second.path.write_bytes(header[:cut])
         assert numbers(tmp_path / "a") == [1], cut
         third = Journal(tmp_path / "a")
-        third.append([fact(3)])
-        first.append([fact(99)])  # a zombie
+        third.append([[fact(3)]])
+        first.append([[fact(99)]])  # a zombie
         assert numbers(tmp_path / "a") == [1, 3], cut
         third.close()
         third.path.unlink()
@@ -92,15 +94,15 @@ def test_a_torn_header_at_every_byte_seals_nothing_and_loses_nothing(tmp_path: P
 
 def test_what_a_zombie_writes_is_not_part_of_it(tmp_path: Path) -> None:
     zombie = Journal(tmp_path)
-    zombie.append([fact(1)])
+    zombie.append([[fact(1)]])
     successor = Journal(tmp_path)
-    zombie.append([fact(66)])
-    successor.append([fact(2)])
+    zombie.append([[fact(66)]])
+    successor.append([[fact(2)]])
     assert numbers(tmp_path) == [1, 2]
     third = Journal(tmp_path)
-    zombie.append([fact(67)])
-    successor.append([fact(68)])
-    third.append([fact(3)])
+    zombie.append([[fact(67)]])
+    successor.append([[fact(68)]])
+    third.append([[fact(3)]])
     assert numbers(tmp_path) == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"00000{i}.jsonl" for i in (1, 2, 3)]
     for one in (zombie, successor, third):
@@ -109,13 +111,13 @@ def test_what_a_zombie_writes_is_not_part_of_it(tmp_path: Path) -> None:
 
 def test_a_zombie_with_a_torn_line_cannot_spoil_its_successor(tmp_path: Path) -> None:
     zombie = Journal(tmp_path)
-    zombie.append([fact(1)])
+    zombie.append([[fact(1)]])
     with zombie.path.open("ab") as file:
         file.write(b'{"at": 2.0, "ev')
     successor = Journal(tmp_path)
     with zombie.path.open("ab") as file:
         file.write(b'ent": "BudgetUsed", "seconds": 2}\ngarbage\n')
-    successor.append([fact(3)])
+    successor.append([[fact(3)]])
     assert numbers(tmp_path) == [1, 3]
     zombie.close()
     successor.close()
@@ -137,7 +139,7 @@ def test_two_drivers_cannot_open_the_same_segment(tmp_path: Path, monkeypatch: p
     ],
 )  # fmt: skip
 def test_garbage_in_the_middle_is_named_with_file_and_line(writer: Journal, garbage: str) -> None:
-    writer.append([fact(1)])
+    writer.append([[fact(1)]])
     with writer.path.open("ab") as file:
         file.write(f"{garbage}\n".encode())
         file.write(b'{"at":2.0,"event":"BudgetUsed","seconds":2.0}\n')
@@ -167,7 +169,7 @@ def test_a_header_that_cannot_be_read(writer: Journal) -> None:
 def test_a_missing_segment_is_an_error(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         one = Journal(tmp_path)
-        one.append([fact(number)])
+        one.append([[fact(number)]])
         one.close()
     (tmp_path / "000002.jsonl").unlink()
     with pytest.raises(JournalError, match=r"000003\.jsonl follows segment 2, which is missing"):
@@ -181,7 +183,7 @@ def test_a_missing_segment_is_an_error(tmp_path: Path) -> None:
 
 def test_configs_of_somebody_else_stay_sealed(writer: Journal) -> None:
     added = e.TrialAdded("t", 0, "n", "d", "", {"x": (1, 2)}, {}, Resources())
-    writer.append([e.Recorded(1.0, added)])
+    writer.append([[e.Recorded(1.0, added)]])
     assert [r.event for r in journal.read(writer.directory)] == [added]
     writer.path.chmod(0o666)
     with pytest.raises(JournalError, match=r"line 2: a trial's config cannot be read here: written by somebody else"):
@@ -203,17 +205,17 @@ from hpctune.storage.journal import Journal, read
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 one = Journal(Path(sys.argv[1]))
-one.append([e.Recorded(1.0, e.BudgetUsed(1.0))])
+one.append([[e.Recorded(1.0, e.BudgetUsed(1.0))]])
 room = one.path.stat().st_size + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 refused = 0
 try:
-    one.append([e.Recorded(2.0, e.DriverStopped("x" * 200)), e.Recorded(3.0, e.BudgetUsed(3.0))])
+    one.append([[e.Recorded(2.0, e.DriverStopped("x" * 200)), e.Recorded(3.0, e.BudgetUsed(3.0))]])
 except StorageError as error:
     refused += "File too large" in str(error)
 after = one.path.read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-one.append([e.Recorded(4.0, e.BudgetUsed(4.0))])
+one.append([[e.Recorded(4.0, e.BudgetUsed(4.0))]])
 one.close()
 print(json.dumps([refused, after.decode()[-1], [int(r.at) for r in read(one.directory)]]))
 """
@@ -238,17 +240,17 @@ def test_even_what_cannot_be_cut_off_at_once_is_cut_off_before_the_next_append(
     def stuck(fd: int, length: int) -> None:
         raise OSError(5, "Input/output error")
 
-    writer.append([fact(1)])
+    writer.append([[fact(1)]])
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", half)
         patch.setattr(os, "ftruncate", stuck)
         with pytest.raises(StorageError, match="No space left"):
-            writer.append([fact(2)])
+            writer.append([[fact(2)]])
         patch.setattr(os, "pwrite", real)
         with pytest.raises(StorageError, match="Input/output"):
-            writer.append([fact(2)])
+            writer.append([[fact(2)]])
     assert numbers(writer.directory) == [1]
-    writer.append([fact(2), fact(3)])
+    writer.append([[fact(2)], [fact(3)]])
     assert numbers(writer.directory) == [1, 2, 3]
 
 
@@ -256,9 +258,9 @@ def test_what_could_not_be_made_durable_is_written_again(writer: Journal, monkey
     def refuse(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    writer.append([fact(1)])
+    writer.append([[fact(1)]])
     writer.sync()
-    writer.append([fact(2)])
+    writer.append([[fact(2)]])
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse)
         with pytest.raises(StorageError, match="No space left"):
@@ -266,7 +268,7 @@ def test_what_could_not_be_made_durable_is_written_again(writer: Journal, monkey
     with writer.path.open("r+b") as file:  # what a kernel does that drops pages it could not write
         file.seek(writer._durable)
         file.write(b"\0" * 9)
-    writer.append([fact(3)])
+    writer.append([[fact(3)]])
     writer.sync()
     assert numbers(writer.directory) == [1, 2, 3]
 
@@ -300,5 +302,6 @@ def test_frozen_journals_keep_replaying(frozen: Path, tmp_path: Path) -> None:
 
 def test_there_are_frozen_journals_with_every_event() -> None:
     lines = [line for path in JOURNALS.glob("*/journal/*.jsonl") for line in path.read_text().splitlines()]
-    kinds = {json.loads(line).get("event") for line in lines}
+    groups = [group if isinstance(group, list) else [group] for group in map(json.loads, lines)]
+    kinds = {fact.get("event") for group in groups for fact in group}
     assert {kind.__name__ for kind in get_args(e.Event)} <= kinds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import socket
@@ -17,7 +19,7 @@ import pytest
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, lease
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.lease import BEAT_S, TAKEOVER_S, Holder, Lease, Watch
+from hpctune.storage.lease import BEAT_S, SETTLE_S, TAKEOVER_S, Holder, Lease, Watch
 
 SINCE = 1_700_000_000.0
 
@@ -153,6 +155,45 @@ def test_a_released_lease_is_taken_at_once(paths: ExperimentPaths, before: bool)
     one.release()
 
 
+# -- where there are no locks at all ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_the_lease_alone_decides(
+    paths: ExperimentPaths, other_driver: subprocess.Popen[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DriverAliveError, match=f"process {other_driver.pid}"):
+        Lease(paths, SINCE, Time().watch)
+    assert "on a filesystem without locks" in capfd.readouterr().err
+    other_driver.kill()
+    other_driver.wait()
+    one = Lease(paths, SINCE, Time().watch)
+    assert one.holder.epoch == 2
+    with pytest.raises(DriverAliveError):
+        Lease(paths, SINCE, Time().watch)
+    one.release()
+    put(paths, ELSEWHERE)
+    time = Time()
+    Lease(paths, SINCE, time.watch).release()
+    assert time.now - 1000 >= TAKEOVER_S
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_of_two_that_take_it_at_once_the_last_has_it(paths: ExperimentPaths) -> None:
+    time = Time(lambda: put(paths, replace(ELSEWHERE, epoch=1)))
+    with pytest.raises(DriverAliveError, match="process 77 on login9"):
+        Lease(paths, SINCE, time.watch)
+    assert time.now - 1000 == SETTLE_S
+
+
 # -- while driving ----------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +260,53 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
         Lease(ExperimentPaths(tmp_path / "file" / "below"), SINCE) if (tmp_path / "file").write_text("") == 0 else None
 
 
+def test_a_driver_that_is_held_up_still_beats(paths: ExperimentPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 0.02)
+    one = Lease(paths, SINCE)
+    one.keep()
+    assert lease.changes(paths, one.holder, within_s=20.0)
+    put(paths, replace(one.holder, epoch=2))  # somebody thought that it was dead
+    other = lease.read(paths)
+    with pytest.raises(LeaseLostError):
+        one.beat(SINCE + BEAT_S)
+    one.release()
+    assert lease.read(paths) == other
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_beat(paths: ExperimentPaths) -> None:
+    one = Lease(paths, SINCE)
+    one.beat(SINCE - 3600)
+    assert one.holder.beat == 1
+    one.release()
+
+
+@pytest.mark.parametrize("changes_after_s", [None, 30.0])
+def test_is_it_worth_trying(paths: ExperimentPaths, changes_after_s: float | None) -> None:
+    assert lease.vacant(paths)
+    put(paths, replace(ELSEWHERE, released=True))
+    assert lease.vacant(paths)
+    put(paths, ELSEWHERE)
+    time = Time(
+        lambda: (
+            put(paths, replace(ELSEWHERE, beat=6))
+            if changes_after_s is not None and time.now - 1000 > changes_after_s
+            else None
+        )
+    )
+    assert lease.vacant(paths, time.watch) is (changes_after_s is None)
+    assert time.now - 1000 == pytest.approx(changes_after_s or TAKEOVER_S, abs=1)
+    put(paths, Holder(socket.gethostname(), os.getpid(), SINCE, 4))
+    assert not lease.vacant(paths)
+
+
+def test_a_dead_process_that_nobody_has_reaped_does_not_drive() -> None:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    holder = Holder(socket.gethostname(), process.pid, SINCE, 1)
+    assert lease.alive(holder, now=0, mtime=0) is False
+    process.wait()
+
+
 def test_is_it_alive(paths: ExperimentPaths) -> None:
     here = Holder(socket.gethostname(), os.getpid(), SINCE, 1)
     assert lease.alive(None, now=0, mtime=0) is False
@@ -230,3 +318,4 @@ def test_is_it_alive(paths: ExperimentPaths) -> None:
     assert lease.alive(replace(here, pid=1), now=0, mtime=0) is True
     assert lease.alive(ELSEWHERE, now=100, mtime=99) is True
     assert lease.alive(ELSEWHERE, now=100, mtime=10) is None
+    assert lease.alive(ELSEWHERE, now=100, mtime=300) is None, "as if from the future: the clocks differ"

@@ -195,7 +195,7 @@ def test_a_last_checkpoint_that_fails_fails_a_finished_trial(lab: Lab) -> None:
 
 def test_a_pause_without_its_checkpoint_is_a_pause(lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.setattr(session, "LOOK_S", 0.0)
-    end = lab.run(Broken, pause=True)
+    end = lab.run(Broken, leave="pause")
     assert (end.outcome, end.checkpoint) == (Outcome.PAUSED, None)
     assert "no room" in capfd.readouterr().err
 

@@ -232,10 +232,10 @@ def test_signals_that_come_too_late_change_nothing(lab: Lab) -> None:
 def test_signals_do_not_disturb_the_last_words(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     persist = checkpoints.persist
 
-    def slow(*arguments: Any) -> str:
+    def slow(*arguments: Any, **options: Any) -> str:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
-        return persist(*arguments)
+        return persist(*arguments, **options)
 
     def train(config: dict[str, Any]) -> None:
         hpctune.report(loss=1)
@@ -436,6 +436,7 @@ def node() -> Iterator[Path]:
 
 def test_nothing_of_a_run_stays_on_the_node(lab: Lab, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(node))
+    monkeypatch.setattr(private, "SOCKET_PARENTS", (None,))
 
     def train(config: dict[str, Any]) -> None:
         hpctune.report(there=len(list(node.iterdir())))

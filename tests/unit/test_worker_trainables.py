@@ -216,7 +216,7 @@ def test_a_class_knows_its_iteration_and_place(lab: Lab) -> None:
 
 def test_a_paused_class_saves_before_it_leaves(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpctune.worker.session.LOOK_S", 0.0)
-    _, end = lab.run(Counter, pause=True)
+    _, end = lab.run(Counter, leave="pause")
     assert (end.outcome, end.checkpoint, end.checkpoint_iteration) == (Outcome.PAUSED, "checkpoint_000001", 1)
 
 

@@ -1,0 +1,149 @@
+"""`hpctune doctor` on a real Slurm: what it finds, and that it leaves nothing behind, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .cluster import SlurmCluster, slurm_cluster_command, wait_for
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(200)]
+BIN = Path(sys.executable).parent / "hpctune"
+
+
+@pytest.fixture
+def storage() -> Iterator[Path]:
+    """Not below pytest's own directory, which other users (as whom slurmd may run) cannot enter."""
+    with tempfile.TemporaryDirectory(prefix="hpctune-doctor-test-") as folder:
+        yield Path(folder)
+
+
+def start(storage: Path, *options: str, **env: str) -> subprocess.Popen[str]:
+    command = [str(BIN), "doctor", "--cluster", "slurm", "--dir", str(storage), *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+    )
+
+
+def doctor(storage: Path, *options: str, **env: str) -> tuple[int, dict[str, Any], str]:
+    process = start(storage, "--json", *options, **env)
+    out, err = process.communicate(timeout=150)
+    assert out, err
+    return process.returncode, json.loads(out), err
+
+
+def found(report: dict[str, Any], *marks: str) -> str:
+    return "\n".join(f"{c['mark']} {c['found']} {c['meaning']}" for c in report["checks"] if c["mark"] in marks)
+
+
+def nothing_left(cluster: SlurmCluster, storage: Path) -> None:
+    wait_for(lambda: not cluster.squeue(), what="the job to be gone")
+    assert list(storage.iterdir()) == []
+
+
+def test_a_sound_site(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    code, report, err = doctor(storage, "-p", "main", "--gpu", SLURM_CPUS_PER_TASK="7", SBATCH_QOS="wrong")
+    assert (code, report["failed"]) == (0, False), found(report, "fail")
+    everything = found(report, "ok", "info", "warn")
+    for words in (
+        "sbatch, squeue, scancel, scontrol, sinfo, srun, sacct", "slurmctld answers in", "no accounting database",
+        "main, the default: up, 4 nodes, at most UNLIMITED", "short: up, 4 nodes, at most 00:05:00",
+        "MaxJobCount", "interrupted jobs are requeued", "3 s from SIGTERM to SIGKILL", "main: 4 nodes with 4 x gpu",
+        "rename, exclusive create and links work", "file locks (flock) work", "free", "seen there after: create",
+        "one winner in 40 races", "a lock held here (flock) is seen there", "its clock agrees with ours",
+        "the same versions of", "'import hpctune' takes", "no SBATCH_* or SLURM_*", "the job sees its GPU",
+    ):  # fmt: skip
+        assert words in everything, (words, everything)
+    calls = [c["found"] for c in report["checks"] if c["area"] == "Calls made"]
+    assert len(calls) <= 7
+    assert {s["name"]: s["value"] for s in report["settings"]} == {"partition": "main"}
+    assert err == ""
+    nothing_left(slurm_cluster, storage)
+
+
+def test_text_fits_the_terminal(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    process = start(storage / "made" / "for this", "--no-job", COLUMNS="80")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert max(map(len, out.splitlines())) <= 80
+    assert "All is well." in out
+    assert "... asking Slurm" in err
+    assert "Test job" not in out
+    nothing_left(slurm_cluster, storage)
+
+
+def test_a_job_that_waits_is_explained_and_cancelled(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    slurm_cluster.run("scontrol", "update", "PartitionName=short", "State=DOWN")
+    code, report, _ = doctor(storage, "-p", "short", "--wait", "3")
+    assert code == 0
+    warnings = found(report, "warn")
+    assert "short takes no jobs now (down)" in warnings
+    assert "waited for 3 s: PartitionDown: the partition is down It was cancelled." in warnings
+    assert ("time", "00:05:00") in [(s["name"], s["value"]) for s in report["settings"]]
+    nothing_left(slurm_cluster, storage)
+
+
+def test_a_partition_that_does_not_exist(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    code, report, _ = doctor(storage, "-p", "nope")
+    assert code == 1
+    assert "there is no partition 'nope' There are: main, scavenge, urgent, short." in found(report, "fail")
+    assert report["settings"] == []
+    nothing_left(slurm_cluster, storage)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_its_job_waits(slurm_cluster: SlurmCluster, storage: Path, number: signal.Signals) -> None:
+    slurm_cluster.run("scontrol", "update", "PartitionName=short", "State=DOWN")
+    process = start(storage, "-p", "short", "--wait", "300")
+    wait_for(lambda: slurm_cluster.squeue(), what="its job")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else 143), err
+    assert "tidying up" in err
+    assert slurm_cluster.squeue() == []
+    nothing_left(slurm_cluster, storage)
+
+
+def test_preemption_is_told(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    _, report, _ = doctor(storage, "-p", "scavenge", "--no-job")
+    assert "jobs in scavenge can be preempted (requeue), 3 s notice" in found(report, "warn")
+
+
+def test_no_controller(slurm_cluster: SlurmCluster, storage: Path) -> None:
+    """What can be checked from here is; the test's end starts slurmctld again."""
+    slurm_cluster.stop_slurmctld()
+    try:
+        code, report, _ = doctor(storage)
+    finally:
+        slurm_cluster.start_slurmctld()
+    assert code == 1
+    assert "slurmctld cannot be asked: slurm_load_ctl_conf error: Unable to contact" in found(report, "fail")
+    assert "rename, exclusive create and links work" in found(report, "ok")
+    assert list(storage.iterdir()) == []
+
+
+def test_limits_of_the_accounting_database(storage: Path) -> None:
+    """MaxSubmitJobs is read, and advice follows."""
+    folder = Path(tempfile.mkdtemp(prefix="hpctune-slurm-acct-"))
+    folder.chmod(0o755)
+    try:
+        up = slurm_cluster_command("up", "--dir", folder, "--owner-pid", str(os.getpid()), "--nodes", "1",
+                                   "--max-submit", "20")  # fmt: skip
+        assert up.returncode == 0, up.stderr
+        conf = up.stdout.strip().removeprefix("export SLURM_CONF=")
+        code, report, _ = doctor(storage, "--no-job", SLURM_CONF=conf)
+        assert code == 0, found(report, "fail")
+        assert "at most 20 of your jobs at a time" in found(report, "warn")
+        assert {s["name"]: s["value"] for s in report["settings"]}["max_submitted"] == 16
+        assert "accounting by slurmdbd; your accounts:" in found(report, "ok")
+    finally:
+        slurm_cluster_command("down", "--dir", folder)

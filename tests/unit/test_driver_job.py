@@ -1,0 +1,141 @@
+"""The driver as a Slurm job: its script, its options, what is noted of it, and when nobody is to follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hpctune.cli.drivejob import MOST_DEATHS, YOUNG_S, deaths
+from hpctune.cli.main import cli
+from hpctune.cluster.driverjob import DriverJobOptions, script
+from hpctune.cluster.options import SlurmOptions
+from hpctune.core.resume import ResumeChoice, reopenings
+from hpctune.core.state import ExperimentState
+from hpctune.errors import UsageError
+from hpctune.model import events as e
+from hpctune.model.spec import ExperimentSpec
+from hpctune.storage import driverjobs
+from hpctune.storage.driverjobs import DriverJob
+from hpctune.storage.layout import ExperimentPaths
+
+
+def text(options: DriverJobOptions, slurm: SlurmOptions | None = None, environ: dict[str, str] | None = None) -> str:
+    return script(ExperimentPaths(Path("/x y/e")), "n", "abc", options, slurm or SlurmOptions(), environ or {})
+
+
+def test_the_script_asks_for_little_and_lives_once() -> None:
+    lines = text(DriverJobOptions()).splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert "#SBATCH --comment=hpctune-driver:abc" in lines
+    assert "#SBATCH --no-requeue" in lines
+    assert "#SBATCH --signal=B:USR1@120" in lines
+    assert not [line for line in lines if "--time" in line or "--partition" in line]
+    assert lines[-2] == "exec >>'/x y/e/drivers'/\"$SLURM_JOB_ID\".out 2>&1"
+    assert lines[-1].endswith(" -u -m hpctune.cli.drivejob '/x y/e'")
+
+
+def test_whose_defaults_hold() -> None:
+    profile = {"SBATCH_PARTITION": "p; rm", "SBATCH_ACCOUNT": "home", "SBATCH_MEM_PER_CPU": "9", "SLURM_MEM": "9"}
+    lines = text(DriverJobOptions(time="90"), SlurmOptions(account="own", partition="gpu"), profile).splitlines()
+    assert '#SBATCH --partition="p; rm"' in lines
+    assert "#SBATCH --account=own" in lines
+    assert "#SBATCH --time=90" in lines
+    assert "export SBATCH_PARTITION='p; rm'" in lines, "trials get what the profile says, also from within the job"
+    assert not [line for line in lines if "MEM_PER_CPU" in line or "SLURM_MEM" in line]
+    assert "#SBATCH --account=mine" in text(DriverJobOptions(account="mine"), SlurmOptions(account="own"), profile)
+
+
+@pytest.mark.parametrize(("limit", "warn_s"), [(None, 120), (1, 30), ("4:00", 60), ("1-0", 120), ("UNLIMITED", 120)])
+def test_short_jobs_are_warned_late_enough(limit: str | int | None, warn_s: int) -> None:
+    assert DriverJobOptions(time=limit).warn_s == warn_s
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"time": "soon"}, {"mem": "lots"}, {"ahead": 0}, {"ahead": 51}, {"additional_parameters": {"requeue": True}},
+        {"additional_parameters": {"nice": "1\n#SBATCH --exclusive"}}, {"additional_parameters": {"mem": "1G"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        DriverJobOptions(**given)
+
+
+def test_options_survive_being_stored(tmp_path: Path) -> None:
+    paths = ExperimentPaths(tmp_path)
+    assert driverjobs.read_options(paths) is None
+    paths.drivers.mkdir()
+    options = DriverJobOptions(time="2-0", ahead=3, additional_parameters={"nice": "5"})
+    driverjobs.store_options(paths, {"options": options.to_json()})
+    stored = driverjobs.read_options(paths)
+    assert stored is not None
+    assert DriverJobOptions(**stored["options"]) == options
+
+
+def test_options_without_the_job_are_refused(tmp_path: Path) -> None:
+    config = tmp_path / "c.py"
+    config.write_text("tuner = 1\n")
+    given = ["run", str(config), "--driver-time", "60", "--driver-arg", "nice=1"]
+    done = CliRunner().invoke(cli, given)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith("--driver-time, --driver-arg without --sbatch")
+
+
+def test_notes_of_who_submits_and_of_who_runs(tmp_path: Path) -> None:
+    paths = ExperimentPaths(tmp_path)
+    assert driverjobs.read(paths) == []
+    paths.drivers.mkdir()
+    driverjobs.submitted(paths, DriverJob(job_id="9", submitted_at=1.0))
+    driverjobs.submitted(paths, DriverJob(job_id="10", after="9"))
+    assert [job.job_id for job in driverjobs.read(paths)] == ["9", "10"]
+    driverjobs.note(paths, DriverJob(job_id="11", started_at=2.0))
+    driverjobs.submitted(paths, DriverJob(job_id="11", submitted_at=1.0))  # it was faster than who submitted it
+    assert driverjobs.of(paths, "11").started_at == 2.0
+    driverjobs.forget(paths, "10")
+    (paths.drivers / "12.json").write_text("{garbage")
+    (paths.drivers / "13.json").write_text(json.dumps({"job_id": "13", "of": "a later version"}))
+    assert [job.job_id for job in driverjobs.read(paths)] == ["9", "11", "13"]
+
+
+# -- when nobody is to follow -----------------------------------------------------------------------------------------
+
+START, STOP = e.DriverStarted(1, "h", 1, "v"), e.DriverStopped("x")
+LITTLE, MUCH = e.BudgetUsed(5.0), e.BudgetUsed(500.0)
+NEWS = e.SearchExhausted()
+
+
+@pytest.mark.parametrize(
+    ("events", "count"),
+    [
+        ([], 0),
+        ([START], 1),
+        ([START, LITTLE] * 3, 3),
+        ([START, NEWS] * 3, 0),
+        ([START, NEWS, START, START], 2),
+        ([START, START, NEWS], 0),
+        ([START, START, STOP, START], 1),
+        ([START, START, START, STOP], 0),
+        ([START, MUCH, START], 1),
+    ],
+    ids=str,
+)
+def test_drivers_that_die_young(events: list[e.Event], count: int) -> None:
+    at, recorded = 0.0, []
+    for event in events:
+        at += YOUNG_S + 1 if event is MUCH else 1.0
+        recorded.append(e.Recorded(at, event))
+    assert deaths(recorded) == count
+    assert MOST_DEATHS > 2
+
+
+def test_a_successor_does_not_undo_a_stop() -> None:
+    state = ExperimentState(ExperimentSpec("abcde123", "n", 0.0, "f", num_samples=3))
+    state.apply(e.Recorded(1.0, e.ExperimentStopRequested("stopped by hpctune stop")))
+    assert list(reopenings(state, ResumeChoice(), None)), "who resumes by hand wants it to go on"
+    assert list(reopenings(state, ResumeChoice(experiment="skip"), None)) == []

@@ -1,0 +1,68 @@
+"""What the driver reads from a failed job's stderr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpctune.driver.lastwords import explained
+from hpctune.model import events as e
+from hpctune.model.jobs import JobState
+
+FAILED = e.JobEnded("t", 1, JobState.FAILED, "NonZeroExitCode")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "slurmstepd-n1: error: StepId=1.0 exceeded memory limit (178872320 > 104857600), being killed",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the step tasks have been OOM Killed.",
+        "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0",
+        "srun: error: n1: task 0: Out Of Memory",
+    ],
+)
+def test_out_of_memory(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "stderr"
+    path.write_text(f"epoch 1\n{line}\nsrun: error: n1: task 0: Killed\n")
+    event = explained(FAILED, path)
+    assert (event.state, event.reason) == (
+        JobState.OUT_OF_MEMORY, "NonZeroExitCode, exceeded its memory limit"
+    )  # fmt: skip
+
+
+def test_a_trials_own_words_about_memory_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "stderr"
+    path.write_text("we will be out of memory soon\n\n")
+    event = explained(FAILED, path)
+    assert event.state is JobState.FAILED
+    assert event.reason == "NonZeroExitCode, last words: we will be out of memory soon"
+
+
+def test_slurms_words_come_first_and_only_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "stderr"
+    path.write_bytes(b"x" * 1_000_000 + b"\nsrun: error: n1: task 0: Segmentation fault\n\xff\x1b[2Jnoise\n")
+    assert explained(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Segmentation fault")
+
+
+def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
+    assert explained(FAILED, tmp_path / "none") == FAILED
+    assert explained(FAILED, Path("/dev/null")) == FAILED
+    timeout = e.JobEnded("t", 1, JobState.TIMEOUT, "")
+    (tmp_path / "stderr").write_text("slurmstepd: error: exceeded memory limit\n")
+    assert explained(timeout, tmp_path / "stderr") == timeout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "slurmstepd-n1: error: execve(): /nonexistent/python: No such file or directory",
+        "ModuleNotFoundError: No module named 'hpctune'",
+    ],
+)
+def test_an_exit_code_says_less_than_the_words_before_it(tmp_path: Path, words: str) -> None:
+    path = tmp_path / "stderr"
+    path.write_text(f"Traceback\n{words}\nsrun: error: n1: task 0: Exited with exit code 2\n")
+    assert explained(FAILED, path).reason.endswith(f"last words: {words}")
+    path.write_text("srun: error: n1: task 0: Exited with exit code 2\n")
+    assert explained(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Exited with exit code 2")
