@@ -39,6 +39,7 @@ _INDENT = 8
 @click.option("-p", "--partition", metavar="NAME", help="Partition of the jobs.")
 @click.option("-A", "--account", metavar="NAME", help="Account that is charged.")
 @click.option("--gpu", is_flag=True, help="The test job asks for one GPU.")
+@click.option("--python", metavar="COMMAND", help="Interpreter on the nodes. Default: this one.")
 @click.option("--no-job", is_flag=True, help="No test job: only what can be seen from here.")
 @click.option(
     "--wait", callback=duration_option, default="120", show_default=True, metavar="TIME",
@@ -53,6 +54,7 @@ def command(
     partition: str | None,
     account: str | None,
     gpu: bool,
+    python: str | None,
     no_job: bool,
     wait: float,
     json_wanted: bool,
@@ -65,7 +67,7 @@ def command(
 
     slurm = cluster == "slurm" or (cluster == "auto" and (slurm_is_here(os.environ) or partition is not None))
     place = Path(directory).expanduser().absolute() if directory is not None else find.storage_path().absolute()
-    question = Question(slurm, place, partition, account, not no_job, gpu, wait)
+    question = Question(slurm, place, partition, account, not no_job, gpu, wait, python)
     progress = Progress(json_wanted)
     parts: list[Advice] = []
     shown = ""

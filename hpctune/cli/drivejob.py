@@ -70,8 +70,8 @@ def _may_drive(paths: ExperimentPaths, succession: Succession) -> bool:
             asked_at = time.monotonic()
             if succession.superfluous():
                 return False
-            succession.say("waiting for the driver that lives to leave")
-            succession.top_up()
+            if succession.top_up():  # else it has said what is wrong, which matters more
+                succession.say("waiting for the driver that lives to leave")
         time.sleep(AGAIN_S)
     return True
 

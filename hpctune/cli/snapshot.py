@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ class Driving:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown, with ``now`` (Unix seconds) as the moment. ``jobs``: the driver jobs, if there are."""
+    """Everything that is shown, with ``now`` (Unix seconds) as the moment. ``jobs``: the driver jobs, if there are.
+    ``storage``: why trials may not be able to write there, "" where nothing is known to keep them from it."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -46,6 +48,7 @@ class Snapshot:
     best: Trial | None
     now: float
     jobs: DriverJobs | None = None
+    storage: str = ""
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in one of ``phases``, in order."""
@@ -58,7 +61,27 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
     state = read_experiment(paths.root).state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
-    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs)
+    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs, storage_trouble(paths))
+
+
+FEW_BYTES, FEW_FILES = 100 << 20, 1000
+
+
+def storage_trouble(paths: ExperimentPaths) -> str:
+    """Whether the filesystem is read-only, or has hardly any room left. A quota of its user's is not to be seen."""
+    try:
+        seen = os.statvfs(paths.root)
+    except OSError as error:
+        return f"{paths.root} cannot be looked at: {error.strerror or error}"
+    waits = "Trials wait up to 10 minutes for room, and nothing is lost"
+    if seen.f_flag & os.ST_RDONLY:
+        return f"read-only here. {waits}"
+    free = seen.f_bavail * seen.f_frsize
+    if free < FEW_BYTES:
+        return f"{free / 1e6:.0f} MB free. {waits}"
+    if seen.f_files and seen.f_favail < FEW_FILES:
+        return f"only {seen.f_favail} more files can be made (inodes). {waits}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
         yield f"  workers   {clean(shot.glance.workers)}"
     if shot.glance is not None and shot.glance.queue and shot.driving.word != "finished":
         yield f"  queue     {clean(shot.glance.queue)}"
+    if shot.storage and shot.driving.word != "finished":
+        yield from textwrap.wrap(
+            f"  storage   {clean(shot.storage)}", columns, subsequent_indent=" " * 12, break_on_hyphens=False
+        )
     if spec.time_budget_s is not None:
         yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"
     yield from _best(shot, columns)
@@ -188,6 +192,7 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
         "waiting": [_trial(shot, t) for t in shot.in_phase(*WAITING)],
         "failed": [_trial(shot, t) for t in shot.in_phase(Phase.ERROR)],
         "cluster": _cluster(shot),
+        "storage": shot.storage,
         "note": shot.glance.note if shot.glance is not None else "",
     }
 

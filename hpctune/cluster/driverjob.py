@@ -24,6 +24,7 @@ from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.refusals import refusal
 from hpctune.cluster.submission import is_job_id, job_id_in
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError, UsageError
+from hpctune.model.jobs import JobState
 from hpctune.ports import Clock
 from hpctune.storage.layout import ExperimentPaths
 
@@ -177,7 +178,8 @@ class DriverQueue:
             job_id, word, end, reason, comment = record.split(_FIELD, len(_COLUMNS) - 1)
             state = squeue.state(word)
             words = comment.split()
-            if words and words[0] == self._tag and is_job_id(job_id) and not state.final:
+            over = state.final or state is JobState.COMPLETING  # that may take long where a node is lost
+            if words and words[0] == self._tag and is_job_id(job_id) and not over:
                 ends_at = float(end) if end.strip().isdigit() else None
                 found.append(QueuedDriver(job_id, state.value == "PENDING", reason, ends_at))
         return found

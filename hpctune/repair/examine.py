@@ -21,6 +21,7 @@ from hpctune.repair.owncheck import check_ownership, walk
 from hpctune.repair.perform import MENDED_JOURNAL
 from hpctune.repair.rootcheck import LeaseSeen, check_lease, check_root, see_lease
 from hpctune.repair.trialcheck import check_trial
+from hpctune.repair.workercheck import check_driver_jobs, check_workers
 from hpctune.storage import specfile
 from hpctune.storage.layout import ExperimentPaths
 
@@ -104,6 +105,8 @@ def _contents(
         jobs = ask(look.cluster, time.time(), "" if over and not wishes.cancel_orphans else why)
     if not driven:
         yield from check_root(paths, facts)
+        yield from check_workers(paths)
+        yield from check_driver_jobs(paths)
         yield from check_jobs(facts.state, jobs, facts.spec.cluster, cancel=wishes.cancel_orphans)
     for trial in facts.state.trials.values():
         if trial.settled or not driven:

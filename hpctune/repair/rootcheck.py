@@ -61,7 +61,8 @@ def check_root(paths: ExperimentPaths, facts: Facts) -> Iterator[Finding]:
     if paths.glance.exists() and glance.read(paths) is None:
         what = "cannot be read; it is only a glance at the last driver"
         yield Finding("glance", paths.glance.name, what, "moved to quarantine", MoveAside(paths.glance))
-    for directory in (paths.root, paths.journal, paths.jobs):
+    workers = sorted(paths.workers.iterdir()) if paths.workers.is_dir() else []
+    for directory in (paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *workers):
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
             if _TEMPORARY.fullmatch(path.name):
                 where = str(path.relative_to(paths.root))

@@ -34,7 +34,8 @@ LEAKS = ("SLURM_HPCTUNE_DOCTOR", "SBATCH_HPCTUNE_DOCTOR")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be examined. ``pending_s``: how long the test job may wait in the queue."""
+    """What is to be examined. ``pending_s``: how long the test job may wait in the queue. ``python``: the interpreter's
+    command on nodes; None: this one."""
 
     slurm: bool
     directory: Path
@@ -43,6 +44,7 @@ class Question:
     job: bool = True
     gpu: bool = False
     pending_s: float = 120.0
+    python: str | None = None
 
 
 def examine(question: Question, clock: Clock, say: Callable[[str], None]) -> Generator[Advice, None, None]:
@@ -96,10 +98,13 @@ def _job(
     program = pingpong.set_up(folder, packages(), LEAKS)
     with pingpong.Locks(folder):
         if slurm is None:
-            yield from nodejob.local_job(folder, program, here, say)
+            yield from nodejob.local_job(folder, program, question.python, here, say)
             return
         options = SlurmOptions(
-            partition=question.partition, account=question.account, time=job_minutes(slurm, question.partition)
+            partition=question.partition,
+            account=question.account,
+            time=job_minutes(slurm, question.partition),
+            python=question.python,
         )
         job = nodejob.SlurmJob(folder, options, clock, question.pending_s, int(question.gpu), say)
         with contextlib.ExitStack() as stack:

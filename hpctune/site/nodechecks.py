@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from collections.abc import Iterator, Mapping
 
 from hpctune.site.findings import Advice, Check, Mark, Setting, seconds
@@ -24,7 +26,7 @@ def judge_node(node: NodeFacts, here: NodeFacts, *, gpus_asked: int) -> Advice:
         *_gpus(area, node, gpus_asked),
     ]
     settings: tuple[Setting, ...] = ()
-    if node.executable and here.executable and node.executable != here.executable:
+    if node.executable and here.executable and Path(node.executable).parent != Path(here.executable).parent:
         settings = (Setting("python", here.executable, "the interpreter of this session"),)
     return Advice(tuple(checks), settings)
 

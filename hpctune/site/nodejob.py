@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,11 +90,12 @@ def _last_words(folder: Path) -> str:
 # -- on this machine --------------------------------------------------------------------------------------------------
 
 
-def local_job(folder: Path, program: Path, here: NodeFacts, say: Say) -> Iterator[Advice]:
-    """The same program as a process of this machine, as local trials are."""
+def local_job(folder: Path, program: Path, python: str | None, here: NodeFacts, say: Say) -> Iterator[Advice]:
+    """The same program as a process of this machine, as local trials are. ``python``: the interpreter's command."""
+    interpreter = shlex.split(python) if python is not None else [sys.executable]
     with (folder / "stderr").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(program), str(folder)], stdout=errors, stderr=errors, stdin=subprocess.DEVNULL
+            [*interpreter, str(program), str(folder)], stdout=errors, stderr=errors, stdin=subprocess.DEVNULL
         )
         try:
             yield from look_at(folder, lambda: process.poll() is None, here, 0, say)

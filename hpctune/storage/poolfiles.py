@@ -142,6 +142,12 @@ class WorkerTail:
         return list(_records(data[:end].splitlines()))
 
 
+def unreadable(path: Path) -> int:
+    """How many whole lines of a record are none, and are skipped by :class:`WorkerTail`. Raises OSError."""
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
+    return len(lines) - len(list(_records(lines)))
+
+
 def _read_from(fd: int, offset: int) -> bytes:
     os.lseek(fd, offset, os.SEEK_SET)
     chunks = []

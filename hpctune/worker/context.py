@@ -28,7 +28,8 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
     Both generations of Ray Tune's call work: ``report(loss=0.3, acc=0.9)`` and ``report({"loss": 0.3},
     checkpoint=Checkpoint(...))``; ``report(0.3)`` reports ``_metric``. The call appends a line and returns; it raises
     (an exception that is no ``Exception``) when the trial is to end here. In a child process, or in a program started
-    by the trial, it goes to the trial's process. Outside a trial it warns once and does nothing.
+    by the trial, it goes to the trial's process. Outside a trial it warns once and does nothing. A result is for small
+    things: what makes it larger than 1 MiB as JSON is left out, with a note in its place and on stderr.
 
     Raises:
         UsageError: when there is nothing to report, or it is no dict of values.

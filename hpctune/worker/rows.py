@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,10 @@ _OURS = frozenset({
     "training_iteration", "trial_id", "job_id", "attempt", "node_list",
 })  # fmt: skip
 """Fields that a report cannot set directly: they are filled in, some of them from what it says."""
+
+
+LARGEST = 1 << 20
+"""Characters of a result's text. Every driver and every reader keeps the last result of each trial in memory."""
 
 
 class Rows:
@@ -41,14 +47,34 @@ class Rows:
             "config": control.config,
         }
         self._constant_text = values.dumps(self._constant)[1:]
+        self._left_out: set[str] = set()
 
     def own(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that the user's report sets."""
         return {k: v for k, v in metrics.items() if k not in _OURS}
 
     def text(self, own: Mapping[str, Any], fields: Mapping[str, Any], done: bool) -> str:
-        """The row as JSON; what never changes in it was made into text once."""
-        return f"{values.dumps({**own, **fields, 'done': done})[:-1]},{self._constant_text}"
+        """The row as JSON; what never changes in it was made into text once. Values that make it larger than LARGEST
+        are left out of it, which is said in their place and, once for each, on stderr."""
+        text = values.dumps({**own, **fields, "done": done})
+        if len(text) > LARGEST:
+            text = values.dumps({**self._smaller(own, len(text)), **fields, "done": done})
+        return f"{text[:-1]},{self._constant_text}"
+
+    def _smaller(self, own: Mapping[str, Any], size: int) -> dict[str, Any]:
+        kept = dict(own)
+        sizes = {name: len(values.dumps(value)) for name, value in own.items()}
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            if size <= LARGEST:
+                break
+            size -= sizes[name]
+            what = f"left out: {sizes[name] / 1e6:.1f} MB as text, where a result may have {LARGEST / 1e6:.1f} MB"
+            kept[name] = f"({what})"
+            if name not in self._left_out:
+                self._left_out.add(name)
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
+                    print(f"hpctune: {name!r} of a result is {what}. Save it with a checkpoint.", file=sys.stderr)
+        return kept
 
     def criterion(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str | None, TuneError | None]:
         """The stop criterion that is reached, if any, and what is wrong with the criteria."""

@@ -44,7 +44,7 @@ def workers(root: Path) -> list[int]:
     return found
 
 
-def killed_driver(search: Search, *, jobs: bool) -> None:
+def killed_driver(search: Search, *, jobs: bool, await_jobs: bool = True) -> None:
     """A search whose driver is killed in the middle; ``jobs``: its jobs as well, else they go on to their end."""
     (search.side / "hold").unlink(missing_ok=True)
     driver = search.start()
@@ -59,7 +59,8 @@ def killed_driver(search: Search, *, jobs: bool) -> None:
     if jobs:
         for session in workers(search.root):
             os.killpg(session, signal.SIGKILL)
-    search.wait(lambda: not workers(search.root), "the jobs' end")
+    if await_jobs:
+        search.wait(lambda: not workers(search.root), "the jobs' end")
 
 
 def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
@@ -197,3 +198,33 @@ def test_the_report_for_people(make: Make) -> None:
         assert "  Found: stale lease" in lines
         assert lines[-1] == f"To repair: hpctune fsck {search.root}"
         assert all(len(line) <= width for line in lines if str(search.root) not in line)
+
+
+@pytest.mark.parametrize("jobs", [False, True], ids=["workers live", "workers killed"])
+def test_workers_that_stay_with_damaged_files(make: Make, jobs: bool) -> None:
+    search = make(trials=4, pause_s=0.25, more="workers=2")
+    killed_driver(search, jobs=jobs, await_jobs=jobs)
+    first, second = (search.root / "workers" / name for name in ("w0001", "w0002"))
+    (first / "worker.json").write_text("{")
+    (first / ".orders.json.4711.tmp").write_text("{")
+    (second / "orders.json").write_text("{")
+    with (second / "run-0.jsonl").open("ab") as file:
+        file.write(b"garbage\n")
+    (search.root / "workers" / "w0003").mkdir()
+    drivers = search.root / "drivers"
+    drivers.mkdir()
+    for name in ("options.json", "17.json"):
+        (drivers / name).write_text("{")
+    code, report = fsck(search.root)
+    expected = {"stale lease", "damaged worker", "orders", "driver jobs", "left over"}
+    assert (code, expected - kinds(report)) == (1, set())
+    assert "garbled line" in kinds(report, "notes")
+    kept = search.root / "quarantine" / "0001"
+    quarantined = {str(p.relative_to(kept)) for p in kept.rglob("*")}
+    assert {"workers/w0001", "workers/w0002/orders.json", "drivers/options.json", "drivers/17.json"} <= quarantined
+    assert not (search.root / "workers" / "w0003").exists()
+    clean = fsck(search.root)
+    assert clean[1]["repaired"] == []
+    assert kinds(clean[1], "left") == (set() if jobs else {"orphaned job"}), "the next driver cancels it"
+    search.finish()
+    search.wait(lambda: not workers(search.root), "the workers' end")

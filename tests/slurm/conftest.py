@@ -5,6 +5,7 @@ A test that uses `slurm_cluster` must leave no jobs behind; one that does fails,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -26,13 +27,13 @@ def _handle(directory: Path, env_line: str) -> SlurmCluster:
     return SlurmCluster(dir=directory, conf=conf, nodes=tuple(f"n{i}" for i in range(1, 5)))
 
 
-@pytest.fixture(scope="session")
-def slurm_cluster() -> Iterator[SlurmCluster]:
-    """Four nodes, four fake GPUs each, partitions main, scavenge, urgent and short."""
+@contextlib.contextmanager
+def running_cluster(*options: str) -> Iterator[SlurmCluster]:
+    """A cluster of its own, in the environment as the one that commands speak to. Without ``options``: as below."""
     directory = Path(tempfile.mkdtemp(prefix="hpctune-slurm-"))  # pytest's own folders are too deep for Unix sockets
     directory.chmod(0o755)
     try:
-        done = slurm_cluster_command("up", "--dir", directory, "--owner-pid", str(os.getpid()), *_OPTIONS)
+        done = slurm_cluster_command("up", "--dir", directory, "--owner-pid", str(os.getpid()), *_OPTIONS, *options)
         assert done.returncode == 0, done.stderr
         cluster = _handle(directory, done.stdout)
         with pytest.MonkeyPatch.context() as patch:
@@ -42,6 +43,13 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
             yield cluster
     finally:
         slurm_cluster_command("down", "--dir", directory)
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """Four nodes, four fake GPUs each, partitions main, scavenge, urgent and short."""
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from hpctune.testing.cluster_suite import WallClock
 
 from .cluster import SlurmCluster as RealSlurm
 from .cluster import wait_for
+from .conftest import running_cluster
 from .search import Search
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm_cluster")]
@@ -148,12 +150,13 @@ def test_one_element_is_requeued(make: Make, tmp_path: Path, slurm_cluster: Real
     cluster = make(requeue=True)
     asked = requests(tmp_path, cluster, 2, LONG)
     ids = submitted(cluster, asked)
-    wait_for(lambda: all(r.stdout.exists() and r.stdout.read_text() for r in asked), what="both to be up")
+    up = "None\n"
+    wait_for(lambda: all(r.stdout.exists() and r.stdout.read_text().endswith(up) for r in asked), what="both to be up")
     slurm_cluster.run("scontrol", "requeue", ids[0])
     wait_for(lambda: by_id(cluster)[ids[0]].state is JobState.PENDING, what="the requeue")
     assert by_id(cluster)[ids[1]].state is JobState.RUNNING
-    wait_for(lambda: asked[0].stdout.read_text().count("and $HOME") == 2, what="the second start")
     who = asked[0].env["WHO"]
+    wait_for(lambda: asked[0].stdout.read_text().endswith(f"{ids[0]} 1\n"), what="the second start")
     assert asked[0].stdout.read_text() == f"{who} {ids[0]} None\n{who} {ids[0]} 1\n"
     assert by_id(cluster)[ids[0]].tag == asked[0].tag
 
@@ -246,3 +249,18 @@ def test_workers_of_a_pool_are_one_array(searches: Callable[..., Search], slurm_
     assert submissions(slurm_cluster) - before == 1
     workers = sorted(path.name for path in (search.experiment / "workers").iterdir())
     assert workers == ["w0001", "w0002", "w0003"]
+
+
+def test_a_site_that_takes_small_arrays_only(tmp_path: Path) -> None:
+    """MaxArraySize 4: elements 0 to 3. What is refused for its size goes out in parts, and all run."""
+    with running_cluster("--max-array-size", "4") as small:
+        before = submissions(small)
+        search = Search(tmp_path, TRAIN.format(steps=1, pause=0, trials=10))
+        search.finish()
+        assert {who: len(rows) for who, rows in search.rows().items()} == dict.fromkeys(range(10), 1)
+        ids = [fact.job_id for fact in facts(search, e.SubmitAcknowledged)]
+        assert len(set(ids)) == 10
+        elements = Counter(job_id.partition("_")[0] for job_id in ids)
+        assert 2 <= max(elements.values()) <= 4, elements
+        assert submissions(small) - before < 10
+        search.driver.communicate()

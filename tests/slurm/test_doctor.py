@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.fault.filesystem_support import two_clients
 
 from .cluster import SlurmCluster, slurm_cluster_command, wait_for
 
@@ -147,3 +150,20 @@ def test_limits_of_the_accounting_database(storage: Path) -> None:
         assert "accounting by slurmdbd; your accounts:" in found(report, "ok")
     finally:
         slurm_cluster_command("down", "--dir", folder)
+
+
+def test_what_a_node_sees_seconds_late_is_measured(slurm_cluster: SlurmCluster) -> None:
+    """Here and on the node one directory through two mounts, with the caches of a shared filesystem."""
+    with two_clients(cache_s=3) as clients:
+        storage = clients.one / "results"
+        storage.mkdir()
+        python = clients.python_of_the_other(sys.executable)
+        code, report, err = doctor(storage, "-p", "main", "--python", str(python))
+        assert (code, report["failed"]) == (0, False), found(report, "fail") + err
+        late = re.search(r"Results and orders are late by up to ([\d.]+) s", found(report, "warn"))
+        assert late is not None, found(report, "warn")
+        assert 1 < float(late[1]) < 10
+        assert "a lock held here (flock) is not seen there" in found(report, "warn")
+        assert "one winner in 40 races" in found(report, "ok")
+        assert [s["name"] for s in report["settings"]] == ["partition"]
+        nothing_left(slurm_cluster, storage)

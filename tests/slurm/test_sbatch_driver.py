@@ -97,7 +97,6 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     assert "leaves: the experiment is over" in text
 
 
-@pytest.mark.nightly
 def test_killed_drivers_and_a_lost_node(place: Place, slurm_cluster: SlurmCluster) -> None:
     place.config(trials=4, stop=50, pause=1.2)
     start(place, "--driver-ahead", "2", "--driver-arg", "exclude=n1,n2")

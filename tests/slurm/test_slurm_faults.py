@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from hpctune.model import events as e
 from hpctune.storage.reader import read_experiment
 from tests.fault.filesystem_support import two_clients
 
-from .cluster import SlurmCluster, slurm_cluster_command, wait_for
+from .cluster import SlurmCluster, wait_for
+from .conftest import running_cluster
 from .search import Search
 
 pytestmark = pytest.mark.slurm
@@ -317,26 +317,36 @@ def test_a_search_whose_nodes_see_everything_seconds_late(slurm_cluster: SlurmCl
 
 def test_a_limit_of_submitted_jobs_is_kept_to_and_told(tmp_path: Path) -> None:
     """MaxSubmitJobs of the accounting database: back off, go on, tell."""
-    (tmp_path / "config.py").write_text(climb(trials=4, steps=2))
-    hpctune = str(Path(sys.executable).with_name("hpctune"))
-    folder = tempfile.mkdtemp(prefix="hpctune-limit-")
-    Path(folder).chmod(0o755)
-    inner = f"{hpctune} run config.py --storage-path results --cluster slurm -v 1"
-    done = slurm_cluster_command_in(tmp_path, "run", "--max-submit", "2", "--dir", folder, "--", "bash", "-c", inner)
-    assert done.returncode == 0, done.stdout + done.stderr
-    search = object.__new__(Search)
-    search.experiment = tmp_path / "results" / "run"
+    with running_cluster("--max-submit", "2"):
+        search = Search(tmp_path, climb(trials=4, steps=2))
+        search.finish()
     every_result_once(search, trials=4, steps=2)
     refused = [fact for fact in search.facts() if isinstance(fact, e.SubmitRefused)]
     assert any("SubmitJob" in fact.reason for fact in refused), {fact.reason for fact in refused}
     assert not [fact.reason for fact in refused if fact.permanent]
 
 
-def slurm_cluster_command_in(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """scripts/slurm-cluster with another working directory."""
-    slurm_cluster_command("--help")
-    from .cluster import SCRIPT
+HUGE = """
+import hpctune as tune
 
-    env = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
-    command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, timeout=240, check=False)
+def train(config):
+    for i in range(1, 4):
+        tune.report(loss=config["x"] + i, blob="x" * 30_000_000, curve=list(range(150_000)))
+
+tune.run(
+    train, name="run", metric="loss", mode="min", config={"x": tune.grid_search([1, 2, 3])},
+    cluster=tune.SlurmOptions(mem="500M"),
+)
+"""
+
+
+def test_huge_results_cost_their_huge_values_only(searches: Start) -> None:
+    search = searches(HUGE)
+    search.finish()
+    for x, rows in search.rows().items():
+        assert [(row["loss"], len(row["curve"])) for row in rows] == [(x + i, 150_000) for i in range(1, 4)]
+        assert all(row["blob"].startswith("(left out: 30.0 MB as text") for row in rows)
+    assert len(search.rows()) == 3
+    told = [path.read_text() for path in search.experiment.glob("*/stderr")]
+    assert [text.count("'blob' of a result is left out") for text in told] == [1] * 3
+    assert status(search)["best"]["trial_id"].endswith("_00000")

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -58,6 +59,27 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
     assert "ValueError: bad learning rate" in shown
     assert str(maker.dir("abcde_00002") / "error.txt") in shown
     assert "Calls to slurm: 120, 4 in the last minute (at most 60 a minute), 2 put off" in shown
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"f_bavail": 1000}, "storage   4 MB free"),
+        ({"f_favail": 7}, "storage   only 7 more files can be made (inodes)"),
+        ({"f_flag": os.ST_RDONLY}, "storage   read-only here"),
+        ({}, ""),
+        ({"f_files": 0, "f_favail": 0}, ""),
+    ],
+)
+def test_status_says_that_trials_may_wait_for_room(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch, seen: dict[str, int], words: str
+) -> None:
+    usual = {"f_bavail": 10**9, "f_frsize": 4096, "f_files": 10**9, "f_favail": 10**8, "f_flag": 0}
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**{**usual, **seen}))
+    shown = text("status", maker.root)
+    assert (words in shown, "storage  " in shown) == (True, bool(words))
+    told = json.loads(text("status", maker.root, "--json"))["storage"]
+    assert ("nothing is lost" in told) == bool(words)
 
 
 def test_status_as_json_is_complete_and_strict(maker: Maker) -> None:

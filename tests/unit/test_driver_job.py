@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from hpctune import driverchain
+from hpctune.cli import drivejob
 from hpctune.cli.drivejob import MOST_DEATHS, YOUNG_S, deaths
 from hpctune.cli.main import cli
-from hpctune.cluster.driverjob import DriverJobOptions, script
+from hpctune.cluster.driverjob import DriverJobOptions, DriverQueue, QueuedDriver, script
 from hpctune.cluster.options import SlurmOptions
 from hpctune.core.resume import ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
+from hpctune.driver.clock import WallClock
 from hpctune.errors import UsageError
 from hpctune.model import events as e
 from hpctune.model.spec import ExperimentSpec
@@ -101,6 +104,44 @@ def test_notes_of_who_submits_and_of_who_runs(tmp_path: Path) -> None:
     (paths.drivers / "12.json").write_text("{garbage")
     (paths.drivers / "13.json").write_text(json.dumps({"job_id": "13", "of": "a later version"}))
     assert [job.job_id for job in driverjobs.read(paths)] == ["9", "11", "13"]
+
+
+class _Queue:
+    """Driver jobs 1, which runs, and 2, which is asked about; each job submitted waits."""
+
+    def __init__(self) -> None:
+        self.waiting: list[str] = []
+
+    def jobs(self) -> list[QueuedDriver]:
+        rows = [("1", False), ("2", False), *((job, True) for job in self.waiting)]
+        return [QueuedDriver(job, waits, "", None) for job, waits in rows]
+
+    def submit(self, after: str | None) -> str:
+        self.waiting.append(str(3 + len(self.waiting)))
+        return self.waiting[-1]
+
+
+def test_a_job_that_waits_for_the_driver_says_so_while_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, queue, noted = ExperimentPaths(tmp_path), _Queue(), []
+    paths.drivers.mkdir()
+    monkeypatch.setattr(driverchain, "_queue", lambda *args: queue)
+    monkeypatch.setattr(drivejob.time, "sleep", lambda s: noted.append(driverjobs.of(paths, "2").note))
+    monkeypatch.setattr(drivejob.lease, "vacant", lambda paths: bool(noted))
+    spec = ExperimentSpec("abc", "n", 0.0, "train")
+    assert drivejob._may_drive(paths, driverchain.Succession(paths, spec, "2"))
+    assert noted == ["waiting for the driver that lives to leave"]
+    assert queue.waiting == ["3"]
+
+
+@pytest.mark.parametrize(("state", "seen"), [("RUNNING", True), ("PENDING", True), ("COMPLETING", False)])
+def test_a_driver_job_that_is_over_but_for_its_node_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, seen: bool
+) -> None:
+    queue = DriverQueue(ExperimentPaths(tmp_path), "abc", SlurmOptions(), WallClock())
+    text = "\x1e" + "\x1f".join(["7", state, "N/A", "None", "hpctune-driver:abc"])
+    assert [job.job_id for job in queue._parsed(text)] == ["7"] * seen
 
 
 # -- when nobody is to follow -----------------------------------------------------------------------------------------

@@ -94,6 +94,21 @@ def test_values_of_any_library_are_reported(lab: Lab) -> None:
     assert math.isnan(row["d"])
 
 
+def test_what_makes_a_result_too_large_is_left_out_and_said(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
+    def train(config: dict[str, Any]) -> None:
+        for i in range(2):
+            hpctune.report(loss=i, blob=np.zeros(500_000), curve=list(range(100_000)), note="small")
+
+    assert lab.run(train).outcome is Outcome.COMPLETED
+    first, second = lab.rows()
+    assert (first["loss"], first["note"], first["curve"]) == (0, "small", list(range(100_000)))
+    assert first["blob"].startswith("(left out: 2.0 MB as text, where a result may have 1.0 MB")
+    assert second["loss"] == 1
+    told = [line for line in capfd.readouterr().err.splitlines() if "left out" in line]
+    assert len(told) == 1
+    assert "'blob' of a result is left out" in told[0]
+
+
 def test_a_bare_value_is_called_metric(lab: Lab) -> None:
     lab.run(lambda config: hpctune.report(0.5))
     assert lab.rows()[0]["_metric"] == 0.5
