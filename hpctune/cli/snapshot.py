@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from hpctune.model.rows import flatten, number
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.reasons import explain
 from hpctune.output.words import PHASE_ORDER, phase_word
-from hpctune.storage import driverjobs, lease
+from hpctune.storage import driverjobs, lease, room
 from hpctune.storage.driverjobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
@@ -61,27 +60,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
     state = read_experiment(paths.root).state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
-    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs, storage_trouble(paths))
-
-
-FEW_BYTES, FEW_FILES = 100 << 20, 1000
-
-
-def storage_trouble(paths: ExperimentPaths) -> str:
-    """Whether the filesystem is read-only, or has hardly any room left. A quota of its user's is not to be seen."""
-    try:
-        seen = os.statvfs(paths.root)
-    except OSError as error:
-        return f"{paths.root} cannot be looked at: {error.strerror or error}"
-    waits = "Trials wait up to 10 minutes for room, and nothing is lost"
-    if seen.f_flag & os.ST_RDONLY:
-        return f"read-only here. {waits}"
-    free = seen.f_bavail * seen.f_frsize
-    if free < FEW_BYTES:
-        return f"{free / 1e6:.0f} MB free. {waits}"
-    if seen.f_files and seen.f_favail < FEW_FILES:
-        return f"only {seen.f_favail} more files can be made (inodes). {waits}"
-    return ""
+    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs, room.trouble(paths.root))
 
 
 @dataclass(frozen=True, slots=True)

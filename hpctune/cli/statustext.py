@@ -14,6 +14,7 @@ from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 
 MAX_ROWS = 15
+_WAITS = "Trials wait for room, up to 10 minutes each; nothing is lost"
 WAITING = (Phase.SUBMITTING, Phase.QUEUED, Phase.PENDING, Phase.PAUSED)
 
 
@@ -39,7 +40,7 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
         yield f"  queue     {clean(shot.glance.queue)}"
     if shot.storage and shot.driving.word != "finished":
         yield from textwrap.wrap(
-            f"  storage   {clean(shot.storage)}", columns, subsequent_indent=" " * 12, break_on_hyphens=False
+            f"  storage   {clean(shot.storage)}. {_WAITS}", columns, subsequent_indent=" " * 12, break_on_hyphens=False
         )
     if spec.time_budget_s is not None:
         yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from hpctune.site.findings import Advice, Check, Mark, Setting, seconds
 from hpctune.site.nodefacts import NodeFacts

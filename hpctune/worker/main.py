@@ -14,7 +14,7 @@ from typing import TextIO
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
-from hpctune.storage import bundle, checkpoints, controlfile
+from hpctune.storage import bundle, checkpoints, controlfile, room
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 from hpctune.worker import private
@@ -180,6 +180,9 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
             raise StorageError(f"The checkpoint to start from is gone: {session.restored}.")
         try:
             run_trainable(patiently(lambda: bundle.load_trainable(experiment)), session)
+        except Exception as failure:
+            _blame_the_storage(failure, session)
+            raise
         finally:
             session.leaving = True
             _end_as_a_child(session)
@@ -211,6 +214,21 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         _leave(session, file, outcome, reason, error)
     if leaving is not None:
         raise leaving
+
+
+def _blame_the_storage(failure: Exception, session: Session) -> None:
+    """Where the trial's directory has no room, what user code raised may be no fault of its own, whatever it is called:
+    wait for room, and end the run so that it goes on from its last checkpoint."""
+    if os.getpid() != session.pid or not (trouble := room.trouble_writing(session.paths.root)):
+        return
+    what = f"{type(failure).__name__} where the storage had no room ({trouble})"
+    _say(f"{_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}", sys.stderr)
+    deadline, pause = time.monotonic() + patience_s(), 0.2
+    while not session.interrupted and time.monotonic() < deadline and room.trouble_writing(session.paths.root):
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(pause * 2, 10.0)
+    if session.ending is None:
+        session.end(Outcome.INTERRUPTED, what)
 
 
 def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error: ErrorInfo | None) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,42 @@ def test_a_disk_that_stays_full_interrupts_the_trial_and_its_last_word_is_writte
     end = b.exit()
     assert (code, end.outcome, end.error) == (0, Outcome.INTERRUPTED, None), output
     assert "No space left on device" in end.reason
+    assert [row.row["n"] for row in b.rows()] == [0]
+
+
+@pytest.mark.parametrize("freed", [True, False], ids=["room again", "none"])
+@pytest.mark.parametrize("error", ["", "RuntimeError"], ids=["OSError", "a library's error"])
+def test_what_users_code_raises_on_a_full_disk_is_no_failure(
+    bench: Callable[..., Bench], error: str, freed: bool
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        import threading
+        from pathlib import Path
+
+        import hpctune
+        from tests.fault.filesystem_support import fill
+
+        disk = Path(config["disk"])
+        hpctune.report(n=0)
+        fill(disk)
+        if freed:
+            threading.Timer(0.4, (disk / "filler").unlink).start()
+        try:
+            (disk / "model.pt").write_bytes(b"x" * 100_000)
+        except OSError as refused:
+            if error:
+                raise RuntimeError("writer failed") from None
+            raise refused
+
+    b = bench(train)
+    began = time.monotonic()
+    code, output = b.run(HPCTUNE_STORAGE_PATIENCE_S="60" if freed else "0.5")
+    end = b.exit()
+    assert (code, end.outcome, end.error) == (0, Outcome.INTERRUPTED, None), output
+    assert end.reason.startswith(f"{error or 'OSError'} where the storage had no room (")
+    assert "waiting for room, nothing is lost: 0 MB free" in output
+    assert "Traceback" in output
+    assert time.monotonic() - began < 50
     assert [row.row["n"] for row in b.rows()] == [0]
 
 

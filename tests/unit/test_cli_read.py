@@ -66,7 +66,7 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
     [
         ({"f_bavail": 1000}, "storage   4 MB free"),
         ({"f_favail": 7}, "storage   only 7 more files can be made (inodes)"),
-        ({"f_flag": os.ST_RDONLY}, "storage   read-only here"),
+        ({"f_flag": os.ST_RDONLY}, "storage   read-only"),
         ({}, ""),
         ({"f_files": 0, "f_favail": 0}, ""),
     ],
@@ -74,12 +74,13 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
 def test_status_says_that_trials_may_wait_for_room(
     maker: Maker, monkeypatch: pytest.MonkeyPatch, seen: dict[str, int], words: str
 ) -> None:
-    usual = {"f_bavail": 10**9, "f_frsize": 4096, "f_files": 10**9, "f_favail": 10**8, "f_flag": 0}
+    usual = {"f_bavail": 10**9, "f_frsize": 4096, "f_blocks": 10**9, "f_files": 10**9, "f_favail": 10**8, "f_flag": 0}
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**{**usual, **seen}))
     shown = text("status", maker.root)
     assert (words in shown, "storage  " in shown) == (True, bool(words))
     told = json.loads(text("status", maker.root, "--json"))["storage"]
-    assert ("nothing is lost" in told) == bool(words)
+    assert told == words.removeprefix("storage   ")
+    assert ("nothing is lost" in " ".join(shown.split())) == bool(words)
 
 
 def test_status_as_json_is_complete_and_strict(maker: Maker) -> None:
