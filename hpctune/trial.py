@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
@@ -29,6 +30,13 @@ def as_exception(error: ErrorInfo) -> TuneError:
     return TuneError(error.traceback.strip() or str(error))
 
 
+@dataclass(slots=True)
+class Habit:
+    """Whether anybody has asked for statistics: from then on views keep them up to date."""
+
+    asked: bool = False
+
+
 class Trial:
     """One trial. A light view of a value: the driver puts a new :attr:`value` in as the trial goes on.
 
@@ -42,10 +50,12 @@ class Trial:
         value: model.Trial,
         paths: ExperimentPaths,
         spec: ExperimentSpec,
-        rows: Sequence[Mapping[str, Any]] | None = None,
+        rows: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
+        habit: Habit | None = None,
     ) -> None:
-        """``rows``: all results of ``value``, where they have been read already."""
+        """``rows``: reads all results of ``value``; ``habit``: shared with other views."""
         self._value, self._paths, self.spec, self._rows = value, paths, spec, rows
+        self._habit = habit or Habit()
         self._stats = MetricStats()
 
     @property
@@ -55,7 +65,8 @@ class Trial:
 
     @value.setter
     def value(self, value: model.Trial) -> None:
-        if value.results == self._value.results + 1 and self._stats.count == self._value.results:
+        before = self._value.results
+        if self._habit.asked and value.results == before + 1 and self._stats.count == before:
             self._stats.add(value.last)
         self._value = value
 
@@ -180,12 +191,13 @@ class Trial:
 
     def statistics(self) -> MetricStats:
         """Statistics over all results: those seen here, or else those on record."""
+        self._habit.asked = True
         if self._stats.count != self._value.results:
-            rows = self._rows
-            if rows is None:
-                rows = [r.row for r in counted_rows(self._paths, [self.trial_id])[self.trial_id]]
-            self.learn(rows)
+            self.learn(self._rows() if self._rows is not None else self._read_rows())
         return self._stats
+
+    def _read_rows(self) -> list[Mapping[str, Any]]:
+        return [r.row for r in counted_rows(self._paths, [self.trial_id])[self.trial_id]]
 
     @property
     def metric_analysis(self) -> dict[str, dict[str, float]]:

@@ -226,7 +226,10 @@ def run_experiments(
 
 def analysis_of(driven: Sequence[Driven], metric: str | None = None, mode: str | None = None) -> ExperimentAnalysis:
     """The results of these experiments together."""
-    return ExperimentAnalysis([one.paths.root for one in driven], default_metric=metric, default_mode=mode)
+    trials = driven[0].trials if len(driven) == 1 else None
+    return ExperimentAnalysis(
+        [one.paths.root for one in driven], trials=trials, default_metric=metric, default_mode=mode
+    )
 
 
 def _experiments(run_or_experiment: Any, name: str | None, definition: Mapping[str, Any]) -> list[Experiment]:

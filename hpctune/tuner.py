@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.settings import Settings
 from hpctune.storage import specfile
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig, TuneConfig
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Tuner:
         """
         driven = self._start_anew() if self._restored is None else self._go_on(self._restored)
         conclude([driven], raise_on_failed_trial=False)
-        self._results = _grid(driven.paths, self._tune)
+        self._results = _grid(driven.paths, self._tune, driven.trials)
         return self._results
 
     def get_results(self) -> ResultGrid:
@@ -207,5 +208,5 @@ class Tuner:
         )
 
 
-def _grid(paths: ExperimentPaths, tune: TuneConfig) -> ResultGrid:
-    return ResultGrid(ExperimentAnalysis(paths.root, default_metric=tune.metric, default_mode=tune.mode))
+def _grid(paths: ExperimentPaths, tune: TuneConfig, trials: Sequence[Trial] | None = None) -> ResultGrid:
+    return ResultGrid(ExperimentAnalysis(paths.root, trials=trials, default_metric=tune.metric, default_mode=tune.mode))

@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from hpctune.model import trial as model
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import specfile
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.reader import CountedRow, read_experiment
+from hpctune.storage.reader import CountedRow, counted_rows, read_experiment
 from hpctune.trial import Trial
 
 
 class LoadedExperiment:
-    """Reads the journal at most once. With ``trials`` given (a driver has them) only when rows are needed."""
+    """Reads the journal once: now, or, where ``trials`` are given (a driver has them), when results are asked for."""
 
     def __init__(self, path: Path, trials: Sequence[Trial] | None = None) -> None:
         self.paths = ExperimentPaths(path)
         self._rows: dict[str, list[CountedRow]] | None = None
         if trials is None:
-            self.spec, self.trials = self._read()
+            self.spec, values = self._read()
         else:
-            self.spec, self.trials = specfile.read(self.paths), list(trials)
+            self.spec, values = specfile.read(self.paths), [trial.value for trial in trials]
+        self.trials = [Trial(value, self.paths, self.spec, partial(self._plain_rows, value)) for value in values]
 
-    def _read(self) -> tuple[ExperimentSpec, list[Trial]]:
+    def _read(self) -> tuple[ExperimentSpec, list[model.Trial]]:
         view = read_experiment(self.paths.root, with_rows=True)
-        rows: dict[str, list[CountedRow]] = {trial_id: [] for trial_id in view.state.trials}
+        self._rows = {trial_id: [] for trial_id in view.state.trials}
         for row in view.rows:
-            rows[row.trial_id].append(row)
-        self._rows, spec = rows, view.state.spec
-        trials = [
-            Trial(value, view.paths, spec, [r.row for r in rows[value.trial_id]])
-            for value in view.state.trials.values()
-        ]
-        return spec, trials
+            self._rows[row.trial_id].append(row)
+        return view.state.spec, list(view.state.trials.values())
 
     def rows(self, trial_id: str) -> list[CountedRow]:
         """The counted results of one trial, in order."""
         if self._rows is None:
-            self._read()
-        assert self._rows is not None
+            self._rows = counted_rows(self.paths, [trial.trial_id for trial in self.trials])
         return self._rows.get(trial_id, [])
+
+    def _plain_rows(self, trial: model.Trial) -> list[Mapping[str, Any]]:
+        return [counted.row for counted in self.rows(trial.trial_id)]
 
 
 def experiment_root(path: str | Path) -> Path:

@@ -14,7 +14,7 @@ from hpctune.output.errorfile import write_error
 from hpctune.output.pbt_log import PolicyLog
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
-from hpctune.trial import Trial
+from hpctune.trial import Habit, Trial
 
 
 class Trials(Sequence[Trial]):
@@ -25,6 +25,7 @@ class Trials(Sequence[Trial]):
         self._views: dict[str, Trial] = {}
         self._order: list[str] = []
         self._state: ExperimentState | None = None
+        self._habit = Habit()
 
     def bind(self, state: ExperimentState) -> None:
         """Show the trials of ``state`` from now on."""
@@ -40,7 +41,7 @@ class Trials(Sequence[Trial]):
         value = self._state.trials[trial_id]
         view = self._views.get(trial_id)
         if view is None:
-            view = self._views[trial_id] = Trial(value, self._paths, self._spec)
+            view = self._views[trial_id] = Trial(value, self._paths, self._spec, habit=self._habit)
         view.value = value
         return view
 

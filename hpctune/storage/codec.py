@@ -24,8 +24,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _ENCODE: dict[str, Callable[[Any], Any]] = {
     "run": lambda run: [run.trial_id, run.attempt, run.restart],
     "config": values.encode,
-    "evaluated": values.plain,
-    "row": values.plain,
     "resources": Resources.to_json,
     "error": lambda error: error and error.to_json(),
     "checkpoint": lambda ref: ref and [ref.name, ref.iteration, ref.score],

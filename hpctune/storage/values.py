@@ -13,6 +13,7 @@ from typing import Any
 from hpctune.errors import StorageError
 
 _PICKLE = "__pickle__"
+_to_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(value: Any) -> Any:
@@ -141,6 +142,6 @@ def plain(value: Any) -> Any:
 def dumps(value: Any) -> str:
     """One line of JSON, for values that :func:`plain` accepts."""
     try:
-        return json.dumps(value, separators=(",", ":"))
+        return _to_text(value)
     except (TypeError, ValueError):
-        return json.dumps(plain(value), separators=(",", ":"))
+        return _to_text(plain(value))

@@ -213,7 +213,7 @@ def test_trials_of_a_driver_need_no_reading(tmp_path: Path, monkeypatch: pytest.
     trials = [made.view(i) for i in made.state.trials]
     monkeypatch.setattr(load, "read_experiment", lambda *a, **k: pytest.fail("read"))
     analysis = ExperimentAnalysis(tmp_path / "exp", trials=trials, default_metric="eval/acc", default_mode="max")
-    assert analysis.best_trial is trials[0]
+    assert analysis.best_trial == trials[0]
     monkeypatch.undo()
     assert len(analysis.rows_of(trials[1])) == 2
 
