@@ -234,6 +234,10 @@ class Driver:
         asked = (bool(worthwhile) or not self._jobs.answered) and self._jobs.due(now) and self._jobs.ask(now)
         if self._runs.look(self.state, self._record, probe=asked):
             self._jobs.expect(now)
+        elif self._tell is not None and not asked and self._bell is not None and self._bell.rung:
+            asked = self._jobs.ask(now)  # it was no trial that rang, but a worker that has something to say
+        if self._bell is not None:
+            self._bell.rung = False
         if asked:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)

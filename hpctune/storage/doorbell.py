@@ -33,6 +33,8 @@ class Doorbell:
 
     def __init__(self, path: Path, *, everywhere: bool) -> None:
         self._path, self._token = path, secrets.token_hex(16)
+        self.rung = False
+        """Whether anybody has rung since whoever looks has set this to False."""
         self._ringers: dict[tuple[str, int], float] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -59,7 +61,7 @@ class Doorbell:
                 return rung
             if hmac.compare_digest(data, self._token.encode()):
                 self._ringers[sender] = time.monotonic()
-                rung = True
+                rung = self.rung = True
 
     def answer(self) -> None:
         """Ring back to those who have rung lately."""
@@ -99,21 +101,30 @@ class Ringer:
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return
 
-    def wait(self, seconds: float) -> None:
-        """Wait for so long, or until the driver rings back."""
-        if self._socket is None:
-            time.sleep(seconds)
-            return
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self._socket], [], [], left)[0]:
-                return
+    def ends(self) -> list[socket.socket]:
+        """What becomes readable when the driver rings back (for select); empty before the first ring, and where nobody
+        listens any more."""
+        return [] if self._socket is None else [self._socket]
+
+    def heard(self) -> bool:
+        """Whether the driver has rung back since this was asked last."""
+        rung = False
+        while self._socket is not None:
             try:
                 data = self._socket.recv(_LONGEST)
+            except BlockingIOError:
+                return rung
             except OSError:  # nobody listens there any more
-                time.sleep(max(0.0, deadline - time.monotonic()))
-                return
-            if hmac.compare_digest(data, self._token):
+                self.close()
+                return rung
+            rung = rung or hmac.compare_digest(data, self._token)
+        return rung
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until the driver rings back."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select(self.ends(), [], [], left)[0] or self.heard():
                 return
 
     def close(self) -> None:

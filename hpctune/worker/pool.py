@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
@@ -32,6 +33,7 @@ from hpctune.model.pool import (
     WorkerSpec,
 )
 from hpctune.storage import bundle, poolfiles
+from hpctune.storage.doorbell import Ringer
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.poolfiles import WorkerFile
 from hpctune.worker import pool_actor, pool_slots, private
@@ -124,6 +126,8 @@ class Worker:
         self._bell, self._ring = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(self._ring, False)
+        self._ringer = Ringer(experiment.doorbell)
+        """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
         self._nursery = Nursery(spec, experiment, self._forget)
 
     def prepare(self) -> None:
@@ -145,10 +149,12 @@ class Worker:
         gc.collect()
         gc.freeze()  # what is there now is not written to any more, and stays shared with the children
         self._file.append(Ready(time.time()))
+        self._ringer.ring()
 
     def _forget(self) -> None:
         """In a child: let go of what is ours alone."""
         signal.set_wakeup_fd(-1)
+        self._ringer.close()
         os.close(self._bell)
         os.close(self._ring)
         for other in self._children.values():
@@ -371,10 +377,11 @@ class Worker:
         """Until a child ends or says something, a signal comes, or it is time to look again."""
         quiet_s = time.monotonic() - self._active_at
         pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
-        heard = [self._bell, *(child.lines for child in self._busy() if child.lines >= 0)]
+        heard: list[Any] = [self._bell, *self._ringer.ends(), *(c.lines for c in self._busy() if c.lines >= 0)]
         if len(self._busy()) >= self._spec.slots:
             pause = LONGEST_LOOK_S
         select.select(heard, [], [], pause)
+        self._ringer.heard()
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell, 4096)
 
