@@ -35,6 +35,7 @@ ROWS = {
         ("ASHA, a cheap function up to 81 iterations, workers reused", "ms a trial", "ms_per_trial", True),
         ("trials that ran past a rung", "trials", "trials_past_a_rung", True),
     ],
+    "killed": [("iterations repeated after kill -9 of the driver and resume", "iterations", "repeated", True)],
     "first": [("from the command to the first result", "s", "seconds", True)],
 }
 SMALL = {"noop_reused": 50, "noop_fresh": 8, "results": 500, "asha": 30}

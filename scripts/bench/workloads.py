@@ -7,9 +7,12 @@ with what was measured. ``scripts/bench/peers.py`` runs it in both environments 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,11 @@ class Bench:
 
     def __init__(self, tuner: str, directory: Path, trials: int | None) -> None:
         self.tuner, self.directory, self.trials = tuner, directory, trials
-        self.tune = chosen(tuner)
+
+    @functools.cached_property
+    def tune(self) -> Any:
+        """The module, when it is first needed: what only starts others needs none."""
+        return chosen(self.tuner)
 
     def run(self, train: Any, trials: int, **options: Any) -> tuple[Any, float]:
         """Run ``train``; the analysis and the seconds that it took."""
@@ -122,6 +129,54 @@ def first(bench: Bench) -> dict[str, float]:
     return {"seconds": float(out.read_text()) - BEGAN}
 
 
+KILL_AFTER = 30
+"""Iterations after which the driver of :func:`killed` dies."""
+
+
+def climb(bench: Bench) -> dict[str, float]:
+    """Four trials of 25 iterations, each with a checkpoint; goes on with what is there."""
+    tune, side = bench.tune, bench.directory / "iterations"
+
+    def train(config: dict[str, Any]) -> None:
+        import tempfile
+
+        start = tune.get_checkpoint()
+        done = 0
+        if start is not None:
+            with start.as_directory() as directory:
+                done = int(Path(directory, "done").read_text())
+        for i in range(done + 1, 26):
+            time.sleep(0.1)
+            with Path(config["side"]).open("a") as file:
+                file.write(f"{config['who']} {i}\n")
+            with tempfile.TemporaryDirectory() as directory:
+                Path(directory, "done").write_text(str(i))
+                tune.report({"loss": 1.0 / i}, checkpoint=tune.Checkpoint.from_directory(directory))
+
+    side.parent.mkdir(parents=True, exist_ok=True)
+    config = {"side": str(side), "who": tune.grid_search([1, 2, 3, 4])}
+    bench.run(train, 1, config=config, resume="AUTO")
+    return {}
+
+
+def killed(bench: Bench) -> dict[str, float]:
+    """A search whose driver is killed in the middle, and started again; what had to be done again."""
+    command = [sys.executable, __file__, bench.tuner, "climb", str(bench.directory)]
+    side = bench.directory / "iterations"
+    began = time.perf_counter()
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not side.exists() or len(side.read_text().splitlines()) < KILL_AFTER:
+        if first.poll() is not None:
+            raise SystemExit("the first driver ended by itself")
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    lines = side.read_text().splitlines()
+    assert len(set(lines)) == 100, f"{len(set(lines))} of 100 iterations"
+    return {"repeated": len(lines) - 100, "seconds": time.perf_counter() - began}
+
+
 def files(bench: Bench) -> dict[str, float]:
     """Files per trial, and of the experiment besides."""
     root = next(path for path in bench.directory.iterdir() if path.is_dir() and path.name == "bench")
@@ -144,6 +199,8 @@ WORKLOADS = {
     "results": results,
     "asha": asha,
     "first": first,
+    "climb": climb,
+    "killed": killed,
 }
 
 
