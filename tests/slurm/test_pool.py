@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -47,7 +48,7 @@ def train(config):
 
 tune.run(
     train, name="exp", config={{"x": tune.uniform(0, 1)}}, num_samples={trials}, storage_path={root!r}, verbose=0,
-    keep_checkpoints_num=1,
+    keep_checkpoints_num=1, resume="AUTO",
     cluster=tune.SlurmOptions(mem="100M", poll_s=1, calls_per_minute=None, **{options!r}),
 )
 """
@@ -74,7 +75,9 @@ class Search:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, *, trials: int, steps: int = 3, pause: float = 0.3, **options: object) -> None:
-        text = SEARCH.format(trials=trials, steps=steps, pause=pause, root=str(self.root), options=options)
+        self.start_script(SEARCH.format(trials=trials, steps=steps, pause=pause, root=str(self.root), options=options))
+
+    def start_script(self, text: str) -> None:
         script = self.root / "search.py"
         script.write_text(text)
         command = [sys.executable, str(script)]
@@ -160,6 +163,106 @@ def test_a_preempted_worker_begins_again(search: Search, slurm_cluster: SlurmClu
     wait_for(lambda: slurm_cluster.state(urgent) == "COMPLETED", what="the urgent job")
     again = [w for w in search.workers() if search.records(w, run=1)]
     assert again or len(search.workers()) > 2, "no worker was preempted"
+
+
+def test_a_killed_driver_costs_nothing_while_workers_hold_trials(search: Search, slurm_cluster: SlurmCluster) -> None:
+    search.start(trials=6, steps=8, pause=0.4, workers=3)
+    wait_for(lambda: search.results() >= 4, 60, "some results")
+    assert search.process is not None
+    search.process.kill()
+    search.process.communicate()
+    held = {job.id for job in slurm_cluster.squeue()}
+    search.start(trials=6, steps=8, pause=0.4, workers=3)
+    search.finish()
+    all_iterations(search, 6, 8)
+    facts = [r.event for r in journal.read(search.experiment / "journal")]
+    assert sum(isinstance(fact, e.RunStarted) for fact in facts) == 6, "no trial was interrupted"
+    assert {search.job_of(worker) for worker in search.workers()} == held, "the same workers"
+
+
+@pytest.mark.parametrize(("time", "limit"), [("auto", "1:00:00"), ("auto:20", "20:00")])
+def test_the_time_limit_is_the_pools_to_choose(
+    search: Search, slurm_cluster: SlurmCluster, time: str, limit: str
+) -> None:
+    search.start(trials=2, steps=2, pause=0.5, workers=1, time=time)
+    wait_for(lambda: search.results() >= 1, 60, "a result")
+    assert slurm_cluster.run("squeue", "--noheader", "--format=%l").split() == [limit]
+    search.finish()
+
+
+PACKED = """
+import os, time
+import hpctune as tune
+
+def train(config):
+    began = time.time()
+    time.sleep(0.5)
+    mine = sorted(os.sched_getaffinity(0))
+    tune.report(gpu=os.environ["CUDA_VISIBLE_DEVICES"], began=began, ended=time.time(), cpus=len(mine), i=1)
+
+tune.run(
+    train, name="exp", num_samples=12, storage_path={root!r}, verbose=0, config={{}},
+    resources_per_trial={{"cpu": 1, "gpu": 0.5}},
+    cluster=tune.SlurmOptions(mem="100M", poll_s=1, calls_per_minute=None, workers=1, trials_per_worker=4),
+)
+"""
+
+
+def test_four_small_trials_share_two_gpus_of_one_job(search: Search, slurm_cluster: SlurmCluster) -> None:
+    search.start_script(PACKED.format(root=str(search.root)))
+    wait_for(lambda: search.results() >= 1, 60, "a result")
+    (job,) = slurm_cluster.squeue()
+    asked = slurm_cluster.run("scontrol", "show", "job", job.id)
+    assert "gres/gpu=2" in asked or "gres:gpu:2" in asked, asked
+    assert "NumCPUs=4" in asked, asked
+    search.finish()
+    facts = [r.event for r in journal.read(search.experiment / "journal")]
+    rows = [fact.row for fact in facts if isinstance(fact, e.ResultReported)]
+    assert len(rows) == 12
+    assert {row["gpu"] for row in rows} == {"0", "1"}
+    for gpu in ("0", "1"):
+        spans = [(row["began"], row["ended"]) for row in rows if row["gpu"] == gpu]
+        together = max(sum(a <= began < b for a, b in spans) for began, _ in spans)
+        assert together == 2, "two halves make a GPU, and no third"
+
+
+GPU_FREE_LATE = """
+import os, subprocess, time
+from pathlib import Path
+import hpctune as tune
+
+side = Path({root!r})
+
+def train(config):
+    assert not (side / "in use").exists(), "the GPU is still in use"
+    tune.report(i=1, began=time.time())
+    (side / "in use").touch()
+    free = f"sleep 2; date +%s.%N >> '{{side}}/freed'; rm '{{side}}/in use'"
+    subprocess.Popen(["sh", "-c", free], start_new_session=True)
+
+tune.run(
+    train, name="exp", num_samples=2, storage_path={root!r}, verbose=0, config={{}}, resources_per_trial={{"gpu": 1}},
+    cluster=tune.SlurmOptions(mem="100M", poll_s=1, calls_per_minute=None, workers=1, wait_for_gpu=True),
+)
+"""
+NVIDIA_SMI = """#!/bin/sh
+test -e '{root}/in use' && used=9000 || used=1
+printf '0, GPU-aaaa, %s, 40000\\n1, GPU-bbbb, 1, 40000\\n2, GPU-cccc, 1, 40000\\n3, GPU-dddd, 1, 40000\\n' "$used"
+"""
+
+
+def test_a_trial_waits_until_the_gpu_is_free_of_the_last(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = search.root / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(NVIDIA_SMI.format(root=search.root))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    search.start_script(GPU_FREE_LATE.format(root=str(search.root)))
+    search.finish()
+    facts = [r.event for r in journal.read(search.experiment / "journal")]
+    began = sorted(fact.row["began"] for fact in facts if isinstance(fact, e.ResultReported))
+    freed = float((search.root / "freed").read_text().split()[0])
+    assert began[0] < freed < began[1]
 
 
 @pytest.mark.nightly
