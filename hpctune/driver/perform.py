@@ -21,7 +21,7 @@ from hpctune.ports import OVER, Clock, Cluster
 from hpctune.storage import access, checkpoints, controlfile, runfile
 from hpctune.storage.layout import ExperimentPaths
 
-SUBMISSIONS_A_STEP = 25
+SUBMISSIONS_A_STEP = 100
 """Submissions between two looks at the runs."""
 CANCEL_AGAIN_S = 15.0
 REFUSED_AGAIN_S = 30.0

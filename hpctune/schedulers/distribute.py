@@ -11,6 +11,7 @@ from hpctune.model.resources import Bundle, Resources
 from hpctune.model.rows import number
 from hpctune.model.trial import Trial
 from hpctune.schedulers.allocation import Amount, LiveTrials, Unit
+from hpctune.schedulers.metric import checked_mode
 
 
 class Knows(Protocol):
@@ -124,9 +125,7 @@ class DistributeResourcesToTopJob(DistributeResources):
         mode: str | None = None,
     ) -> None:
         super().__init__(add_bundles, increase_by, increase_by_times, reserve_resources)
-        if mode not in (None, "min", "max"):
-            raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
-        self.metric, self.mode = metric, mode
+        self.metric, self.mode = metric, checked_mode(mode)
 
     def _units(
         self,

@@ -28,7 +28,7 @@ class MetricScheduler(FIFOScheduler):
     def __init__(self, time_attr: str, metric: str | None, mode: str | None) -> None:
         self.time_attr = _attribute("time_attr", time_attr)
         self.metric = None if metric is None else _attribute("metric", metric)
-        self.mode = _mode(mode)
+        self.mode = checked_mode(mode)
         self._reset()
 
     def _reset(self) -> None:
@@ -47,7 +47,7 @@ class MetricScheduler(FIFOScheduler):
         """Take the experiment's metric and mode; False, and nothing taken, where they contradict the scheduler's."""
         if (self.metric and metric and self.metric != metric) or (self.mode and mode and self.mode != mode):
             return False
-        self.metric, self.mode = metric or self.metric, _mode(mode) or self.mode
+        self.metric, self.mode = metric or self.metric, checked_mode(mode) or self.mode
         return True
 
     def check_search_properties(self) -> None:
@@ -98,7 +98,8 @@ class MetricScheduler(FIFOScheduler):
         return score if self.mode == "max" else -score
 
 
-def _mode(mode: str | None) -> str | None:
+def checked_mode(mode: str | None) -> str | None:
+    """``mode``. Raises UsageError where it is none."""
     if mode not in (None, "min", "max"):
         raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
     return mode

@@ -11,9 +11,7 @@ from hpctune.errors import UsageError
 from hpctune.search.axes import AxisSearcher, Kind
 from hpctune.search.isolation import quiet
 from hpctune.search.library import Loss
-from hpctune.search.parameters import Layout, NamedValues
 from hpctune.search.points import Evaluated
-from hpctune.space import flatten_dict
 
 _UTILITY = {"kind": "ucb", "kappa": 2.576, "xi": 0.0, "kappa_decay": 1.0, "kappa_decay_delay": 0}
 
@@ -47,6 +45,7 @@ class BayesOptSearch(AxisSearcher):
     """
 
     package = "bayes_opt"
+    native_by_name = True
     extra = "bayesopt"
     has_log = False
 
@@ -90,12 +89,6 @@ class BayesOptSearch(AxisSearcher):
                 "BayesOptSearch needs bayesian-optimization 3 or later, but an older one is installed. "
                 "Install it: pip install 'hpctune[bayesopt]'"
             )
-
-    def _take_native(self, space: Any) -> Layout:
-        if not isinstance(space, Mapping):
-            return super()._take_native(space)
-        self._native = flatten_dict(space)
-        return NamedValues(self._native)
 
     def _bounds(self) -> dict[str, Any]:
         if not self._converts:

@@ -12,7 +12,6 @@ from hpctune.search.axes import Axis, AxisSearcher, Kind, plain
 from hpctune.search.isolation import quiet
 from hpctune.search.library import Loss
 from hpctune.search.packages import load
-from hpctune.search.parameters import Layout, NamedValues
 from hpctune.search.points import Evaluated
 from hpctune.space import flatten_dict
 
@@ -50,6 +49,7 @@ class BlendSearch(AxisSearcher):
     """
 
     package = "flaml"
+    native_by_name = True
     extra = "flaml"
     searcher: ClassVar[str] = "BlendSearch"
 
@@ -94,12 +94,6 @@ class BlendSearch(AxisSearcher):
             return super().library(submodule)
 
     # -- the space --------------------------------------------------------------------------------------------
-
-    def _take_native(self, space: Any) -> Layout:
-        if not isinstance(space, Mapping):
-            return super()._take_native(space)
-        self._native = flatten_dict(space)
-        return NamedValues(self._native)
 
     def set_search_properties(
         self,

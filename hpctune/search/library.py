@@ -10,10 +10,10 @@ from hpctune.model.rows import lookup
 from hpctune.search.objective import Loss as Loss
 from hpctune.search.objective import loss_of
 from hpctune.search.packages import load
-from hpctune.search.parameters import Layout, Parameter, ParameterSpace, agree
+from hpctune.search.parameters import Layout, NamedValues, Parameter, ParameterSpace, agree
 from hpctune.search.points import SEED_LIMIT, Evaluated, checked_points, checked_seed, completed, with_rewards
 from hpctune.search.searcher import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, UNRESOLVED_SEARCH_SPACE, Searcher
-from hpctune.space import has_unresolved
+from hpctune.space import flatten_dict, has_unresolved
 from hpctune.space.tree import path_text, unresolved
 
 RETURNED = "_metric"
@@ -51,6 +51,8 @@ class LibrarySearcher(Searcher):
     """The extra of hpctune that installs it."""
     conditional: ClassVar[bool] = False
     """Whether it can search choices with domains inside their options."""
+    native_by_name: ClassVar[bool] = False
+    """Whether the library's own format is a mapping of names, which may be nested."""
     several_metrics: ClassVar[bool] = False
     completes_points: ClassVar[bool] = False
     """Whether :meth:`_adopt` completes points that leave parameters open."""
@@ -116,6 +118,9 @@ class LibrarySearcher(Searcher):
 
     def _take_native(self, space: Any) -> Layout:
         """Take a space in the library's own format: set :attr:`_native`, and return its layout."""
+        if self.native_by_name and isinstance(space, Mapping):
+            self._native = flatten_dict(space)
+            return NamedValues(self._native)
         who = type(self).__name__
         raise SearchSpaceError(f"{who} takes a space of hpctune domains, as {{'x': uniform(0, 1)}}, not {space!r}.")
 

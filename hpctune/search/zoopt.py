@@ -10,9 +10,7 @@ from hpctune.errors import UsageError
 from hpctune.search.axes import AxisSearcher, Kind, plain
 from hpctune.search.isolation import GlobalRandomness, quiet
 from hpctune.search.library import Loss
-from hpctune.search.parameters import Layout, NamedValues
 from hpctune.search.points import Evaluated
-from hpctune.space import flatten_dict
 
 _PRECISION = 1e-12
 """Real numbers are rounded to this; the library demands something."""
@@ -43,6 +41,7 @@ class ZOOptSearch(AxisSearcher):
     """
 
     package = "zoopt"
+    native_by_name = True
     extra = "zoopt"
     has_log = False
 
@@ -66,12 +65,6 @@ class ZOOptSearch(AxisSearcher):
         self._budget, self._parallel, self._kwargs = budget, parallel_num, kwargs
         self._solutions: dict[str, Any] = {}
         super().__init__(dim_dict, metric, mode, points_to_evaluate, evaluated_rewards, seed)
-
-    def _take_native(self, space: Any) -> Layout:
-        if not isinstance(space, Mapping):
-            return super()._take_native(space)
-        self._native = flatten_dict(space)
-        return NamedValues(self._native)
 
     def set_search_properties(
         self,

@@ -11,20 +11,11 @@ import pytest
 import hpctune.space as s
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.search.axes import AxisSearcher
+from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask_and_tell
 
 DOMAINS = {
-    "uniform": s.uniform(-1, 3),
-    "quniform": s.quniform(0, 1, 0.1),
-    "loguniform": s.loguniform(1e-4, 1),
-    "qloguniform": s.qloguniform(1, 100, 1),
-    "randn": s.randn(2, 3),
-    "qrandn": s.qrandn(0, 1, 0.5),
-    "randint": s.randint(-2, 3),
-    "qrandint": s.qrandint(0, 20, 5),
-    "lograndint": s.lograndint(1, 30),
-    "qlograndint": s.qlograndint(4, 100, 4),
-    "choice": s.choice(["a", 1, None, 2.5]),
+    **PLAIN_DOMAINS,
     "numbers": s.choice([16, 32, 64]),
     "lists": s.choice([[1, 2], (3,), {"k": [4]}]),
     "one": s.choice(["only"]),

@@ -24,6 +24,7 @@ from hpctune.search import (
     TuneBOHB,
 )
 from hpctune.search.library import LibrarySearcher
+from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask, ask_and_tell
 from tests.searchers.problems import PROBLEMS
 
@@ -50,17 +51,7 @@ def bohb(space: Any = None, seed: int | None = 3, **more: Any) -> LibrarySearche
 every = pytest.mark.parametrize("make", [optuna, hyperopt, bohb])
 
 DOMAINS = {
-    "uniform": s.uniform(-1, 3),
-    "quniform": s.quniform(0, 1, 0.1),
-    "loguniform": s.loguniform(1e-4, 1),
-    "qloguniform": s.qloguniform(1, 100, 1),
-    "randn": s.randn(2, 3),
-    "qrandn": s.qrandn(0, 1, 0.5),
-    "randint": s.randint(-2, 3),
-    "qrandint": s.qrandint(0, 20, 5),
-    "lograndint": s.lograndint(1, 30),
-    "qlograndint": s.qlograndint(4, 100, 4),
-    "choice": s.choice(["a", 1, None, 2.5]),
+    **PLAIN_DOMAINS,
     "choice of lists": s.choice([[1, 2], (3,), {"k": [4]}]),
     "choice of equals": s.choice([1, True, 1.0, "1"]),
 }

@@ -25,6 +25,7 @@ from hpctune.search.model_search import ModelSearch
 from hpctune.search.tpe import TPESearch
 from hpctune.search.tpe_model import SETTINGS, Parzen
 from hpctune.search.tpe_model import propose as tpe_propose
+from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask, ask_and_tell
 from tests.searchers.problems import PROBLEMS, Problem
 
@@ -42,18 +43,8 @@ def gp(space: Any = None, seed: int | None = 3, **more: Any) -> ModelSearch:
 every = pytest.mark.parametrize("make", [tpe, gp])
 
 DOMAINS = {
-    "uniform": s.uniform(-1, 3),
-    "quniform": s.quniform(0, 1, 0.1),
-    "loguniform": s.loguniform(1e-4, 1),
-    "qloguniform": s.qloguniform(1, 100, 1),
-    "randn": s.randn(2, 3),
-    "qrandn": s.qrandn(0, 1, 0.5),
-    "randint": s.randint(-2, 3),
-    "qrandint": s.qrandint(0, 20, 5),
-    "lograndint": s.lograndint(1, 30),
+    **PLAIN_DOMAINS,
     "wide": s.lograndint(1, 100_000),
-    "qlograndint": s.qlograndint(4, 100, 4),
-    "choice": s.choice(["a", 1, None, 2.5]),
     "ordered choice": s.choice([16, 32, 64]),
     "choice of lists": s.choice([[1, 2], (3,), {"k": [4]}]),
     "choice of equals": s.choice([1, True, 1.0, "1"]),
