@@ -134,7 +134,8 @@ class Driver:
             self._note_job(recorded.event)
 
     def _last_num_samples(self) -> int:
-        reopened = [r.event for r in journal.read(self.paths.journal) if isinstance(r.event, e.ExperimentReopened)]
+        named = journal.read(self.paths.journal, naming=e.ExperimentReopened.__name__)
+        reopened = [r.event for r in named if isinstance(r.event, e.ExperimentReopened)]
         return reopened[-1].num_samples if reopened else self.spec.num_samples
 
     def leave(self, reason: str) -> None:

@@ -134,8 +134,9 @@ def _write_at(fd: int, data: bytes | bytearray, offset: int) -> None:
         written += os.pwrite(fd, data[written:], offset + written)
 
 
-def read(directory: Path, *, sealed_ok: bool = False) -> Iterator[Recorded]:
-    """Every fact, oldest first. A torn last line is not there (yet).
+def read(directory: Path, *, sealed_ok: bool = False, naming: str = "") -> Iterator[Recorded]:
+    """Every fact, oldest first. A torn last line is not there (yet). ``naming``: only lines with this text in them are
+    read, which is quick: those that name an event, or a trial.
 
     A config that cannot or must not be unpickled here is an error, or with ``sealed_ok`` a ``values.Sealed``.
     Raises JournalError where a complete line cannot be read, with file and line, and where a segment is missing.
@@ -148,12 +149,12 @@ def read(directory: Path, *, sealed_ok: bool = False) -> Iterator[Recorded]:
     for number, (path, _) in enumerate(intact):
         limit = int(intact[number + 1][1]["bytes"]) if number + 1 < len(intact) else None
         try:
-            yield from _read_segment(path, limit, sealed_ok)
+            yield from _read_segment(path, limit, sealed_ok, naming.encode())
         except OSError as error:
             raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def _read_segment(path: Path, limit: int | None, sealed_ok: bool) -> Iterator[Recorded]:
+def _read_segment(path: Path, limit: int | None, sealed_ok: bool, naming: bytes) -> Iterator[Recorded]:
     offset = 0
     with path.open("rb") as file:
         trusted = values.trusted(os.fstat(file.fileno()))
@@ -161,7 +162,7 @@ def _read_segment(path: Path, limit: int | None, sealed_ok: bool) -> Iterator[Re
             offset += len(line)
             if not line.endswith(b"\n") or (limit is not None and offset > limit):
                 return
-            if number == 1:
+            if number == 1 or naming not in line:
                 continue
             try:
                 group = codec.decode_group(json.loads(line), trusted=trusted)

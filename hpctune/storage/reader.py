@@ -64,7 +64,8 @@ def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = T
 def counted_rows(paths: ExperimentPaths, trial_ids: Collection[str]) -> dict[str, list[CountedRow]]:
     """The journaled counted results of these trials, in order; those from before a restart from scratch left out."""
     rows: dict[str, list[CountedRow]] = {trial_id: [] for trial_id in trial_ids}
-    for recorded in journal.read(paths.journal, sealed_ok=True):
+    only = next(iter(trial_ids)) if len(trial_ids) == 1 else ""
+    for recorded in journal.read(paths.journal, sealed_ok=True, naming=only):
         event = recorded.event
         if isinstance(event, e.ResultReported) and event.run.trial_id in rows:
             if event.verdict is e.Verdict.COUNTED:

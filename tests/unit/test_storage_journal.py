@@ -53,6 +53,16 @@ def test_what_is_appended_is_read(writer: Journal) -> None:
     assert list(journal.read(writer.directory / "nowhere")) == []
 
 
+def test_only_lines_that_name_something(writer: Journal) -> None:
+    ended = e.Recorded(2.0, e.TrialEnded("t_00002", e.Phase.ERROR, "x"))
+    other = e.Recorded(3.0, e.TrialEnded("t_00003", e.Phase.ERROR, "x"))
+    writer.append([[fact(1)], [fact(2), ended], [other]])
+    assert [r.at for r in journal.read(writer.directory, naming="BudgetUsed")] == [1.0, 2.0, 2.0]
+    assert [r.at for r in journal.read(writer.directory, naming="t_00003")] == [3.0]
+    writer.path.write_bytes(writer.path.read_bytes().replace(b'"t_00003"', b'"t_0000\xff"'))
+    assert len(list(journal.read(writer.directory, naming="t_00002"))) == 2, "what is not asked for is not read"
+
+
 def test_a_torn_tail_at_every_byte(writer: Journal, tmp_path: Path) -> None:
     """A reader, and a next driver, take what is whole, wherever the file was cut."""
     ended = e.Recorded(2.0, e.TrialEnded("t", e.Phase.ERROR, "ü", ErrorInfo("E", "é\n")))
