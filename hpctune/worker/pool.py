@@ -36,25 +36,15 @@ from hpctune.storage import bundle, poolfiles
 from hpctune.storage.doorbell import Ringer
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.poolfiles import WorkerFile
-from hpctune.worker import pool_actor, pool_slots, private
+from hpctune.worker import pool_slots, private
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
-from hpctune.worker.pool_children import (
-    WARNINGS,
-    Child,
-    Nursery,
-    end_group,
-    first_saved_s,
-    oom_kills,
-    own_run,
-    run_here,
-)
+from hpctune.worker.pool_children import WARNINGS, Nursery
+from hpctune.worker.pool_crew import Crew, send
 
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
 """Between two looks at the orders: right after work, and when nothing has happened for long."""
 PATIENCE = 20.0
 """After a quiet time of T seconds it looks again after T / PATIENCE."""
-WORTH_MEASURING_S = 5.0
-"""A trial shorter than this fits into any allocation; its first checkpoint is not looked for."""
 
 
 def main() -> None:
@@ -115,8 +105,6 @@ class Worker:
         self._orders, self._text = Orders(run), b""
         self._seen: set[int] = set()
         """Numbers of assignments that have begun, or never will."""
-        self._children: dict[int, Child] = {}
-        """By slot. One whose assignment is over may stay, for the next."""
         self._owed: list[WorkerRecord] = []
         """What the disk has refused to take so far."""
         self._told = ""
@@ -129,6 +117,7 @@ class Worker:
         self._ringer = Ringer(experiment.doorbell)
         """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
         self._nursery = Nursery(spec, experiment, self._forget)
+        self._crew = Crew(spec, experiment, self._nursery)
 
     def prepare(self) -> None:
         """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
@@ -157,7 +146,7 @@ class Worker:
         self._ringer.close()
         os.close(self._bell)
         os.close(self._ring)
-        for other in self._children.values():
+        for other in self._crew.children.values():
             if other.lines >= 0:
                 os.close(other.lines)
 
@@ -167,15 +156,15 @@ class Worker:
             self._reap()
             self._look()
             if self._superseded:
-                self._kill_all()
+                self._crew.kill()  # another start of this worker has our place: what runs here is nobody's
                 return 0
             self._cancel_and_return()
             while not self._leaving() and (due := self._due()) is not None and self._begin(due):
                 pass
             if self._told:
-                self._warn()
+                self._crew.warn()  # also those that were just being started when the signal came
             if self._may_go():
-                self._dismiss()
+                self._crew.dismiss()
                 self._say(Left(self._leaving(), time.time()))
                 return 0
             self._wait()
@@ -207,15 +196,11 @@ class Worker:
 
     def _due(self) -> Assignment | None:
         """The next assignment, if a slot is free for it."""
-        if len(self._busy()) >= self._spec.slots:
+        if self._crew.free_slot() is None:
             return None
         return next((a for a in self._orders.assignments if a.number not in self._seen), None)
 
-    def _busy(self) -> list[Child]:
-        return [child for child in self._children.values() if child.assignment.number >= 0]
-
     def _cancel_and_return(self) -> None:
-        now = time.monotonic()
         pending = {a.number for a in self._orders.assignments} - self._seen
         never = pending.intersection(self._orders.cancel)
         back = pending.intersection(self._orders.back) - never
@@ -223,15 +208,8 @@ class Worker:
             self._say(*(Ended(n, None, time.time(), "cancelled") for n in sorted(never)))
             self._say(*(Returned(n, time.time()) for n in sorted(back)))
             self._seen |= never | back
-        for child in self._busy():
-            if child.assignment.number not in self._orders.cancel:
-                continue
-            if child.cancelled_at is None:
-                child.cancelled_at = now
-                _signal(child.pid, signal.SIGTERM, group=True)
-            elif now - child.cancelled_at > self._spec.kill_wait_s and not child.killed:
-                child.killed = True
-                _signal(child.pid, signal.SIGKILL, group=True)
+        for number in self._orders.cancel:
+            self._crew.cancel(number)
 
     def _warned(self, number: int, frame: FrameType | None) -> None:
         """Slurm or somebody asks us to leave: so do the trials, at their next reports. Slurm may have told them itself,
@@ -240,16 +218,9 @@ class Worker:
         again = bool(self._told) and number == signal.SIGTERM
         self._told = self._told or f"{name} received"
         if again:
-            for child in self._busy():
-                _signal(child.pid, signal.SIGTERM)
-        self._warn()
-
-    def _warn(self) -> None:
-        """Ask the trials to leave, each once: also those that were just being started when the signal came."""
-        for child in self._busy():
-            if not child.warned:
-                child.warned = True
-                _signal(child.pid, signal.SIGUSR2)
+            for child in self._crew.busy():
+                send(child.pid, signal.SIGTERM)
+        self._crew.warn()
 
     def _say(self, *records: WorkerRecord) -> bool:
         """Note it; what the disk refuses is noted later, in order. False: something is still owed."""
@@ -268,8 +239,8 @@ class Worker:
         """Start it; False where its beginning cannot be noted: then it does not begin."""
         if not self._say():
             return False
-        taken = {child.slot for child in self._busy()}
-        slot = next(s for s in range(self._spec.slots) if s not in taken)
+        slot = self._crew.free_slot()
+        assert slot is not None
         output = (assignment.stdout, assignment.stderr)
         try:
             self._file.append(Began(assignment.number, assignment.tag, slot, output, time.time()))
@@ -277,92 +248,22 @@ class Worker:
             return False
         self._seen.add(assignment.number)
         self._active_at = time.monotonic()
-        staying = self._children.get(slot)
-        if staying is not None and pool_actor.hand(staying, assignment):
-            staying.assignment, staying.started_at = assignment, time.monotonic()
-            staying.cancelled_at, staying.killed = None, False
-            return True
-        if staying is not None:
-            self._end_staying(staying)
-        self._start(assignment, slot)
+        failed = self._crew.begin(assignment, slot)
+        if failed is not None:
+            self._say(failed)
         return True
-
-    def _start(self, assignment: Assignment, slot: int) -> None:
-        job_id = f"{self._spec.worker}.{assignment.number}"
-        run = own_run(assignment)
-        kills = oom_kills()
-        lines = -1
-        try:
-            if run is None or self._spec.start == "spawn" or not bundle.preloaded(self._experiment):
-                pid = self._nursery.spawn(job_id, assignment, slot)
-            elif pool_actor.wanted(self._experiment):
-                ours, theirs = pool_actor.channel()
-                lines = ours
-                actor = pool_actor.Actor(self._spec, self._experiment, (ours, theirs), assignment)
-                pid = self._nursery.fork(job_id, assignment, slot, actor.work)
-                os.close(theirs)
-            else:
-                pid = self._nursery.fork(job_id, assignment, slot, lambda: run_here(run, self._spec))
-        except OSError as error:
-            print(f"hpctune: {job_id} cannot be started: {error}", file=sys.stderr)
-            self._say(Ended(assignment.number, 1, time.time()))
-            return
-        self._children[slot] = Child(pid, slot, assignment, time.monotonic(), lines=lines, oom_kills=kills)
 
     def _reap(self) -> None:
         """Note which trials are over."""
-        for child in list(self._children.values()):
-            if child.lines >= 0 and child.assignment.number >= 0 and (code := pool_actor.heard(child)) is not None:
-                self._note_end(child, code)
-                child.assignment = pool_actor.NOTHING
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if pid == 0:
-                continue
-            del self._children[child.slot]
-            if child.lines >= 0:
-                os.close(child.lines)
-            code = os.waitstatus_to_exitcode(status)
-            end_group(child.pid, time.sleep)
-            if child.assignment.number < 0:
-                continue
-            if code == pool_actor.NOT_REUSABLE and child.lines >= 0:
-                self._start(child.assignment, child.slot)
-            else:
-                self._note_end(child, code)
-
-    def _note_end(self, child: Child, code: int) -> None:
-        run = own_run(child.assignment)
-        long = time.monotonic() - child.started_at > WORTH_MEASURING_S
-        saved_s = first_saved_s(run, self._experiment) if run is not None and long else None
-        why = "cancelled" if child.cancelled_at is not None else ""
-        if not why and child.warned and -code in WARNINGS:
-            why = "warned"  # it had not come so far as to heed signals
-        if not why and code == -signal.SIGKILL and oom_kills() > child.oom_kills:
-            why = "oom"
-        self._say(Ended(child.assignment.number, code, time.time(), why, saved_s))
-        self._active_at = time.monotonic()
-
-    def _end_staying(self, child: Child) -> None:
-        """Let a process that stayed for another trial go, now that it is not wanted."""
-        pool_actor.let_go(child)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child.pid, 0)
-        end_group(child.pid, time.sleep)
-        self._children.pop(child.slot, None)
-
-    def _dismiss(self) -> None:
-        for child in list(self._children.values()):
-            self._end_staying(child)
-
-    def _kill_all(self) -> None:
-        """Another start of this worker has our place: what runs here is nobody's."""
-        for child in self._children.values():
-            _signal(child.pid, signal.SIGKILL, group=True)
+        ended = self._crew.reap()
+        if ended:
+            self._say(*ended)
+            self._active_at = time.monotonic()
 
     # -- time ----------------------------------------------------------------------------------------------------
 
     def _may_go(self) -> bool:
-        if self._busy():
+        if self._crew.busy():
             return False
         idle_s = time.monotonic() - self._active_at
         if not self._leaving() and self._due() is None and idle_s > self._patience_s():
@@ -377,18 +278,13 @@ class Worker:
         """Until a child ends or says something, a signal comes, or it is time to look again."""
         quiet_s = time.monotonic() - self._active_at
         pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
-        heard: list[Any] = [self._bell, *self._ringer.ends(), *(c.lines for c in self._busy() if c.lines >= 0)]
-        if len(self._busy()) >= self._spec.slots:
+        heard: list[Any] = [self._bell, *self._ringer.ends(), *(c.lines for c in self._crew.busy() if c.lines >= 0)]
+        if self._crew.free_slot() is None:
             pause = LONGEST_LOOK_S
         select.select(heard, [], [], pause)
         self._ringer.heard()
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell, 4096)
-
-
-def _signal(pid: int, number: signal.Signals, *, group: bool = False) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number) if group else os.kill(pid, number)
 
 
 if __name__ == "__main__":
