@@ -117,6 +117,7 @@ def script(
     }
     lines = ["#!/bin/bash", *(_directive(k, v) for k, v in asked.items() if v is not None and v is not False)]
     lines += [f"export SBATCH_{key.upper()}={shlex.quote(value)}" for key, value in sorted(defaults.items())]
+    lines.append("trap '' USR1  # until Python has a handler for it: a short limit makes Slurm send it at the start")
     lines.append(f'exec >>{shlex.quote(str(paths.drivers))}/"$SLURM_JOB_ID".out 2>&1')
     command = (sys.executable, "-u", "-m", "hpctune.cli.drivejob", str(paths.root))
     return "\n".join([*lines, f"exec {' '.join(shlex.quote(word) for word in command)}", ""])

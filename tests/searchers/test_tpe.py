@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -270,21 +269,6 @@ def test_better_than_random(make: Make, problem: Problem) -> None:
     ours = statistics.median(best_of(make, problem, seed) for seed in range(10)) - problem.best
     random = statistics.median(map(at_random, range(10))) - problem.best
     assert ours <= (0.6 if make is tpe else 0.3) * random
-
-
-@pytest.mark.parametrize(("make", "limit_s"), [(tpe, 0.01), (gp, 0.1)])
-def test_what_a_suggestion_costs_after_a_thousand_trials(make: Make, limit_s: float) -> None:
-    space = {f"x{i}": s.uniform(0, 1) for i in range(6)} | {f"c{i}": s.choice(list("abcd")) for i in range(4)}
-    searcher = make(space)
-    for number, config in enumerate(ask(make(space, seed=5), 1000)):
-        searcher.add_evaluated_point(config, float((number * 7919) % 1000))
-    searcher.suggest("warm")
-    spent = []
-    for number in range(7):
-        began = time.process_time()
-        searcher.suggest(f"t{number}")
-        spent.append(time.process_time() - began)
-    assert min(spent) < limit_s
 
 
 def test_by_name() -> None:

@@ -203,7 +203,7 @@ def train(config):
 tune.run(
     train, name="exp", num_samples=12, storage_path={root!r}, verbose=0, config={{}},
     resources_per_trial={{"cpu": 1, "gpu": 0.5}},
-    cluster=tune.SlurmOptions(mem="100M", poll_s=1, calls_per_minute=None, workers=1, trials_per_worker=4),
+    cluster=tune.SlurmOptions(mem="1G", poll_s=1, calls_per_minute=None, workers=1, trials_per_worker=4),
 )
 """
 

@@ -129,7 +129,7 @@ def test_killed_drivers_and_a_lost_node(place: Place, slurm_cluster: SlurmCluste
 
 
 def test_stop_and_only_one_chain(place: Place, slurm_cluster: SlurmCluster) -> None:
-    place.config(trials=3, stop=1000, pause=0.3)
+    place.config(trials=3, stop=1000, pause=2.0)
     start(place)
     wait_for(lambda: len(place.counted()) == 3, 60, "results")
     code, _, err = place.call("resume", str(place.experiment), "--sbatch")

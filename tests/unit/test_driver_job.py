@@ -37,6 +37,7 @@ def test_the_script_asks_for_little_and_lives_once() -> None:
     assert "#SBATCH --no-requeue" in lines
     assert "#SBATCH --signal=B:USR1@120" in lines
     assert not [line for line in lines if "--time" in line or "--partition" in line]
+    assert lines[-3].startswith("trap '' USR1"), "Slurm's warning may come before there is anybody to heed it"
     assert lines[-2] == "exec >>'/x y/e/drivers'/\"$SLURM_JOB_ID\".out 2>&1"
     assert lines[-1].endswith(" -u -m hpctune.cli.drivejob '/x y/e'")
 

@@ -1,0 +1,8 @@
+"""For all tests: machines are shared and noisy, so no example of Hypothesis fails for the time that it took."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("hpctune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hpctune")
