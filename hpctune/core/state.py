@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from hpctune.core.change import changed
+from hpctune.core.compact import Packer, reopened
 from hpctune.core.evolve import add, evolve
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
@@ -50,6 +51,7 @@ class ExperimentState:
         self.healthy: set[str] = set()
         """Nodes where an attempt has ended well."""
         self.last_at = 0.0
+        self._packer = Packer()
 
     @classmethod
     def fold(cls, spec: ExperimentSpec, events: Iterable[e.Recorded]) -> ExperimentState:
@@ -118,6 +120,8 @@ class ExperimentState:
                 self._put(before, evolve(before, event, recorded.at, self.spec.metric))
 
     def _put(self, before: Trial | None, after: Trial) -> None:
+        if before is not None and before.settled != after.settled:
+            after = self._packer.pack(after) if after.settled else reopened(after)
         self.trials[after.trial_id] = after
         if before is None or before.restore != after.restore:
             self.borrowed.pop(after.trial_id, None)

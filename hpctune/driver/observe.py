@@ -34,6 +34,7 @@ class RunWatcher:
         Returns whether a run has left for a reason that the cluster knows better.
         """
         puzzling = False
+        self._tails = {trial_id: tails for trial_id, tails in self._tails.items() if trial_id in state.active}
         for trial in state.active_trials():
             if trial.phase.live:
                 self.look_at(state, trial.trial_id, record, probe=probe)

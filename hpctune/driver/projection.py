@@ -36,12 +36,14 @@ class Trials(Sequence[Trial]):
         self._order.append(trial_id)
 
     def view(self, trial_id: str) -> Trial:
-        """The view of one trial, up to date."""
+        """The view of one trial, up to date. Those of settled trials are kept only where they may hold statistics."""
         assert self._state is not None
         value = self._state.trials[trial_id]
         view = self._views.get(trial_id)
         if view is None:
-            view = self._views[trial_id] = Trial(value, self._paths, self._spec, habit=self._habit)
+            view = Trial(value, self._paths, self._spec, habit=self._habit)
+            if not value.settled or self._habit.asked:
+                self._views[trial_id] = view
         view.value = value
         return view
 

@@ -17,6 +17,7 @@ from hpctune.output.reporters import ProgressReporter, TuneReporterBase
 from hpctune.output.results import ResultLines
 from hpctune.output.rich_progress import RichProgress
 from hpctune.output.table import call_words, status_of
+from hpctune.output.throttle import Throttle
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -77,7 +78,7 @@ class PlainDisplay:
         self._lines, self._verbose, self._block_s = Lines(stream), verbose, block_s
         self._where, self._calls = where, calls
         self._results = ResultLines() if verbose >= 3 else None
-        self._shown_at, self._looked_at = float("-inf"), float("-inf")
+        self._shown_at, self._throttle = float("-inf"), Throttle(block_s / 10)
         self._shown: Status | None = None
         self._done = False
 
@@ -87,10 +88,10 @@ class PlainDisplay:
                 self._lines.write(line + "\n")
         if self._done or (not done and now - self._shown_at < self._block_s):
             return
-        if not done and now - self._looked_at < self._block_s / 10:
+        if not done and not self._throttle.due(now):
             return
-        self._looked_at = now
-        status = self._status(state, trials, note, now)
+        with self._throttle.measured(now):
+            status = self._status(state, trials, note, now)
         gist = replace(status, lines=tuple(line for line in status.lines if line[0] not in ("Time", "Cluster")))
         if not done and gist == self._shown and now - self._shown_at < 10 * self._block_s:
             return

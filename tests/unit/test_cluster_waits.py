@@ -35,7 +35,10 @@ from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest, JobState
 from hpctune.model.pool import Orders, WorkerSpec
 from hpctune.ports import Demand
+from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker.pool import Worker as PoolWorker
+from hpctune.worker.pool_children import Nursery
+from hpctune.worker.pool_crew import Crew
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
@@ -344,9 +347,11 @@ def test_a_partition_has_the_last_word() -> None:
 
 
 @pytest.mark.parametrize(("linger", "goes"), [(0.0, True), (60.0, False), (1.0, True)])
-def test_a_worker_heeds_how_long_it_may_have_nothing_to_do(linger: float, goes: bool) -> None:
+def test_a_worker_heeds_how_long_it_may_have_nothing_to_do(tmp_path: Path, linger: float, goes: bool) -> None:
     worker = object.__new__(PoolWorker)
     worker._spec, worker._orders = WorkerSpec("e", "w0001", idle_timeout_s=5.0), Orders(0, linger_s=linger)
-    worker._children, worker._seen, worker._told = {}, set(), ""
+    here = ExperimentPaths(tmp_path)
+    worker._crew = Crew(worker._spec, here, Nursery(worker._spec, here))
+    worker._seen, worker._told = set(), ""
     worker._active_at = time.monotonic() - 30.0
     assert worker._may_go() is goes
