@@ -17,6 +17,7 @@ from hpctune.errors import UsageError
 from hpctune.model.decisions import CONTINUE, Decision, Stop
 from hpctune.model.trial import Trial
 from hpctune.schedulers.metric import ITERATION, MetricScheduler, positive
+from hpctune.schedulers.queue_rungs import QueueRungs
 
 _CLOSE = 1e-9
 """Relative tolerance for what floating point makes of whole numbers."""
@@ -32,6 +33,8 @@ class AsyncHyperBandScheduler(MetricScheduler):
     - ``reduction_factor``: eta. The rungs are ``grace_period * eta**k``.
     - ``brackets``: how many brackets; bracket ``s`` starts at ``grace_period * eta**s``. A trial's bracket is drawn
       with the softmax of the numbers of rungs, from ``seed`` and the trial's index alone.
+    - ``adapt_to_queue``: where jobs wait, rungs that a trial reaches soon beside that wait are left out: nobody is
+      stopped there. See :mod:`hpctune.schedulers.queue_rungs`.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
         stop_last_trials: bool = True,
         *,
         seed: int = 0,
+        adapt_to_queue: bool = True,
     ) -> None:
         positive("max_t", max_t)
         positive("grace_period", grace_period)
@@ -57,6 +61,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
             raise UsageError(f"max_t and reduction_factor must be finite, not {max_t!r} and {reduction_factor!r}.")
         self.max_t, self.grace_period, self.reduction_factor = max_t, grace_period, reduction_factor
         self.stop_last_trials, self.seed, self._num_brackets = bool(stop_last_trials), seed, brackets
+        self.adapt_to_queue = bool(adapt_to_queue)
         super().__init__(time_attr, metric, mode)
 
     def _reset(self) -> None:
@@ -68,12 +73,14 @@ class AsyncHyperBandScheduler(MetricScheduler):
         self._bracket_of: dict[str, Bracket] = {}
         self._last_time: dict[str, float] = {}
         self._stopped: set[str] = set()
+        self._queue = QueueRungs()
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
     def on_trial_add(self, trial: Trial) -> None:
         """Put the trial in a bracket."""
         super().on_trial_add(trial)
+        self._queue.added()
         draw = random.Random(f"{self.seed}/{trial.index}").random()
         for bracket, share in zip(self._brackets, self._shares, strict=True):  # noqa: B007
             draw -= share
@@ -90,12 +97,14 @@ class AsyncHyperBandScheduler(MetricScheduler):
         if time is None:
             return CONTINUE
         self._last_time[trial.trial_id] = time
+        self._queue.reported(trial, row, time)
         if time >= self.max_t and self.stop_last_trials:
             self._stopped.add(trial.trial_id)
             return Stop(f"{self.time_attr} has reached max_t={self.max_t:g}")
         if score is None:
             return CONTINUE
-        below = self._bracket_of[trial.trial_id].judge(trial.trial_id, time, score, once=not self.stop_last_trials)
+        bracket, once = self._bracket_of[trial.trial_id], not self.stop_last_trials
+        below = bracket.judge(trial.trial_id, time, score, once=once, lowest=self._lowest)
         if below is None:
             return CONTINUE
         self._stopped.add(trial.trial_id)
@@ -103,13 +112,32 @@ class AsyncHyperBandScheduler(MetricScheduler):
         value, limit = self._metric_value(score), self._metric_value(cutoff)
         return Stop(f"rung {level:g}: {self.metric}={value:.4g} is worse than the cutoff {limit:.4g}")
 
+    def on_trial_complete(self, trial: Trial, row: Mapping[str, Any]) -> None:
+        """As above; its job has left its place."""
+        self._queue.ended(trial)
+        super().on_trial_complete(trial, row)
+
+    def on_trial_error(self, trial: Trial) -> None:
+        """Its job has left its place."""
+        self._queue.ended(trial)
+
+    def on_search_exhausted(self) -> None:
+        """No new job will wait."""
+        self._queue.exhausted()
+
     def milestone(self, trial: Trial) -> float | None:
-        """The next rung of the trial, and ``max_t`` after the last."""
-        passed = self._last_time.get(trial.trial_id, 0.0)
-        ahead = [rung.level for rung in self._bracket_of[trial.trial_id].rungs if not rung.has(trial.trial_id)]
+        """The next rung of the trial that is not left out, and ``max_t`` after the last."""
+        passed, lowest = self._last_time.get(trial.trial_id, 0.0), self._lowest
+        rungs = [rung for rung in self._bracket_of[trial.trial_id].rungs if not rung.has(trial.trial_id)]
+        ahead = [rung.level for rung in rungs if rung.level >= lowest]
         if self.stop_last_trials:
             ahead.append(self.max_t)
         return min((level for level in ahead if level > passed), default=None)
+
+    @property
+    def _lowest(self) -> float:
+        """Rungs below it are left out."""
+        return self._queue.lowest if self.adapt_to_queue else 0.0
 
     # -- for the eyes ---------------------------------------------------------------------------------------------
 
@@ -119,6 +147,9 @@ class AsyncHyperBandScheduler(MetricScheduler):
         for bracket in self._brackets:
             rungs = [f"Iter {rung.level:.3f} ({len(rung.ranked)}): {self._shown(rung)}" for rung in bracket.rungs]
             lines.append("Bracket: " + " | ".join(reversed(rungs)))
+        lowest = self._lowest
+        if any(rung.level < lowest for bracket in self._brackets for rung in bracket.rungs):
+            lines.append(f"Rungs below {lowest:.3g} are left out: jobs wait {self._queue.wait_s / 60:.3g} min")
         return "\n".join(lines)
 
     def _shown(self, rung: Rung) -> str:
@@ -157,11 +188,14 @@ class Bracket:
     def __init__(self, levels: Sequence[float], eta: float) -> None:
         self.rungs = [Rung(level, eta) for level in levels]
 
-    def judge(self, trial_id: str, time: float, score: float, *, once: bool) -> tuple[float, float] | None:
+    def judge(
+        self, trial_id: str, time: float, score: float, *, once: bool, lowest: float = 0.0
+    ) -> tuple[float, float] | None:
         """Take the score at the highest rung that the trial has reached and was not judged at.
 
         Level and cutoff where it is below the cutoff of those before it, else None. A trial that has skipped a rung
         is judged there with its next result, by Ray's rule; with ``once`` only at the highest rung it has reached.
+        Below ``lowest`` its score is noted, for those that come when the rung counts again, and nothing is decided.
         """
         for rung in reversed(self.rungs):
             if time < rung.level:
@@ -172,7 +206,9 @@ class Bracket:
                 continue
             cutoff = rung.cutoff()
             rung.take(trial_id, score)
-            return (rung.level, cutoff) if cutoff is not None and score < cutoff else None
+            if cutoff is None or score >= cutoff or rung.level < lowest:
+                return None
+            return rung.level, cutoff
         return None
 
 

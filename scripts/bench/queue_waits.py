@@ -6,6 +6,7 @@ python scripts/bench/queue_waits.py --processes 2 --picture docs/queue-waits.png
 The real engine, scheduler and pool over a simulated cluster with 8 places, on which every job waits 0, R/3 or R first
 (R: one full training of 27 epochs). Prints medians over seeds: the best value after some elapsed and after some
 allocated time, and when a target was reached: what random search finds in 6 R (48 trainings) without any wait.
+"ASHA" leaves out rungs where jobs wait, as it does by default; "ASHA, all rungs" has ``adapt_to_queue=False``.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _when(time: float) -> str:
     return f"{time:.1f} R" if time <= LENGTH else f"after {LENGTH:g} R"
 
 
-COLOURS = {"random": "0.45", "ASHA": "tab:blue", "ASHA (promotion)": "tab:orange"}
+COLOURS = {"random": "0.45", "ASHA": "tab:blue", "ASHA, all rungs": "tab:red", "ASHA (promotion)": "tab:orange"}
 
 
 def draw(races: Races, problem: str, path: Path) -> None:
@@ -124,8 +125,8 @@ def draw(races: Races, problem: str, path: Path) -> None:
     for axis, wait in zip(axes, WAITS, strict=True):
         for mode, search in itertools.product(MODES, SCHEDULERS):
             each = races.get(Case(problem, mode, wait, search))
-            if each is None:
-                continue
+            if each is None or (MODES[mode] and search == "ASHA, all rungs"):
+                continue  # on workers every rung counts anyway
             bests = [statistics.median(race.best_at(t) for race in each) for t in times]
             line = [max(best - PROBLEMS[problem].least, 1e-4) for best in bests]
             top = max(top, *(value for t, value in zip(times, line, strict=True) if t > WAITS[wait] + 0.5))

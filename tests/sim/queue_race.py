@@ -73,6 +73,9 @@ HARTMANN = Problem("MF-Hartmann 6", {f"x{i}": uniform(0.0, 1.0) for i in range(6
 SCHEDULERS: Mapping[str, Callable[[], SchedulerPolicy]] = {
     "random": FIFOScheduler,
     "ASHA": lambda: ASHAScheduler(metric="loss", mode="min", max_t=R, reduction_factor=3),
+    "ASHA, all rungs": lambda: ASHAScheduler(
+        metric="loss", mode="min", max_t=R, reduction_factor=3, adapt_to_queue=False
+    ),
     "ASHA (promotion)": lambda: ASHAPromotionScheduler(metric="loss", mode="min", max_t=R, reduction_factor=3),
 }
 
@@ -138,7 +141,11 @@ def race(
     """Search for ``length`` with ``places`` jobs at a time, each of which waits for ``wait`` in the queue (both in full
     trainings); ``pool``: the jobs are workers that stay."""
     watch = Race()
-    curve = Curve(metrics=problem.loss, iterations=R, seconds=problem.epoch_s, checkpoint_every=1)
+
+    def row(config: Mapping[str, Any], epoch: int) -> Mapping[str, float]:
+        return {**problem.loss(config, epoch), "time_total_s": epoch * problem.epoch_s(config)}
+
+    curve = Curve(metrics=row, iterations=R, seconds=problem.epoch_s, checkpoint_every=1)
     given: dict[str, Any] = {
         "num_samples": -1, "slots": places, "queue_wait_s": wait * FULL_S, "curve": curve, "stopper": watch,
         "scheduler": SCHEDULERS[scheduler], "space": problem.space, "poll_s": poll_s, "seed": seed,
