@@ -305,11 +305,17 @@ class WorkerView:
         )
         idle = bool(waiting) and len(held) - len(waiting) < self.kind.slots
         told = self._published
-        # How long it may be idle is told with the next change, since each change is a sign of life.
-        same = told is not None and orders == replace(told, linger_s=orders.linger_s)
-        if not same or (idle and now - self._published_at > AGAIN_S):
+        if told is None or _matters(orders, told) or (idle and now - self._published_at > AGAIN_S):
             poolfiles.write_orders(self.paths, orders)
             self._published, self._published_at = orders, now
+
+
+def _matters(orders: Orders, told: Orders) -> bool:
+    """Whether a worker that was told ``told`` has to be told anew. That an assignment has begun it knows; how long it
+    may be idle is told with the next change, since each change is a sign of life."""
+    known = {assignment.number for assignment in told.assignments}
+    as_before = replace(told, assignments=orders.assignments, linger_s=orders.linger_s)
+    return orders != as_before or not known.issuperset(a.number for a in orders.assignments)
 
 
 def _end(record: Ended) -> tuple[JobState, str]:

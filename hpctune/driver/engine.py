@@ -232,13 +232,10 @@ class Driver:
         performer = self._performer
         # Once in any case: jobs of earlier drivers may take room, or be in need of tidying, where no trial is live now.
         worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs or self._tell
-        asked = (bool(worthwhile) or not self._jobs.answered) and self._jobs.due(now) and self._jobs.ask(now)
+        due = self._jobs.due(now) or self._worker_rang()
+        asked = (bool(worthwhile) or not self._jobs.answered) and due and self._jobs.ask(now)
         if self._runs.look(self.state, self._record, probe=asked):
             self._jobs.expect(now)
-        elif self._tell is not None and not asked and self._bell is not None and self._bell.rung:
-            asked = self._jobs.ask(now)  # it was no trial that rang, but a worker that has something to say
-        if self._bell is not None:
-            self._bell.rung = False
         if asked:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)
@@ -247,6 +244,13 @@ class Driver:
             self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
             stderr = self.paths.trial(self.state.trials[ended.trial_id].dirname).root / (self.spec.stderr or os.devnull)
             self._record(explained(ended, stderr))
+
+    def _worker_rang(self) -> bool:
+        """Whether somebody has rung since the last look, where that may be a worker that is ready for more."""
+        if self._bell is None or not self._bell.rung:
+            return False
+        self._bell.rung = False
+        return self._tell is not None
 
     def _command(self, event: e.CommandReceived) -> None:
         self._record(event)

@@ -44,16 +44,22 @@ class Performer:
         self._cancelled_at: dict[str, float] = {}
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
-        """Perform in order, submissions and cancellations in one batch each; True when something was done."""
+        """Perform: what runs wait for first, submissions and cancellations in one batch each; True when something was
+        done."""
         submits = [x for x in actions if isinstance(x, a.Submit)][:SUBMISSIONS_A_STEP]
         now = self._clock.now()
         cancels = [x for x in actions if isinstance(x, a.Cancel) and self._cancel_due(x.job_id, now)]
+        urgent = (a.PublishControl, a.Revoke)
         for action in actions:
-            self._one(action, record)
+            if isinstance(action, urgent):
+                self._one(action, record)
         if submits:
             self._submit(submits, record)
         if cancels:
             self._cancel(list(dict.fromkeys(c.job_id for c in cancels)), now)
+        for action in actions:
+            if not isinstance(action, urgent):
+                self._one(action, record)
         return bool(actions)
 
     def _one(self, action: a.Action, record: Record) -> None:

@@ -23,6 +23,8 @@ ANSWERED_WITHIN_S = 60.0
 """Seconds for which somebody who has rung is rung back."""
 _LOOPBACK = "127.0.0.1"
 _LONGEST = 64
+_LEAVES = b"-"
+"""Behind the token: who has rung is about to end, and is not to be rung back."""
 
 
 class Doorbell:
@@ -59,8 +61,11 @@ class Doorbell:
                 data, sender = self._socket.recvfrom(_LONGEST)
             except OSError:
                 return rung
-            if hmac.compare_digest(data, self._token.encode()):
-                self._ringers[sender] = time.monotonic()
+            if hmac.compare_digest(data.removesuffix(_LEAVES), self._token.encode()):
+                if data.endswith(_LEAVES):
+                    self._ringers.pop(sender, None)
+                else:
+                    self._ringers[sender] = time.monotonic()
                 rung = self.rung = True
 
     def answer(self) -> None:
@@ -89,15 +94,15 @@ class Ringer:
         self._socket: socket.socket | None = None
         self._token = b""
 
-    def ring(self) -> None:
-        """Tell the driver to look now."""
+    def ring(self, *, leaving: bool = False) -> None:
+        """Tell the driver to look now; ``leaving``: nobody here waits for an answer."""
         try:
             data = json.loads(self._path.read_bytes())
             self._token = str(data["token"]).encode()
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
-            self._socket.sendto(self._token, (str(data["host"]), int(data["port"])))
+            self._socket.sendto(self._token + _LEAVES * leaving, (str(data["host"]), int(data["port"])))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return
 

@@ -28,8 +28,9 @@ VISIBLE_WITHIN_S = 60.0
 """How long the shared directory may take to show what the driver wrote before it submitted."""
 
 
-def run_attempt(experiment_dir: Path, dirname: str, attempt: int) -> int:
-    """Run the attempt to its end. Returns 0 when the run left an exit record or had nothing to do.
+def run_attempt(experiment_dir: Path, dirname: str, attempt: int, *, rings: bool = True) -> int:
+    """Run the attempt to its end. Returns 0 when the run left an exit record or had nothing to do. ``rings``: it tells
+    the driver of its end; else somebody else does, when the process has left.
 
     Nothing that user code raises comes out of here, except what leaves the whole program (Ctrl-C, the debugger).
     """
@@ -45,14 +46,14 @@ def run_attempt(experiment_dir: Path, dirname: str, attempt: int) -> int:
         if claimed is None:
             _say(f"nothing to do: {dirname} attempt {attempt} has been run already, or revoked.")
             return 0
-        _run_claimed(experiment, paths, control, *claimed)
+        _run_claimed(experiment, paths, control, *claimed, rings)
     finally:
         sys.path[:] = import_path
     return 0
 
 
 def _run_claimed(
-    experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None
+    experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None, rings: bool
 ) -> None:
     private.sweep_once()
     checkpoints.tidy(paths)
@@ -67,6 +68,8 @@ def _run_claimed(
         return
     with inside(session, experiment, paths):
         _run(session, experiment, file)
+        if rings:
+            session.ringer.ring(leaving=True)
 
 
 def job_id_here() -> str:
@@ -240,7 +243,6 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
     name, iteration = last if last is not None else (None, 0)
     at = time.time()
     patiently(lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, patience_s()))
-    session.ringer.ring()
 
 
 def _end_as_a_child(session: Session) -> None:

@@ -231,6 +231,8 @@ class Worker:
                 self._owed.pop(0)
         except OSError:
             return False
+        if records:
+            self._ringer.ring()
         return True
 
     # -- children ------------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def run_here(run: OwnRun, spec: WorkerSpec) -> int:
     if spec.wait_for_gpu and spec.gpus >= 1:
         _await_gpu()
     try:
-        return run_attempt(run.directory, run.dirname, run.attempt)
+        return run_attempt(run.directory, run.dirname, run.attempt, rings=False)
     except TuneError as error:
         print(f"hpctune: error: {error}", file=sys.stderr)
         return 1

@@ -55,7 +55,7 @@ class Bench:
         began = time.perf_counter()
         analysis = tune.run(
             train, name="bench", num_samples=trials, metric="loss", mode="min", verbose=0,
-            resources_per_trial={"cpu": 1}, max_concurrent_trials=2, **where, **options,
+            resources_per_trial={"cpu": 1}, **where, **options,
         )  # fmt: skip
         return analysis, time.perf_counter() - began
 

@@ -116,7 +116,8 @@ class Worker:
 
     @property
     def given(self) -> list[int]:
-        return [a.number for a in self.orders.assignments]
+        begun = {r.number for r in WorkerTail(self.paths.run(0)).read() if isinstance(r, Began)}
+        return [a.number for a in self.orders.assignments if a.number not in begun]
 
     def begin(self, number: int) -> None:
         tag = next(a.tag for a in self.orders.assignments if a.number == number)
