@@ -41,6 +41,8 @@ from hpctune.version import VERSION
 BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
+TIDY_S = 0.5
+"""For so long removing what is not needed any more may wait for what trials wait for."""
 STORAGE_RETRY_S = 5.0
 BAD_NODE_DEATHS = 3
 """Attempts in a row that die on a node before it is named."""
@@ -85,7 +87,7 @@ class Driver:
         self._buffer: list[list[e.Recorded]] = []
         """What was recorded and is not in the journal yet: each fact with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
-        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
+        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = self._tidied_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -312,7 +314,11 @@ class Driver:
     def _perform(self, now: float) -> None:
         view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
         actions = plan(self.state, view)
-        if any(isinstance(action, (Settle, DeleteCheckpoint)) for action in actions):
+        tidying = [action for action in actions if isinstance(action, (Settle, DeleteCheckpoint))]
+        if tidying and len(tidying) < len(actions) and now - self._tidied_at < TIDY_S:
+            actions = [action for action in actions if action not in tidying]  # trials wait for the others
+        elif tidying:
+            self._tidied_at = now
             self._journal.sync()  # the facts that were taken from what is removed now
         if self._performer.perform(actions, self._record):
             self._jobs.expect(now)

@@ -24,7 +24,7 @@ ANSWERED_WITHIN_S = 60.0
 _LOOPBACK = "127.0.0.1"
 _LONGEST = 64
 _LEAVES = b"-"
-"""Behind the token: who has rung is about to end, and is not to be rung back."""
+"""Behind the token: whoever has rung is gone, and is not to be rung back. That is no ring."""
 
 
 class Doorbell:
@@ -61,11 +61,12 @@ class Doorbell:
                 data, sender = self._socket.recvfrom(_LONGEST)
             except OSError:
                 return rung
-            if hmac.compare_digest(data.removesuffix(_LEAVES), self._token.encode()):
-                if data.endswith(_LEAVES):
-                    self._ringers.pop(sender, None)
-                else:
-                    self._ringers[sender] = time.monotonic()
+            if not hmac.compare_digest(data.removesuffix(_LEAVES), self._token.encode()):
+                continue
+            if data.endswith(_LEAVES):
+                self._ringers.pop(sender, None)
+            else:
+                self._ringers[sender] = time.monotonic()
                 rung = self.rung = True
 
     def answer(self) -> None:
@@ -92,17 +93,18 @@ class Ringer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket: socket.socket | None = None
-        self._token = b""
+        self._token, self._address = b"", ("", 0)
 
-    def ring(self, *, leaving: bool = False) -> None:
-        """Tell the driver to look now; ``leaving``: nobody here waits for an answer."""
+    def ring(self) -> None:
+        """Tell the driver to look now."""
         try:
             data = json.loads(self._path.read_bytes())
             self._token = str(data["token"]).encode()
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
-            self._socket.sendto(self._token + _LEAVES * leaving, (str(data["host"]), int(data["port"])))
+            self._address = str(data["host"]), int(data["port"])
+            self._socket.sendto(self._token, self._address)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return
 
@@ -133,7 +135,9 @@ class Ringer:
                 return
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the socket, and tell the driver so: thousands of trials may end in a minute."""
         if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(self._token + _LEAVES, self._address)
             self._socket.close()
             self._socket = None

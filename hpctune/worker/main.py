@@ -69,7 +69,7 @@ def _run_claimed(
     with inside(session, experiment, paths):
         _run(session, experiment, file)
         if rings:
-            session.ringer.ring(leaving=True)
+            session.ringer.ring()
 
 
 def job_id_here() -> str:

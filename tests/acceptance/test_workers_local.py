@@ -180,6 +180,7 @@ def test_a_trial_that_takes_over_anothers_state_does_so_in_a_held_allocation(tmp
         mode="max",
         perturbation_interval=2,
         hyperparam_mutations={"x": tune.uniform(0, 1)},
+        synch=True,  # however late one of the workers is
     )
     space = {"x": tune.grid_search([0.1, 0.2, 0.8, 0.9])}
     cluster = LocalOptions(cpus=4, gpus=0)
