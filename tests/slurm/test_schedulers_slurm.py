@@ -52,6 +52,8 @@ class Net(tune.Trainable):
 
     def step(self):
         time.sleep(0.2)
+        while self.config["who"] and self.iteration + 1 >= 12 and not GO.exists():
+            time.sleep(0.05)  # else nobody is left while trial 0 rests, and the search is over
         self.weights += 1
         return {
             "weights": self.weights, "lr": self.config["lr"], "node": os.environ["SLURMD_NODENAME"],
