@@ -128,10 +128,12 @@ def test_pause_exploit_and_other_resources(
     wait_for(lambda: search.experiment.is_dir() and any(isinstance(f, e.TrialPaused) for f in search.facts()), 60)
     (start,) = [f for f in search.facts() if isinstance(f, e.RunStarted) and f.run.trial_id.endswith("_00000")]
     node = start.nodes
-    slurm_cluster.run("sbatch", "-w", node, "--exclusive", "-o", "/dev/null", "--wrap", "sleep 300")
-    wait_for(lambda: f"{node} R" in slurm_cluster.run("squeue", "-h", "-n", "wrap", "-o", "%N %t"), 60)
-    go.touch()
-    search.finish()
+    slurm_cluster.run("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=taken")
+    try:
+        go.touch()
+        search.finish()
+    finally:
+        slurm_cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
     rows = search.rows()
     for who, lines in rows.items():
         if who != 1:
