@@ -7,6 +7,6 @@ import sys
 
 
 def tell(text: str) -> None:
-    """Show a line on stderr; a closed stream is no error."""
-    with contextlib.suppress(OSError, ValueError):
+    """Show a line on stderr; a stream that is closed, or that user code has replaced by something else, is no error."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         print(text, file=sys.stderr, flush=True)

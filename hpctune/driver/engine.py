@@ -23,7 +23,7 @@ from hpctune.driver.waiting import JobWaits
 from hpctune.driver.wants import wanted
 from hpctune.errors import StorageError
 from hpctune.model import events as e
-from hpctune.model.actions import DeleteCheckpoint, Settle
+from hpctune.model.actions import Action, DeleteCheckpoint, Settle
 from hpctune.model.jobs import JobState
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
@@ -133,7 +133,7 @@ class Driver:
             self._policies.replay(recorded.event, self.state)
             self._waiting.take(recorded, self.state)
             self._projector.take(recorded.event, self.state)
-            self._note_job(recorded.event)
+            self._performer.take(recorded.event)
 
     def _last_num_samples(self) -> int:
         named = journal.read(self.paths.journal, naming=e.ExperimentReopened.__name__)
@@ -314,10 +314,10 @@ class Driver:
     def _perform(self, now: float) -> None:
         view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
         actions = plan(self.state, view)
-        tidying = [action for action in actions if isinstance(action, (Settle, DeleteCheckpoint))]
-        if tidying and len(tidying) < len(actions) and now - self._tidied_at < TIDY_S:
-            actions = [action for action in actions if action not in tidying]  # trials wait for the others
-        elif tidying:
+        awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
+        if awaited and now - self._tidied_at < TIDY_S:
+            actions = awaited
+        elif len(awaited) < len(actions):
             self._tidied_at = now
             self._journal.sync()  # the facts that were taken from what is removed now
         if self._performer.perform(actions, self._record):
@@ -339,7 +339,7 @@ class Driver:
             self._count += 1
             self.state.apply(recorded)
             self._waiting.take(recorded, self.state)
-            self._note_job(event)
+            self._performer.take(event)
             self._projector.take(event, self.state)
             for answer in self._policies.feed(event, self.state):
                 self._record(answer)
@@ -363,14 +363,6 @@ class Driver:
             self.failure = str(error)
             return False
         return True
-
-    def _note_job(self, event: e.Event) -> None:
-        if isinstance(event, (e.SubmitAcknowledged, e.JobChanged)):
-            jobs = self._performer.jobs_of.setdefault(event.trial_id, [])
-            if event.job_id not in jobs:
-                jobs.append(event.job_id)
-        elif isinstance(event, e.TrialSettled):
-            self._performer.jobs_of.pop(event.trial_id, None)
 
     # -- for the eyes -------------------------------------------------------------------------------------------
 

@@ -43,6 +43,15 @@ class Performer:
         """Ids of jobs of settled trials whose files may be there still."""
         self._cancelled_at: dict[str, float] = {}
 
+    def take(self, event: e.Event) -> None:
+        """Remember which jobs each trial has had."""
+        if isinstance(event, (e.SubmitAcknowledged, e.JobChanged)):
+            jobs = self.jobs_of.setdefault(event.trial_id, [])
+            if event.job_id not in jobs:
+                jobs.append(event.job_id)
+        elif isinstance(event, e.TrialSettled):
+            self.jobs_of.pop(event.trial_id, None)
+
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
         """Perform: what runs wait for first, submissions and cancellations in one batch each; True when something was
         done."""

@@ -12,6 +12,7 @@ from hpctune.driver import glance
 from hpctune.errors import StorageError
 from hpctune.repair.facts import Facts
 from hpctune.repair.findings import Finding, MoveAside, ReleaseLease, Remove, Rewrite, WriteLease
+from hpctune.repair.workercheck import entries
 from hpctune.storage import lease
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
@@ -61,9 +62,10 @@ def check_root(paths: ExperimentPaths, facts: Facts) -> Iterator[Finding]:
     if paths.glance.exists() and glance.read(paths) is None:
         what = "cannot be read; it is only a glance at the last driver"
         yield Finding("glance", paths.glance.name, what, "moved to quarantine", MoveAside(paths.glance))
-    workers = sorted(paths.workers.iterdir()) if paths.workers.is_dir() else []
-    for directory in (paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *workers):
-        for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+    for directory in (
+        paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *entries(paths.workers)
+    ):  # fmt: skip
+        for path in entries(directory):
             if _TEMPORARY.fullmatch(path.name):
                 where = str(path.relative_to(paths.root))
                 yield Finding("left over", where, "its writer was killed", "removed", Remove(path))

@@ -14,7 +14,7 @@ from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 
 def check_workers(paths: ExperimentPaths) -> Iterator[Finding]:
     """Workers that no driver could find again, orders that cannot be read, garbled lines of their records."""
-    for root in _entries(paths.workers):
+    for root in entries(paths.workers):
         if root.is_dir():
             yield from _worker(WorkerPaths(root), f"{paths.workers.name}/{root.name}")
 
@@ -44,7 +44,7 @@ def _worker(worker: WorkerPaths, where: str) -> Iterator[Finding]:
 
 def check_driver_jobs(paths: ExperimentPaths) -> Iterator[Finding]:
     """Notes and options of driver jobs that cannot be read."""
-    for path in _entries(paths.drivers):
+    for path in entries(paths.drivers):
         where = f"{paths.drivers.name}/{path.name}"
         if path == paths.driver_options:
             try:
@@ -65,5 +65,6 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def _entries(directory: Path) -> list[Path]:
+def entries(directory: Path) -> list[Path]:
+    """What is in ``directory``, in order; nothing where there is none."""
     return sorted(directory.iterdir()) if directory.is_dir() else []

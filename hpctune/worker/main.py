@@ -9,17 +9,17 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TextIO
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
+from hpctune.notice import tell
 from hpctune.storage import bundle, checkpoints, controlfile, room
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 from hpctune.worker import private
 from hpctune.worker.endings import EndOfRun
-from hpctune.worker.patience import LAST_WORD_S, passing, patience_s, patiently
+from hpctune.worker.patience import LAST_WORD_S, passing, patience_s, patiently, pauses
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
 from hpctune.worker.surroundings import inside
@@ -63,7 +63,7 @@ def _run_claimed(
         session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
     except Exception as error:
         info = _error_info(error)
-        _say(info.traceback, sys.stderr)
+        tell(f"hpctune: {info.traceback}")
         file.exit(Outcome.FAILED, "the run could not begin", time.time(), info)
         return
     with inside(session, experiment, paths):
@@ -207,7 +207,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         outcome, reason, error = Outcome.FAILED, decided.reason, _error_info(decided.error)
         decided = None
     if error is not None:
-        _say(error.traceback, sys.stderr)
+        tell(f"hpctune: {error.traceback}")
     if decided is not None and decided.outcome is None:
         _say(f"leaving: {decided.reason}.")
         file.close()
@@ -225,11 +225,11 @@ def _blame_the_storage(failure: Exception, session: Session) -> None:
     if os.getpid() != session.pid or not (trouble := room.trouble_writing(session.paths.root)):
         return
     what = f"{type(failure).__name__} where the storage had no room ({trouble})"
-    _say(f"{_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}", sys.stderr)
-    deadline, pause = time.monotonic() + patience_s(), 0.2
+    tell(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
+    deadline = time.monotonic() + patience_s()
+    waiting = pauses(deadline)
     while not session.interrupted and time.monotonic() < deadline and room.trouble_writing(session.paths.root):
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(pause * 2, 10.0)
+        next(waiting)
     if session.ending is None:
         session.end(Outcome.INTERRUPTED, what)
 
@@ -238,7 +238,7 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
     try:
         last = session.last_checkpoint() if outcome is not Outcome.FAILED else None
     except TuneError as failure:
-        _say(str(failure), sys.stderr)
+        tell(f"hpctune: {failure}")
         last = None
     name, iteration = last if last is not None else (None, 0)
     at = time.time()
@@ -253,9 +253,9 @@ def _end_as_a_child(session: Session) -> None:
         os._exit(0 if error is None else 1)
 
 
-def _say(text: str, stream: TextIO | None = None) -> None:
+def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
-        print(f"hpctune: {text}", file=stream, flush=True)
+        print(f"hpctune: {text}", flush=True)
 
 
 def _error_info(error: BaseException) -> ErrorInfo:

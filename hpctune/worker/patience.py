@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import shutil
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from hpctune.errors import StorageError
+from hpctune.notice import tell
 
 PATIENCE_S = 600.0
 """Seconds for which a trial waits at most; HPCTUNE_STORAGE_PATIENCE_S says otherwise."""
@@ -58,7 +57,8 @@ def patiently(
     """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
     :func:`patience_s`), and until ``give_up``. Raises what the last try has raised."""
     limit = patience_s() if within_s is None else within_s
-    began, pause, told = time.monotonic(), _FIRST_PAUSE_S, False
+    began, told = time.monotonic(), False
+    waiting = pauses(began + limit)
     while True:
         try:
             result = action()
@@ -67,15 +67,18 @@ def patiently(
                 raise
             if not told:
                 told = True
-                _say(f"waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
+                tell(f"hpctune: waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
         else:
             if told:
-                _say(f"the storage works again after {time.monotonic() - began:.0f} s")
+                tell(f"hpctune: the storage works again after {time.monotonic() - began:.0f} s")
             return result
-        time.sleep(min(pause, max(0.0, began + limit - time.monotonic())))
+        next(waiting)
+
+
+def pauses(deadline: float) -> Iterator[None]:
+    """Each sleeps when it is asked for, longer than the one before, but not beyond ``deadline`` (monotonic)."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # the same disk, or closed by user code
-        print(f"hpctune: {text}", file=sys.stderr, flush=True)
+        yield

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ from hpctune.errors import TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control
 from hpctune.model.rows import flatten, lookup
+from hpctune.notice import tell
 from hpctune.stopper.split import reached
 from hpctune.storage import values
 from hpctune.worker.autofill import node_ip
@@ -72,8 +71,7 @@ class Rows:
             kept[name] = f"({what})"
             if name not in self._left_out:
                 self._left_out.add(name)
-                with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
-                    print(f"hpctune: {name!r} of a result is {what}. Save it with a checkpoint.", file=sys.stderr)
+                tell(f"hpctune: {name!r} of a result is {what}. Save it with a checkpoint.")
         return kept
 
     def criterion(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str | None, TuneError | None]:

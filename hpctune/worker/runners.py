@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from hpctune.errors import TrainableError
 from hpctune.model.records import Outcome
+from hpctune.notice import tell
 from hpctune.storage import checkpoints
 from hpctune.worker import stepping
 from hpctune.worker.command import Command
@@ -191,5 +191,4 @@ def _saved(trainable: Trainable, session: Session) -> Path:
 
 def _tell(what: str) -> None:
     """Say it, with the traceback of what is being handled."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed stderr
-        print(f"{what}\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+    tell(f"{what}\n{traceback.format_exc()}")

@@ -59,8 +59,15 @@ def best_after(name: str, problem: Problem, seed: int, trials: int) -> float:
 
 
 def medians(name: str, problems: Sequence[Problem], seeds: int, trials: int) -> list[float]:
-    """The median of the best value for each problem."""
-    return [statistics.median(best_after(name, each, seed, trials) for seed in range(seeds)) for each in problems]
+    """The median of the best value for each problem; each seed's value is told on stderr, as some take minutes."""
+    found = []
+    for problem in problems:
+        values = []
+        for seed in range(seeds):
+            values.append(best_after(name, problem, seed, trials))
+            print(f"{name} {problem.name} seed {seed}: {values[-1]:.4g}", file=sys.stderr, flush=True)
+        found.append(statistics.median(values))
+    return found
 
 
 def installed(names: Sequence[str]) -> Iterator[str]:

@@ -137,3 +137,6 @@ class Search:
             if driver.poll() is None:
                 driver.send_signal(signal.SIGKILL)
             driver.communicate()
+
+
+Make = Callable[..., Search]

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,23 +22,10 @@ from hpctune.model.trial import Phase
 from hpctune.storage import journal, room
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
-from tests.fault.driver_support import Search
+from tests.fault.driver_support import Make
+from tests.fault.filesystem_support import fill, small_disk
 
 pytestmark = pytest.mark.timeout(200)
-Make = Callable[..., Search]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[Search] = []
-
-    def new(**options: object) -> Search:
-        made.append(Search(tmp_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield new
-    for search in made:
-        search.close()
 
 
 def test_killed_again_and_again(make: Make) -> None:
@@ -176,27 +163,16 @@ def test_a_trial_directory_that_somebody_deletes_costs_that_trial_only(make: Mak
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 3 MB of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+def disk() -> Iterator[Path]:
+    with small_disk("3m") as place:
+        yield place
 
 
-def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, small_disk: Path) -> None:
-    search = make(results=small_disk, pause_s=0.3, trials=4, more="max_failures=-1")
+def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, disk: Path) -> None:
+    search = make(results=disk, pause_s=0.3, trials=4, more="max_failures=-1")
     driver = search.start()
     search.wait(lambda: search.results_so_far() >= 2, "two results")
-    with (small_disk / "ballast").open("wb", buffering=0) as file:
-        size = 1 << 16
-        while size:
-            try:
-                file.write(b"\0" * size)
-            except OSError:
-                size //= 2
+    filler = fill(disk)
     grown = search.journal_bytes()
     deadline = time.monotonic() + 3.0
     while time.monotonic() < deadline:  # for a while the driver must live, whatever it may write
@@ -204,7 +180,7 @@ def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, small_disk: Path)
         time.sleep(0.05)
     assert search.journal_bytes() <= grown + 4096
     assert room.trouble(search.root) == "0 MB free"
-    (small_disk / "ballast").unlink()
+    filler.unlink()
     output, errors = driver.communicate(timeout=120)
     assert output == "finished\n", errors
     search.check()

@@ -7,31 +7,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hpctune.model.trial import Phase
 from hpctune.storage.reader import read_experiment
-from tests.fault.driver_support import ITERATIONS, Search
+from tests.fault.driver_support import ITERATIONS, Make, Search
 from tests.fault.fsck_support import fsck, kinds
 
 pytestmark = pytest.mark.timeout(200)
-Make = Callable[..., Search]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[Search] = []
-
-    def new(**options: object) -> Search:
-        made.append(Search(tmp_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield new
-    for search in made:
-        search.close()
 
 
 def workers(root: Path) -> list[int]:

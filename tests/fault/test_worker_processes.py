@@ -16,6 +16,7 @@ import pytest
 import hpctune
 from hpctune.model.records import Claim, Outcome
 from hpctune.worker import private
+from tests.fault.filesystem_support import small_disk
 from tests.fault.worker_support import Bench
 
 SLURM = {"SLURM_JOB_ID": "77", "HPCTUNE_JOB_ID": "77"}
@@ -260,24 +261,12 @@ def test_a_second_sigterm_ends_a_stubborn_program_at_once(bench: Callable[..., B
 
 
 @pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A filesystem of one megabyte."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small tmpfs")
-    directory = tempfile.mkdtemp(prefix="hpctune-small-")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", directory], capture_output=True, text=True, check=False
-    )
-    try:
-        if mounted.returncode != 0:
-            pytest.skip(f"a small tmpfs cannot be mounted: {mounted.stderr.strip()}")
-        yield Path(directory)
-    finally:
-        subprocess.run(["umount", "--lazy", directory], capture_output=True, check=False)
-        Path(directory).rmdir()
+def disk() -> Iterator[Path]:
+    with small_disk("1m") as place:
+        yield place
 
 
-def test_a_full_disk_costs_the_checkpoint_and_not_the_result(small_disk: Path) -> None:
+def test_a_full_disk_costs_the_checkpoint_and_not_the_result(disk: Path) -> None:
     def train(config: dict[str, Any]) -> None:
         import tempfile
         from pathlib import Path
@@ -294,7 +283,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_result(small_disk: Path) -
                     told.append(str(error))
         hpctune.report(told=told)
 
-    b = Bench(small_disk / "experiment", train)
+    b = Bench(disk / "experiment", train)
     try:
         code, output = b.run(HPCTUNE_STORAGE_PATIENCE_S="0.3")
         assert (code, b.exit().outcome) == (0, Outcome.COMPLETED), output

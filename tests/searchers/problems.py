@@ -28,14 +28,14 @@ def branin(config: Mapping[str, Any]) -> float:
     return valley**2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
 
 
-_ALPHA = (1.0, 1.2, 3.0, 3.2)
-_A = (
+HARTMANN_ALPHA = (1.0, 1.2, 3.0, 3.2)
+HARTMANN_A = (
     (10, 3, 17, 3.5, 1.7, 8),
     (0.05, 10, 17, 0.1, 8, 14),
     (3, 3.5, 1.7, 10, 17, 8),
     (17, 8, 0.05, 10, 0.1, 14),
 )
-_P = (
+HARTMANN_P = (
     (0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886),
     (0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991),
     (0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650),
@@ -47,7 +47,7 @@ def hartmann6(config: Mapping[str, Any]) -> float:
     """Hartmann's function of six numbers from 0 to 1: minimum -3.32237, and others that are worse."""
     x = [config[f"x{i}"] for i in range(6)]
     total = 0.0
-    for alpha, row, centre in zip(_ALPHA, _A, _P, strict=True):
+    for alpha, row, centre in zip(HARTMANN_ALPHA, HARTMANN_A, HARTMANN_P, strict=True):
         total += alpha * math.exp(-sum(a * (v - p) ** 2 for a, v, p in zip(row, x, centre, strict=True)))
     return -total
 

@@ -16,6 +16,7 @@ from hpctune.stopper import Stopper
 from hpctune.testing.pooled_simulation import PooledSimulation
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation
+from tests.searchers.problems import HARTMANN_A, HARTMANN_ALPHA, HARTMANN_P
 
 R = 27
 """Epochs of a full training."""
@@ -24,19 +25,6 @@ FULL_S = R * EPOCH_S
 PLACES = 8
 POLL_S = 20.0
 
-_ALPHA = (1.0, 1.2, 3.0, 3.2)
-_A = (
-    (10, 3, 17, 3.5, 1.7, 8),
-    (0.05, 10, 17, 0.1, 8, 14),
-    (3, 3.5, 1.7, 10, 17, 8),
-    (17, 8, 0.05, 10, 0.1, 14),
-)
-_P = (
-    (1312, 1696, 5569, 124, 8283, 5886),
-    (2329, 4135, 8307, 3736, 1004, 9991),
-    (2348, 1451, 3522, 2883, 3047, 6650),
-    (4047, 8828, 8732, 5743, 1091, 381),
-)
 LEAST = -3.32237
 """The minimum of Hartmann's function of six variables."""
 
@@ -50,8 +38,8 @@ def hartmann(config: Mapping[str, Any], epoch: int) -> Mapping[str, float]:
     short = 1.0 - min(epoch / R, 1.0)
     value = 0.0
     point = [config[f"x{i}"] for i in range(6)]
-    for alpha, weights, centres in zip(_ALPHA, _A, _P, strict=True):
-        distance = sum(w * (x - p * 1e-4) ** 2 for w, x, p in zip(weights, point, centres, strict=True))
+    for alpha, weights, centres in zip(HARTMANN_ALPHA, HARTMANN_A, HARTMANN_P, strict=True):
+        distance = sum(w * (x - p) ** 2 for w, x, p in zip(weights, point, centres, strict=True))
         value -= (alpha - 0.1 * short) * math.exp(-distance)
     return {"loss": value - LEAST + 3.0 * short**3 * (0.25 + 0.75 * config["x0"])}
 

@@ -17,7 +17,8 @@ import pytest
 
 from tests.fault.filesystem_support import two_clients
 
-from .cluster import SlurmCluster, slurm_cluster_command, wait_for
+from .cluster import SlurmCluster, wait_for
+from .conftest import running_cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(200)]
 BIN = Path(sys.executable).parent / "hpctune"
@@ -136,20 +137,12 @@ def test_no_controller(slurm_cluster: SlurmCluster, storage: Path) -> None:
 
 def test_limits_of_the_accounting_database(storage: Path) -> None:
     """MaxSubmitJobs is read, and advice follows."""
-    folder = Path(tempfile.mkdtemp(prefix="hpctune-slurm-acct-"))
-    folder.chmod(0o755)
-    try:
-        up = slurm_cluster_command("up", "--dir", folder, "--owner-pid", str(os.getpid()), "--nodes", "1",
-                                   "--max-submit", "20")  # fmt: skip
-        assert up.returncode == 0, up.stderr
-        conf = up.stdout.strip().removeprefix("export SLURM_CONF=")
-        code, report, _ = doctor(storage, "--no-job", SLURM_CONF=conf)
-        assert code == 0, found(report, "fail")
-        assert "at most 20 of your jobs at a time" in found(report, "warn")
-        assert {s["name"]: s["value"] for s in report["settings"]}["max_submitted"] == 16
-        assert "accounting by slurmdbd; your accounts:" in found(report, "ok")
-    finally:
-        slurm_cluster_command("down", "--dir", folder)
+    with running_cluster("--nodes", "1", "--max-submit", "20"):
+        code, report, _ = doctor(storage, "--no-job")
+    assert code == 0, found(report, "fail")
+    assert "at most 20 of your jobs at a time" in found(report, "warn")
+    assert {s["name"]: s["value"] for s in report["settings"]}["max_submitted"] == 16
+    assert "accounting by slurmdbd; your accounts:" in found(report, "ok")
 
 
 def test_what_a_node_sees_seconds_late_is_measured(slurm_cluster: SlurmCluster) -> None:
