@@ -12,6 +12,7 @@ from typing import Any
 from hpctune.core.change import changed
 from hpctune.model.records import ErrorInfo
 from hpctune.model.resources import Resources
+from hpctune.model.rows import Row
 from hpctune.model.trial import Trial
 
 REMEMBERED = 4096
@@ -101,7 +102,7 @@ class Packer:
 
     def _mapping(self, value: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """``value`` packed; ``like`` (packed) in place of it, or of a dict in it, where there is no difference."""
-        if type(value) is not dict:
+        if type(value) is not dict and type(value) is not Row:
             return value
         keys = tuple(value)
         layout = self._layouts.get(keys)

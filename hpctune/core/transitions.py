@@ -90,7 +90,10 @@ def _current(trial: Trial, number: int) -> Attempt | None:
 
 
 def _holds(trial: Trial, run: RunKey) -> bool:
-    return trial.run == run and trial.attempt is not None and not trial.attempt.over
+    attempt = trial.attempt
+    if attempt is None or attempt.restart < 0 or attempt.over:
+        return False
+    return run.attempt == attempt.number and run.restart == attempt.restart and run.trial_id == trial.trial_id
 
 
 def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
@@ -113,16 +116,14 @@ def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultRep
     return e.ResultReported(row.run, row.seq, row.row, verdict, checkpoint)
 
 
-def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointPolicy) -> e.TrialEvent | None:
-    """The fact that a record of a run file states, or None when it is no news for the trial."""
-    event: e.TrialEvent
+def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointPolicy) -> e.TrialEvent:
+    """The fact that a record of a run file states, whether or not it is news for the trial (see :func:`acceptable`)."""
     match record:
+        case ResultRow():
+            return admit(trial, record, policy)
         case Claim():
             began = record.job_began
-            event = e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes, record.at, began)
-        case ResultRow():
-            event = admit(trial, record, policy)
+            return e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes, record.at, began)
         case Exit():
             final = CheckpointRef(record.checkpoint, record.checkpoint_iteration) if record.checkpoint else None
-            event = e.RunEnded(record.run, record.outcome, record.reason, record.error, final, record.at)
-    return event if acceptable(trial, event) else None
+            return e.RunEnded(record.run, record.outcome, record.reason, record.error, final, record.at)

@@ -42,7 +42,7 @@ BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
 TIDY_S = 0.5
-"""For so long removing what is not needed any more may wait for what trials wait for."""
+"""Seconds between two turns that remove what is not needed any more: before that, the journal has to be durable."""
 STORAGE_RETRY_S = 5.0
 BAD_NODE_DEATHS = 3
 """Attempts in a row that die on a node before it is named."""
@@ -160,6 +160,8 @@ class Driver:
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
         self._observe(self.clock.now())
+        while self._runs.behind:
+            self._observe(self.clock.now())
         live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
         self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
         if self._tell is not None:
@@ -180,6 +182,12 @@ class Driver:
 
     def step(self) -> float:
         """One turn. Returns the seconds after which the next one is due (0: at once)."""
+        self._projector.begin_step()
+        pause = self._turn()
+        self._projector.end_step(self.clock.now())
+        return pause
+
+    def _turn(self) -> float:
         now = self.clock.now()
         before = self._count
         try:
@@ -212,6 +220,8 @@ class Driver:
     def _pause(self, now: float) -> float:
         """How long nothing need be looked at: short after news, longer when quiet."""
         shortest, longest = self._pause_s
+        if self._runs.behind:
+            return 0.0
         self._idle_s = min(max(self._idle_s * 1.5, shortest), longest)
         if not self.state.live:
             return self._idle_s
@@ -242,7 +252,7 @@ class Driver:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)
             self._performer.tidy(self._jobs.jobs)
-        for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s)):
+        for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s, self._runs.behind)):
             self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
             stderr = self.paths.trial(self.state.trials[ended.trial_id].dirname).root / (self.spec.stderr or os.devnull)
             self._record(explained(ended, stderr))
@@ -315,7 +325,7 @@ class Driver:
         view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
         actions = plan(self.state, view)
         awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
-        if awaited and now - self._tidied_at < TIDY_S:
+        if self.state.live and now - self._tidied_at < TIDY_S:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import as_event
@@ -25,6 +25,8 @@ class RunWatcher:
 
     def __init__(self, paths: ExperimentPaths) -> None:
         self._paths = paths
+        self.behind: set[str] = set()
+        """Trials of which the last look has left results to be read: one with many does not hold up the others."""
         self._tails: dict[str, tuple[RunTail, RunTail]] = {}
         """By trial: the run that holds the attempt, and the one that would supersede it."""
 
@@ -34,18 +36,21 @@ class RunWatcher:
         Returns whether a run has left for a reason that the cluster knows better.
         """
         puzzling = False
+        self.behind.clear()
         self._tails = {trial_id: tails for trial_id, tails in self._tails.items() if trial_id in state.active}
         for trial in state.active_trials():
             if trial.phase.live:
-                self.look_at(state, trial.trial_id, record, probe=probe)
+                self.look_at(state, trial.trial_id, record, probe=probe, some=True)
                 attempt = state.trials[trial.trial_id].attempt
                 puzzling |= attempt is not None and attempt.unexplained
             else:
                 self._tails.pop(trial.trial_id, None)
         return puzzling
 
-    def look_at(self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool) -> None:
-        """Record what is new of one trial.
+    def look_at(
+        self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool, some: bool = False
+    ) -> None:
+        """Record what is new of one trial; ``some``: not too much at a time.
 
         A run chooses its checkpoint from what its predecessor had written before the claim; so, where there is a new
         run, that much of the predecessor is taken in before it is superseded.
@@ -57,9 +62,11 @@ class RunWatcher:
         current, following = self._tails_of(trial, attempt)
         records: list[RunRecord] = []
         if attempt.restart < 0 or probe or trial.phase is Phase.QUEUED:
-            records = following.read()
+            records = following.read(some)
         if attempt.restart >= 0:
-            self._drain(state, current.read(), record)
+            self._drain(state, current.read(some and not records), record)
+        if current.behind or following.behind:
+            self.behind.add(trial_id)
         if records:
             self._drain(state, records, record)
             follower = RunKey(trial_id, attempt.number, following.run.restart + 1)
@@ -79,9 +86,7 @@ class RunWatcher:
     @staticmethod
     def _drain(state: ExperimentState, records: Sequence[RunRecord], record: Record) -> None:
         for line in records:
-            event = as_event(state.trials[line.run.trial_id], line, state.spec.checkpoint)
-            if event is not None:
-                record(event)
+            record(as_event(state.trials[line.run.trial_id], line, state.spec.checkpoint))
 
 
 class JobWatcher:
@@ -180,15 +185,18 @@ class JobWatcher:
         if self._missing[key] >= 2:
             self._over_since.setdefault(key, self.asked_at)
 
-    def ended(self, state: ExperimentState, now: float, lag_s: float) -> Iterator[e.JobEnded]:
-        """Jobs that have been over for ``lag_s`` seconds without an exit record of their run having come to light."""
+    def ended(
+        self, state: ExperimentState, now: float, lag_s: float, behind: Collection[str] = ()
+    ) -> Iterator[e.JobEnded]:
+        """Jobs that have been over for ``lag_s`` seconds without an exit record of their run having come to light;
+        ``behind``: trials whose records are still being read."""
         by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
         for key, since in list(self._over_since.items()):
             trial = state.trials[key[0]]
             attempt = trial.attempt
             if attempt is None or attempt.number != key[1] or attempt.over:
                 del self._over_since[key]
-            elif now - since >= lag_s:
+            elif now - since >= lag_s and key[0] not in behind:
                 del self._over_since[key]
                 job = by_tag.get(key)
                 if job is None:

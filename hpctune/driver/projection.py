@@ -10,6 +10,7 @@ from hpctune.model import events as e
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.output.callback import Callback, CallbackList
+from hpctune.output.callback_states import CallbackStates
 from hpctune.output.errorfile import write_error
 from hpctune.output.pbt_log import PolicyLog
 from hpctune.storage.layout import ExperimentPaths
@@ -76,6 +77,7 @@ class Projector:
     ) -> None:
         self._paths, self._spec, self._policy_log = paths, spec, policy_log
         self._callbacks = CallbackList(callbacks)
+        self._states = CallbackStates(paths, self._callbacks)
         self.trials = Trials(paths, spec)
         self._iteration = 0
         self._started = False
@@ -87,6 +89,7 @@ class Projector:
         self._callbacks.setup(
             stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
         )
+        self._states.restore()
         self._started = True
         if self._policy_log is not None:
             self._policy_log.start()
@@ -97,6 +100,16 @@ class Projector:
             self._callbacks.rebuild(view, [r.row for r in rows[trial_id]])
             if state.trials[trial_id].phase.final:
                 self._callbacks.rebuilt(view, failed=state.trials[trial_id].phase is Phase.ERROR)
+
+    def begin_step(self) -> None:
+        """A turn of the driver begins."""
+        self._callbacks.on_step_begin(self._iteration, self.trials)
+
+    def end_step(self, now: float) -> None:
+        """A turn of the driver is over."""
+        self._callbacks.on_step_end(self._iteration, self.trials)
+        self._callbacks.flush()
+        self._states.save(now)
 
     def take(self, event: e.Event, state: ExperimentState) -> None:
         """Pass ``event``, which ``state`` has just taken, on to whom it concerns. Before the start, when the journal is
@@ -154,7 +167,8 @@ class Projector:
             self._callbacks.on_experiment_end(self.trials)
 
     def close(self) -> None:
-        """Close what is held open."""
+        """Save what callbacks want back, and close what is held open."""
+        self._states.save(float("inf"))
         if self._policy_log is not None:
             self._policy_log.close()
         self._callbacks.close()

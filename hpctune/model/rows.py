@@ -8,6 +8,35 @@ from typing import Any
 _PLAIN = frozenset({float, int, str, bool, type(None), list})
 
 
+class Row(dict[str, Any]):
+    """A result as it was read, with its text in JSON, which nobody needs to make again. It must not be changed; copied
+    and pickled it is a plain dict."""
+
+    __slots__ = ("shape", "text")
+
+    def __init__(self, row: Mapping[str, Any], text: str) -> None:
+        super().__init__(row)
+        self.text = text
+        self.shape: Shape | None = None
+        """What :func:`shape_of` has found."""
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+Shape = tuple[tuple[str, ...], tuple[type, ...]]
+
+
+def shape_of(row: Mapping[str, Any]) -> Shape:
+    """The keys of ``row``, in order, and the types of their values. Most rows of a trial have one shape; what was found
+    out about one of them holds for all."""
+    if type(row) is not Row:
+        return tuple(row), tuple(map(type, row.values()))
+    if row.shape is None:
+        row.shape = tuple(row), tuple(map(type, row.values()))
+    return row.shape
+
+
 def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """The value under ``key``, taken literally first, then as a path with ``/``."""
     if key in row:

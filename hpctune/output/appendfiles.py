@@ -13,7 +13,7 @@ OPEN_AT_MOST = 64
 
 
 class AppendFiles:
-    """Appends to files that only we write.
+    """Appends to files that only we write, at each :meth:`flush`.
 
     What the filesystem refuses (a full disk, a quota) is kept and written later, in order: a projection that lags
     must not end the experiment.
@@ -22,54 +22,60 @@ class AppendFiles:
     def __init__(self, limit: int = OPEN_AT_MOST) -> None:
         self._limit = limit
         self._open: OrderedDict[Path, int] = OrderedDict()
-        self._owed: dict[Path, bytes] = {}
+        self._owed: dict[Path, list[bytes]] = {}
         self._fresh: set[Path] = set()
         """Files to be emptied before the next write to them."""
 
     def start(self, path: Path, data: bytes = b"") -> None:
         """Begin ``path`` anew with ``data``; what it held is gone."""
-        self.release(path)
-        self._owed.pop(path, None)
+        self._shut(path)
         self._fresh.add(path)
-        self.append(path, data)
+        self._owed[path] = [data]
 
     def append(self, path: Path, data: bytes) -> None:
         """Add ``data`` to the end of ``path``."""
-        self._owed[path] = self._owed.get(path, b"") + data
-        if len(self._owed) == 1:
-            self._pay(path)
+        owed = self._owed.get(path)
+        if owed is None:
+            self._owed[path] = [data]
         else:
-            for owed in list(self._owed):
-                self._pay(owed)
+            owed.append(data)
 
-    def owes(self) -> bool:
-        """Whether something could not be written yet."""
-        return bool(self._owed)
+    def flush(self) -> bool:
+        """Write what was added; False where something could not be written yet."""
+        for path in list(self._owed):
+            self._pay(path)
+        return not self._owed
 
-    def release(self, path: Path) -> None:
-        """Close ``path``; a later append opens it again."""
-        fd = self._open.pop(path, None)
-        if fd is not None:
-            _close(fd)
+    def release(self, path: Path) -> bool:
+        """Write what was added to ``path`` and close it; a later append opens it again. False where some is still to
+        be written."""
+        if path in self._owed:
+            self._pay(path)
+        self._shut(path)
+        return path not in self._owed
 
     def close(self) -> None:
         """Try to write what is owed, and close every file."""
-        for path in list(self._owed):
-            self._pay(path)
+        self.flush()
         for path in list(self._open):
-            self.release(path)
+            self._shut(path)
 
     def _pay(self, path: Path) -> None:
-        data = memoryview(self._owed[path])
+        data = memoryview(b"".join(self._owed[path]))
         try:
             fd = self._descriptor(path)
             while data:
                 data = data[os.write(fd, data) :]
         except OSError:
-            self._owed[path] = bytes(data)
-            self.release(path)  # a stale handle would never work again
+            self._owed[path] = [bytes(data)]
+            self._shut(path)  # a stale handle would never work again
         else:
             del self._owed[path]
+
+    def _shut(self, path: Path) -> None:
+        fd = self._open.pop(path, None)
+        if fd is not None:
+            _close(fd)
 
     def _descriptor(self, path: Path) -> int:
         fd = self._open.get(path)

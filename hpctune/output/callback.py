@@ -71,11 +71,16 @@ class Callback:
         """Every trial is over."""
 
     def get_state(self) -> dict[str, Any] | None:
-        """What the callback wants back after a restart of the driver."""
+        """What the callback wants back in the next driver. It is saved every ten seconds and when a driver leaves:
+        after one that was killed, it may be older than the last result that the callback has heard of."""
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`get_state` gave."""
+        """Take back what :meth:`get_state` gave; called after :meth:`setup`."""
+
+    def flush(self) -> None:
+        """Write what was held back until now. Callbacks with ``rebuilds`` are asked for it after each turn of the
+        driver, and before any other callback hears of anything. (Not in Ray Tune.)"""
 
     def close(self) -> None:
         """The driver leaves: let go of what is open. (Not in Ray Tune.)"""
@@ -126,15 +131,59 @@ class CallbackList:
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self.callbacks = tuple(callbacks)
         self._others = tuple(c for c in self.callbacks if not c.rebuilds)
+        self._readers = tuple(c for c in self.callbacks if type(c).__module__.startswith("hpctune.output."))
+        self._owing = False
+        """Whether callbacks that make files may hold something back."""
         self._introduced: set[str] = set()
         """Trials for which ``on_trial_start`` was called in this driver and whose end was not."""
 
     def _call(self, callbacks: Sequence[Callback], hook: str, **arguments: Any) -> None:
         for callback in callbacks:
+            self._tell(callback, hook, **arguments)
+
+    def _tell(self, callback: Callback, hook: str, **arguments: Any) -> None:
+        if callback.rebuilds:
+            self._owing = True
+        elif self._owing:
+            self.flush()
+        try:
+            getattr(callback, hook)(**arguments)
+        except Exception as error:
+            raise _blame(callback, hook, error) from error
+
+    def flush(self) -> None:
+        """Let what files lack be written."""
+        if self._owing:
+            for callback in self.callbacks:
+                if callback.rebuilds:
+                    self._tell(callback, "flush")
+            self._owing = False
+
+    @property
+    def stateful(self) -> bool:
+        """Whether any callback may have a state."""
+        return any(type(callback).get_state is not Callback.get_state for callback in self.callbacks)
+
+    def states(self) -> dict[str, Any]:
+        """The states of those callbacks that have one, by their place in the list and their class."""
+        found = {}
+        for key, callback in self._named():
             try:
-                getattr(callback, hook)(**arguments)
+                state = callback.get_state()
             except Exception as error:
-                raise _blame(callback, hook, error) from error
+                raise _blame(callback, "get_state", error) from error
+            if state is not None:
+                found[key] = state
+        return found
+
+    def set_states(self, states: Mapping[str, Any]) -> None:
+        """Give back what :meth:`states` has returned, to the callbacks that are still there."""
+        for key, callback in self._named():
+            if key in states:
+                self._call([callback], "set_state", state=states[key])
+
+    def _named(self) -> list[tuple[str, Callback]]:
+        return [(f"{place} {type(callback).__name__}", callback) for place, callback in enumerate(self.callbacks)]
 
     def _introduce(self, iteration: int, trials: Trials, trial: Trial) -> None:
         """A driver that took over has not seen the trial start: to the user's callbacks it starts now."""
@@ -164,14 +213,11 @@ class CallbackList:
         self._call(self.callbacks, "on_trial_save", iteration=iteration, trials=trials, trial=trial)
 
     def on_trial_result(self, iteration: int, trials: Trials, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Users' callbacks get a copy each: what they do to it changes nothing. File loggers only read."""
+        """Users' callbacks get a copy each: what they do to it changes nothing. Our own loggers only read."""
         self._introduce(iteration, trials, trial)
         for callback in self.callbacks:
-            own = result if callback.rebuilds else _copied(result)
-            try:
-                callback.on_trial_result(iteration=iteration, trials=trials, trial=trial, result=own)  # type: ignore[arg-type]
-            except Exception as error:
-                raise _blame(callback, "on_trial_result", error) from error
+            own = result if callback in self._readers else _copied(result)
+            self._tell(callback, "on_trial_result", iteration=iteration, trials=trials, trial=trial, result=own)
 
     def on_trial_complete(self, iteration: int, trials: Trials, trial: Trial) -> None:
         self._introduced.discard(trial.trial_id)
@@ -196,14 +242,11 @@ class CallbackList:
         trial.learn(rows)
         for callback in self.callbacks:
             if callback.rebuilds:
-                hook = "on_trial_start"
-                try:
-                    callback.on_trial_start(iteration=0, trials=(trial,), trial=trial)
-                    hook = "on_trial_result"
-                    for row in rows:
-                        callback.on_trial_result(iteration=0, trials=(trial,), trial=trial, result=row)  # type: ignore[arg-type]
-                except Exception as error:
-                    raise _blame(callback, hook, error) from error
+                self._tell(callback, "on_trial_start", iteration=0, trials=(trial,), trial=trial)
+                for row in rows:
+                    own = row if callback in self._readers else _copied(row)
+                    self._tell(callback, "on_trial_result", iteration=0, trials=(trial,), trial=trial, result=own)
+        self.flush()
 
     def rebuilt(self, trial: Trial, failed: bool) -> None:
         """After :meth:`rebuild` of a trial that is over: let those callbacks complete its files."""

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from hpctune.errors import StorageError
-from hpctune.model.rows import flatten
+from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
+from hpctune.output.shapes import Known
 from hpctune.storage import atomic, values
 from hpctune.trial import Trial
 
 PROGRESS_FILE = "progress.csv"
+_CELLS = frozenset({float, int, str, bool, type(None)})
+"""Types whose values are cells as they are."""
+_Cells = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 @dataclass(slots=True)
 class _Table:
-    """One file: its columns, in order, and rows that wait because it could not be made wider yet."""
+    """One file: its columns, in order, lines that are to be written, and rows for which it must be made wider first."""
 
     path: Path
     columns: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    lines: list[Sequence[Any]] = field(default_factory=list)
     waiting: list[dict[str, Any]] = field(default_factory=list)
+    quick: Known[_Cells] = field(default_factory=Known)
+    """How rows become lines that have exactly these columns, and nothing nested."""
 
 
 class CSVLoggerCallback(LoggerCallback):
@@ -40,6 +48,8 @@ class CSVLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         self._files = AppendFiles()
         self._tables: dict[str, _Table] = {}
+        self._grown: dict[Path, _Table] = {}
+        """Those that have lines to be written."""
 
     def log_trial_start(self, trial: Trial) -> None:
         table = self._tables[trial.trial_id] = _Table(trial.paths.root / PROGRESS_FILE)
@@ -47,43 +57,64 @@ class CSVLoggerCallback(LoggerCallback):
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
         table = self._tables.get(trial.trial_id) or self._reopen(trial)
+        self._grown[table.path] = table
+        shape = shape_of(result)
+        quick = table.quick.get(shape)
+        if quick is not None and not table.waiting:
+            table.lines.append(quick(result))
+            return
         table.waiting.append(flatten({k: v for k, v in result.items() if k != "config"}))
         self._drain(table)
+        if not table.waiting and _fits(shape, table.columns):
+            table.quick.note(shape, itemgetter(*table.columns))
+
+    def flush(self) -> None:
+        for table in list(self._grown.values()):
+            self._write(table)
+        self._files.flush()
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         table = self._tables.pop(trial.trial_id, None)
         if table is not None:
             self._drain(table)
+            self._write(table)
             self._files.release(table.path)
 
     def close(self) -> None:
         for table in self._tables.values():
             self._drain(table)
+            self._write(table)
         self._files.close()
+
+    def _write(self, table: _Table) -> None:
+        self._grown.pop(table.path, None)
+        if table.lines:
+            self._files.append(table.path, _text(table.lines))
+            table.lines.clear()
 
     def _drain(self, table: _Table) -> None:
         new = {key: None for row in table.waiting for key in row if key not in table.known}
         if new and not self._widen(table, [*table.columns, *new]):
             return
-        if table.waiting:
-            self._files.append(table.path, _lines([row.get(c) for c in table.columns] for row in table.waiting))
-            table.waiting.clear()
+        table.lines += ([_cell(row.get(column)) for column in table.columns] for row in table.waiting)
+        table.waiting.clear()
 
     def _widen(self, table: _Table, columns: list[str]) -> bool:
         """Give ``table`` these columns; False when that is not possible at the moment."""
         if not table.columns:
-            self._files.append(table.path, _lines([columns]))
-        elif self._files.owes():
-            return False
+            table.lines.append(columns)
         else:
-            self._files.release(table.path)
+            self._write(table)
+            if not self._files.release(table.path):
+                return False
             try:
                 old = _read(table.path)
                 padding = [""] * (len(columns) - len(table.columns))
-                atomic.write(table.path, _lines([columns, *([*row, *padding] for row in old[1:])]))
+                atomic.write(table.path, _text([columns, *([*row, *padding] for row in old[1:])]))
             except (OSError, StorageError):
                 return False
         table.columns, table.known = columns, set(columns)
+        table.quick.clear()
         return True
 
     def _reopen(self, trial: Trial) -> _Table:
@@ -101,11 +132,15 @@ def _read(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+def _fits(shape: Shape, columns: Sequence[str]) -> bool:
+    """Whether the values of such rows, the configuration apart, are the cells of these columns (two or more)."""
+    kinds = {key: kind for key, kind in zip(*shape, strict=True) if key != "config"}
+    return list(kinds) == list(columns) and len(kinds) > 1 and _CELLS.issuperset(kinds.values())
+
+
+def _text(lines: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_cell(value) for value in row])
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -39,6 +39,9 @@ class JsonLoggerCallback(LoggerCallback):
             self.update_config(trial, self._owed[trial.trial_id])
         self._files.append(self._path(trial), values.dumps(result).encode() + b"\n")
 
+    def flush(self) -> None:
+        self._files.flush()
+
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         self._files.release(self._path(trial))
         self._owed.pop(trial.trial_id, None)
@@ -56,7 +59,7 @@ class JsonLoggerCallback(LoggerCallback):
 
         root = trial.paths.root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            access.make_directory(root, exist_ok=True)
             atomic.write(root / PARAMS_FILE, json.dumps(values.plain(config), indent=2, sort_keys=True) + "\n")
             atomic.write(root / PARAMS_PICKLE, cloudpickle.dumps(dict(config)), mode=access.PRIVATE_FILE)
         except (OSError, StorageError):

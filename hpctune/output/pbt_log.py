@@ -37,6 +37,7 @@ class PolicyLog:
                 path.unlink(missing_ok=True)
         if self._all:
             self._files.start(self._global, b"".join(self._all))
+            self._files.flush()
         for trial_id in self._schedules:
             self._write(trial_id)
 
@@ -49,6 +50,7 @@ class PolicyLog:
         self._schedules[event.trial_id] = [*self._schedules.get(event.donor, ()), line]
         if self._started:
             self._files.append(self._global, line)
+            self._files.flush()
             self._write(event.trial_id)
 
     def _write(self, trial_id: str) -> None:

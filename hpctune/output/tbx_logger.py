@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from hpctune.model.rows import flatten
+from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.metric_stats import as_number
-from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value
+from hpctune.output.shapes import Known
+from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
 from hpctune.storage import values
 from hpctune.trial import Trial
 
@@ -20,6 +23,7 @@ PREFIX = "ray/tune/"
 """Of every tag: boards that were made for Ray Tune's files work."""
 NOT_PLOTTED = frozenset({"config", "pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id"})
 HISTOGRAM_BINS = 30
+_Summary = Callable[[Mapping[str, Any]], bytes]
 
 
 class TBXLoggerCallback(LoggerCallback):
@@ -33,31 +37,39 @@ class TBXLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         self._files = AppendFiles()
         self._paths: dict[str, Path] = {}
-        self._heads: dict[str, bytes] = {}
-        """By key: how its scalars begin."""
+        self._quick: Known[_Summary | None] = Known()
+        """How rows that hold nothing nested, and at least two numbers, are written."""
 
     def log_trial_start(self, trial: Trial) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
         head = Event(wall_time=trial.value.added_at, file_version="brain.Event:2")
-        self._files.start(events_path(trial), record(head.SerializeToString()))
+        self._files.start(self._path(trial), record(head.SerializeToString()))
+
+    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+        import tensorboardX.proto.event_pb2  # noqa: F401  it takes long, and after the first turn jobs are starting
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
+        event = event_message(_wall_time(result, trial), _step(result), self._summary(result))
+        self._files.append(self._path(trial), record(event))
+
+    def _summary(self, result: Mapping[str, Any]) -> bytes:
+        shape = shape_of(result)
+        quick = self._quick[shape] if shape in self._quick else self._quick.note(shape, _quick(shape))
+        if quick is not None:
+            with contextlib.suppress(OverflowError, struct.error):
+                return quick(result)
         scalars, others = list[bytes](), list[tuple[str, Any]]()
         for key, value in flatten({k: v for k, v in result.items() if k not in NOT_PLOTTED}).items():
             number = as_number(value)
             if number is None:
                 others.append((key, value))
             else:
-                head = self._heads.get(key) or self._head(key)
-                scalars.append(head + scalar_value(number))
-        summary = b"".join(scalars) + _histograms(others)
-        event = event_message(_wall_time(result, trial), _step(result), summary)
-        self._files.append(self._path(trial), record(event))
+                scalars.append(scalar_head(_tag(key)) + scalar_value(number))
+        return b"".join(scalars) + _histograms(others)
 
-    def _head(self, key: str) -> bytes:
-        head = self._heads[key] = scalar_head(_sayable(PREFIX + key))
-        return head
+    def flush(self) -> None:
+        self._files.flush()
 
     def _path(self, trial: Trial) -> Path:
         path = self._paths.get(trial.trial_id)
@@ -66,13 +78,27 @@ class TBXLoggerCallback(LoggerCallback):
         return path
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        path = self._path(trial)
         if trial.has_reported_at_least_once:
-            self._files.append(events_path(trial), _hyperparameters(trial))
-        self._files.release(events_path(trial))
+            self._files.append(path, _hyperparameters(trial))
+        self._files.release(path)
         self._paths.pop(trial.trial_id, None)
 
     def close(self) -> None:
         self._files.close()
+
+
+def _quick(shape: Shape) -> _Summary | None:
+    kinds = {key: kind for key, kind in zip(*shape, strict=True) if key not in NOT_PLOTTED}
+    numbers = [key for key, kind in kinds.items() if kind in (float, int, bool)]
+    if len(numbers) < 2 or any(kind not in (float, int, bool, str, type(None)) for kind in kinds.values()):
+        return None
+    chosen, scalars = itemgetter(*numbers), scalars_of([_tag(key) for key in numbers])
+    return lambda row: scalars(chosen(row))
+
+
+def _tag(key: str) -> str:
+    return _sayable(PREFIX + key)
 
 
 def events_path(trial: Trial) -> Path:
@@ -110,7 +136,7 @@ def _histograms(items: Iterable[tuple[str, Any]]) -> bytes:
 
             with contextlib.suppress(ValueError):  # a range beyond floats cannot be cut into bins
                 histogram = make_histogram(np.asarray(numbers, dtype=float), HISTOGRAM_BINS)
-                one = Summary.Value(tag=_sayable(PREFIX + key), histo=histogram)
+                one = Summary.Value(tag=_tag(key), histo=histogram)
                 written.append(Summary(value=[one]).SerializeToString())
     return b"".join(written)
 

@@ -48,6 +48,8 @@ def encode(recorded: e.Recorded) -> str:
     event = recorded.event
     name = type(event).__name__
     defaults = _DEFAULTS[name]
+    if type(event) is e.ResultReported:
+        return _encode_result(recorded.at, event)
     data: dict[str, Any] = {"at": recorded.at, "event": name}
     for field in event.__dataclass_fields__:
         value = getattr(event, field)
@@ -59,6 +61,17 @@ def encode(recorded: e.Recorded) -> str:
             value = _ENCODE[field](value)
         data[field] = value
     return values.dumps(data)
+
+
+def _encode_result(at: float, event: e.ResultReported) -> str:
+    """Most facts are results, and most of a result is a row whose text is there."""
+    run = f"[{values.dumps(event.run.trial_id)},{event.run.attempt},{event.run.restart}]"
+    text = f'{{"at":{at!r},"event":"ResultReported","run":{run},"seq":{event.seq}'
+    if event.verdict is not e.Verdict.COUNTED:
+        text += f',"verdict":"{event.verdict.value}"'
+    if event.checkpoint is not None:
+        text += f',"checkpoint":{values.dumps(_ENCODE["checkpoint"](event.checkpoint))}'
+    return f'{text},"row":{values.dumps(event.row)}}}'
 
 
 def encode_group(group: Sequence[e.Recorded]) -> str:

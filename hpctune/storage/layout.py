@@ -72,6 +72,10 @@ class ExperimentPaths:
         return self.root / "driver.pkl"
 
     @property
+    def callbacks(self) -> Path:
+        return self.root / "callbacks.pkl"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal"
 

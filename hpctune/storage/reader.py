@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.core.state import ExperimentState
-from hpctune.core.transitions import as_event
+from hpctune.core.transitions import acceptable, as_event
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.trial import CheckpointRef
@@ -97,8 +97,9 @@ def _unfolded(view: ExperimentView) -> Iterator[e.Recorded]:
             if not records:
                 break
             for record in records:
-                event = as_event(state.trials[trial.trial_id], record, state.spec.checkpoint)
-                if event is not None:
+                now = state.trials[trial.trial_id]
+                event = as_event(now, record, state.spec.checkpoint)
+                if acceptable(now, event):
                     recorded = e.Recorded(state.last_at, event)
                     state.apply(recorded)
                     yield recorded

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ from typing import Any
 from hpctune.errors import StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
+from hpctune.model.rows import Row
 from hpctune.storage import atomic, values
+
+_RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)")?,"row":(\{.*\})\}')
+"""A result as :meth:`RunFile.result_text` writes it."""
+SOME = 1 << 17
+"""Bytes that are read at a time of a file with a lot that is new: a few hundred results."""
+_CONSTANT = ',"trial_id":'
+"""Where the part of a row begins that is the same all through a run."""
+_from_text = json.JSONDecoder().decode
 
 
 class RunFile:
@@ -117,17 +127,22 @@ class RunFile:
 class RunTail:
     """The reading end: each :meth:`read` opens the file anew and returns what has become complete since."""
 
-    __slots__ = ("_offset", "path", "run")
+    __slots__ = ("_constant", "_end_of_row", "_offset", "behind", "path", "run")
 
     def __init__(self, path: Path, run: RunKey) -> None:
         self.path, self.run, self._offset = str(path), run, 0
+        self.behind = False
+        """Whether the last :meth:`read` has left something for the next."""
+        self._end_of_row, self._constant = "", dict[str, Any]()
+        """How the row before ended, from what is the same all through a run, and what that says."""
 
-    def read(self) -> list[RunRecord]:
-        """New complete records, oldest first; nothing when the file is not there (yet)."""
+    def read(self, some: bool = False) -> list[RunRecord]:
+        """New complete records, oldest first; nothing when the file is not there (yet). ``some``: not too many."""
+        self.behind = False
         try:
             fd = os.open(self.path, os.O_RDONLY)
             try:
-                data = _read_from(fd, self._offset)
+                data = self._read_from(fd, some)
             finally:
                 os.close(fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -138,12 +153,44 @@ class RunTail:
         self._offset += end
         return [r for line in data[:end].splitlines() if (r := self._parse(line)) is not None]
 
+    def _read_from(self, fd: int, some: bool) -> bytes:
+        os.lseek(fd, self._offset, os.SEEK_SET)
+        chunks = []
+        while chunk := os.read(fd, SOME):
+            chunks.append(chunk)
+            if some and len(chunk) == SOME and b"\n" in chunk:
+                self.behind = True
+                break
+        return b"".join(chunks)
+
     def _parse(self, line: bytes) -> RunRecord | None:
         """The record in ``line``; None for a line that a crash in the middle of a write has garbled."""
         try:
-            return parse_record(self.run, json.loads(line))
+            text = line.decode()
+            result = _RESULT.fullmatch(text)
+            if result is None:
+                return parse_record(self.run, _from_text(text))
+            seq, checkpoint, row = result.groups()
+            return ResultRow(self.run, int(seq), self._row(row), checkpoint)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+    def _row(self, text: str) -> Row:
+        """The row; its end is read only where it differs from that of the row before.
+
+        Two objects, one of which is all of the text before some place and the other all after it, are the row. (Where
+        that place is inside of something, one of them cannot be read.)
+        """
+        where = text.find(_CONSTANT)
+        if where > 0:
+            with contextlib.suppress(ValueError):
+                if text[where:] != self._end_of_row:
+                    self._end_of_row, self._constant = text[where:], _from_text("{" + text[where + 1 :])
+                row = Row(_from_text(text[:where] + "}"), text)
+                row.update(self._constant)
+                return row
+        return Row(_from_text(text), text)
 
 
 def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
@@ -182,11 +229,3 @@ def revoke(path: Path, run: RunKey, at: float) -> bool:
     claim = {"claim": [run.trial_id, run.attempt, run.restart], "job_id": "", "host": "", "pid": 0, "at": at}
     end = {"exit": Outcome.REVOKED.value, "reason": "revoked before any job claimed it", "at": at}
     return atomic.create_exclusively(path, f"{values.dumps(claim)}\n{values.dumps(end)}\n".encode())
-
-
-def _read_from(fd: int, offset: int) -> bytes:
-    os.lseek(fd, offset, os.SEEK_SET)
-    chunks = []
-    while chunk := os.read(fd, 1 << 20):
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.errors import StorageError
+from hpctune.model.rows import Row
 
 _PICKLE = "__pickle__"
 _to_text = json.JSONEncoder(separators=(",", ":")).encode
@@ -141,6 +142,8 @@ def plain(value: Any) -> Any:
 
 def dumps(value: Any) -> str:
     """One line of JSON, for values that :func:`plain` accepts."""
+    if type(value) is Row:
+        return value.text
     try:
         return _to_text(value)
     except (TypeError, ValueError):

@@ -75,8 +75,10 @@ def measure(python: str, tuner: str, row: str, trials: int | None) -> dict[str, 
     """One run of a workload."""
     directory = Path(tempfile.mkdtemp(prefix=f"bench-{tuner}-"))
     command = [python, str(WORKLOADS), tuner, row, str(directory), *(["--trials", str(trials)] if trials else [])]
+    # as for most: what was compiled once stays compiled (packages that pip has installed are in any case)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
     )
     peak = 0.0
     try:

@@ -181,8 +181,8 @@ def files(bench: Bench) -> dict[str, float]:
     """Files per trial, and of the experiment besides."""
     root = next(path for path in bench.directory.iterdir() if path.is_dir() and path.name == "bench")
     every = [path for path in root.rglob("*") if path.is_file()]
-    trials = [path for path in root.iterdir() if path.is_dir() and (path / "result.json").exists()]
-    inside = sum(1 for path in every if any(trial in path.parents for trial in trials))
+    trials = {path for path in root.iterdir() if path.is_dir() and (path / "result.json").exists()}
+    inside = sum(1 for path in every if not trials.isdisjoint(path.parents))
     return {"files_per_trial": inside / max(len(trials), 1), "files_besides": len(every) - inside}
 
 

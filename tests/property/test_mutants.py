@@ -52,8 +52,8 @@ def trust_any_run(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transitions, "_holds", lambda trial, run: trial.attempt is not None and not trial.attempt.over)
     real = observe.RunWatcher.look_at
 
-    def look_at(self: Any, st: Any, trial_id: str, record: Any, *, probe: bool) -> None:
-        real(self, st, trial_id, record, probe=probe)
+    def look_at(self: Any, st: Any, trial_id: str, record: Any, *, probe: bool, some: bool = False) -> None:
+        real(self, st, trial_id, record, probe=probe, some=some)
         trial = st.trials[trial_id]
         if trial.attempt is not None and trial.attempt.restart > 0:
             old = transitions.RunKey(trial_id, trial.attempt.number, trial.attempt.restart - 1)

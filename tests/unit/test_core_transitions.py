@@ -258,8 +258,9 @@ def test_records_of_runs_as_facts() -> None:
     policy = CheckpointPolicy()
     claim = Claim(RunKey("t", 1, 1), "7", "n", 3, 1.0, "n[1-2]")
     assert as_event(trial_in(R), claim, policy) == e.RunStarted(RunKey("t", 1, 1), "7", "n", 3, "n[1-2]", 1.0)
-    assert as_event(trial_in(T), claim, policy) is None
+    assert not acceptable(trial_in(T), as_event(trial_in(T), claim, policy))
     end = Exit(RUN, Outcome.PAUSED, "told to", 2.0, None, "checkpoint_x", 4)
     expected = e.RunEnded(RUN, Outcome.PAUSED, "told to", None, CheckpointRef("checkpoint_x", 4), 2.0)
     assert as_event(trial_in(R), end, policy) == expected
-    assert as_event(trial_in(R), Exit(RunKey("t", 1, 3), Outcome.PAUSED, "", 2.0), policy) is None
+    late = Exit(RunKey("t", 1, 3), Outcome.PAUSED, "", 2.0)
+    assert not acceptable(trial_in(R), as_event(trial_in(R), late, policy))

@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from hpctune.output.defaults import default_callbacks
 from hpctune.output.errorfile import write_error
 from hpctune.output.pretty import pretty_print
 from hpctune.output.tbx_logger import events_path
-from hpctune.output.tfrecord import crc32c, event_message, scalar_head, scalar_value
+from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
 from hpctune.storage.reader import counted_rows
 from hpctune.trial import Trial
 
@@ -138,9 +139,11 @@ def test_tensorboard_hyperparameters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 1023, 1024, 1025, 1027, 3000])
 def test_checksum_is_tensorboards(size: int) -> None:
-    reference = importlib.import_module("tensorboardX.crc32c")
+    writer = importlib.import_module("tensorboardX.record_writer")
     data = os.urandom(size)
-    assert crc32c(data) == reference._crc32c(data)
+    length = struct.pack("<Q", size)
+    checks = [struct.pack("<I", writer.masked_crc32c(part)) for part in (length, data)]
+    assert record(data) == length + checks[0] + data + checks[1]
 
 
 def open_files() -> int:
@@ -203,6 +206,7 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytes
     files = appendfiles.AppendFiles()
     path = tmp_path / "x" / "a"
     files.start(path, b"one\n")
+    assert files.flush()
     real = os.write
     calls = iter([part])
 
@@ -214,8 +218,9 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(appendfiles.os, "write", full)
     files.append(path, b"a longer line\n")
+    assert not files.flush()
     files.append(path, b"three\n")
-    assert files.owes()
+    assert not files.release(path)
     monkeypatch.undo()
     files.append(tmp_path / "x" / "b", b"other\n")
     files.close()
@@ -238,6 +243,7 @@ def test_csv_waits_when_it_cannot_be_made_wider(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(csv_logger.atomic, "write", refuse)
     callback.log_trial_result(2, trial, {"a": 2, "b": 1})
     callback.log_trial_result(3, trial, {"a": 3})
+    callback.flush()
     assert [r["a"] for r in table(trial)] == ["1"]
     monkeypatch.undo()
     callback.log_trial_end(trial)
@@ -308,3 +314,56 @@ def test_scalars_are_written_as_protobuf_would() -> None:
             event.summary.value.add(tag=tag, simple_value=value)
         ours = event_message(at, step, b"".join(scalar_head(t) + scalar_value(v) for t, v in values.items()))
         assert ours == event.SerializeToString(), case
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_a_known_shape_are_written_as_they_would_be_alone(tmp_path: Path, seed: int) -> None:
+    """What was found out about a row is used for the next of its shape; a logger that has seen none knows nothing."""
+    rng = random.Random(seed)
+    _, trial = begun(tmp_path / "exp", [])
+
+    def some(key: str) -> Any:
+        kinds = [
+            rng.random(),
+            rng.randint(-(2**70), 2**70),
+            1e300,
+            None,
+            True,
+            "text",
+            "a,b\n",
+            math.nan,
+            [1, 2],
+            {"x": 1},
+        ]
+        return rng.choice(kinds[: 1 + rng.choice([0, 0, 1, 8, 9])]) if key != "config" else {"x": 1}
+
+    keys = ["a", "b", "c", "training_iteration", "timestamp", "config"]
+    rows = [{key: some(key) for key in keys if rng.random() < 0.9} for _ in range(40)]
+
+    def files(flushes: int) -> dict[str, bytes]:
+        loggers = CallbackList(default_callbacks(environ={}))
+        loggers.on_trial_start(1, [trial], trial)
+        for number, row in enumerate(rows):
+            loggers.on_trial_result(number, [trial], trial, row)
+            for callback in loggers.callbacks:
+                if flushes:
+                    getattr(callback, "_quick", {}).clear()
+                    for one in getattr(callback, "_tables", {}).values():
+                        one.quick.clear()
+            if number < flushes:
+                loggers.flush()
+        loggers.close()
+        return {path.name: path.read_bytes() for path in trial.paths.root.iterdir() if path.suffix != ".pkl"}
+
+    assert files(0) == files(20)
+    written = (trial.paths.root / "result.json").read_text().splitlines()
+    assert [repr(json.loads(line)) for line in written] == [repr(row) for row in rows]
+
+
+def test_values_that_are_too_large_for_tensorboard() -> None:
+    write = scalars_of(["a", "b"])
+    assert write([1.5, 2]) == scalar_head("a") + scalar_value(1.5) + scalar_head("b") + scalar_value(2.0)
+    with pytest.raises(OverflowError):
+        write([1e300, 1.0])
+    with pytest.raises(struct.error):
+        write([1.0, 10**400])

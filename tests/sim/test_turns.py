@@ -1,0 +1,132 @@
+"""What happens at each turn of a driver: callbacks hear of it, files are complete after it, and nobody is held up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctune.driver.loop import LeaveRequest, drive
+from hpctune.errors import TuneError
+from hpctune.model import events as e
+from hpctune.output.callback import Callback
+from hpctune.output.defaults import default_callbacks
+from hpctune.storage import journal, runfile
+from hpctune.testing.simulated import Curve
+from hpctune.testing.simulation import Simulation
+
+
+class Counting(Callback):
+    """Counts turns and results, and wants to go on counting."""
+
+    def __init__(self) -> None:
+        self.open, self.turns, self.results = False, 0, 0
+        self.given: dict[str, int] | None = None
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        assert not self.open
+        self.open = True
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        assert self.open
+        self.open = False
+        self.turns += 1
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        assert self.open
+        self.results += 1
+
+    def get_state(self) -> dict[str, int]:
+        return {"results": self.results}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        self.given, self.results = state, state["results"]
+
+
+def test_callbacks_hear_of_turns_and_get_their_state_back(tmp_path: Path) -> None:
+    first = Counting()
+    simulation = Simulation(tmp_path / "exp", num_samples=4, iterations=10, callbacks=[first])
+    driver = simulation.driver()
+    driver.start()
+    leave = LeaveRequest()
+    original = driver.step
+
+    def step() -> float:
+        if first.results >= 12:
+            leave.reason = "enough"
+        return original()
+
+    driver.step = step  # type: ignore[method-assign]
+    drive([driver], simulation.clock, leave)
+    assert first.turns > 2
+    assert 12 <= first.results < 40
+    second = Counting()
+    simulation.setup.callbacks = (second,)
+    simulation.run()
+    assert second.given == {"results": first.results}
+    assert second.results == 40
+
+
+def test_a_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path / "exp", num_samples=1, callbacks=[Counting()])
+    simulation.paths.callbacks.write_bytes(b"torn")
+    simulation.paths.callbacks.chmod(0o600)
+    with pytest.raises(TuneError, match=r"what the callbacks want back: UnpicklingError.* rm .*callbacks.pkl"):
+        simulation.run()
+    simulation.paths.callbacks.unlink()
+    simulation.run()
+
+
+def test_no_state_makes_no_file(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path / "exp", num_samples=1, callbacks=default_callbacks(environ={}))
+    simulation.run()
+    assert not simulation.paths.callbacks.exists()
+
+
+class Reading(Callback):
+    """Reads the files of what it hears of."""
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Mapping[str, Any], **info: Any) -> None:
+        lines = Path(trial.local_path, "result.json").read_text().splitlines()
+        assert json.loads(lines[-1])["training_iteration"] == result["training_iteration"]
+        assert len(Path(trial.local_path, "progress.csv").read_text().splitlines()) == len(lines) + 1
+
+
+def test_files_are_complete_when_others_hear_of_a_result(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path / "exp", num_samples=3, callbacks=[*default_callbacks(environ={}), Reading()])
+    assert simulation.run().finished == 3
+
+
+def test_a_trial_with_many_results_does_not_hold_up_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are there at the driver's first look; it takes them in by turns."""
+    monkeypatch.setattr(runfile, "SOME", 2000)
+    curve = Curve(metrics=lambda config, iteration: {"loss": config["x"]}, iterations=100, seconds=lambda config: 0.001)
+    simulation = Simulation(tmp_path / "exp", num_samples=3, curve=curve, callbacks=default_callbacks(environ={}))
+    state = simulation.run()
+    assert [trial.last_iteration for trial in state.trials.values()] == [100] * 3
+    order = [
+        recorded.event.run.trial_id
+        for recorded in journal.read(simulation.paths.journal)
+        if isinstance(recorded.event, e.ResultReported)
+    ]
+    assert len(order) == 300
+    assert max(len(list(rows)) for _, rows in itertools.groupby(order)) < 40
+
+
+def test_what_is_cancelled_has_been_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runfile, "SOME", 2000)
+    curve = Curve(metrics=lambda config, iteration: {"loss": 1.0}, iterations=10_000, seconds=lambda config: 0.1)
+    simulation = Simulation(tmp_path / "exp", num_samples=2, curve=curve)
+    driver = simulation.driver()
+    driver.start()
+    driver.step()
+    simulation.clock.sleep(60.0)
+    written = {path.parent.name: len(path.read_text().splitlines()) - 1 for path in tmp_path.rglob("run-1.0.jsonl")}
+    assert driver.cancel_jobs("asked to") == 2
+    assert {trial.dirname: trial.results for trial in driver.state.trials.values()} == written
+    assert min(written.values()) > 500
+    driver.leave("cancelled")
