@@ -91,6 +91,9 @@ class ExperimentState:
     def apply(self, recorded: e.Recorded) -> None:
         """Fold one event in."""
         event, self.last_at = recorded.event, recorded.at
+        if isinstance(event, e.ResultReported):  # most are
+            self._evolve(event, recorded.at)
+            return
         match event:
             case e.TrialAdded():
                 self._put(None, add(event, recorded.at))
@@ -115,9 +118,12 @@ class ExperimentState:
                 self.ended = event.reason
             case _:
                 self.jobs_accepted += isinstance(event, (e.SubmitAcknowledged, e.RunStarted))
-                before = self.trials[e.trial_id_of(event)]
-                self._note_health(before, event)
-                self._put(before, evolve(before, event, recorded.at, self.spec.metric))
+                self._evolve(event, recorded.at)
+
+    def _evolve(self, event: e.TrialEvent, at: float) -> None:
+        before = self.trials[e.trial_id_of(event)]
+        self._note_health(before, event)
+        self._put(before, evolve(before, event, at, self.spec.metric))
 
     def _put(self, before: Trial | None, after: Trial) -> None:
         if before is not None and before.settled != after.settled:

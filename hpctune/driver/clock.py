@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import time
-from typing import Any
 
+from hpctune.readable import readable
 from hpctune.storage.doorbell import Doorbell
+
+SHORT_S = 0.002
+"""A rest that nothing need interrupt."""
 
 
 class WallClock:
@@ -43,7 +45,9 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` (longer after much work), or until woken."""
         rest = (time.monotonic() - self._busy_since) * self._rest
-        if not self._wait(rest, []):
+        if rest < SHORT_S:
+            time.sleep(rest)
+        if rest < SHORT_S or not self._wait(rest, []):
             self._wait(seconds - rest, self._bells)
         self._busy_since = time.monotonic()
 
@@ -51,12 +55,11 @@ class WallClock:
         """Whether something ended the wait before ``seconds`` were over."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ends: list[Any] = [self._wake_out, *bells]
-            ready = select.select(ends, [], [], left)[0]
+            ready = readable([self._wake_out, *bells], left)
             if self._wake_out in ready:
                 os.read(self._wake_out, 4096)
                 return True
-            if [bell for bell in bells if bell in ready and bell.heard()]:
+            if [bell for bell in bells if bell.fileno() in ready and bell.heard()]:
                 return True
         return False
 

@@ -69,9 +69,7 @@ def drive(
                     running.remove(driver)
                     driver.leave("finished")
             if running and not leave:
-                pause = min(pauses)
-                if pause > 0:
-                    clock.sleep(pause)
+                clock.sleep(min(pauses))  # even of no length it lets others have the machine
     except BaseException as error:
         for driver in running:
             with contextlib.suppress(Exception):

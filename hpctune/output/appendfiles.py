@@ -26,6 +26,10 @@ class AppendFiles:
         self._fresh: set[Path] = set()
         """Files to be emptied before the next write to them."""
 
+    def __del__(self) -> None:
+        for fd in self._open.values():
+            _close(fd)
+
     def start(self, path: Path, data: bytes = b"") -> None:
         """Begin ``path`` anew with ``data``; what it held is gone."""
         self._shut(path)

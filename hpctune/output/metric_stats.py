@@ -19,7 +19,7 @@ def as_number(value: object) -> float | None:
     """``value`` as a float where it is a real number of any library; else None."""
     if type(value) is float:
         return value
-    if type(value) is str or not isinstance(value, (float, int, Real)):
+    if value is None or type(value) is str or not isinstance(value, (float, int, Real)):  # to ask the last takes long
         return None
     try:
         return float(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from hpctune.storage.layout import TrialPaths, checkpoint_name
 PROGRESS_FILE = ".hpctune.json"
 STAGING_PREFIX = ".checkpoint_staging_"
 DOOMED_PREFIX = ".checkpoint_doomed_"
+_OURS = re.compile(r"checkpoint_\d{6,}(-\d+\.\d+)?")
+"""What ``layout.checkpoint_name`` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,15 @@ def tidy(paths: TrialPaths) -> None:
         for path in paths.root.iterdir():
             if path.name.startswith((STAGING_PREFIX, DOOMED_PREFIX)):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def unreported(paths: TrialPaths, names: Iterable[str], known: Container[str]) -> Iterator[Path]:
+    """Those of ``names`` in the trial's directory that runs have made as checkpoints and that are not ``known``: their
+    runs were killed before the result that goes with them. What user code has made itself is not among them."""
+    for name in names:
+        path = paths.checkpoint(name)
+        if name not in known and _OURS.fullmatch(name) and (path / PROGRESS_FILE).exists():
+            yield path
 
 
 def _sync_tree(directory: Path) -> None:

@@ -11,12 +11,12 @@ import contextlib
 import hmac
 import json
 import secrets
-import select
 import socket
 import time
 from pathlib import Path
 
 from hpctune.errors import StorageError
+from hpctune.readable import readable
 from hpctune.storage import atomic
 
 ANSWERED_WITHIN_S = 60.0
@@ -131,7 +131,7 @@ class Ringer:
         """Wait for so long, or until the driver rings back."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if not select.select(self.ends(), [], [], left)[0] or self.heard():
+            if not readable(self.ends(), left) or self.heard():
                 return
 
     def close(self) -> None:
@@ -139,5 +139,10 @@ class Ringer:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.sendto(self._token + _LEAVES, self._address)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the socket without a sound, in a forked child: it is the parent's, who waits for an answer."""
+        if self._socket is not None:
             self._socket.close()
             self._socket = None

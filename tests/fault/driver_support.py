@@ -125,7 +125,8 @@ class Search:
             written = [json.loads(line) for line in (directory / "result.json").read_text().splitlines()]
             assert written == [dict(row) for row in rows]
             kept = sorted(p.name for p in directory.glob("checkpoint_*"))
-            assert kept == sorted(c.name for c in trial.checkpoints)
+            listed = sorted(c.name for c in trial.checkpoints)
+            assert kept == listed, f"{trial.trial_id}: there are {kept}, the journal has {listed}"
         assert list(self.side.glob("twice-*")) == []
         left = [p for p in self.root.glob("*/*") if p.name == "control.json" or p.name.startswith(("run-", ".run-"))]
         assert left == []

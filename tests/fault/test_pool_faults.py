@@ -57,8 +57,9 @@ def attempts(search: Search) -> list[int]:
 
 
 def started(search: Search) -> list[str]:
-    """The job of every run that ever began."""
-    return [r.event.job_id for r in journal.read(search.root / "journal") if isinstance(r.event, e.RunStarted)]
+    """The job of every run that ever began. (A claim without a job is the driver's own: a revocation.)"""
+    events = [recorded.event for recorded in journal.read(search.root / "journal")]
+    return [event.job_id for event in events if isinstance(event, e.RunStarted) and event.job_id]
 
 
 def in_the_middle(search: Search) -> None:

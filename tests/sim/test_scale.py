@@ -117,9 +117,9 @@ def test_a_step_costs_by_what_is_active_not_by_what_has_ended(root: Path, monkey
     simulation = Simulation(root, num_samples=400, iterations=4, slots=10)
     read, active = runfile.RunTail.read, ExperimentState.active_trials
 
-    def counted_read(self: runfile.RunTail) -> Any:
+    def counted_read(self: runfile.RunTail, some: bool = False) -> Any:
         opened["run files"] += 1
-        return read(self)
+        return read(self, some)
 
     def counted_active(self: ExperimentState) -> Iterator[Trial]:
         for trial in active(self):

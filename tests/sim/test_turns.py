@@ -13,9 +13,11 @@ import pytest
 from hpctune.driver.loop import LeaveRequest, drive
 from hpctune.errors import TuneError
 from hpctune.model import events as e
+from hpctune.model.spec import CheckpointPolicy
 from hpctune.output.callback import Callback
 from hpctune.output.defaults import default_callbacks
 from hpctune.storage import journal, runfile
+from hpctune.storage.checkpoints import Progress, write_progress
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation
 
@@ -130,3 +132,32 @@ def test_what_is_cancelled_has_been_read_to_its_end(tmp_path: Path, monkeypatch:
     assert {trial.dirname: trial.results for trial in driver.state.trials.values()} == written
     assert min(written.values()) > 500
     driver.leave("cancelled")
+
+
+@pytest.mark.parametrize("keep", [None, 1])
+def test_checkpoints_of_runs_that_died_before_their_result_go_where_few_are_kept(
+    tmp_path: Path, keep: int | None
+) -> None:
+    class Killed(Callback):
+        """Leaves what a run leaves that is killed between its checkpoint and the result that goes with it."""
+
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            for name in ("checkpoint_000007", "checkpoint_000007-2.1", "checkpoint_best", "checkpoint_000008"):
+                Path(trial.local_path, name).mkdir(parents=True)
+                if name != "checkpoint_000008":  # what has no progress is the user's own
+                    write_progress(Path(trial.local_path, name), Progress(7))
+
+    simulation = Simulation(
+        tmp_path / "exp",
+        num_samples=1,
+        curve=Curve(metrics=lambda config, iteration: {"loss": 1.0}, iterations=3, checkpoint_every=1),
+        callbacks=[Killed()],
+        checkpoint=CheckpointPolicy(keep=keep),
+    )
+    [trial] = simulation.run().trials.values()
+    listed = {checkpoint.name for checkpoint in trial.checkpoints}
+    theirs = {"checkpoint_best", "checkpoint_000008"}
+    ours = {"checkpoint_000007", "checkpoint_000007-2.1"} if keep is None else set()
+    found = {path.name for path in (tmp_path / "exp" / trial.dirname).glob("checkpoint_*")}
+    assert found == listed | theirs | ours
+    assert len(listed) == (keep or 3)
