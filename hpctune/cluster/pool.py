@@ -262,7 +262,7 @@ class PooledCluster:
 
 
 def _remove_empty(paths: Sequence[str]) -> None:
-    for path in paths:
+    for path in [Path(path) for path in paths if path and path != os.devnull]:
         with contextlib.suppress(OSError):
-            if path and path != os.devnull and Path(path).stat().st_size == 0:
-                Path(path).unlink()
+            if path.stat().st_size == 0:
+                path.unlink()

@@ -107,6 +107,7 @@ class WorkerView:
         """Numbers that its record speaks of."""
         self._tail: WorkerTail | None = None
         self._following = WorkerTail(paths.run(0))
+        self._orders = poolfiles.OrdersFile(paths)
         self._published: Orders | None = None
         self._published_at = float("-inf")
 
@@ -306,7 +307,7 @@ class WorkerView:
         idle = bool(waiting) and len(held) - len(waiting) < self.kind.slots
         told = self._published
         if told is None or _matters(orders, told) or (idle and now - self._published_at > AGAIN_S):
-            poolfiles.write_orders(self.paths, orders)
+            self._orders.publish(orders)
             self._published, self._published_at = orders, now
 
 

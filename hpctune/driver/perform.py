@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refuse
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 from hpctune.ports import OVER, Clock, Cluster
-from hpctune.storage import access, checkpoints, controlfile, runfile
+from hpctune.storage import access, checkpoints, runfile
+from hpctune.storage.controlfile import ControlFile
 from hpctune.storage.layout import ExperimentPaths
 
 SUBMISSIONS_A_STEP = 100
@@ -27,6 +29,8 @@ CANCEL_AGAIN_S = 15.0
 REFUSED_AGAIN_S = 30.0
 JOB_EXIT_S = 10.0
 """How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
+_DONE_WITH = re.compile(r"control\.json|run-.*\.jsonl|\.run-.*\.new|\..*\.tmp")
+"""What a trial that is over needs no more. Hidden: what drivers and runs left that died in the middle of something."""
 
 
 class Performer:
@@ -37,6 +41,7 @@ class Performer:
     ) -> None:
         self._paths, self._state, self._cluster, self._clock, self._env = paths, state, cluster, clock, env
         self.published: dict[str, Orders] = {}
+        self._controls: dict[str, ControlFile] = {}
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unsettled trial has had."""
         self.untidied: set[str] = set()
@@ -103,7 +108,10 @@ class Performer:
 
     def _publish(self, trial: Trial) -> None:
         control = control_of(trial, self._state.spec, str(self._paths.root))
-        controlfile.publish(self._paths.trial(trial.dirname).control, control)
+        file = self._controls.get(trial.trial_id)
+        if file is None:
+            file = self._controls[trial.trial_id] = ControlFile(self._paths.trial(trial.dirname).control)
+        file.publish(control)
         self.published[trial.trial_id] = orders(trial)
 
     def _submit(self, submits: Sequence[a.Submit], record: Record) -> None:
@@ -195,14 +203,21 @@ class Performer:
     def _settle(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
-            # Hidden: what drivers and runs left that died in the middle of something.
-            patterns = ("run-*.jsonl", ".run-*.new", ".*.tmp")
-            leftovers = [path for pattern in patterns for path in directory.root.glob(pattern)]
-            for path in (directory.control, *leftovers):
-                path.unlink(missing_ok=True)
-            checkpoints.tidy(directory)
+            with os.scandir(directory.root) as entries:
+                names = [entry.name for entry in entries]
+            for name in filter(_DONE_WITH.fullmatch, names):
+                directory.root.joinpath(name).unlink(missing_ok=True)
+            if any(name.startswith((checkpoints.STAGING_PREFIX, checkpoints.DOOMED_PREFIX)) for name in names):
+                checkpoints.tidy(directory)
+            if self._state.spec.checkpoint.keep is not None and trial.phase is Phase.TERMINATED:
+                known = {checkpoint.name for checkpoint in trial.checkpoints}
+                for checkpoint in checkpoints.unreported(directory, names, known):
+                    checkpoints.delete(checkpoint)
+        except FileNotFoundError:
+            pass  # somebody has removed it
         except OSError as error:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)
+        self._controls.pop(trial.trial_id, None)
         self.untidied.update(self.jobs_of.pop(trial.trial_id, []))
         record(e.TrialSettled(trial.trial_id))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import uuid
 from pathlib import Path
 
 from hpctune.errors import StorageError
@@ -21,21 +20,21 @@ def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int | N
     A failed or killed writer leaves at most a hidden temporary file, never a part at ``path`` itself.
     """
     payload = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mode = access.mode_in(path.parent) if mode is None else mode
+    directory = path.parent
+    temporary = directory / f".{path.name}.{os.getpid()}.tmp"
+    mode = access.mode_in(directory) if mode is None else mode
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
             access.settle(fd, mode)
-            with open(fd, "wb", closefd=False) as file:
-                file.write(payload)
+            _write_all(fd, payload)
             if durable:
                 os.fsync(fd)
         finally:
             os.close(fd)
         temporary.replace(path)
         if durable:
-            sync_directory(path.parent)
+            sync_directory(directory)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -61,7 +60,7 @@ def create_exclusively(path: Path, data: bytes) -> bool:
     """
     if path.exists():
         return False
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
     try:
         _write_new(temporary, data)
         try:
@@ -95,7 +94,12 @@ def _write_new(path: Path, data: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         access.settle(fd, mode)
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
+        _write_all(fd, data)
     finally:
         os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(fd, data[written:] if written else data)

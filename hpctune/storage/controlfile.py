@@ -1,4 +1,4 @@
-"""The control file of a trial: written by the driver, read by the trial's current attempt."""
+"""The control file of a trial: written by the driver, read by the trial's current attempt; its last line counts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,35 @@ from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.model.records import Control
-from hpctune.storage import access, atomic, values
+from hpctune.storage import access, values
+from hpctune.storage.lastline import LastLine, last_line
 
 _FIELDS = tuple(f.name for f in fields(Control))
 
 
+class ControlFile:
+    """The writing end, kept by a driver that publishes more than once."""
+
+    __slots__ = ("_file", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, LastLine(path)
+
+    def publish(self, control: Control) -> None:
+        """Let ``control`` count, creating the trial directory where it is missing. Raises StorageError."""
+        data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
+        directory = self._path.parent
+        try:
+            if not directory.is_dir():
+                access.make_directory(directory, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
+        self._file.publish(values.dumps(data))
+
+
 def publish(path: Path, control: Control) -> None:
-    """Write ``control``, creating the trial directory where it is missing."""
-    data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
-    try:
-        access.make_directory(path.parent, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"Cannot make {path.parent}: {error.strerror or error}.") from error
-    atomic.write(path, values.dumps(data))
+    """Publish once. Raises StorageError."""
+    ControlFile(path).publish(control)
 
 
 def read(path: Path) -> Control | None:
@@ -73,7 +89,7 @@ def with_orders(control: Control, orders: Orders) -> Control:
 
 def _load(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(last_line(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

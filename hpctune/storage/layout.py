@@ -6,6 +6,7 @@ path                                    sole writer         what
 ``experiment.json``                     driver, once        the frozen definition, for people and programs
 ``trainable.pkl``, ``objects/``         driver, once        the user's code and large objects, for the workers
 ``driver.pkl``                          driver, once        search space, policies, callbacks, for a resumed driver
+``callbacks.pkl``                       driver              what callbacks want back in the next driver, if anything
 ``journal/000001.jsonl`` ...            lease holder N      every fact, in order: the truth
 ``driver.lock``, ``lease.json``         driver              who drives
 ``driver.json``                         driver              a glance at the driver: polls, calls (may be absent)
@@ -13,13 +14,14 @@ path                                    sole writer         what
 ``inbox.jsonl``, ``inbox.lock``         CLI, under lock     commands to the driver
 ``jobs/``                               cluster             job scripts; tidied when jobs have ended
 ``workers/w0001/worker.json``           driver, once        what a worker of a pool is
-``workers/w0001/orders.json``           driver              what it shall do now
+``workers/w0001/orders.json``           driver              what it shall do now; the last whole line counts
 ``workers/w0001/run-R.jsonl``           start R of worker   what became of it
+``workers/w0001/.blank-R-N``            start R of worker   empty output files, lent to one trial after the other
 ``workers/w0001/stdout``, ``stderr``    the worker's job    its own output
 ``pbt_policy_*.txt``                    driver              population based training: who took over from whom
 ``quarantine/``                         fsck                what a repair took out, with the reasons
 ``doorbell.json``                       driver              where it listens while it lives, if it does
-``TRIAL/control.json``                  driver              what the trial's current attempt shall do
+``TRIAL/control.json``                  driver              what the trial's current attempt shall do; likewise
 ``TRIAL/run-A.R.jsonl``                 run R of attempt A  claim, results, exit record
 ``TRIAL/checkpoint_*``                  a run               complete checkpoints; deleted by the driver only
 ``TRIAL/stdout``, ``TRIAL/stderr``      the job             output of all attempts, appended

@@ -1,12 +1,14 @@
 """The files of one worker of a pool, ``workers/w0003/``: each has one writer.
 
-``worker.json`` (the driver, once): what the worker is. ``orders.json`` (the driver, replaced whole): what it shall do
-now. ``run-R.jsonl`` (start R of the worker, claimed by exclusive create): what became of it. The worker opens
-``orders.json`` anew at each look, and each line of its record is closed behind it, so that NFS shows both.
+``worker.json`` (the driver, once): what the worker is. ``orders.json`` (the driver): what it shall do now; the last
+whole line counts. ``run-R.jsonl`` (start R of the worker, claimed by exclusive create): what became of it. The worker
+opens ``orders.json`` anew at each look, and each line of its record is closed behind it, so that NFS shows both.
+``.blank-R-N`` (start R): output files that are empty, or are a trial's under a second name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -28,6 +30,7 @@ from hpctune.model.pool import (
     WorkerSpec,
 )
 from hpctune.storage import atomic, values
+from hpctune.storage.lastline import LastLine, last_line
 from hpctune.storage.layout import WorkerPaths
 
 _KINDS: dict[str, type[WorkerRecord]] = {
@@ -38,7 +41,15 @@ _KINDS: dict[str, type[WorkerRecord]] = {
     "returned": Returned,
     "left": Left,
 }
+BLANK = ".blank-"
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def remove_blanks(paths: WorkerPaths) -> None:
+    """Remove the names of output files that a worker has left. What trials have written keeps its own."""
+    with contextlib.suppress(OSError):
+        for path in paths.root.glob(f"{BLANK}*"):
+            path.unlink(missing_ok=True)
 
 
 def write_spec(paths: WorkerPaths, spec: WorkerSpec) -> None:
@@ -55,8 +66,18 @@ def read_spec(paths: WorkerPaths) -> WorkerSpec | None:
         return None
 
 
-def write_orders(paths: WorkerPaths, orders: Orders) -> None:
-    """Publish ``orders.json``. Raises StorageError."""
+class OrdersFile:
+    """The writing end of ``orders.json``."""
+
+    def __init__(self, paths: WorkerPaths) -> None:
+        self._file = LastLine(paths.orders)
+
+    def publish(self, orders: Orders) -> None:
+        """Let these orders count. Raises StorageError."""
+        self._file.publish(_orders_text(orders))
+
+
+def _orders_text(orders: Orders) -> str:
     data = {
         "run": orders.run,
         "assignments": [[a.number, a.tag, a.command, a.stdout, a.stderr, dict(a.env)] for a in orders.assignments],
@@ -65,7 +86,7 @@ def write_orders(paths: WorkerPaths, orders: Orders) -> None:
         "leave": orders.leave,
         "linger_s": orders.linger_s,
     }
-    atomic.write(paths.orders, values.dumps(data) + "\n")
+    return values.dumps(data)
 
 
 def read_orders(paths: WorkerPaths) -> bytes:
@@ -81,7 +102,7 @@ def read_orders(paths: WorkerPaths) -> bytes:
 def parse_orders(text: bytes) -> Orders | None:
     """The orders in ``text``; None where it holds none."""
     try:
-        data = json.loads(text)
+        data = json.loads(last_line(text))
         assignments = tuple(
             Assignment(number, tag, tuple(command), stdout, stderr, env)
             for number, tag, command, stdout, stderr, env in data["assignments"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import socket
 import time
 from collections.abc import Mapping
@@ -91,6 +92,7 @@ def _finite(value: Any) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
+@functools.cache
 def node_ip() -> str:
     """This node's address, found without asking a name server."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import sys
@@ -32,20 +33,21 @@ class Channel:
     def __init__(self, session: Session, *, other_nodes: bool) -> None:
         self._session = session
         self._closed = threading.Event()
+        """For the thread that looks into the directory."""
         self._directory: Path | None = None
+        """Ours alone, around the socket."""
+        self._address = ""
         self._listener = self._listen()
-        address = str(self._directory / "s") if self._directory is not None else ""
         self._spool = self._make_spool() if other_nodes else None
         self.environment = {
-            client.SOCKET_VARIABLE: address,
+            client.SOCKET_VARIABLE: self._address,
             client.SPOOL_VARIABLE: str(self._spool or ""),
             client.CHECKPOINT_VARIABLE: str(session.restored or ""),
             client.TRIAL_ID_VARIABLE: session.control.trial_id,
             client.TRIAL_NAME_VARIABLE: session.control.trial_name,
             client.TRIAL_DIR_VARIABLE: str(session.paths.root),
         }
-        if self._listener is not None:
-            _start(self._accept, self._listener)
+        session.watch(self._listener, self._accept)
         if self._spool is not None:
             _start(self._watch_spool, self._spool)
 
@@ -66,31 +68,39 @@ class Channel:
     # -- the same node ------------------------------------------------------------------------------------------
 
     def _listen(self) -> socket.socket | None:
+        together = private.socket_directory()
+        if together is not None:
+            with contextlib.suppress(OSError):
+                return self._bound(f"{together}/{os.getpid()}")
         trouble: OSError | None = None
         for parent in private.SOCKET_PARENTS:
             try:
                 self._directory = private.make(parent)
-                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                with contextlib.ExitStack() as stack:
-                    stack.callback(listener.close)
-                    listener.bind(str(self._directory / "s"))
-                    listener.listen(64)
-                    stack.pop_all()
-                return listener
+                return self._bound(f"{self._directory}/s")
             except OSError as error:
                 trouble = error
-                self._remove_directory()
+                self._remove_socket()
         print(f"hpctune: child processes cannot report here: no socket can be made ({trouble}).", file=sys.stderr)
         return None
 
-    def _accept(self, listener: socket.socket) -> None:
-        while not self._closed.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            if not self._closed.is_set():
-                _start(self._serve, connection)
+    def _bound(self, address: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(address)
+            listener.listen(64)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+        self._address = address
+        return listener
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # whoever was there has gone
+            assert self._listener is not None
+            connection, _ = self._listener.accept()
+            connection.setblocking(True)
+            _start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:
@@ -124,17 +134,18 @@ class Channel:
         """Listen no more, and leave nothing behind."""
         self._closed.set()
         if self._listener is not None:
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept()
             self._listener.close()
-        self._remove_directory()
+        self._remove_socket()
         if self._spool is not None:
             shutil.rmtree(self._spool, ignore_errors=True)
 
-    def _remove_directory(self) -> None:
+    def _remove_socket(self) -> None:
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
+        elif self._address:
+            with contextlib.suppress(OSError):
+                Path(self._address).unlink()
 
 
 def _start(target: Callable[..., None], *args: Any) -> None:

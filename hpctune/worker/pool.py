@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import sys
@@ -17,7 +16,6 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
@@ -32,12 +30,15 @@ from hpctune.model.pool import (
     WorkerRecord,
     WorkerSpec,
 )
+from hpctune.readable import readable
 from hpctune.storage import bundle, poolfiles
 from hpctune.storage.doorbell import Ringer
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.poolfiles import WorkerFile
 from hpctune.worker import pool_slots, private
+from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
+from hpctune.worker.pool_blanks import Blanks
 from hpctune.worker.pool_children import WARNINGS, Nursery
 from hpctune.worker.pool_crew import Crew, send
 
@@ -118,11 +119,15 @@ class Worker:
         """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
         self._nursery = Nursery(spec, experiment, self._forget)
         self._crew = Crew(spec, experiment, self._nursery)
+        self._blanks = Blanks(paths.root, run)
 
     def prepare(self) -> None:
         """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
         here = Path.cwd()
         private.sweep_once()
+        private.keep_sockets_together()
+        node_ip()  # found once, for all trials
+        poolfiles.remove_blanks(self._paths)
         try:
             bundle.preload(self._experiment)
         except KeyboardInterrupt:
@@ -143,7 +148,7 @@ class Worker:
     def _forget(self) -> None:
         """In a child: let go of what is ours alone."""
         signal.set_wakeup_fd(-1)
-        self._ringer.close()
+        self._ringer.forget()
         os.close(self._bell)
         os.close(self._ring)
         for other in self._crew.children.values():
@@ -165,6 +170,8 @@ class Worker:
                 self._crew.warn()  # also those that were just being started when the signal came
             if self._may_go():
                 self._crew.dismiss()
+                poolfiles.remove_blanks(self._paths)
+                private.remove_sockets()
                 self._say(Left(self._leaving(), time.time()))
                 return 0
             self._wait()
@@ -250,6 +257,7 @@ class Worker:
             return False
         self._seen.add(assignment.number)
         self._active_at = time.monotonic()
+        self._blanks.lend(output)
         failed = self._crew.begin(assignment, slot)
         if failed is not None:
             self._say(failed)
@@ -280,10 +288,10 @@ class Worker:
         """Until a child ends or says something, a signal comes, or it is time to look again."""
         quiet_s = time.monotonic() - self._active_at
         pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
-        heard: list[Any] = [self._bell, *self._ringer.ends(), *(c.lines for c in self._crew.busy() if c.lines >= 0)]
-        if self._crew.free_slot() is None:
-            pause = LONGEST_LOOK_S
-        select.select(heard, [], [], pause)
+        full = self._crew.free_slot() is None
+        rings = [] if full else self._ringer.ends()
+        lines = [child.lines for child in self._crew.busy() if child.lines >= 0]
+        readable([self._bell, *rings, *lines], LONGEST_LOOK_S if full else pause)
         self._ringer.heard()
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell, 4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -147,6 +148,8 @@ def redirect(assignment: Assignment) -> None:
 
 
 def _open(path: str) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
         return access.open_to_append(Path(path))
     except FileNotFoundError:
@@ -228,8 +231,19 @@ def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
 def oom_kills(environ: Mapping[str, str] | None = None) -> int:
     """How many processes the kernel has killed in this control group for want of memory; 0 where it does not say."""
     try:
-        line = next(li for li in Path("/proc/self/cgroup").read_text().splitlines() if li.startswith("0::"))
-        events = Path(f"/sys/fs/cgroup{line[3:]}/memory.events").read_text().split()
+        events = _memory_events().read_text().split()
         return int(events[events.index("oom_kill") + 1])
-    except (OSError, ValueError, StopIteration, IndexError):
+    except (OSError, ValueError, IndexError):
         return 0
+
+
+@functools.cache
+def _memory_events() -> Path:
+    """Where the kernel counts what happens for want of memory in our control group; a path that is not, where it does
+    not."""
+    with contextlib.suppress(OSError, StopIteration):
+        line = next(li for li in Path("/proc/self/cgroup").read_text().splitlines() if li.startswith("0::"))
+        path = Path(f"/sys/fs/cgroup{line[3:]}/memory.events")
+        if path.exists():
+            return path
+    return Path("/nonexistent")

@@ -23,6 +23,31 @@ def make(parent: str | None = None) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"hpctune-{_here()}-{os.getpid()}-", dir=parent))
 
 
+_sockets: Path | None = None
+
+
+def keep_sockets_together() -> None:
+    """Make a directory for the sockets of all processes that are forked from this one, which is to remove it."""
+    global _sockets
+    for parent in SOCKET_PARENTS:
+        with contextlib.suppress(OSError):
+            _sockets = make(parent)
+            return
+
+
+def socket_directory() -> Path | None:
+    """Where sockets are kept together; None: each process has a directory of its own."""
+    return _sockets
+
+
+def remove_sockets() -> None:
+    """Remove what :func:`keep_sockets_together` has made."""
+    global _sockets
+    if _sockets is not None:
+        shutil.rmtree(_sockets, ignore_errors=True)
+        _sockets = None
+
+
 _swept = False
 
 

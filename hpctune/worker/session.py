@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
+import socket
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -78,8 +81,7 @@ class Session:
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
         self.ringer = Ringer(ExperimentPaths(paths.root.parent).doorbell)
-        self._closed = threading.Event()
-        threading.Thread(target=self._watch, name="hpctune-watch", daemon=True).start()
+        self._closed = False
 
     # -- reports ------------------------------------------------------------------------------------------------
 
@@ -298,24 +300,42 @@ class Session:
         return (name, self.counters.iteration) if name else None
 
     def close(self) -> None:
-        """Stop the thread that syncs, and remove the private directory."""
-        self._closed.set()
+        """Let the thread that syncs leave, when it wakes next, and remove the private directory."""
+        self._closed = True
         self.ringer.close()
         self._drop_staged()
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
 
-    def _watch(self) -> None:
-        """Sync what was reported, and see to it that a run that is over ends."""
-        while not self._closed.wait(SYNC_S):
-            if self.ending is not None and not self._heeded and time.monotonic() - self._ended_at > HEED_S:
-                main = threading.main_thread().ident
-                if main is not None and signal.getsignal(signal.SIGUSR2) not in (signal.SIG_DFL, signal.SIG_IGN, None):
-                    signal.pthread_kill(main, signal.SIGUSR2)
-            if self._unsynced:
-                self._unsynced = False
-                with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                    self._file.sync()
+    def watch(self, door: socket.socket | None = None, answer: Callable[[], None] = lambda: None) -> None:
+        """Start our only thread: it syncs what was reported, sees to it that a run that is over ends, and calls
+        ``answer`` when somebody is at the ``door``."""
+        doors = select.poll()
+        if door is not None:
+            doors.register(door, select.POLLIN)
+        start_new_thread(self._watch, (doors, answer))  # unlike with a Thread, nobody waits until it has begun
+
+    def _watch(self, doors: select.poll, answer: Callable[[], None]) -> None:
+        due_at = time.monotonic() + SYNC_S
+        while not self._closed:
+            for end, event in doors.poll(1000 * max(0.0, due_at - time.monotonic())):
+                if event & select.POLLIN and not self._closed:
+                    answer()
+                else:  # closed, by user code or by us
+                    doors.unregister(end)
+            if time.monotonic() >= due_at:
+                self._sync_and_see()
+                due_at = time.monotonic() + SYNC_S
+
+    def _sync_and_see(self) -> None:
+        if self.ending is not None and not self._heeded and time.monotonic() - self._ended_at > HEED_S:
+            main = threading.main_thread().ident
+            if main is not None and signal.getsignal(signal.SIGUSR2) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+                signal.pthread_kill(main, signal.SIGUSR2)
+        if self._unsynced:
+            self._unsynced = False
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+                self._file.sync()
 
 
 _current: Session | None = None

@@ -63,6 +63,8 @@ def test_orders_and_what_a_worker_is(tmp_path: Path) -> None:
     poolfiles.write_spec(paths, spec)
     assert poolfiles.read_spec(paths) == spec
     orders = Orders(1, (Assignment(3, "t", ("a", "b"), "out", "err", {"K": "v"}),), (1, 2), (3,), "enough")
-    poolfiles.write_orders(paths, orders)
-    assert poolfiles.parse_orders(poolfiles.read_orders(paths)) == orders
+    file = poolfiles.OrdersFile(paths)
+    for told in (Orders(0), orders):
+        file.publish(told)
+        assert poolfiles.parse_orders(poolfiles.read_orders(paths)) == told
     assert poolfiles.parse_orders(b'{"run": 1}') is None
