@@ -131,7 +131,8 @@ class CallbackList:
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self.callbacks = tuple(callbacks)
         self._others = tuple(c for c in self.callbacks if not c.rebuilds)
-        self._readers = tuple(c for c in self.callbacks if type(c).__module__.startswith("hpctune.output."))
+        self._hearers = tuple((c, type(c).__module__.startswith("hpctune.output.")) for c in self.callbacks)
+        """Each with whether it is one of our own loggers, which only read."""
         self._owing = False
         """Whether callbacks that make files may hold something back."""
         self._introduced: set[str] = set()
@@ -215,8 +216,8 @@ class CallbackList:
     def on_trial_result(self, iteration: int, trials: Trials, trial: Trial, result: Mapping[str, Any]) -> None:
         """Users' callbacks get a copy each: what they do to it changes nothing. Our own loggers only read."""
         self._introduce(iteration, trials, trial)
-        for callback in self.callbacks:
-            own = result if callback in self._readers else _copied(result)
+        for callback, reads in self._hearers:
+            own = result if reads else _copied(result)
             self._tell(callback, "on_trial_result", iteration=iteration, trials=trials, trial=trial, result=own)
 
     def on_trial_complete(self, iteration: int, trials: Trials, trial: Trial) -> None:
@@ -240,11 +241,11 @@ class CallbackList:
     def rebuild(self, trial: Trial, rows: Sequence[Mapping[str, Any]]) -> None:
         """Let the callbacks that make files start those of ``trial`` afresh, with exactly these results."""
         trial.learn(rows)
-        for callback in self.callbacks:
+        for callback, reads in self._hearers:
             if callback.rebuilds:
                 self._tell(callback, "on_trial_start", iteration=0, trials=(trial,), trial=trial)
                 for row in rows:
-                    own = row if callback in self._readers else _copied(row)
+                    own = row if reads else _copied(row)
                     self._tell(callback, "on_trial_result", iteration=0, trials=(trial,), trial=trial, result=own)
         self.flush()
 

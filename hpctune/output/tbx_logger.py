@@ -57,8 +57,10 @@ class TBXLoggerCallback(LoggerCallback):
         shape = shape_of(result)
         quick = self._quick[shape] if shape in self._quick else self._quick.note(shape, _quick(shape))
         if quick is not None:
-            with contextlib.suppress(OverflowError, struct.error):
+            try:
                 return quick(result)
+            except (OverflowError, struct.error):
+                pass
         scalars, others = list[bytes](), list[tuple[str, Any]]()
         for key, value in flatten({k: v for k, v in result.items() if k not in NOT_PLOTTED}).items():
             number = as_number(value)

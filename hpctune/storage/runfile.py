@@ -184,15 +184,16 @@ class RunTail:
         Two objects, one of which is all of the text before some place and the other all after it, are the row. (Where
         that place is inside of something, one of them cannot be read.)
         """
-        where = text.find(_CONSTANT)
-        if where > 0:
-            with contextlib.suppress(ValueError):
-                if text[where:] != self._end_of_row:
-                    self._end_of_row, self._constant = text[where:], _from_text("{" + text[where + 1 :])
-                row = Row(_from_text(text[:where] + "}"), text)
-                row.update(self._constant)
-                return row
-        return Row(_from_text(text), text)
+        end = self._end_of_row
+        try:
+            if not end or not text.endswith(end):
+                end = text[text.index(_CONSTANT) :]
+                self._end_of_row, self._constant = end, _from_text("{" + end[1:])
+            row = Row(_from_text(text[: -len(end)] + "}"), text)
+        except ValueError:
+            return Row(_from_text(text), text)
+        row.update(self._constant)
+        return row
 
 
 def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
