@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from hpctune.driver.engine import Driver
+from hpctune.driver.settled_memory import old_objects_left_alone
 from hpctune.ports import Clock
 
 LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -61,15 +62,8 @@ def drive(
     """
     running = list(drivers)
     try:
-        while running and not leave:
-            pauses = []
-            for driver in list(running):
-                pauses.append(driver.step())
-                if driver.finished:
-                    running.remove(driver)
-                    driver.leave("finished")
-            if running and not leave:
-                clock.sleep(min(pauses))  # even of no length it lets others have the machine
+        with old_objects_left_alone():
+            _step_all(running, clock, leave)
     except BaseException as error:
         for driver in running:
             with contextlib.suppress(Exception):
@@ -78,3 +72,15 @@ def drive(
     for driver in running:
         before_leaving(driver)
         driver.leave(f"told to leave ({leave.reason})")
+
+
+def _step_all(running: list[Driver], clock: Clock, leave: LeaveRequest) -> None:
+    while running and not leave:
+        pauses = []
+        for driver in list(running):
+            pauses.append(driver.step())
+            if driver.finished:
+                running.remove(driver)
+                driver.leave("finished")
+        if running and not leave:
+            clock.sleep(min(pauses))  # even of no length it lets others have the machine

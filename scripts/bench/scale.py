@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.driver.engine import Driver
+from hpctune.driver.settled_memory import old_objects_left_alone
 from hpctune.output.callback import Callback
 from hpctune.output.defaults import DEFAULT_LOGGERS
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -125,17 +126,18 @@ def measure(args: argparse.Namespace, trials: int) -> Measured:
     try:
         made = simulation(root / "exp", args, trials)
         driver, others = made.driver(), (made.cluster, made.clock)
-        driver.start()
-        empty = held([driver], others)
-        early = until(made, driver, trials // 2)
-        half = driver.state.finished, resident()
-        most = until(made, driver, trials - trials // 10)
-        grown = (resident() - half[1]) / max(driver.state.finished - half[0], 1)
-        reported = results(driver)
-        late = until(made, driver, trials)
-        while not driver.finished:
-            made.clock.sleep(driver.step())
-        behind = (held([driver], others) - empty) / trials
+        with old_objects_left_alone():  # as the driver loop has it
+            driver.start()
+            empty = held([driver], others)
+            early = until(made, driver, trials // 2)
+            half = driver.state.finished, resident()
+            most = until(made, driver, trials - trials // 10)
+            grown = (resident() - half[1]) / max(driver.state.finished - half[0], 1)
+            reported = results(driver)
+            late = until(made, driver, trials)
+            while not driver.finished:
+                made.clock.sleep(driver.step())
+            behind = (held([driver], others) - empty) / trials
         driver.leave("finished")
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""Python's garbage collector in a process that keeps more and more objects for good."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections.abc import Iterator
+
+ALL_S = 600.0
+"""Seconds between two looks at all objects."""
+
+
+@contextlib.contextmanager
+def old_objects_left_alone() -> Iterator[None]:
+    """While this lasts, what has survived a full collection is not looked at again for ten minutes.
+
+    A driver keeps a value of each trial that is over. The collector looks at every object there is again and again, so
+    that a result costs the more the more trials there were. What is garbage in the end is collected all the same, ten
+    minutes later. Where the process has frozen objects itself (``gc.freeze``), nothing is changed.
+    """
+    if gc.get_freeze_count() or any(isinstance(callback, _Keeper) for callback in gc.callbacks):
+        yield
+        return
+    keeper = _Keeper()
+    gc.callbacks.append(keeper)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(keeper)
+        gc.unfreeze()
+
+
+class _Keeper:
+    def __init__(self) -> None:
+        self._looked_at = time.monotonic()
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if info["generation"] < 2:
+            return
+        if phase == "stop":
+            gc.freeze()
+        elif time.monotonic() - self._looked_at > ALL_S:
+            self._looked_at = time.monotonic()
+            gc.unfreeze()
