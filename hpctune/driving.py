@@ -133,7 +133,7 @@ def start_and_drive(starts: Sequence[Start], *, cancel_on_exit: bool = False) ->
     """
     if len(starts) > 1 and any(start.launch.cluster.name == DebugCluster.name for start in starts):
         return _one_by_one(starts, cancel_on_exit)
-    alone = "SLURM_JOB_ID" in os.environ or all(start.launch.cluster.name == "local" for start in starts)
+    alone = "SLURMD_NODENAME" in os.environ or all(start.launch.cluster.name == "local" for start in starts)
     clock = WallClock(BUSY_ON_OWN_MACHINE if alone else BUSY_ON_A_LOGIN_NODE)
     farewell = _Farewell(cancel_on_exit)
     leave = loop.LeaveRequest(wake=lambda: farewell.announce(clock))

@@ -34,6 +34,8 @@ class DebugCluster:
     """
 
     name = "debug"
+    in_process = True
+    """Trials run in the driver's process."""
     poll_s = 0.02
     quiet_poll_s = 0.1
 

@@ -117,7 +117,6 @@ class Staff:
     def _part_from(self, worker: WorkerView, now: float) -> None:
         if worker.job is not None and worker.job.state.final:
             self._inner.tidy([worker.job.job_id])
-            poolfiles.remove_blanks(worker.paths)
             for path in (worker.paths.stdout, worker.paths.stderr):
                 with contextlib.suppress(OSError):
                     if path.stat().st_size == 0:

@@ -27,7 +27,7 @@ class View:
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
     """All that is owed now."""
-    in_use = _in_use(state) if state.spec.checkpoint.keep is not None else frozenset()
+    in_use = starting_points(state) if state.spec.checkpoint.keep is not None else frozenset()
     actions: list[a.Action] = []
     for trial in state.active_trials():
         actions += _retention(trial, state.spec.checkpoint, in_use)
@@ -113,7 +113,7 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
     )
 
 
-def _in_use(state: ExperimentState) -> frozenset[str]:
+def starting_points(state: ExperimentState) -> frozenset[str]:
     """Checkpoints (paths) from which a current attempt started, or the next attempt of a trial is to start, also of one
     that is over: it may be reopened."""
     starts = ((t.restore, t.attempt.restore if t.attempt is not None else None) for t in state.active_trials())

@@ -150,12 +150,13 @@ class Driver:
             self._record(e.DriverStopped(reason))
             self._flush()
             self._glance(self.clock.now())
-            self._projector.close()
+            if self.lease.held:
+                self._projector.save()
         finally:
-            try:
-                self._journal.close()
-            finally:
-                self.lease.release()
+            with contextlib.ExitStack() as last:
+                last.callback(self.lease.release)
+                last.callback(self._journal.close)
+                last.callback(self._projector.close)
 
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
@@ -325,7 +326,7 @@ class Driver:
         view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
         actions = plan(self.state, view)
         awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
-        if self.state.live and now - self._tidied_at < TIDY_S:
+        if self.state.live and 0 <= now - self._tidied_at < TIDY_S:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now

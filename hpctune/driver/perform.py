@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from hpctune.core.plan import Orders, control_of, orders
+from hpctune.core.plan import Orders, control_of, orders, starting_points
 from hpctune.core.state import ExperimentState
 from hpctune.driver.observe import Record
 from hpctune.errors import ClusterUnavailableError, StorageError
@@ -21,7 +21,7 @@ from hpctune.model.trial import Phase, Trial
 from hpctune.ports import OVER, Clock, Cluster
 from hpctune.storage import access, checkpoints, runfile
 from hpctune.storage.controlfile import ControlFile
-from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
 
 SUBMISSIONS_A_STEP = 100
 """Submissions between two looks at the runs."""
@@ -29,7 +29,7 @@ CANCEL_AGAIN_S = 15.0
 REFUSED_AGAIN_S = 30.0
 JOB_EXIT_S = 10.0
 """How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
-_DONE_WITH = re.compile(r"control\.json|run-.*\.jsonl|\.run-.*\.new|\..*\.tmp")
+_DONE_WITH = re.compile(r"run-.*\.jsonl|\.run-.*\.new|\..*\.tmp")
 """What a trial that is over needs no more. Hidden: what drivers and runs left that died in the middle of something."""
 
 
@@ -203,21 +203,32 @@ class Performer:
     def _settle(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
-            with os.scandir(directory.root) as entries:
-                names = [entry.name for entry in entries]
-            for name in filter(_DONE_WITH.fullmatch, names):
+            directory.control.unlink(missing_ok=True)  # first: with it, and without their claims, runs could begin
+            for name in filter(_DONE_WITH.fullmatch, names := _names(directory)):
                 directory.root.joinpath(name).unlink(missing_ok=True)
             if any(name.startswith((checkpoints.STAGING_PREFIX, checkpoints.DOOMED_PREFIX)) for name in names):
                 checkpoints.tidy(directory)
             if self._state.spec.checkpoint.keep is not None and trial.phase is Phase.TERMINATED:
-                known = {checkpoint.name for checkpoint in trial.checkpoints}
-                for checkpoint in checkpoints.unreported(directory, names, known):
-                    checkpoints.delete(checkpoint)
-        except FileNotFoundError:
-            pass  # somebody has removed it
+                self._remove_unreported(trial, directory, names)
         except OSError as error:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)
         self._controls.pop(trial.trial_id, None)
         self.untidied.update(self.jobs_of.pop(trial.trial_id, []))
         record(e.TrialSettled(trial.trial_id))
+
+    def _remove_unreported(self, trial: Trial, directory: TrialPaths, names: list[str]) -> None:
+        """What killed runs have saved without a result that names it is among those that are not to be kept."""
+        known = {checkpoint.name for checkpoint in trial.checkpoints}
+        for checkpoint in checkpoints.unreported(directory, names, known):
+            if f"{trial.dirname}/{checkpoint.name}" not in starting_points(self._state):
+                checkpoints.delete(checkpoint)
+
+
+def _names(directory: TrialPaths) -> list[str]:
+    """What is in a trial's directory; nothing where somebody has removed it."""
+    try:
+        with os.scandir(directory.root) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []

@@ -166,9 +166,14 @@ class Projector:
             self._ended = True
             self._callbacks.on_experiment_end(self.trials)
 
-    def close(self) -> None:
-        """Save what callbacks want back, and close what is held open."""
+    def save(self) -> None:
+        """Save what callbacks want back; not for a driver of which another has taken over."""
         self._states.save(float("inf"))
-        if self._policy_log is not None:
-            self._policy_log.close()
-        self._callbacks.close()
+
+    def close(self) -> None:
+        """Close what is held open."""
+        try:
+            if self._policy_log is not None:
+                self._policy_log.close()
+        finally:
+            self._callbacks.close()

@@ -7,17 +7,17 @@ import gc
 import time
 from collections.abc import Iterator
 
-ALL_S = 600.0
+ALL_S = 60.0
 """Seconds between two looks at all objects."""
 
 
 @contextlib.contextmanager
 def old_objects_left_alone() -> Iterator[None]:
-    """While this lasts, what has survived a full collection is not looked at again for ten minutes.
+    """While this lasts, what has survived a full collection is not looked at again for a minute.
 
     A driver keeps a value of each trial that is over. The collector looks at every object there is again and again, so
-    that a result costs the more the more trials there were. What is garbage in the end is collected all the same, ten
-    minutes later. Where the process has frozen objects itself (``gc.freeze``), nothing is changed.
+    that a result costs the more the more trials there were. What is garbage in the end is collected all the same, a
+    minute later. Where the process has frozen objects itself (``gc.freeze``), nothing is changed.
     """
     if gc.get_freeze_count() or any(isinstance(callback, _Keeper) for callback in gc.callbacks):
         yield

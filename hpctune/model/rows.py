@@ -37,6 +37,15 @@ def shape_of(row: Mapping[str, Any]) -> Shape:
     return row.shape
 
 
+def copied(value: Any) -> Any:
+    """``value`` with dicts and lists of its own."""
+    if isinstance(value, Mapping):
+        return {k: copied(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [copied(v) for v in value]
+    return value
+
+
 def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """The value under ``key``, taken literally first, then as a path with ``/``."""
     if key in row:

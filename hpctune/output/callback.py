@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import TuneError
+from hpctune.model.rows import copied
 from hpctune.trial import Trial
 
 Trials = Sequence[Trial]
@@ -72,7 +74,8 @@ class Callback:
 
     def get_state(self) -> dict[str, Any] | None:
         """What the callback wants back in the next driver. It is saved every ten seconds and when a driver leaves:
-        after one that was killed, it may be older than the last result that the callback has heard of."""
+        after one that was killed, it may be older than the last result that the callback has heard of. A callback with
+        ``rebuilds`` hears of every result again, and is not asked."""
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -163,28 +166,33 @@ class CallbackList:
     @property
     def stateful(self) -> bool:
         """Whether any callback may have a state."""
-        return any(type(callback).get_state is not Callback.get_state for callback in self.callbacks)
+        return any(type(callback).get_state is not Callback.get_state for callback in self._others)
 
-    def states(self) -> dict[str, Any]:
-        """The states of those callbacks that have one, by their place in the list and their class."""
+    def states(self) -> dict[str, bytes]:
+        """The states of those callbacks that have one, pickled, by their place in the list and their class."""
+        import cloudpickle
+
         found = {}
         for key, callback in self._named():
             try:
                 state = callback.get_state()
+                if state is not None:
+                    found[key] = cloudpickle.dumps(state)
             except Exception as error:
                 raise _blame(callback, "get_state", error) from error
-            if state is not None:
-                found[key] = state
         return found
 
-    def set_states(self, states: Mapping[str, Any]) -> None:
+    def set_states(self, states: Mapping[str, bytes]) -> None:
         """Give back what :meth:`states` has returned, to the callbacks that are still there."""
         for key, callback in self._named():
             if key in states:
-                self._call([callback], "set_state", state=states[key])
+                try:
+                    callback.set_state(pickle.loads(states[key]))
+                except Exception as error:
+                    raise _blame(callback, "set_state", error) from error
 
     def _named(self) -> list[tuple[str, Callback]]:
-        return [(f"{place} {type(callback).__name__}", callback) for place, callback in enumerate(self.callbacks)]
+        return [(f"{place} {type(callback).__name__}", callback) for place, callback in enumerate(self._others)]
 
     def _introduce(self, iteration: int, trials: Trials, trial: Trial) -> None:
         """A driver that took over has not seen the trial start: to the user's callbacks it starts now."""
@@ -217,7 +225,7 @@ class CallbackList:
         """Users' callbacks get a copy each: what they do to it changes nothing. Our own loggers only read."""
         self._introduce(iteration, trials, trial)
         for callback, reads in self._hearers:
-            own = result if reads else _copied(result)
+            own = result if reads else copied(result)
             self._tell(callback, "on_trial_result", iteration=iteration, trials=trials, trial=trial, result=own)
 
     def on_trial_complete(self, iteration: int, trials: Trials, trial: Trial) -> None:
@@ -245,7 +253,7 @@ class CallbackList:
             if callback.rebuilds:
                 self._tell(callback, "on_trial_start", iteration=0, trials=(trial,), trial=trial)
                 for row in rows:
-                    own = row if reads else _copied(row)
+                    own = row if reads else copied(row)
                     self._tell(callback, "on_trial_result", iteration=0, trials=(trial,), trial=trial, result=own)
         self.flush()
 
@@ -270,12 +278,3 @@ class CallbackList:
 def _blame(callback: Callback, hook: str, error: Exception) -> TuneError:
     name = type(callback).__name__
     return TuneError(f"Callback {name} failed in {hook}: {type(error).__name__}: {error}. Mend or remove {name}.")
-
-
-def _copied(value: Any) -> Any:
-    """``value`` with its own dicts and lists."""
-    if isinstance(value, Mapping):
-        return {k: _copied(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_copied(v) for v in value]
-    return value

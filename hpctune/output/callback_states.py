@@ -39,10 +39,8 @@ class CallbackStates:
     def save(self, now: float) -> None:
         """Save what has changed, if it is time. Where the storage refuses, it is tried again later."""
         if self._callbacks.stateful and now - self._saved_at >= SAVE_S:
-            import cloudpickle
-
             self._saved_at = now
-            states = cloudpickle.dumps(self._callbacks.states())
+            states = pickle.dumps(self._callbacks.states())
             if states != self._saved:
                 try:
                     atomic.write(self._path, states, mode=access.PRIVATE_FILE)

@@ -16,7 +16,6 @@ path                                    sole writer         what
 ``workers/w0001/worker.json``           driver, once        what a worker of a pool is
 ``workers/w0001/orders.json``           driver              what it shall do now; the last whole line counts
 ``workers/w0001/run-R.jsonl``           start R of worker   what became of it
-``workers/w0001/.blank-R-N``            start R of worker   empty output files, lent to one trial after the other
 ``workers/w0001/stdout``, ``stderr``    the worker's job    its own output
 ``pbt_policy_*.txt``                    driver              population based training: who took over from whom
 ``quarantine/``                         fsck                what a repair took out, with the reasons

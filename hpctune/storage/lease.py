@@ -118,6 +118,11 @@ class Lease:
             self._beaten_at = now
             self._beat()
 
+    @property
+    def held(self) -> bool:
+        """Whether no other driver has taken over. Raises StorageError."""
+        return self._other() is None
+
     def keep(self) -> None:
         """Show that we live from a thread as well: the driver may be held up for minutes, by Slurm or a callback."""
         threading.Thread(target=self._keep, name="hpctune-lease", daemon=True).start()

@@ -3,12 +3,10 @@
 ``worker.json`` (the driver, once): what the worker is. ``orders.json`` (the driver): what it shall do now; the last
 whole line counts. ``run-R.jsonl`` (start R of the worker, claimed by exclusive create): what became of it. The worker
 opens ``orders.json`` anew at each look, and each line of its record is closed behind it, so that NFS shows both.
-``.blank-R-N`` (start R): output files that are empty, or are a trial's under a second name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -41,15 +39,7 @@ _KINDS: dict[str, type[WorkerRecord]] = {
     "returned": Returned,
     "left": Left,
 }
-BLANK = ".blank-"
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-
-
-def remove_blanks(paths: WorkerPaths) -> None:
-    """Remove the names of output files that a worker has left. What trials have written keeps its own."""
-    with contextlib.suppress(OSError):
-        for path in paths.root.glob(f"{BLANK}*"):
-            path.unlink(missing_ok=True)
 
 
 def write_spec(paths: WorkerPaths, spec: WorkerSpec) -> None:

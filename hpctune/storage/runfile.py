@@ -17,7 +17,7 @@ from typing import Any
 from hpctune.errors import StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
-from hpctune.model.rows import Row
+from hpctune.model.rows import Row, copied
 from hpctune.storage import atomic, values
 
 _RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)")?,"row":(\{.*\})\}')
@@ -192,7 +192,7 @@ class RunTail:
             row = Row(_from_text(text[: -len(end)] + "}"), text)
         except ValueError:
             return Row(_from_text(text), text)
-        row.update(self._constant)
+        row.update(copied(self._constant))  # whoever changes one row changes no other
         return row
 
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from hpctune.worker.session import Session
 
 SPOOL = ".reports"
 SPOOL_POLL_S = 0.2
+REFUSED_S = 0.1
+"""A pause after the system has refused a connection: it is still there."""
 
 
 class Channel:
@@ -96,11 +99,19 @@ class Channel:
         return listener
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # whoever was there has gone
-            assert self._listener is not None
+        assert self._listener is not None
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(True)
+        except BlockingIOError:  # whoever was there has gone
+            return
+        except OSError:  # no descriptor is left: whoever is there waits
+            time.sleep(REFUSED_S)
+            return
+        connection.setblocking(True)
+        try:
             _start(self._serve, connection)
+        except RuntimeError:  # no thread can be started: whoever was there hears that nobody listens
+            connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as lines:

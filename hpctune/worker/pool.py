@@ -38,7 +38,6 @@ from hpctune.storage.poolfiles import WorkerFile
 from hpctune.worker import pool_slots, private
 from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
-from hpctune.worker.pool_blanks import Blanks
 from hpctune.worker.pool_children import WARNINGS, Nursery
 from hpctune.worker.pool_crew import Crew, send
 
@@ -119,7 +118,6 @@ class Worker:
         """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
         self._nursery = Nursery(spec, experiment, self._forget)
         self._crew = Crew(spec, experiment, self._nursery)
-        self._blanks = Blanks(paths.root, run)
 
     def prepare(self) -> None:
         """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
@@ -127,7 +125,6 @@ class Worker:
         private.sweep_once()
         private.keep_sockets_together()
         node_ip()  # found once, for all trials
-        poolfiles.remove_blanks(self._paths)
         try:
             bundle.preload(self._experiment)
         except KeyboardInterrupt:
@@ -170,7 +167,6 @@ class Worker:
                 self._crew.warn()  # also those that were just being started when the signal came
             if self._may_go():
                 self._crew.dismiss()
-                poolfiles.remove_blanks(self._paths)
                 private.remove_sockets()
                 self._say(Left(self._leaving(), time.time()))
                 return 0
@@ -257,7 +253,6 @@ class Worker:
             return False
         self._seen.add(assignment.number)
         self._active_at = time.monotonic()
-        self._blanks.lend(output)
         failed = self._crew.begin(assignment, slot)
         if failed is not None:
             self._say(failed)

@@ -148,8 +148,6 @@ def redirect(assignment: Assignment) -> None:
 
 
 def _open(path: str) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
         return access.open_to_append(Path(path))
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hpctune.driver.loop import LeaveRequest, drive
 from hpctune.errors import TuneError
 from hpctune.model import events as e
 from hpctune.model.spec import CheckpointPolicy
-from hpctune.output.callback import Callback
+from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.defaults import default_callbacks
 from hpctune.storage import journal, runfile
 from hpctune.storage.checkpoints import Progress, write_progress
@@ -161,3 +162,80 @@ def test_checkpoints_of_runs_that_died_before_their_result_go_where_few_are_kept
     found = {path.name for path in (tmp_path / "exp" / trial.dirname).glob("checkpoint_*")}
     assert found == listed | theirs | ours
     assert len(listed) == (keep or 3)
+
+
+def test_a_state_is_kept_by_the_driver_that_drives(tmp_path: Path) -> None:
+    """One of which another has taken over leaves what that one has saved."""
+    simulation = Simulation(tmp_path / "exp", num_samples=2, callbacks=[old := Counting()])
+    zombie = simulation.driver()
+    zombie.start()
+    zombie.step()
+    zombie.lease._lock.release()  # on another node, where locks do not reach
+    simulation.setup.callbacks = (new := Counting(),)
+    successor = simulation.driver()
+    successor.start()
+    new.results = 100
+    simulation.clock.sleep(60.0)
+    successor.step()
+    saved = simulation.paths.callbacks.read_bytes()
+    old.results = 7
+    zombie.leave("lost")
+    assert simulation.paths.callbacks.read_bytes() == saved
+    successor.leave("done")
+
+
+def test_a_state_that_cannot_be_kept_or_given_back_names_its_callback() -> None:
+    class Sealed(Callback):
+        def get_state(self) -> dict[str, Any]:
+            return {"lock": threading.Lock()}
+
+    class Choosy(Callback):
+        def get_state(self) -> dict[str, Any]:
+            return {"n": 1}
+
+        def set_state(self, other_name: dict[str, Any]) -> None:  # type: ignore[override]
+            raise ValueError(f"too old: {other_name['n']}")
+
+    class Files(Sealed):
+        rebuilds = True
+
+    with pytest.raises(TuneError, match="Sealed failed in get_state: TypeError: cannot pickle"):
+        CallbackList([Sealed()]).states()
+    hooks = CallbackList([Choosy()])
+    with pytest.raises(TuneError, match="Choosy failed in set_state: ValueError: too old: 1"):
+        hooks.set_states(hooks.states())
+    assert not CallbackList([Files()]).stateful, "it hears of every result again"
+
+
+def test_a_checkpoint_from_which_another_trial_is_to_start_stays(tmp_path: Path) -> None:
+    simulation = Simulation(
+        tmp_path / "exp",
+        num_samples=1,
+        curve=Curve(metrics=lambda config, iteration: {"loss": 1.0}, iterations=3, checkpoint_every=1),
+        checkpoint=CheckpointPolicy(keep=1),
+    )
+    driver = simulation.driver()
+    driver.start()
+    driver.step()
+    [trial] = driver.state.trials.values()
+    for name in ("checkpoint_000007", "checkpoint_000009"):
+        path = tmp_path / "exp" / trial.dirname / name
+        path.mkdir(parents=True)
+        write_progress(path, Progress(7))
+    driver.state.borrowed["another"] = f"{trial.dirname}/checkpoint_000007"
+    drive([driver], simulation.clock, LeaveRequest())
+    left = {path.name for path in (tmp_path / "exp" / trial.dirname).glob("checkpoint_*")}
+    assert left == {"checkpoint_000003", "checkpoint_000007"}
+
+
+def test_orders_go_before_the_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that is killed in between leaves nothing by which a run could begin once more."""
+    gone, unlink = list[str](), Path.unlink
+
+    def noted(self: Path, missing_ok: bool = False) -> None:
+        gone.append(self.name)
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    Simulation(tmp_path / "exp", num_samples=1).run()
+    assert [name for name in gone if name in ("control.json", "run-1.0.jsonl")] == ["control.json", "run-1.0.jsonl"]

@@ -52,6 +52,8 @@ def test_rows_are_read_as_they_were_written(tmp_path_factory: Any, config: dict[
     found = rows_of(RunTail(path, RUN))
     assert [row.text for row in found] == texts
     assert [repr(dict(row)) for row in found] == [repr(json.loads(text)) for text in texts]
+    found[0]["config"]["changed"] = True  # which changes no other row
+    assert [repr(dict(row)) for row in found[1:]] == [repr(json.loads(text)) for text in texts[1:]]
 
 
 @given(st.lists(st.dictionaries(KEYS, JSON), min_size=1, max_size=5))
