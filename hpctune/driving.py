@@ -28,7 +28,7 @@ from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.where import few_pending
 
-BUSY_ON_A_LOGIN_NODE, BUSY_ON_OWN_MACHINE = 0.5, 0.9
+BUSY_ON_A_LOGIN_NODE, BUSY_ON_OWN_MACHINE = 0.5, 1.0
 """The share of the time for which a driver may work, by whether others need the machine as well."""
 
 
