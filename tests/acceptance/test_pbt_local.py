@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ from hpctune.schedulers import PopulationBasedTraining, PopulationBasedTrainingR
 from hpctune.storage import journal
 
 LENGTH = 10
+RATES = [0.1, 1.0, 2.0, 3.0]
+
+
+def await_the_others(side: str) -> None:
+    """Until all trials have begun: one that ended before the others had a score would find nobody to learn from."""
+    (Path(side) / str(tune.get_trial_id())).touch()
+    deadline = time.monotonic() + 100
+    while len(list(Path(side).iterdir())) < len(RATES) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 class Climber(tune.Trainable):
     """Its weight is the sum of all its rates so far; the history says who has trained it."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        await_the_others(config["side"])
         self.weight, self.history = 0.0, list[str]()
 
     def step(self) -> dict[str, Any]:
@@ -38,6 +49,7 @@ def climb(config: dict[str, Any]) -> None:
     """The same as a function, which saves at every second report."""
     import tempfile
 
+    await_the_others(config["side"])
     weight, history = 0.0, list[str]()
     checkpoint = tune.get_checkpoint()
     if checkpoint is not None:
@@ -64,10 +76,11 @@ def exploits(path: str) -> list[e.ExploitRequested]:
 @pytest.mark.parametrize("synch", [False, True], ids=["each", "together"])
 @pytest.mark.parametrize("trainable", [Climber, climb], ids=["class", "function"])
 def test_weights_are_the_donors(trainable: Any, synch: bool, tmp_path: Path) -> None:
+    (tmp_path / "side").mkdir()
     analysis = tune.run(
         trainable,
         name="pbt",
-        config={"rate": tune.grid_search([0.1, 1.0, 2.0, 3.0])},
+        config={"rate": tune.grid_search(RATES), "side": str(tmp_path / "side")},
         metric="score",
         mode="max",
         stop={"training_iteration": LENGTH},
