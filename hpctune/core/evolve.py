@@ -159,8 +159,6 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float
 def iteration_of(row: Mapping[str, Any], default: int) -> int:
     """The training iteration that a row states; ``default`` where it states none that is a whole number."""
     value = row.get("training_iteration")
-    if type(value) is int:
-        return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else default

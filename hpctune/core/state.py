@@ -91,10 +91,9 @@ class ExperimentState:
     def apply(self, recorded: e.Recorded) -> None:
         """Fold one event in."""
         event, self.last_at = recorded.event, recorded.at
-        if isinstance(event, e.ResultReported):  # most are
-            self._evolve(event, recorded.at)
-            return
         match event:
+            case e.ResultReported():  # first, since most are
+                self._evolve(event, recorded.at)
             case e.TrialAdded():
                 self._put(None, add(event, recorded.at))
                 self.dirnames.add(event.dirname)

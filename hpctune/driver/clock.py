@@ -45,9 +45,12 @@ class WallClock:
     def sleep(self, seconds: float) -> None:
         """Sleep for ``seconds`` (longer after much work), or until woken."""
         rest = (time.monotonic() - self._busy_since) * self._rest
+        woken = False
         if rest < SHORT_S:
             time.sleep(rest)
-        if rest < SHORT_S or not self._wait(rest, []):
+        else:
+            woken = self._wait(rest, [])
+        if not woken:
             self._wait(seconds - rest, self._bells)
         self._busy_since = time.monotonic()
 

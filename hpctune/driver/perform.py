@@ -206,8 +206,7 @@ class Performer:
             directory.control.unlink(missing_ok=True)  # first: with it, and without their claims, runs could begin
             for name in filter(_DONE_WITH.fullmatch, names := _names(directory)):
                 directory.root.joinpath(name).unlink(missing_ok=True)
-            if any(name.startswith((checkpoints.STAGING_PREFIX, checkpoints.DOOMED_PREFIX)) for name in names):
-                checkpoints.tidy(directory)
+            checkpoints.tidy(directory)
             if self._state.spec.checkpoint.keep is not None and trial.phase is Phase.TERMINATED:
                 self._remove_unreported(trial, directory, names)
         except OSError as error:
@@ -228,7 +227,6 @@ class Performer:
 def _names(directory: TrialPaths) -> list[str]:
     """What is in a trial's directory; nothing where somebody has removed it."""
     try:
-        with os.scandir(directory.root) as entries:
-            return [entry.name for entry in entries]
+        return [path.name for path in directory.root.iterdir()]
     except FileNotFoundError:
         return []

@@ -136,6 +136,8 @@ class CallbackList:
         self._others = tuple(c for c in self.callbacks if not c.rebuilds)
         self._hearers = tuple((c, type(c).__module__.startswith("hpctune.output.")) for c in self.callbacks)
         """Each with whether it is one of our own loggers, which only read."""
+        self.stateful = any(type(c).get_state is not Callback.get_state for c in self._others)
+        """Whether any callback may have a state."""
         self._owing = False
         """Whether callbacks that make files may hold something back."""
         self._introduced: set[str] = set()
@@ -162,11 +164,6 @@ class CallbackList:
                 if callback.rebuilds:
                     self._tell(callback, "flush")
             self._owing = False
-
-    @property
-    def stateful(self) -> bool:
-        """Whether any callback may have a state."""
-        return any(type(callback).get_state is not Callback.get_state for callback in self._others)
 
     def states(self) -> dict[str, bytes]:
         """The states of those callbacks that have one, pickled, by their place in the list and their class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +48,7 @@ class TBXLoggerCallback(LoggerCallback):
         self._files.start(self._path(trial), record(head.SerializeToString()))
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
-        import tensorboardX.proto.event_pb2  # noqa: F401  it takes long, and after the first turn jobs are starting
+        importlib.import_module("tensorboardX.proto.event_pb2")  # takes long; after the first turn jobs are starting
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
         event = event_message(_wall_time(result, trial), _step(result), self._summary(result))

@@ -31,9 +31,10 @@ def shared(directory: Path) -> bool:
 
 def make_directory(path: Path, *, exist_ok: bool = False) -> None:
     """Make a directory that the same people may read as the one it is in. Raises OSError."""
-    there = exist_ok and path.is_dir()
+    if exist_ok and path.is_dir():
+        return
     path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=exist_ok)
-    if not there and shared(path.parent):
+    if shared(path.parent):
         share(path)
 
 

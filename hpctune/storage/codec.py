@@ -46,10 +46,10 @@ _DECODE["state"] = JobState
 def encode(recorded: e.Recorded) -> str:
     """One line (without its end) for ``recorded``. Fields that have their default are left out."""
     event = recorded.event
-    name = type(event).__name__
-    defaults = _DEFAULTS[name]
     if type(event) is e.ResultReported:
         return _encode_result(recorded.at, event)
+    name = type(event).__name__
+    defaults = _DEFAULTS[name]
     data: dict[str, Any] = {"at": recorded.at, "event": name}
     for field in event.__dataclass_fields__:
         value = getattr(event, field)

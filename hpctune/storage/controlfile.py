@@ -28,8 +28,7 @@ class ControlFile:
         data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
         directory = self._path.parent
         try:
-            if not directory.is_dir():
-                access.make_directory(directory, exist_ok=True)
+            access.make_directory(directory, exist_ok=True)
         except OSError as error:
             raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
         self._file.publish(values.dumps(data))
