@@ -205,7 +205,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _HOME_OF:
-        return getattr(import_module(f"hpctune.{_HOME_OF[name]}"), name)
+        value: object = getattr(import_module(f"hpctune.{_HOME_OF[name]}"), name)
+        globals()[name] = value  # the next time it is found at once
+        return value
     if name in _MODULES:
         return import_module(f"hpctune.{name}")
     raise AttributeError(f"module 'hpctune' has no attribute '{name}'")

@@ -247,7 +247,7 @@ def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
         paths.objects.mkdir(mode=0o700, exist_ok=True)
         for path in staging.objects.iterdir():
             path.replace(paths.objects / path.name)
-    staging.trainable.replace(paths.trainable)
+    os.replace(staging.trainable, paths.trainable)
     staging.driver_bundle.replace(paths.driver_bundle)
 
 

@@ -104,7 +104,7 @@ def check(launch: Launch, paths: ExperimentPaths) -> None:
 def discard(paths: ExperimentPaths) -> None:
     """Take back what :func:`create` made, and the directory where nothing else is in it."""
     with contextlib.suppress(OSError):
-        for path in (paths.spec, paths.trainable, paths.driver_bundle):
+        for path in (paths.spec, Path(paths.trainable), paths.driver_bundle):
             path.unlink(missing_ok=True)
         for directory in (paths.objects, paths.drivers):
             shutil.rmtree(directory, ignore_errors=True)

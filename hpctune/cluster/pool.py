@@ -262,7 +262,7 @@ class PooledCluster:
 
 
 def _remove_empty(paths: Sequence[str]) -> None:
-    for path in [Path(path) for path in paths if path and path != os.devnull]:
+    for path in paths:
         with contextlib.suppress(OSError):
-            if path.stat().st_size == 0:
-                path.unlink()
+            if path and path != os.devnull and os.stat(path).st_size == 0:
+                os.unlink(path)

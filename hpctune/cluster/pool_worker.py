@@ -98,6 +98,7 @@ class WorkerView:
         """Since when there has been nothing for it to do."""
         self.submitted_at = float("-inf")
         self.entries: dict[int, Entry] = {}
+        self._held: dict[int, Entry] = {}
         self.homeless: list[Entry] = []
         """What was given to it and will not begin here."""
         self._cancel: set[int] = set()
@@ -116,7 +117,7 @@ class WorkerView:
     @property
     def held(self) -> list[Entry]:
         """Assignments that are not over."""
-        return [entry for entry in self.entries.values() if not entry.state.final]
+        return list(self._held.values())
 
     @property
     def usable(self) -> bool:
@@ -164,7 +165,7 @@ class WorkerView:
             self._next = max(self._next, assignment.number + 1)
             output = (assignment.stdout, assignment.stderr)
             entry = Entry(self.name, assignment.number, tag, assignment, self.kind.resources, output)
-            self.entries[assignment.number] = entry
+            self.entries[assignment.number] = self._held[assignment.number] = entry
             if orders.run < self.run:
                 self._cannot_begin(assignment.number)
         self.leave, self._published = orders.leave, orders
@@ -219,7 +220,7 @@ class WorkerView:
             if tag is None:
                 return
             entry = Entry(self.name, record.number, tag, None, self.kind.resources, record.output)
-            self.entries[record.number] = entry
+            self.entries[record.number] = self._held[record.number] = entry
         if not entry.state.final:
             entry.began_at, entry.state, entry.reason = record.at, JobState.RUNNING, ""
 
@@ -229,6 +230,7 @@ class WorkerView:
         if entry is None or entry.state.final:
             return
         entry.state, entry.reason = _end(record)
+        del self._held[record.number]
         if entry.began_at is not None:
             finished = entry.state in (JobState.COMPLETED, JobState.FAILED)
             self._measures.take(max(0.0, record.at - entry.began_at), record.saved_s, finished)
@@ -236,7 +238,7 @@ class WorkerView:
     def _cannot_begin(self, number: int) -> None:
         entry = self.entries.get(number)
         if entry is not None and entry.state is JobState.PENDING:
-            del self.entries[number]
+            del self.entries[number], self._held[number]
             self.homeless.append(entry)
 
     # -- what the cluster says of its job ------------------------------------------------------------------------
@@ -270,6 +272,7 @@ class WorkerView:
                 self._cannot_begin(entry.number)
             else:
                 entry.state, entry.reason = state, reason
+                del self._held[entry.number]
 
     # -- orders --------------------------------------------------------------------------------------------------
 
@@ -279,7 +282,7 @@ class WorkerView:
         self._next += 1
         own = replace(assignment, number=number)
         entry = Entry(self.name, number, tag, own, resources, (own.stdout, own.stderr), given_at=now)
-        self.entries[number] = entry
+        self.entries[number] = self._held[number] = entry
         self.idle_since = None
         return entry
 

@@ -31,15 +31,15 @@ def plan(state: ExperimentState, view: View) -> list[a.Action]:
     actions: list[a.Action] = []
     for trial in state.active_trials():
         actions += _retention(trial, state.spec.checkpoint, in_use)
-        actions += _owed(trial, state.spec, view)
+        if trial.phase.final:
+            actions.append(a.Settle(trial.trial_id))
+        else:
+            actions += _owed(trial, state.spec, view)
     actions += _orphans(state, view)
     return actions
 
 
 def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
-    if trial.phase.final:
-        yield a.Settle(trial.trial_id)
-        return
     attempt = trial.attempt
     if attempt is None or attempt.over:
         return

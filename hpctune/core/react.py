@@ -154,7 +154,9 @@ def _ended_in_error(trial: Trial, error: ErrorInfo) -> e.TrialEnded:
 def verdicts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
     """Verdicts on every active trial; an experiment that is stopping tells its trials so."""
     for trial in state.active_trials():
-        if state.stopping is not None and trial.stop is None and not trial.phase.final:
+        if trial.phase.final:
+            continue
+        if state.stopping is not None and trial.stop is None:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
         silent = care.hung(trial, state.spec.care, now)
         if silent is not None:

@@ -153,7 +153,7 @@ class Performer:
         trial = self._state.trials[run.trial_id]
         directory = self._paths.trial(trial.dirname)
         try:
-            access.make_directory(directory.root, exist_ok=True)
+            access.make_directory(directory.text, exist_ok=True)
             ours = runfile.revoke(directory.run(run.attempt, run.restart), run, now)
         except OSError as error:
             raise StorageError(f"Cannot write in {directory.root}: {error.strerror or error}.") from error
@@ -203,10 +203,10 @@ class Performer:
     def _settle(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
-            directory.control.unlink(missing_ok=True)  # first: with it, and without their claims, runs could begin
-            for name in filter(_DONE_WITH.fullmatch, names := _names(directory)):
-                directory.root.joinpath(name).unlink(missing_ok=True)
-            checkpoints.tidy(directory)
+            _remove(directory.control)  # first: with it, and without their claims, runs could begin
+            for name in filter(_DONE_WITH.fullmatch, names := directory.names()):
+                _remove(directory.at(name))
+            checkpoints.tidy(directory, names)
             if self._state.spec.checkpoint.keep is not None and trial.phase is Phase.TERMINATED:
                 self._remove_unreported(trial, directory, names)
         except OSError as error:
@@ -224,9 +224,6 @@ class Performer:
                 checkpoints.delete(checkpoint)
 
 
-def _names(directory: TrialPaths) -> list[str]:
-    """What is in a trial's directory; nothing where somebody has removed it."""
-    try:
-        return [path.name for path in directory.root.iterdir()]
-    except FileNotFoundError:
-        return []
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -91,7 +91,7 @@ class TrialNamer:
             raise UsageError(
                 f"trial_dirname_creator must return {LONGEST_NAME} bytes at most; {dirname[:40]!r}... is longer."
             )
-        if dirname in self._taken or dirname in RESERVED or (self._paths.root / dirname).exists():
+        if dirname in self._taken or dirname in RESERVED or os.path.exists(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(
             trial_id=trial_id,

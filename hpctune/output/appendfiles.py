@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import OrderedDict
-from pathlib import Path
 
 from hpctune.storage import access
 
@@ -21,22 +20,22 @@ class AppendFiles:
 
     def __init__(self, limit: int = OPEN_AT_MOST) -> None:
         self._limit = limit
-        self._open: OrderedDict[Path, int] = OrderedDict()
-        self._owed: dict[Path, list[bytes]] = {}
-        self._fresh: set[Path] = set()
+        self._open: OrderedDict[str, int] = OrderedDict()
+        self._owed: dict[str, list[bytes]] = {}
+        self._fresh: set[str] = set()
         """Files to be emptied before the next write to them."""
 
     def __del__(self) -> None:
         for fd in self._open.values():
             _close(fd)
 
-    def start(self, path: Path, data: bytes = b"") -> None:
+    def start(self, path: str, data: bytes = b"") -> None:
         """Begin ``path`` anew with ``data``; what it held is gone."""
         self._shut(path)
         self._fresh.add(path)
         self._owed[path] = [data]
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: str, data: bytes) -> None:
         """Add ``data`` to the end of ``path``."""
         owed = self._owed.get(path)
         if owed is None:
@@ -50,7 +49,7 @@ class AppendFiles:
             self._pay(path)
         return not self._owed
 
-    def release(self, path: Path) -> bool:
+    def release(self, path: str) -> bool:
         """Write what was added to ``path`` and close it; a later append opens it again. False where some is still to
         be written."""
         if path in self._owed:
@@ -64,7 +63,7 @@ class AppendFiles:
         for path in list(self._open):
             self._shut(path)
 
-    def _pay(self, path: Path) -> None:
+    def _pay(self, path: str) -> None:
         data = memoryview(b"".join(self._owed[path]))
         try:
             fd = self._descriptor(path)
@@ -76,12 +75,12 @@ class AppendFiles:
         else:
             del self._owed[path]
 
-    def _shut(self, path: Path) -> None:
+    def _shut(self, path: str) -> None:
         fd = self._open.pop(path, None)
         if fd is not None:
             _close(fd)
 
-    def _descriptor(self, path: Path) -> int:
+    def _descriptor(self, path: str) -> int:
         fd = self._open.get(path)
         if fd is not None and path not in self._fresh:
             self._open.move_to_end(path)
@@ -91,7 +90,7 @@ class AppendFiles:
         try:
             fd = access.open_to_append(path)
         except FileNotFoundError:
-            access.make_directory(path.parent, exist_ok=True)
+            access.make_directory(access.parent(path), exist_ok=True)
             fd = access.open_to_append(path)
         if path in self._fresh:
             os.ftruncate(fd, 0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from hpctune.errors import StorageError
@@ -28,7 +28,7 @@ _Cells = Callable[[Mapping[str, Any]], Sequence[Any]]
 class _Table:
     """One file: its columns, in order, lines that are to be written, and rows for which it must be made wider first."""
 
-    path: Path
+    path: str
     columns: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     lines: list[Sequence[Any]] = field(default_factory=list)
@@ -48,11 +48,11 @@ class CSVLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         self._files = AppendFiles()
         self._tables: dict[str, _Table] = {}
-        self._grown: dict[Path, _Table] = {}
+        self._grown: dict[str, _Table] = {}
         """Those that have lines to be written."""
 
     def log_trial_start(self, trial: Trial) -> None:
-        table = self._tables[trial.trial_id] = _Table(trial.paths.root / PROGRESS_FILE)
+        table = self._tables[trial.trial_id] = _Table(trial.paths.at(PROGRESS_FILE))
         self._files.start(table.path)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
@@ -119,16 +119,16 @@ class CSVLoggerCallback(LoggerCallback):
 
     def _reopen(self, trial: Trial) -> _Table:
         """The table of a trial that goes on after its end."""
-        path = trial.paths.root / PROGRESS_FILE
-        head = _read(path)[:1] if path.exists() else []
+        path = trial.paths.at(PROGRESS_FILE)
+        head = _read(path)[:1] if os.path.exists(path) else []
         table = self._tables[trial.trial_id] = _Table(path)
         if head:
             table.columns, table.known = head[0], set(head[0])
         return table
 
 
-def _read(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+def _read(path: str) -> list[list[str]]:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
 

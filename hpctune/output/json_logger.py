@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hpctune.errors import StorageError
@@ -23,13 +22,13 @@ class JsonLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         self._files = AppendFiles()
-        self._paths: dict[str, Path] = {}
+        self._paths: dict[str, str] = {}
         self._owed: dict[str, Mapping[str, Any]] = {}
         """Configurations that could not be written yet."""
 
     def log_trial_start(self, trial: Trial) -> None:
         self.update_config(trial, trial.value.config)
-        self._files.start(trial.paths.root / RESULT_FILE)
+        self._files.start(self._path(trial))
 
     def log_trial_restore(self, trial: Trial) -> None:
         self.update_config(trial, trial.value.config)  # it may have taken over another trial's checkpoint
@@ -47,21 +46,21 @@ class JsonLoggerCallback(LoggerCallback):
         self._owed.pop(trial.trial_id, None)
         self._paths.pop(trial.trial_id, None)
 
-    def _path(self, trial: Trial) -> Path:
+    def _path(self, trial: Trial) -> str:
         path = self._paths.get(trial.trial_id)
         if path is None:
-            path = self._paths[trial.trial_id] = trial.paths.root / RESULT_FILE
+            path = self._paths[trial.trial_id] = trial.paths.at(RESULT_FILE)
         return path
 
     def update_config(self, trial: Trial, config: Mapping[str, Any]) -> None:
         """Write ``params.json`` (for people) and ``params.pkl`` (exact)."""
         import cloudpickle
 
-        root = trial.paths.root
+        paths = trial.paths
         try:
-            access.make_directory(root, exist_ok=True)
-            atomic.write(root / PARAMS_FILE, json.dumps(values.plain(config), indent=2, sort_keys=True) + "\n")
-            atomic.write(root / PARAMS_PICKLE, cloudpickle.dumps(dict(config)), mode=access.PRIVATE_FILE)
+            access.make_directory(paths.text, exist_ok=True)
+            atomic.write(paths.at(PARAMS_FILE), json.dumps(values.plain(config), indent=2, sort_keys=True) + "\n")
+            atomic.write(paths.at(PARAMS_PICKLE), cloudpickle.dumps(dict(config)), mode=access.PRIVATE_FILE)
         except (OSError, StorageError):
             self._owed[trial.trial_id] = config
         else:

@@ -8,6 +8,7 @@ tag of its donor, the trial's iteration, that of the donor's checkpoint, the don
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from hpctune.core.state import ExperimentState
 from hpctune.model import events as e
@@ -23,8 +24,8 @@ class PolicyLog:
     """A projection of the journal. It collects from the first event on, and writes from :meth:`start` on."""
 
     def __init__(self, paths: ExperimentPaths) -> None:
-        self._root, self._files = paths.root, AppendFiles()
-        self._global = paths.root / GLOBAL_FILE
+        self._paths, self._files = paths, AppendFiles()
+        self._global = paths.at(GLOBAL_FILE)
         self._all: list[bytes] = []
         self._schedules: dict[str, list[bytes]] = {}
         self._started = False
@@ -32,7 +33,7 @@ class PolicyLog:
     def start(self) -> None:
         """Write every file anew: exactly what the journal says, which may be less than an earlier driver wrote."""
         self._started = True
-        for path in (self._global, *self._root.glob("pbt_policy_*.txt")):
+        for path in (Path(self._global), *self._paths.root.glob("pbt_policy_*.txt")):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         if self._all:
@@ -54,7 +55,7 @@ class PolicyLog:
             self._write(event.trial_id)
 
     def _write(self, trial_id: str) -> None:
-        path = self._root / f"pbt_policy_{trial_id}.txt"
+        path = self._paths.at(f"pbt_policy_{trial_id}.txt")
         self._files.start(path, b"".join(self._schedules[trial_id]))
         self._files.release(path)
 

@@ -1,22 +1,21 @@
-"""TensorBoard: one events file a trial, with one event a result, written through tensorboardX's messages."""
+"""TensorBoard: one events file a trial, with one event a result; tensorboardX makes the histograms."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
+from hpctune.output.hparams import summaries
 from hpctune.output.metric_stats import as_number
 from hpctune.output.shapes import Known
-from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
+from hpctune.output.tfrecord import event_message, file_head, record, scalar_head, scalar_value, scalars_of
 from hpctune.storage import values
 from hpctune.trial import Trial
 
@@ -37,18 +36,12 @@ class TBXLoggerCallback(LoggerCallback):
 
     def __init__(self) -> None:
         self._files = AppendFiles()
-        self._paths: dict[str, Path] = {}
+        self._paths: dict[str, str] = {}
         self._quick: Known[_Summary | None] = Known()
         """How rows that hold nothing nested, and at least two numbers, are written."""
 
     def log_trial_start(self, trial: Trial) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-
-        head = Event(wall_time=trial.value.added_at, file_version="brain.Event:2")
-        self._files.start(self._path(trial), record(head.SerializeToString()))
-
-    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
-        importlib.import_module("tensorboardX.proto.event_pb2")  # takes long; after the first turn jobs are starting
+        self._files.start(self._path(trial), record(file_head(trial.value.added_at)))
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
         event = event_message(_wall_time(result, trial), _step(result), self._summary(result))
@@ -74,7 +67,7 @@ class TBXLoggerCallback(LoggerCallback):
     def flush(self) -> None:
         self._files.flush()
 
-    def _path(self, trial: Trial) -> Path:
+    def _path(self, trial: Trial) -> str:
         path = self._paths.get(trial.trial_id)
         if path is None:
             path = self._paths[trial.trial_id] = events_path(trial)
@@ -104,9 +97,9 @@ def _tag(key: str) -> str:
     return _sayable(PREFIX + key)
 
 
-def events_path(trial: Trial) -> Path:
+def events_path(trial: Trial) -> str:
     """The events file of ``trial``; the name stays the same over drivers."""
-    return trial.paths.root / f"events.out.tfevents.{int(trial.value.added_at)}.hpctune"
+    return trial.paths.at(f"events.out.tfevents.{int(trial.value.added_at)}.hpctune")
 
 
 def _wall_time(result: Mapping[str, Any], trial: Trial) -> float:
@@ -161,9 +154,6 @@ def _numbers(value: Any) -> Iterable[float]:
 
 def _hyperparameters(trial: Trial) -> bytes:
     """The records by which TensorBoard's HPARAMS page compares trials."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.summary import hparams
-
     given = flatten(values.plain(trial.value.evaluated))
     valid = {
         _sayable(k): _sayable(v) if isinstance(v, str) else v
@@ -174,15 +164,4 @@ def _hyperparameters(trial: Trial) -> bytes:
     results = flatten({k: v for k, v in last.items() if k not in NOT_PLOTTED})
     metrics = {_sayable(PREFIX + k): v for k, v in results.items() if as_number(v) is not None}
     wall_time = _wall_time(last, trial)
-    messages = [_in_order(message) for message in hparams(valid, metrics)]
-    return b"".join(record(Event(wall_time=wall_time, summary=m).SerializeToString()) for m in messages)
-
-
-def _in_order(message: Any) -> Any:
-    """The summary with its map of hyperparameters in one order, where protobuf has another in each process."""
-    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-
-    for value in message.value:
-        data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
-        value.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
-    return message
+    return b"".join(record(event_message(wall_time, 0, summary)) for summary in summaries(valid, metrics))

@@ -25,18 +25,33 @@ def _head(size: int) -> bytes:
     return length + _CRC.pack(_masked(length))
 
 
+def part(number: int, data: bytes) -> bytes:
+    """A field of a protobuf message (below 16) that holds text, bytes or another message."""
+    return bytes((number << 3 | 2,)) + _varint(len(data)) + data
+
+
+def double(number: int, value: float) -> bytes:
+    """A field (below 16) that holds a number. Raises OverflowError for an integer that no float can hold."""
+    return bytes((number << 3 | 1,)) + _DOUBLE.pack(float(value))
+
+
+def file_head(wall_time: float) -> bytes:
+    """The ``Event`` with which every file begins."""
+    return double(1, wall_time) + part(3, b"brain.Event:2")
+
+
 def event_message(wall_time: float, step: int, summary: bytes) -> bytes:
     """An ``Event`` with the parts of a ``Summary``."""
-    message = b"\x09" + _DOUBLE.pack(wall_time)
+    message = double(1, wall_time)
     if step:
         message += b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF)
-    return message + b"\x2a" + _varint(len(summary)) + summary if summary else message
+    return message + part(5, summary) if summary else message
 
 
 def scalar_head(tag: str) -> bytes:
     """How the value of ``tag`` begins in a ``Summary``; :func:`scalar_value` is the rest."""
     name = tag.encode()
-    value = b"\x0a" + _varint(len(name)) + name + b"\x15"
+    value = part(1, name) + b"\x15"
     return b"\x0a" + _varint(len(value) + 4) + value
 
 

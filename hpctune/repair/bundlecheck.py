@@ -65,14 +65,14 @@ def check_bundles(paths: ExperimentPaths) -> tuple[list[Finding], Bundle]:
     findings: list[Finding] = []
     needed: set[str] = set()
     bundle = Bundle(None)
-    for path in (paths.trainable, paths.driver_bundle):
+    for path in (Path(paths.trainable), paths.driver_bundle):
         bundle = look_through(path)
         if bundle.names is None:
             findings.append(Finding("code", path.name, bundle.damage, REMEDY))
         else:
             needed |= {name for name in bundle.names if _OBJECT.fullmatch(name)}
     for name in sorted(needed):
-        path = paths.objects / name
-        if not path.is_file() or path.stat().st_size == 0:
+        stored = paths.objects / name
+        if not stored.is_file() or stored.stat().st_size == 0:
             findings.append(Finding("code", f"objects/{name}", "is missing or empty", REMEDY))
     return findings, bundle

@@ -36,7 +36,7 @@ class DiskEvidence:
         root = self._directory(identity)
         if root is None:
             return None
-        control = _control(self._paths.trial(root.name).control, identity)
+        control = _control(Path(self._paths.trial(root.name).control), identity)
         config = control.config if control is not None else _config(root)
         if config is None:
             return None
@@ -51,7 +51,7 @@ class DiskEvidence:
     def settled(self, trial: Trial) -> bool:
         """Its directory is there, and nothing in it is for a run or by one."""
         paths = self._paths.trial(trial.dirname)
-        return paths.root.is_dir() and not paths.control.exists() and not any(paths.root.glob("run-*.jsonl"))
+        return paths.root.is_dir() and not Path(paths.control).exists() and not any(paths.root.glob("run-*.jsonl"))
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:
         paths = self._paths.trial(trial.dirname)

@@ -121,7 +121,7 @@ class Mechanic:
     def _publish(self, trial_id: str, why: str) -> None:
         assert self.facts is not None
         trial = self.facts.trial(trial_id)
-        path = self._paths.trial(trial.dirname).control
+        path = Path(self._paths.trial(trial.dirname).control)
         if path.exists():
             self._quarantine.keep(path, why)
         controlfile.publish(path, control_of(trial, self.facts.spec, str(self._paths.root)))

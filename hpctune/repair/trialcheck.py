@@ -173,7 +173,7 @@ def _run_files(trial: Trial, directory: TrialPaths, names: Sequence[str], live: 
         if parts is None:
             continue
         run = RunKey(trial.trial_id, int(parts[1]), int(parts[2]))
-        path = directory.run(run.attempt, run.restart)
+        path = Path(directory.run(run.attempt, run.restart))
         records = RunTail(path, run).read()
         ended = any(isinstance(record, Exit) for record in records)
         superseded = trial.attempt is None or trial.attempt.number != run.attempt

@@ -34,7 +34,7 @@ def _worker(worker: WorkerPaths, where: str) -> Iterator[Finding]:
     orders = poolfiles.read_orders(worker)
     if orders and poolfiles.parse_orders(orders) is None:
         done = "moved to quarantine: the next driver gives new ones"
-        yield Finding("orders", f"{where}/orders.json", "cannot be read", done, MoveAside(worker.orders))
+        yield Finding("orders", f"{where}/orders.json", "cannot be read", done, MoveAside(Path(worker.orders)))
     for path in runs:
         amount = poolfiles.unreadable(path)
         if amount:

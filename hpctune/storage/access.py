@@ -10,35 +10,50 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 PRIVATE_FILE, SHARED_FILE = 0o600, 0o640
 PRIVATE_DIRECTORY, SHARED_DIRECTORY = 0o700, 0o2750
 _MARK = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
 
 
-def share(directory: Path) -> None:
+def share(directory: StrPath) -> None:
     """Let the group read ``directory`` and what will be made in it. Raises OSError."""
-    directory.chmod(SHARED_DIRECTORY)
+    os.chmod(directory, SHARED_DIRECTORY)
 
 
-def shared(directory: Path) -> bool:
+def shared(directory: StrPath) -> bool:
     """Whether the group may read what is made in ``directory``."""
     try:
-        return directory.stat().st_mode & _MARK == _MARK
+        return os.stat(directory).st_mode & _MARK == _MARK
     except OSError:
         return False
 
 
-def make_directory(path: Path, *, exist_ok: bool = False) -> None:
+def parent(path: StrPath) -> str:
+    """The directory that ``path`` is in."""
+    return os.path.dirname(path) or "."
+
+
+def make_directory(path: StrPath, *, exist_ok: bool = False) -> None:
     """Make a directory that the same people may read as the one it is in. Raises OSError."""
-    if exist_ok and path.is_dir():
+    if exist_ok and os.path.isdir(path):
         return
-    path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=exist_ok)
-    if shared(path.parent):
+    try:
+        os.mkdir(path, PRIVATE_DIRECTORY)
+    except FileNotFoundError:
+        Path(path).mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=exist_ok)
+    except FileExistsError:
+        if not exist_ok or not os.path.isdir(path):
+            raise
+    if shared(parent(path)):
         share(path)
 
 
-def mode_in(directory: Path) -> int:
+def mode_in(directory: StrPath) -> int:
     """The mode of a file that is made in ``directory``."""
     return SHARED_FILE if shared(directory) else PRIVATE_FILE
 
@@ -49,9 +64,9 @@ def settle(fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
 
 
-def open_to_append(path: Path) -> int:
+def open_to_append(path: StrPath) -> int:
     """A descriptor by which to append to ``path``, which is made where it is not there. Raises OSError."""
-    mode = mode_in(path.parent)
+    mode = mode_in(parent(path))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
     try:
         if os.fstat(fd).st_size == 0:

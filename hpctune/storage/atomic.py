@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpctune.errors import StorageError
 from hpctune.storage import access
 
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_AT_ONCE = 1 << 16
 
 
-def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int | None = None) -> None:
+def write(path: StrPath, data: bytes | str, *, durable: bool = False, mode: int | None = None) -> None:
     """Publish ``data`` at ``path`` by rename; ``durable``: on stable storage when this returns; ``mode``: who may read
     it, by default those who may read what is made in its directory.
 
     A failed or killed writer leaves at most a hidden temporary file, never a part at ``path`` itself.
     """
     payload = data.encode() if isinstance(data, str) else data
-    directory = path.parent
-    temporary = directory / f".{path.name}.{os.getpid()}.tmp"
+    directory = access.parent(path)
+    temporary = f"{directory}/.{os.path.basename(path)}.{os.getpid()}.tmp"
     mode = access.mode_in(directory) if mode is None else mode
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -32,16 +36,28 @@ def write(path: Path, data: bytes | str, *, durable: bool = False, mode: int | N
                 os.fsync(fd)
         finally:
             os.close(fd)
-        temporary.replace(path)
+        os.replace(temporary, path)
         if durable:
             sync_directory(directory)
     except OSError as error:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise StorageError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def sync_directory(path: Path) -> None:
+def read(path: StrPath) -> bytes:
+    """The whole file as it is now. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(fd, _AT_ONCE)
+        while len(data) % _AT_ONCE == 0 and (more := os.read(fd, _AT_ONCE)):
+            data += more
+        return data
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: StrPath) -> None:
     """Make renames and creations in ``path`` durable, where the filesystem can."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY)
@@ -51,22 +67,22 @@ def sync_directory(path: Path) -> None:
             os.close(fd)
 
 
-def create_exclusively(path: Path, data: bytes) -> bool:
+def create_exclusively(path: StrPath, data: bytes) -> bool:
     """Create ``path`` holding ``data``; False when it exists already. Exactly one of any number of callers wins.
 
     Never half: a caller that is killed, or finds the disk full, has created nothing. Others see it when this returns;
     a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
     Raises OSError.
     """
-    if path.exists():
+    if os.path.exists(path):
         return False
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
+    temporary = f"{access.parent(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.new"
     try:
         _write_new(temporary, data)
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return temporary.stat().st_nlink == 2  # on NFS the answer to a link that was made may have been lost
+            return os.stat(temporary).st_nlink == 2  # on NFS the answer to a link that was made may have been lost
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
@@ -74,23 +90,23 @@ def create_exclusively(path: Path, data: bytes) -> bool:
         return True
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
 
 
-def _create_without_links(path: Path, data: bytes) -> bool:
+def _create_without_links(path: StrPath, data: bytes) -> bool:
     try:
         _write_new(path, data)
     except FileExistsError:
         return False
     except OSError:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         raise
     return True
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    mode = access.mode_in(path.parent)
+def _write_new(path: StrPath, data: bytes) -> None:
+    mode = access.mode_in(access.parent(path))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         access.settle(fd, mode)

@@ -32,6 +32,8 @@ _objects: Path | None = None
 
 _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
 """The trainable that this process keeps: which file it is from, itself, and where the driver found its modules."""
+_inherited = False
+"""What is kept counts, whatever file there is now."""
 
 
 class ObjectStore:
@@ -131,13 +133,19 @@ def preload(paths: ExperimentPaths) -> None:
 
 def preloaded(paths: ExperimentPaths) -> bool:
     """Whether what :func:`preload` has loaded is what there is now."""
-    return _preloaded is not None and _preloaded[0] == _identity(paths.trainable)
+    return _preloaded is not None and (_inherited or _preloaded[0] == _identity(paths.trainable))
 
 
-def _identity(path: Path) -> tuple[int, ...]:
+def inherit() -> None:
+    """In a child that was forked for one trial: let what its parent has just found :func:`preloaded` count."""
+    global _inherited
+    _inherited = True
+
+
+def _identity(path: str) -> tuple[int, ...]:
     """Changes when another file takes the place of ``path``."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return ()
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
@@ -151,7 +159,8 @@ def load_driver_objects(paths: ExperimentPaths) -> Any:
 def prepare_imports(paths: ExperimentPaths) -> None:
     """Let modules be found here where the driver found them, in its order: the user's directories before all else."""
     entries = _header(paths)["sys_path"]
-    sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
+    if sys.path[: len(entries)] != entries:
+        sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
 
 
 def original_cwd(paths: ExperimentPaths) -> str:
@@ -178,7 +187,7 @@ def _is_library(entry: str, library: set[str]) -> bool:
     return inside or entry.endswith(("site-packages", "dist-packages"))
 
 
-def _load(paths: ExperimentPaths, path: Path) -> Any:
+def _load(paths: ExperimentPaths, path: str | Path) -> Any:
     global _objects
     with _open_trusted(path) as file:
         _place(path, file.readline())
@@ -194,7 +203,7 @@ def _load(paths: ExperimentPaths, path: Path) -> Any:
         ) from error
 
 
-def _place(path: Path, header: bytes) -> dict[str, Any]:
+def _place(path: str | Path, header: bytes) -> dict[str, Any]:
     try:
         place: dict[str, Any] = json.loads(header)
     except ValueError as error:
@@ -236,10 +245,10 @@ def _bundling(paths: ExperimentPaths) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _open_trusted(path: Path) -> BinaryIO:
+def _open_trusted(path: str | Path) -> BinaryIO:
     """Open it; refuse to unpickle what somebody else may have written."""
     try:
-        file = path.open("rb")
+        file = open(path, "rb")
     except FileNotFoundError as error:
         raise StorageError(f"{path} is missing: the experiment cannot run without it.") from error
     except OSError as error:

@@ -121,12 +121,12 @@ def delete(checkpoint: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def tidy(paths: TrialPaths) -> None:
-    """Remove what a killed run or driver left of checkpoints that were being made or deleted."""
-    with contextlib.suppress(OSError):
-        for path in paths.root.iterdir():
-            if path.name.startswith((STAGING_PREFIX, DOOMED_PREFIX)):
-                shutil.rmtree(path, ignore_errors=True)
+def tidy(paths: TrialPaths, names: Iterable[str]) -> None:
+    """Remove what a killed run or driver left of checkpoints that were being made or deleted, among the ``names`` in
+    the trial's directory."""
+    for name in names:
+        if name.startswith((STAGING_PREFIX, DOOMED_PREFIX)):
+            shutil.rmtree(paths.at(name), ignore_errors=True)
 
 
 def unreported(paths: TrialPaths, names: Iterable[str], known: Container[str]) -> Iterator[Path]:

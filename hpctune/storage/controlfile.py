@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import StorageError
 from hpctune.model.records import Control
-from hpctune.storage import access, values
+from hpctune.storage import access, atomic, values
 from hpctune.storage.lastline import LastLine, last_line
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 _FIELDS = tuple(f.name for f in fields(Control))
 
@@ -18,28 +21,27 @@ _FIELDS = tuple(f.name for f in fields(Control))
 class ControlFile:
     """The writing end, kept by a driver that publishes more than once."""
 
-    __slots__ = ("_file", "_path")
+    __slots__ = ("_directory", "_file")
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, LastLine(path)
+    def __init__(self, path: StrPath) -> None:
+        self._directory, self._file = access.parent(path), LastLine(path)
 
     def publish(self, control: Control) -> None:
         """Let ``control`` count, creating the trial directory where it is missing. Raises StorageError."""
         data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
-        directory = self._path.parent
         try:
-            access.make_directory(directory, exist_ok=True)
+            access.make_directory(self._directory, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
+            raise StorageError(f"Cannot make {self._directory}: {error.strerror or error}.") from error
         self._file.publish(values.dumps(data))
 
 
-def publish(path: Path, control: Control) -> None:
+def publish(path: StrPath, control: Control) -> None:
     """Publish once. Raises StorageError."""
     ControlFile(path).publish(control)
 
 
-def read(path: Path) -> Control | None:
+def read(path: StrPath) -> Control | None:
     """The control file, or None when there is none: the trial is over, or never was.
 
     Raises StorageError where it is garbled, or where its config cannot, or must not, be loaded.
@@ -50,7 +52,7 @@ def read(path: Path) -> Control | None:
     known = {k: v for k, v in data.items() if k in _FIELDS}
     try:
         config = known["config"]
-        config = values.decode(config, trusted=not values.pickled(config) or values.trusted(path.stat()))
+        config = values.decode(config, trusted=not values.pickled(config) or values.trusted(os.stat(path)))
         if isinstance(config, values.Sealed):
             raise StorageError(f"The config in {path} cannot be read here: {config.why}.")
         known |= {"config": config, "export_formats": tuple(known.get("export_formats", ()))}
@@ -72,7 +74,7 @@ class Orders:
     answered: float | None
 
 
-def read_orders(path: Path) -> Orders | None:
+def read_orders(path: StrPath) -> Orders | None:
     """Only the orders, without decoding the rest; None when there is no control file."""
     data = _load(path)
     try:
@@ -86,9 +88,9 @@ def with_orders(control: Control, orders: Orders) -> Control:
     return replace(control, **{name: getattr(orders, name) for name in Orders.__slots__})
 
 
-def _load(path: Path) -> dict[str, Any] | None:
+def _load(path: StrPath) -> dict[str, Any] | None:
     try:
-        data = json.loads(last_line(path.read_bytes()))
+        data = json.loads(last_line(atomic.read(path)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import os
 import secrets
 import socket
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpctune.errors import StorageError
 from hpctune.readable import readable
 from hpctune.storage import atomic
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 ANSWERED_WITHIN_S = 60.0
 """Seconds for which somebody who has rung is rung back."""
@@ -33,7 +37,7 @@ class Doorbell:
     Raises OSError where no port can be had.
     """
 
-    def __init__(self, path: Path, *, everywhere: bool) -> None:
+    def __init__(self, path: StrPath, *, everywhere: bool) -> None:
         self._path, self._token = path, secrets.token_hex(16)
         self.rung = False
         """Whether anybody has rung since whoever looks has set this to False."""
@@ -83,14 +87,14 @@ class Doorbell:
         """Take the bell down; a file that a later driver has put in its place stays."""
         self._socket.close()
         with contextlib.suppress(OSError):
-            if self._path.read_text().strip() == self._text:
-                self._path.unlink()
+            if atomic.read(self._path).decode().strip() == self._text:
+                os.unlink(self._path)
 
 
 class Ringer:
     """A run's end. Makes no sound, and never fails, where there is no bell."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         self._path = path
         self._socket: socket.socket | None = None
         self._token, self._address = b"", ("", 0)
@@ -98,7 +102,7 @@ class Ringer:
     def ring(self) -> None:
         """Tell the driver to look now."""
         try:
-            data = json.loads(self._path.read_bytes())
+            data = json.loads(atomic.read(self._path))
             self._token = str(data["token"]).encode()
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

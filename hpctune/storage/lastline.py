@@ -7,9 +7,12 @@ server of a shared one. A line that is not whole yet, or never will be, is not t
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpctune.storage import atomic
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 LARGEST = 16_384
 """Bytes after which the file is made anew."""
@@ -21,7 +24,7 @@ class LastLine:
 
     __slots__ = ("_path", "_size")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         self._path, self._size = path, -1
 
     def publish(self, line: str) -> None:

@@ -32,10 +32,14 @@ path                                    sole writer         what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpctune.model.ids import RunKey
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 CHECKPOINT_PREFIX = "checkpoint_"
 RESERVED = frozenset({
@@ -46,23 +50,59 @@ RESERVED = frozenset({
 """Names in an experiment directory that no trial may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentPaths:
-    """Paths of one experiment directory (absolute)."""
+class _Directory:
+    """A directory (absolute), as a Path and as text: what is done for each trial does without the making of Paths,
+    which costs more than most of what is done with them."""
 
-    root: Path
+    __slots__ = ("_root", "text")
+
+    def __init__(self, root: StrPath) -> None:
+        self.text = os.fspath(root)
+        self._root = root if isinstance(root, Path) else None
+
+    @property
+    def root(self) -> Path:
+        if self._root is None:
+            self._root = Path(self.text)
+        return self._root
+
+    def at(self, name: str) -> str:
+        """The path of what is called ``name`` in it."""
+        return f"{self.text}/{name}"
+
+    def names(self) -> list[str]:
+        """What is in it; nothing where somebody has removed it. Raises OSError."""
+        try:
+            return os.listdir(self.text)
+        except FileNotFoundError:
+            return []
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, _Directory) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+
+class ExperimentPaths(_Directory):
+    """Paths of one experiment directory."""
+
+    __slots__ = ()
 
     @property
     def spec(self) -> Path:
         return self.root / "experiment.json"
 
     @property
-    def doorbell(self) -> Path:
-        return self.root / "doorbell.json"
+    def doorbell(self) -> str:
+        return self.at("doorbell.json")
 
     @property
-    def trainable(self) -> Path:
-        return self.root / "trainable.pkl"
+    def trainable(self) -> str:
+        return self.at("trainable.pkl")
 
     @property
     def objects(self) -> Path:
@@ -124,25 +164,24 @@ class ExperimentPaths:
         return WorkerPaths(self.workers / name)
 
     def trial(self, dirname: str) -> TrialPaths:
-        return TrialPaths(self.root / dirname)
+        return TrialPaths(self.at(dirname))
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerPaths:
-    """Paths of one worker of a pool (absolute)."""
+class WorkerPaths(_Directory):
+    """Paths of one worker of a pool."""
 
-    root: Path
+    __slots__ = ()
 
     @property
     def spec(self) -> Path:
         return self.root / "worker.json"
 
     @property
-    def orders(self) -> Path:
-        return self.root / "orders.json"
+    def orders(self) -> str:
+        return self.at("orders.json")
 
-    def run(self, restart: int) -> Path:
-        return self.root / f"run-{restart}.jsonl"
+    def run(self, restart: int) -> str:
+        return self.at(f"run-{restart}.jsonl")
 
     @property
     def stdout(self) -> Path:
@@ -153,18 +192,17 @@ class WorkerPaths:
         return self.root / "stderr"
 
 
-@dataclass(frozen=True, slots=True)
-class TrialPaths:
-    """Paths of one trial directory (absolute)."""
+class TrialPaths(_Directory):
+    """Paths of one trial directory."""
 
-    root: Path
+    __slots__ = ()
 
     @property
-    def control(self) -> Path:
-        return self.root / "control.json"
+    def control(self) -> str:
+        return self.at("control.json")
 
-    def run(self, attempt: int, restart: int) -> Path:
-        return self.root / f"run-{attempt}.{restart}.jsonl"
+    def run(self, attempt: int, restart: int) -> str:
+        return self.at(f"run-{attempt}.{restart}.jsonl")
 
     @property
     def stdout(self) -> Path:

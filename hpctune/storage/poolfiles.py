@@ -11,8 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
@@ -30,6 +29,9 @@ from hpctune.model.pool import (
 from hpctune.storage import atomic, values
 from hpctune.storage.lastline import LastLine, last_line
 from hpctune.storage.layout import WorkerPaths
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 _KINDS: dict[str, type[WorkerRecord]] = {
     "claimed": Claimed,
@@ -82,7 +84,7 @@ def _orders_text(orders: Orders) -> str:
 def read_orders(paths: WorkerPaths) -> bytes:
     """``orders.json`` as it is; empty where there is none. Raises StorageError."""
     try:
-        return paths.orders.read_bytes()
+        return atomic.read(paths.orders)
     except FileNotFoundError:
         return b""
     except OSError as error:
@@ -106,12 +108,12 @@ def parse_orders(text: bytes) -> Orders | None:
 class WorkerFile:
     """The writing end of one record, held by the worker itself."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         self._path = path
         self._torn = False
 
     @classmethod
-    def claim(cls, path: Path, claim: Claimed) -> WorkerFile | None:
+    def claim(cls, path: StrPath, claim: Claimed) -> WorkerFile | None:
         """Claim this start of the worker; None when somebody has it already. Raises OSError."""
         return cls(path) if atomic.create_exclusively(path, _line(claim)) else None
 
@@ -131,7 +133,7 @@ class WorkerFile:
 class WorkerTail:
     """The reading end: each :meth:`read` returns what has become complete since the last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         self._path, self._offset = path, 0
 
     def read(self) -> list[WorkerRecord]:
@@ -153,9 +155,9 @@ class WorkerTail:
         return list(_records(data[:end].splitlines()))
 
 
-def unreadable(path: Path) -> int:
+def unreadable(path: StrPath) -> int:
     """How many whole lines of a record are none, and are skipped by :class:`WorkerTail`. Raises OSError."""
-    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
+    lines = [line for line in atomic.read(path).splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
     return len(lines) - len(list(_records(lines)))
 
 

@@ -11,14 +11,16 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
 from hpctune.model.rows import Row, copied
 from hpctune.storage import atomic, values
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
 
 _RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)")?,"row":(\{.*\})\}')
 """A result as :meth:`RunFile.result_text` writes it."""
@@ -32,7 +34,7 @@ _from_text = json.JSONDecoder().decode
 class RunFile:
     """The writing end, held by the run itself."""
 
-    def __init__(self, path: Path, run: RunKey) -> None:
+    def __init__(self, path: StrPath, run: RunKey) -> None:
         self.path, self.run = path, run
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.seq = 0
@@ -41,7 +43,7 @@ class RunFile:
         self._torn = False
 
     @classmethod
-    def claim(cls, path: Path, claim: Claim) -> RunFile | None:
+    def claim(cls, path: StrPath, claim: Claim) -> RunFile | None:
         """Claim the run key; None when somebody has it already."""
         record: dict[str, Any] = {
             "claim": [claim.run.trial_id, claim.run.attempt, claim.run.restart],
@@ -132,7 +134,7 @@ class RunTail:
 
     __slots__ = ("_constant", "_end_of_row", "_offset", "behind", "path", "run")
 
-    def __init__(self, path: Path, run: RunKey) -> None:
+    def __init__(self, path: StrPath, run: RunKey) -> None:
         self.path, self.run, self._offset = str(path), run, 0
         self.behind = False
         """Whether the last :meth:`read` has left something for the next."""
@@ -227,7 +229,7 @@ def checkpoints_before(run: RunKey, earlier: Sequence[RunRecord]) -> Iterator[st
             yield name
 
 
-def revoke(path: Path, run: RunKey, at: float) -> bool:
+def revoke(path: StrPath, run: RunKey, at: float) -> bool:
     """Make the claim of ``run`` in the driver's name, so that no job ever can; False when a job already has it."""
     claim = {"claim": [run.trial_id, run.attempt, run.restart], "job_id": "", "host": "", "pid": 0, "at": at}
     end = {"exit": Outcome.REVOKED.value, "reason": "revoked before any job claimed it", "at": at}

@@ -67,7 +67,7 @@ def trusted_bytes(path: Path) -> bytes:
     raise StorageError(distrust(path, status))
 
 
-def distrust(path: Path, status: os.stat_result) -> str:
+def distrust(path: str | Path, status: os.stat_result) -> str:
     """Why a file of pickles is not loaded, and what to do."""
     if status.st_uid not in (os.geteuid(), 0):
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -333,7 +334,7 @@ class SimulatedRun:
         if self.blind:
             return self._seen
         control = controlfile.read(self.paths.control)
-        superseded = self.paths.run(self.key.attempt, self.key.restart + 1).exists()
+        superseded = os.path.exists(self.paths.run(self.key.attempt, self.key.restart + 1))
         ours = control is not None and control.attempt == self.key.attempt and not superseded
         self._seen = control if ours else None
         return self._seen

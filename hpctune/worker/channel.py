@@ -35,24 +35,24 @@ class Channel:
 
     def __init__(self, session: Session, *, other_nodes: bool) -> None:
         self._session = session
-        self._closed = threading.Event()
-        """For the thread that looks into the directory."""
         self._directory: Path | None = None
         """Ours alone, around the socket."""
         self._address = ""
         self._listener = self._listen()
         self._spool = self._make_spool() if other_nodes else None
+        self._closed = threading.Event() if self._spool is not None else None
+        """For the thread that looks into the directory."""
         self.environment = {
             client.SOCKET_VARIABLE: self._address,
             client.SPOOL_VARIABLE: str(self._spool or ""),
             client.CHECKPOINT_VARIABLE: str(session.restored or ""),
             client.TRIAL_ID_VARIABLE: session.control.trial_id,
             client.TRIAL_NAME_VARIABLE: session.control.trial_name,
-            client.TRIAL_DIR_VARIABLE: str(session.paths.root),
+            client.TRIAL_DIR_VARIABLE: session.paths.text,
         }
         session.watch(self._listener, self._accept)
-        if self._spool is not None:
-            _start(self._watch_spool, self._spool)
+        if self._spool is not None and self._closed is not None:
+            _start(self._watch_spool, self._spool, self._closed)
 
     def take(self, line: bytes) -> Mapping[str, Any]:
         """Report what ``line`` says; the answer."""
@@ -130,8 +130,8 @@ class Channel:
             return None
         return spool
 
-    def _watch_spool(self, spool: Path) -> None:
-        while not self._closed.wait(SPOOL_POLL_S):
+    def _watch_spool(self, spool: Path, closed: threading.Event) -> None:
+        while not closed.wait(SPOOL_POLL_S):
             with contextlib.suppress(OSError, StorageError):
                 for request in sorted(spool.iterdir()):
                     if request.suffix == ".json" and not request.name.startswith("."):
@@ -143,7 +143,8 @@ class Channel:
 
     def close(self) -> None:
         """Listen no more, and leave nothing behind."""
-        self._closed.set()
+        if self._closed is not None:
+            self._closed.set()
         if self._listener is not None:
             self._listener.close()
         self._remove_socket()
@@ -156,7 +157,7 @@ class Channel:
             self._directory = None
         elif self._address:
             with contextlib.suppress(OSError):
-                Path(self._address).unlink()
+                os.unlink(self._address)
 
 
 def _start(target: Callable[..., None], *args: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
@@ -24,17 +25,20 @@ from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
 from hpctune.worker.surroundings import inside
 
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+
 VISIBLE_WITHIN_S = 60.0
 """How long the shared directory may take to show what the driver wrote before it submitted."""
 
 
-def run_attempt(experiment_dir: Path, dirname: str, attempt: int, *, rings: bool = True) -> int:
+def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: bool = True) -> int:
     """Run the attempt to its end. Returns 0 when the run left an exit record or had nothing to do. ``rings``: it tells
     the driver of its end; else somebody else does, when the process has left.
 
     Nothing that user code raises comes out of here, except what leaves the whole program (Ctrl-C, the debugger).
     """
-    experiment = ExperimentPaths(experiment_dir.absolute())
+    experiment = ExperimentPaths(experiment_dir if os.path.isabs(experiment_dir) else Path(experiment_dir).absolute())
     paths = experiment.trial(dirname)
     import_path = list(sys.path)
     try:
@@ -56,7 +60,9 @@ def _run_claimed(
     experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None, rings: bool
 ) -> None:
     private.sweep_once()
-    checkpoints.tidy(paths)
+    if file.run.attempt > 1 or file.run.restart > 0:
+        with contextlib.suppress(OSError):
+            checkpoints.tidy(paths, paths.names())
     if restored is not None:
         _await_checkpoint(restored)
     try:
@@ -115,9 +121,9 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
     while True:
         control = _control(experiment, paths)
         late = time.monotonic() >= deadline
-        if control is not None and control.attempt == attempt and (late or experiment.trainable.exists()):
+        if control is not None and control.attempt == attempt and (late or os.path.exists(experiment.trainable)):
             return control
-        over = (control is None and paths.root.is_dir()) or (control is not None and control.attempt > attempt)
+        over = (control is None and os.path.isdir(paths.text)) or (control is not None and control.attempt > attempt)
         if over or late:
             return None
         time.sleep(pause)
@@ -125,7 +131,7 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
 
 
 def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
-    if not paths.root.is_dir():
+    if not os.path.isdir(paths.text):
         return None
     with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
         bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes
@@ -140,8 +146,6 @@ def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile,
     """
     for restart in range(restarts + 1):
         run = RunKey(control.trial_id, control.attempt, restart)
-        if paths.run(run.attempt, restart).exists():
-            continue
         earlier = _earlier_records(paths, run)
         if any(isinstance(record, Exit) for record in earlier):
             return None

@@ -56,20 +56,20 @@ def patiently(
 ) -> _Result:
     """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
     :func:`patience_s`), and until ``give_up``. Raises what the last try has raised."""
-    limit = patience_s() if within_s is None else within_s
-    began, told = time.monotonic(), False
-    waiting = pauses(began + limit)
+    began = time.monotonic()
+    waiting: Iterator[None] | None = None
     while True:
         try:
             result = action()
         except (OSError, StorageError) as error:
+            limit = patience_s() if within_s is None else within_s
             if not passing(error) or time.monotonic() - began >= limit or give_up():
                 raise
-            if not told:
-                told = True
+            if waiting is None:
+                waiting = pauses(began + limit)
                 tell(f"hpctune: waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
         else:
-            if told:
+            if waiting is not None:
                 tell(f"hpctune: the storage works again after {time.monotonic() - began:.0f} s")
             return result
         next(waiting)

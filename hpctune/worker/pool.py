@@ -40,6 +40,7 @@ from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
 from hpctune.worker.pool_children import WARNINGS, Nursery
 from hpctune.worker.pool_crew import Crew, send
+from hpctune.worker.runners import known_form
 
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
 """Between two looks at the orders: right after work, and when nothing has happened for long."""
@@ -89,7 +90,7 @@ def _claim(paths: WorkerPaths) -> tuple[WorkerFile, int] | None:
     """Claim the first free start, up to the number that Slurm's restarts allow."""
     for run in range(int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1):
         claim = Claimed(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), job_began())
-        file = None if paths.run(run).exists() else WorkerFile.claim(paths.run(run), claim)
+        file = WorkerFile.claim(paths.run(run), claim)
         if file is not None:
             return file, run
     return None
@@ -127,6 +128,7 @@ class Worker:
         node_ip()  # found once, for all trials
         try:
             bundle.preload(self._experiment)
+            known_form(bundle.load_trainable(self._experiment))
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -137,6 +139,9 @@ class Worker:
             signal.signal(number, self._warned)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
+        from hpctune.worker.rehearsal import rehearse
+
+        rehearse()
         gc.collect()
         gc.freeze()  # what is there now is not written to any more, and stays shared with the children
         self._file.append(Ready(time.time()))

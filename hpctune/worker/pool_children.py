@@ -50,7 +50,7 @@ class Child:
 class OwnRun:
     """What an assignment of hpctune's own worker command means."""
 
-    directory: Path
+    directory: str
     dirname: str
     attempt: int
 
@@ -60,7 +60,7 @@ def own_run(assignment: Assignment) -> OwnRun | None:
     command = assignment.command
     if command[1:4] != _OWN_COMMAND or len(command) != 7 or not command[6].isdigit():
         return None
-    return OwnRun(Path(command[4]), command[5], int(command[6]))
+    return OwnRun(command[4], command[5], int(command[6]))
 
 
 @dataclass(slots=True)
@@ -149,10 +149,10 @@ def redirect(assignment: Assignment) -> None:
 
 def _open(path: str) -> int:
     try:
-        return access.open_to_append(Path(path))
+        return access.open_to_append(path)
     except FileNotFoundError:
-        access.make_directory(Path(path).parent, exist_ok=True)
-        return access.open_to_append(Path(path))
+        access.make_directory(access.parent(path), exist_ok=True)
+        return access.open_to_append(path)
 
 
 def enter(job_id: str, assignment: Assignment) -> None:
@@ -219,7 +219,7 @@ def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
 
     path = experiment.trial(run.dirname).run(run.attempt, 0)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             line = next((li for li in file if b'"checkpoint":' in li[:80] and li.startswith(b'{"seq"')), b"")
         return float(json.loads(line)["row"]["time_since_restore"]) if line else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -16,6 +16,7 @@ from hpctune.worker.pool_children import (
     WARNINGS,
     Child,
     Nursery,
+    OwnRun,
     end_group,
     first_saved_s,
     oom_kills,
@@ -70,12 +71,17 @@ class Crew:
                 pid = self._nursery.fork(job_id, assignment, slot, actor.work)
                 os.close(theirs)
             else:
-                pid = self._nursery.fork(job_id, assignment, slot, lambda: run_here(run, self._spec))
+                pid = self._nursery.fork(job_id, assignment, slot, lambda: self._run_alone(run))
         except OSError as error:
             print(f"hpctune: {job_id} cannot be started: {error}", file=sys.stderr)
             return Ended(assignment.number, 1, time.time())
         self.children[slot] = Child(pid, slot, assignment, time.monotonic(), lines=lines, oom_kills=kills)
         return None
+
+    def _run_alone(self, run: OwnRun) -> int:
+        """In a child that has this one trial."""
+        bundle.inherit()
+        return run_here(run, self._spec)
 
     def reap(self) -> list[Ended]:
         """The trials that are over since this was asked last."""

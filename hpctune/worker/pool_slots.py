@@ -62,7 +62,7 @@ def take(spec: WorkerSpec, slot: int) -> None:
     visible = devices(spec, slot, os.environ)
     if visible is not None:
         os.environ[_DEVICES] = visible
-    if hasattr(os, "sched_setaffinity"):
+    if spec.slots > 1 and hasattr(os, "sched_setaffinity"):
         own = cpus(spec, slot, sorted(os.sched_getaffinity(0)))
         if own is not None:
             os.sched_setaffinity(0, own)

@@ -63,9 +63,21 @@ def form_of(trainable: object) -> str:
     return "reporter" if any(p.name == "reporter" for p in parameters[1:]) else "config"
 
 
+_known: tuple[Any, str] = (None, "")
+"""The trainable that this process runs, and its form."""
+
+
+def known_form(trainable: object) -> str:
+    """:func:`form_of`, found once for what a worker runs in all its trials."""
+    global _known
+    if _known[0] is not trainable:
+        _known = (trainable, form_of(trainable))
+    return _known[1]
+
+
 def run_trainable(trainable: Any, session: Session) -> None:
     """Run ``trainable`` to its end."""
-    form = form_of(trainable)
+    form = known_form(trainable)
     if form == "command":
         run_command(trainable, session)
     elif form == "class":

@@ -20,7 +20,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Outcome
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Leave
-from hpctune.storage import checkpoints, controlfile, values
+from hpctune.storage import access, checkpoints, controlfile, values
 from hpctune.storage.doorbell import Ringer
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile
@@ -80,7 +80,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
-        self.ringer = Ringer(ExperimentPaths(paths.root.parent).doorbell)
+        self.ringer = Ringer(ExperimentPaths(access.parent(paths.text)).doorbell)
         self._closed = False
 
     # -- reports ------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Session:
         self._looked_at = time.monotonic()
         try:
             orders = controlfile.read_orders(self.paths.control)
-            superseded = self.paths.run(self.run.attempt, self.run.restart + 1).exists()
+            superseded = os.path.exists(self.paths.run(self.run.attempt, self.run.restart + 1))
         except (StorageError, OSError):
             return
         if orders is None or orders.attempt != self.run.attempt or superseded:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,7 +26,7 @@ def inside(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> 
     set_current(session)
     try:
         if _flag("HPCTUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR", "TUNE_CHDIR_TO_TRIAL_DIR"):
-            os.chdir(paths.root)
+            os.chdir(paths.text)
         with _environment(additions), _signals(session):
             yield
     finally:
@@ -38,18 +37,18 @@ def inside(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> 
             os.chdir(before)
 
 
-def _here() -> Path:
+def _here() -> str:
     try:
-        return Path.cwd()
+        return os.getcwd()
     except FileNotFoundError:  # it was removed
-        return Path("/")
+        return "/"
 
 
-def _original_cwd(experiment: ExperimentPaths, here: Path) -> str:
+def _original_cwd(experiment: ExperimentPaths, here: str) -> str:
     try:
         return bundle.original_cwd(experiment)
     except StorageError:  # the run says so when it loads the trainable
-        return str(here)
+        return here
 
 
 @contextlib.contextmanager

@@ -8,8 +8,6 @@ import os
 import pickle
 import random
 import struct
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from hpctune.output import appendfiles
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.defaults import default_callbacks
 from hpctune.output.errorfile import write_error
+from hpctune.output.hparams import summaries
 from hpctune.output.pretty import pretty_print
 from hpctune.output.tbx_logger import events_path
 from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
@@ -166,7 +165,7 @@ def test_no_thread_and_few_files_stay_open(tmp_path: Path) -> None:
     assert threading.active_count() == threads
     for trial in trials:
         names = sorted(p.name for p in trial.paths.root.iterdir())
-        assert names == [events_path(trial).name, "params.json", "params.pkl", "progress.csv", "result.json"]
+        assert names == [Path(events_path(trial)).name, "params.json", "params.pkl", "progress.csv", "result.json"]
         assert len((trial.paths.root / "result.json").read_text().splitlines()) == 1
 
 
@@ -285,16 +284,26 @@ def test_pretty_print() -> None:
     assert text == "a:\n  x: w\n  y: [1,2]\nb: 1\n"
 
 
-def test_hyperparameters_are_written_in_one_order() -> None:
-    """Or a file that is made anew would not be the same."""
-    script = (
-        "from tensorboardX.summary import hparams\n"
-        "from hpctune.output.tbx_logger import _in_order\n"
-        "many = {f'name{i}': i for i in range(20)}\n"
-        "print([_in_order(m).SerializeToString() for m in hparams(many, {'loss': 1.0})])\n"
-    )
-    said = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(3)}
-    assert len(said) == 1
+def test_hyperparameters_are_written_as_tensorboardx_would() -> None:
+    """But in one order, where protobuf has another in each process."""
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+    from tensorboardX.proto.summary_pb2 import Summary
+    from tensorboardX.summary import hparams
+
+    def parsed(data: bytes) -> tuple[str, Any, Any]:
+        summary = Summary.FromString(data)
+        (value,) = summary.value
+        content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        value.metadata.plugin_data.content = b""
+        return value.tag, content, summary
+
+    many = {f"ü{i % 7}/{i}": [0.1 * i, i, -i, bool(i % 2), "x" * i, "", 0.0, math.nan][i % 8] for i in range(200)}
+    some = {"lr": 0.1, "on": False, "act": "relu", "": 1}
+    for given, metrics in [(some, {"loss": 1.0}), (many, {f"ray/tune/ü{i}": 1.0 for i in range(60)}), ({}, {})]:
+        ours, theirs = list(summaries(given, metrics)), hparams(given, metrics)
+        assert [str(parsed(data)) for data in ours] == [str(parsed(m.SerializeToString())) for m in theirs]
+        assert list(summaries(dict(reversed(given.items())), metrics))[1] == ours[1]
+    assert "inf" in str(parsed(list(summaries({"n": 10**400}, {}))[1]))
 
 
 def test_scalars_are_written_as_protobuf_would() -> None:
