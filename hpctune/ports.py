@@ -21,8 +21,9 @@ class Clock(Protocol):
         """Unix time in seconds."""
         ...
 
-    def sleep(self, seconds: float) -> None:
-        """Let ``seconds`` pass, or less when something happened that is worth a look."""
+    def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
+        """Let ``seconds`` pass, or less when something happened that is worth a look; but ``undisturbed`` seconds of
+        them in any case, if nobody asks to leave."""
         ...
 
 
@@ -57,7 +58,8 @@ OVER = Demand(later=False, over=True)
 
 class Cluster(Protocol):
     """Where jobs run. One that grows and shrinks with what is wanted has a method ``demand(demand: Demand)`` as well,
-    and may have ``summary()`` and ``queue()``: a few words for people on what it has, and on what its jobs waited.
+    may have ``summary()`` and ``queue()``: a few words for people on what it has, and on what its jobs waited; and has
+    a property ``supplied``: whether what runs there has something to go on with.
 
     ``poll_s`` and ``quiet_poll_s`` are the shortest and longest sensible intervals between two :meth:`jobs` calls.
     Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing follows.

@@ -171,6 +171,12 @@ class PooledCluster:
         self.inner.close()
 
     @property
+    def supplied(self) -> bool:
+        """Whether every worker that takes trials has one that waits behind those that run."""
+        workers = [worker for worker in self._staff.workers.values() if worker.usable]
+        return bool(workers) and all(len(worker.held) > worker.kind.slots for worker in workers)
+
+    @property
     def kills_within_s(self) -> float:
         """How long after a cancel a process is killed."""
         return self.options.kill_wait_s

@@ -42,9 +42,10 @@ class WallClock:
         """Unix time in seconds."""
         return time.time()
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep for ``seconds`` (longer after much work), or until woken."""
-        rest = (time.monotonic() - self._busy_since) * self._rest
+    def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
+        """Sleep for ``seconds`` (longer after much work), or until woken; bells are heard after ``undisturbed``
+        seconds."""
+        rest = max((time.monotonic() - self._busy_since) * self._rest, min(seconds, undisturbed))
         woken = False
         if rest < SHORT_S:
             time.sleep(rest)

@@ -41,6 +41,8 @@ from hpctune.version import VERSION
 BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
+GATHER_S = 0.02
+"""News gather for so long before they are looked at, where nobody waits: a turn costs the same for one and for many."""
 TIDY_S = 0.5
 """Seconds between two turns that remove what is not needed any more: before that, the journal has to be durable."""
 STORAGE_RETRY_S = 5.0
@@ -227,6 +229,15 @@ class Driver:
         if not self.state.live:
             return self._idle_s
         return max(min(self._idle_s, self._jobs.seconds_until_due(now)), shortest)
+
+    @property
+    def undisturbed_s(self) -> float:
+        """How long news may gather before the next turn: while workers have something to go on with, and no trial is at
+        a milestone soon, nobody waits for it."""
+        if self._runs.behind or not getattr(self.cluster, "supplied", False):
+            return 0.0
+        running = self.state.in_phase(Phase.QUEUED, Phase.RUNNING)
+        return 0.0 if any(trial.has_open_milestone for trial in running) else GATHER_S
 
     def _hold(self, now: float) -> float:
         """The storage refuses: perform nothing, lose nothing, say so, and try again."""

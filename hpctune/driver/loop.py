@@ -88,4 +88,5 @@ def _step_all(running: list[Driver], clock: Clock, leave: LeaveRequest) -> None:
                 running.remove(driver)
                 driver.leave("finished")
         if running and not leave:
-            clock.sleep(min(pauses))  # even of no length it lets others have the machine
+            undisturbed = min(driver.undisturbed_s for driver in running)
+            clock.sleep(min(pauses), undisturbed)  # even of no length it lets others have the machine

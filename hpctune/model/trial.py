@@ -166,6 +166,11 @@ class Trial:
         return RunKey(self.trial_id, self.attempt.number, self.attempt.restart)
 
     @property
+    def has_open_milestone(self) -> bool:
+        """Whether there is a result at which it is to wait for a decision."""
+        return self.milestone is not None and (self.answered is None or self.answered < self.milestone)
+
+    @property
     def newest_checkpoint(self) -> CheckpointRef | None:
         """The newest checkpoint of its own."""
         return self.checkpoints[-1] if self.checkpoints else None

@@ -35,7 +35,7 @@ class WallClock:
     def now(self) -> float:
         return time.time()
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
         time.sleep(seconds)
 
 
