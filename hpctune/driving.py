@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hpctune import envvars
 from hpctune.cluster.debug import DebugCluster
@@ -247,7 +248,7 @@ def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
         paths.objects.mkdir(mode=0o700, exist_ok=True)
         for path in staging.objects.iterdir():
             path.replace(paths.objects / path.name)
-    os.replace(staging.trainable, paths.trainable)
+    Path(staging.trainable).replace(paths.trainable)
     staging.driver_bundle.replace(paths.driver_bundle)
 
 

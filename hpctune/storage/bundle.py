@@ -247,8 +247,9 @@ def _bundling(paths: ExperimentPaths) -> Iterator[None]:
 
 def _open_trusted(path: str | Path) -> BinaryIO:
     """Open it; refuse to unpickle what somebody else may have written."""
+    place = Path(path)
     try:
-        file = open(path, "rb")
+        file = place.open("rb")
     except FileNotFoundError as error:
         raise StorageError(f"{path} is missing: the experiment cannot run without it.") from error
     except OSError as error:

@@ -47,7 +47,7 @@ class SimulatedClock:
         """Simulated Unix time in seconds."""
         return self._now
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
         """Let everything happen that is due within ``seconds``, in order."""
         end = self._now + seconds
         while self._due and self._due[0][0] <= end:

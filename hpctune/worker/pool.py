@@ -40,6 +40,7 @@ from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
 from hpctune.worker.pool_children import WARNINGS, Nursery
 from hpctune.worker.pool_crew import Crew, send
+from hpctune.worker.rehearsal import rehearse
 from hpctune.worker.runners import known_form
 
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
@@ -126,6 +127,8 @@ class Worker:
         private.sweep_once()
         private.keep_sockets_together()
         node_ip()  # found once, for all trials
+        if self._spec.start == "fork":
+            rehearse()
         try:
             bundle.preload(self._experiment)
             known_form(bundle.load_trainable(self._experiment))
@@ -139,9 +142,6 @@ class Worker:
             signal.signal(number, self._warned)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
-        from hpctune.worker.rehearsal import rehearse
-
-        rehearse()
         gc.collect()
         gc.freeze()  # what is there now is not written to any more, and stays shared with the children
         self._file.append(Ready(time.time()))

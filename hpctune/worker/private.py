@@ -23,16 +23,21 @@ def make(parent: str | None = None) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"hpctune-{_here()}-{os.getpid()}-", dir=parent))
 
 
+def make_in_memory() -> Path | None:
+    """A new directory for what is small and short-lived, in memory if there is such a place; None: nowhere."""
+    for parent in SOCKET_PARENTS:
+        with contextlib.suppress(OSError):
+            return make(parent)
+    return None
+
+
 _sockets: Path | None = None
 
 
 def keep_sockets_together() -> None:
     """Make a directory for the sockets of all processes that are forked from this one, which is to remove it."""
     global _sockets
-    for parent in SOCKET_PARENTS:
-        with contextlib.suppress(OSError):
-            _sockets = make(parent)
-            return
+    _sockets = make_in_memory()
 
 
 def socket_directory() -> Path | None:

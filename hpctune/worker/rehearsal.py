@@ -1,50 +1,70 @@
-"""What a worker does before its first trial, so that those that are forked from it need not do it each anew.
+"""What a worker does before its first trial, so that no trial has to do it.
 
-Python makes its code faster as it runs, and writes into the memory around it. Both would happen again in each child.
+Python makes code that has run several times faster, and remembers where it has found things. Each trial is forked from
+the worker, and would do the same anew, in memory that it must copy for that. So the worker runs a trial that does
+nothing, a few times: all of what surrounds the user's code, and none of the user's.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
+import pickle
 import shutil
-import time
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from hpctune.model.ids import RunKey
-from hpctune.model.records import Claim, Control, Outcome
-from hpctune.storage import access, controlfile
+from hpctune.model.records import Control
+from hpctune.storage import atomic, bundle, controlfile
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunFile
-from hpctune.worker import private
-from hpctune.worker.main import _claim, await_control, _nodes, job_id_here, restart_count
-from hpctune.worker.session import Session
-from hpctune.worker.surroundings import inside
+from hpctune.worker import patience, private
 from hpctune.worker.context import report
+from hpctune.worker.main import run_attempt
 
 TIMES = 20
+"""Python looks at what code does from its eighth run on, and is done soon after."""
 
 
-def rehearse() -> None:
-    directory = private.make("/dev/shm")
+def rehearse() -> bool:
+    """Run it; False where that was not possible, which costs nothing but time. What :mod:`bundle` has loaded is
+    forgotten."""
+    directory = private.make_in_memory()
+    if directory is None:
+        return False
+    done: list[bool] = []
+    # Not in the main thread: a signal does there what it does without us.
+    thread = threading.Thread(target=lambda: done.append(_run(directory)), name="hpctune-rehearsal")
+    before = os.environ.get(patience.VARIABLE)
+    os.environ[patience.VARIABLE] = "0"
     try:
-        experiment = ExperimentPaths(directory)
-        for i in range(TIMES):
-            _once(experiment, f"t{i}")
+        thread.start()
+        thread.join()
     finally:
+        if before is None:
+            del os.environ[patience.VARIABLE]
+        else:
+            os.environ[patience.VARIABLE] = before
         shutil.rmtree(directory, ignore_errors=True)
+    return done == [True]
 
 
-def _once(experiment, dirname) -> None:
-    paths = experiment.trial(dirname)
-    control = Control("e", "t", "t", "t", 1, {"x": 1.5}, {})
-    controlfile.publish(paths.control, control)
-    control = controlfile.read(paths.control)
-    for n in ("stdout", "stderr"):
-        os.close(access.open_to_append(paths.at(n)))
-    claimed = _claim(paths, control, restart_count())
-    assert claimed is not None
-    file, restored = claimed
-    session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
-    with inside(session, experiment, paths):
-        report({"loss": 1.5})
-    file.exit(Outcome.COMPLETED, "the rehearsal is over", time.time())
+def _run(directory: Path) -> bool:
+    experiment = ExperimentPaths(directory)
+    try:
+        place = json.dumps({"sys_path": [], "cwd": str(directory)}).encode()
+        atomic.write(experiment.trainable, place + b"\n" + pickle.dumps(_trial))
+        bundle.preload(experiment)
+        for number in range(TIMES):
+            paths = experiment.trial(f"trial{number}")
+            control = Control("experiment", f"t_{number}", "trial", "tag", 1, {"x": 0.5, "epochs": 3}, {})
+            controlfile.publish(paths.control, control)
+            run_attempt(directory, f"trial{number}", 1, rings=False)
+    except Exception:
+        return False
+    return True
+
+
+def _trial(config: Mapping[str, Any]) -> None:
+    report({"loss": config["x"]})

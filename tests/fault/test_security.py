@@ -192,8 +192,8 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
     lab = Lab(directory)
     bomb = pickle.dumps(Bomb(directory / "exploded"))
     bundle.save(lab.paths, test_colleagues_can_look_and_strangers_cannot, None)
-    header = lab.paths.trainable.read_bytes().partition(b"\n")[0] + b"\n"
-    lab.paths.trainable.write_bytes(header + bomb)
+    header = Path(lab.paths.trainable).read_bytes().partition(b"\n")[0] + b"\n"
+    Path(lab.paths.trainable).write_bytes(header + bomb)
     lab.paths.driver_bundle.write_bytes(header + bomb)
     noted, dictionary = directory / "class", directory / "dict"
     for path in (noted, dictionary):

@@ -56,7 +56,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path, staged: bool) -> Non
             assert {p.name for p in checkpoint.iterdir()} == {*FILES, checkpoints.PROGRESS_FILE}
             assert all((checkpoint / name).read_text() == "x" * 100 for name in FILES)
             assert checkpoints.read_progress(checkpoint).iteration == 3
-        checkpoints.tidy(trial)
+        checkpoints.tidy(trial, trial.names())
         assert list(trial.root.iterdir()) == made
         seen.add(len(made))
         if not killed:

@@ -92,7 +92,7 @@ def test_a_requeued_run_of_a_job_that_has_ended_does_nothing(bench: Callable[...
     b.run(**SLURM)
     code, output = b.run(**SLURM, SLURM_RESTART_COUNT="1")
     assert (code, "nothing to do" in output) == (0, True)
-    assert not b.trial.run(1, 1).exists()
+    assert not Path(b.trial.run(1, 1)).exists()
 
 
 @pytest.fixture

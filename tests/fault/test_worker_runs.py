@@ -95,15 +95,15 @@ def test_a_superseded_attempt_leaves_without_a_trace(bench: Callable[..., Bench]
     b.publish(attempt=2)
     code, output = b.run(attempt=1)
     assert (code, "supersed" in output) == (0, True), output
-    assert not b.trial.run(1, 0).exists()
+    assert not Path(b.trial.run(1, 0)).exists()
 
 
 def test_a_trial_that_is_over_leaves_at_once(bench: Callable[..., Bench]) -> None:
     b = bench(_endless())
-    b.trial.control.unlink()
+    Path(b.trial.control).unlink()
     code, _ = b.run()
     assert code == 0
-    assert not b.trial.run(1, 0).exists()
+    assert not Path(b.trial.run(1, 0)).exists()
 
 
 @pytest.mark.parametrize("how", ["gone", "newer attempt", "restarted"])
@@ -112,11 +112,11 @@ def test_a_fenced_run_stops_writing(bench: Callable[..., Bench], how: str) -> No
     process = b.start()
     b.wait_for_rows(2)
     if how == "gone":
-        b.trial.control.unlink()
+        Path(b.trial.control).unlink()
     elif how == "newer attempt":
         b.publish(attempt=2)
     else:
-        b.trial.run(1, 1).touch()
+        Path(b.trial.run(1, 1)).touch()
     code, _ = b.end(process)
     assert code == 0
     assert b.rows()[-1] == b.records()[-1], "a fenced run leaves no exit record"
@@ -253,7 +253,7 @@ def test_a_good_sys_exit_is_an_end(bench: Callable[..., Bench]) -> None:
 
 def test_a_trainable_that_cannot_be_loaded_is_a_failure(bench: Callable[..., Bench]) -> None:
     b = bench(_endless())
-    b.paths.trainable.write_bytes(b"rubbish")
+    Path(b.paths.trainable).write_bytes(b"rubbish")
     b.run()
     assert b.exit().outcome is Outcome.FAILED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -230,12 +231,12 @@ def test_a_checkpoint_from_which_another_trial_is_to_start_stays(tmp_path: Path)
 
 def test_orders_go_before_the_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that is killed in between leaves nothing by which a run could begin once more."""
-    gone, unlink = list[str](), Path.unlink
+    gone, unlink = list[str](), os.unlink
 
-    def noted(self: Path, missing_ok: bool = False) -> None:
-        gone.append(self.name)
-        unlink(self, missing_ok=missing_ok)
+    def noted(path: str | Path) -> None:
+        gone.append(Path(path).name)
+        unlink(path)
 
-    monkeypatch.setattr(Path, "unlink", noted)
+    monkeypatch.setattr(os, "unlink", noted)
     Simulation(tmp_path / "exp", num_samples=1).run()
     assert [name for name in gone if name in ("control.json", "run-1.0.jsonl")] == ["control.json", "run-1.0.jsonl"]

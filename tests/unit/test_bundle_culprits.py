@@ -71,7 +71,7 @@ def test_the_culprit_is_named(tmp_path: Path, make: Any, what: str) -> None:
         with pytest.raises(TrainableError, match=r"culprit is [\w.]*stuck = <") as caught:
             bundle.save(paths, make(stuck), None)
     assert ("open" if what == "file" else "lock") in str(caught.value)
-    assert not paths.trainable.exists()
+    assert not Path(paths.trainable).exists()
 
 
 def test_a_variable_without_a_value_is_no_trouble(tmp_path: Path) -> None:
@@ -89,10 +89,10 @@ def test_a_file_swapped_for_somebody_elses_is_refused(tmp_path: Path) -> None:
     paths = ExperimentPaths(tmp_path)
     bundle.save(paths, print, None)
     theirs = tmp_path / "theirs"
-    theirs.write_bytes(paths.trainable.read_bytes())
+    theirs.write_bytes(Path(paths.trainable).read_bytes())
     theirs.chmod(0o666)
-    paths.trainable.unlink()
-    paths.trainable.symlink_to(theirs)
+    Path(paths.trainable).unlink()
+    Path(paths.trainable).symlink_to(theirs)
     for read in (bundle.load_trainable, bundle.original_cwd, bundle.prepare_imports):
         with pytest.raises(StorageError, match="can be written by others"):
             read(paths)

@@ -482,7 +482,7 @@ def test_an_assignment_that_was_just_being_moved_is_moved_once(tmp_path: Path) -
     two.end(1)
     lab.look()
     assert two.given == [2]
-    one.paths.orders.write_bytes(stale)
+    Path(one.paths.orders).write_bytes(stale)
     lab.driver()
     lab.look(NOTHING_NOW)
     for _ in range(4):
@@ -497,7 +497,7 @@ def test_an_assignment_that_was_just_being_moved_is_moved_once(tmp_path: Path) -
 def test_orders_that_are_not_followed_are_given_again(lab: Lab) -> None:
     one, _ = two_workers(lab)
     lab.submit("t1")
-    one.paths.orders.write_text("{}")  # a driver that should be dead has written its own
+    Path(one.paths.orders).write_text("{}")  # a driver that should be dead has written its own
     lab.look()
     assert one.given == [1]
 

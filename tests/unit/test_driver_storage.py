@@ -44,7 +44,7 @@ class Disk:
         patch.setattr(atomic, "write", self._guard("write", real_write, StorageError("Cannot write: No space left")))
         patch.setattr(journal, "_write_at", self._guard("append", real_append))
         patch.setattr(os, "fsync", self._guard("fsync", os.fsync))
-        patch.setattr(Path, "unlink", self._guard("unlink", Path.unlink))
+        patch.setattr(os, "unlink", self._guard("unlink", os.unlink))
         patch.setattr(Path, "rename", self._guard("rename", Path.rename))
 
     def _guard(self, place: str, real: Callable[..., Any], error: Exception | None = None) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
     for place in ("replace", "fsync"):
         with monkeypatch.context() as patch:
-            patch.setattr(*((Path, "replace", refuse) if place == "replace" else (os, "fsync", refuse)))
+            patch.setattr(os, place, refuse)
             with pytest.raises(StorageError, match="No space left"):
                 atomic.write(path, "new", durable=True)
         assert path.read_text() == "old"

@@ -224,7 +224,7 @@ def test_what_a_refused_write_has_left_is_cut_off(
     monkeypatch.setattr(runfile.os, "write", write)
     lab.run(train)
     assert lab.column("n") == [1, 2, 3]
-    lines = lab.trial.run(1, 0).read_bytes().splitlines()
+    lines = Path(lab.trial.run(1, 0)).read_bytes().splitlines()
     assert len(lines) == 5, "a claim, three results and the exit record, and nothing torn between them"
 
 

@@ -308,7 +308,7 @@ def test_large_objects_are_written_once(lab: Lab) -> None:
     trainable = hpctune.with_parameters(lambda config, a=None, b=None: {"same": a.shape == b.shape}, a=data, b=data)
     assert lab.run(trainable)[0][0].row["same"]
     assert [p.name for p in lab.paths.objects.iterdir()] == ["000.npy"]
-    assert lab.paths.trainable.stat().st_size < 10_000
+    assert Path(lab.paths.trainable).stat().st_size < 10_000
 
 
 def test_a_stored_bundle_can_be_stored_again(lab: Lab) -> None:
@@ -352,7 +352,7 @@ def test_what_cannot_be_pickled_is_named(lab: Lab) -> None:
 @pytest.mark.parametrize("mode", [0o620, 0o602])
 def test_code_that_others_can_write_is_not_loaded(lab: Lab, mode: int) -> None:
     bundle.save(lab.paths, len, None)
-    lab.paths.trainable.chmod(mode)
+    Path(lab.paths.trainable).chmod(mode)
     with pytest.raises(StorageError, match="chmod go-w"):
         bundle.load_trainable(lab.paths)
 
@@ -369,7 +369,7 @@ def test_a_missing_or_damaged_bundle_is_said_to_be_so(lab: Lab) -> None:
     with pytest.raises(StorageError, match="is missing"):
         bundle.load_trainable(lab.paths)
     bundle.save(lab.paths, len, None)
-    lab.paths.trainable.write_bytes(b"rubbish\n")
+    Path(lab.paths.trainable).write_bytes(b"rubbish\n")
     with pytest.raises(StorageError, match="damaged"):
         bundle.load_trainable(lab.paths)
 
