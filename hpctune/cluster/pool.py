@@ -29,6 +29,8 @@ HANDOVER_S = 0.25
 SHORT_TRIAL_S = 25.0
 """With trials longer than this, the hand-over is less than a hundredth, and nothing is handed out ahead."""
 MOST_AHEAD = 8
+OUTPUTS_WITHIN_S, OUTPUTS_AT_MOST = 10.0, 1000
+"""Output files that have stayed empty are removed after so many seconds, or when those of so many trials may have."""
 WITHDRAW_S = 1.0
 """What was handed out ahead is taken back when another worker has had nothing to do for so long."""
 
@@ -50,6 +52,9 @@ class PooledCluster:
         self._homeless: list[Entry] = []
         """Assignments without a worker: theirs is gone, or has given them back."""
         self._waits_since: float | None = None
+        self._outputs: list[tuple[str, str]] = []
+        """Output files of assignments that are forgotten: those that are empty are to be removed."""
+        self._outputs_looked_at = float("-inf")
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -152,7 +157,7 @@ class PooledCluster:
         return self.inner.stats()
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """Forget these assignments, and remove the output files of theirs that are empty."""
+        """Forget these assignments; the output files of theirs that are empty are removed soon."""
         others = []
         for job_id in job_ids:
             found = _VIRTUAL.fullmatch(job_id)
@@ -163,11 +168,24 @@ class PooledCluster:
             entry = worker.entries.get(int(found[2])) if worker is not None else None
             if worker is not None and entry is not None and entry.state.final:
                 del worker.entries[entry.number]
-                _remove_empty(entry.output)
+                self._outputs.append(entry.output)
+        over = self._demand is not None and self._demand.over
+        lately = 0 <= self._clock.now() - self._outputs_looked_at <= OUTPUTS_WITHIN_S
+        if over or not lately or len(self._outputs) > OUTPUTS_AT_MOST:
+            self._remove_empty_outputs()
         self.inner.tidy(others)
+
+    def _remove_empty_outputs(self) -> None:
+        self._outputs_looked_at = self._clock.now()
+        for path in (path for paths in self._outputs for path in paths if path and path != os.devnull):
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_size == 0:
+                    os.unlink(path)
+        self._outputs.clear()
 
     def close(self) -> None:
         """Let go of everything held. Workers go on."""
+        self._remove_empty_outputs()
         self.inner.close()
 
     @property
@@ -265,10 +283,3 @@ class PooledCluster:
         for worker in self._staff.workers.values():
             if worker.run >= 0:
                 worker.publish(now)
-
-
-def _remove_empty(paths: Sequence[str]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if path and path != os.devnull and os.stat(path).st_size == 0:
-                os.unlink(path)

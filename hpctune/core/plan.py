@@ -17,12 +17,14 @@ from hpctune.model.trial import CheckpointRef, Leave, Phase, Trial
 @dataclass(frozen=True, slots=True)
 class View:
     """What the driver knows besides the state: the time, the last answer of the cluster (asked at
-    ``jobs_asked_at``, Unix seconds), and which orders the control files hold as published."""
+    ``jobs_asked_at``, Unix seconds), and which orders the control files hold as published. ``tidy``: what trials that
+    are over need no more is to be removed now."""
 
     now: float
     jobs: Sequence[JobStatus]
     jobs_asked_at: float
     published: Mapping[str, Orders]
+    tidy: bool = True
 
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
@@ -31,10 +33,10 @@ def plan(state: ExperimentState, view: View) -> list[a.Action]:
     actions: list[a.Action] = []
     for trial in state.active_trials():
         actions += _retention(trial, state.spec.checkpoint, in_use)
-        if trial.phase.final:
-            actions.append(a.Settle(trial.trial_id))
-        else:
-            actions += _owed(trial, state.spec, view)
+        actions += _owed(trial, state.spec, view)
+    for trial in state.unsettled_trials() if view.tidy else ():
+        actions += _retention(trial, state.spec.checkpoint, in_use)
+        actions.append(a.Settle(trial.trial_id))
     actions += _orphans(state, view)
     return actions
 

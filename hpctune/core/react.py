@@ -154,8 +154,6 @@ def _ended_in_error(trial: Trial, error: ErrorInfo) -> e.TrialEnded:
 def verdicts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
     """Verdicts on every active trial; an experiment that is stopping tells its trials so."""
     for trial in state.active_trials():
-        if trial.phase.final:
-            continue
         if state.stopping is not None and trial.stop is None:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
         silent = care.hung(trial, state.spec.care, now)
@@ -258,7 +256,7 @@ def _typical(state: ExperimentState) -> Resources:
 
 def finished(state: ExperimentState) -> e.ExperimentEnded | None:
     """Whether every trial is over and settled and no more will come."""
-    if state.ended is not None or state.active:
+    if state.ended is not None or state.active or state.unsettled:
         return None
     if state.stopping is not None:
         return e.ExperimentEnded(state.stopping.reason)

@@ -30,7 +30,9 @@ class ExperimentState:
         self.trials: dict[str, Trial] = {}
         self.dirnames: set[str] = set()
         self.active: dict[str, None] = {}
-        """Ids of the trials that are not settled, oldest first."""
+        """Ids of the trials that are not over, oldest first."""
+        self.unsettled: dict[str, None] = {}
+        """Ids of those that are over and not settled: there is something left to be removed."""
         self.borrowed: dict[str, str] = {}
         """By trial, whether or not it is over: the checkpoint of another one from which it would start."""
         self.phases: Counter[Phase] = Counter()
@@ -77,11 +79,15 @@ class ExperimentState:
         return sorted(node for node, number in self.deaths.items() if number >= deaths) if fine else []
 
     def active_trials(self) -> Iterator[Trial]:
-        """The trials that are not settled; it is safe to apply events meanwhile."""
+        """The trials that are not over; it is safe to apply events meanwhile."""
         for trial_id in list(self.active):
             trial = self.trials[trial_id]
-            if not trial.settled:
+            if not trial.phase.final:
                 yield trial
+
+    def unsettled_trials(self) -> list[Trial]:
+        """The trials that are over and not settled."""
+        return [self.trials[trial_id] for trial_id in self.unsettled]
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in these phases (none of them final), oldest first."""
@@ -139,11 +145,18 @@ class ExperimentState:
             self.phases[after.phase] += 1
             if after.phase in self._in_phase:
                 self._in_phase[after.phase][after.trial_id] = None
-        if before is None or before.settled != after.settled:
-            if after.settled:
-                self.active.pop(after.trial_id, None)
-            else:
-                self.active[after.trial_id] = None
+        index, was = self._index(after), self._index(before) if before is not None else None
+        if index is not was:
+            if was is not None:
+                del was[after.trial_id]
+            if index is not None:
+                index[after.trial_id] = None
+
+    def _index(self, trial: Trial) -> dict[str, None] | None:
+        """Where the trial is to be found; None where nothing more is to be done for it."""
+        if not trial.phase.final:
+            return self.active
+        return None if trial.settled else self.unsettled
 
     def _note_health(self, trial: Trial, event: e.TrialEvent) -> None:
         """What an attempt's end says of its node, where it had one node."""

@@ -45,6 +45,9 @@ GATHER_S = 0.02
 """News gather for so long before they are looked at, where nobody waits: a turn costs the same for one and for many."""
 TIDY_S = 0.5
 """Seconds between two turns that remove what is not needed any more: before that, the journal has to be durable."""
+TIDY_WITHIN_S, UNTIDY_AT_MOST = 10.0, 1000
+"""What trials that are over need no more is removed when there is nothing else to do; but after so many seconds, and of
+so many trials, in any case. (Where files come and go, ext4 passes over those that have just gone at each new one.)"""
 STORAGE_RETRY_S = 5.0
 BAD_NODE_DEATHS = 3
 """Attempts in a row that die on a node before it is named."""
@@ -89,7 +92,8 @@ class Driver:
         self._buffer: list[list[e.Recorded]] = []
         """What was recorded and is not in the journal yet: each fact with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
-        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = self._tidied_at = float("-inf")
+        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
+        self._tidied_at = self._settled_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -136,6 +140,7 @@ class Driver:
             self._waiting.take(recorded, self.state)
             self._projector.take(recorded.event, self.state)
             self._performer.take(recorded.event)
+        self._performer.begin()
 
     def _last_num_samples(self) -> int:
         named = journal.read(self.paths.journal, naming=e.ExperimentReopened.__name__)
@@ -201,7 +206,7 @@ class Driver:
                 self._decide(now)
                 if not self._flush():
                     return self._hold(now)
-                self._perform(now)
+                self._perform(now, quiet=self._count == before)
                 if self._count == decided:
                     break
             self._want()
@@ -333,17 +338,24 @@ class Driver:
         if self.state.trials[trial_id].reason == RESTARTING:
             self._record(e.TrialReopened(trial_id, restart=True))
 
-    def _perform(self, now: float) -> None:
-        view = View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published)
-        actions = plan(self.state, view)
+    def _perform(self, now: float, *, quiet: bool) -> None:
+        may_tidy = not (self.state.live and 0 <= now - self._tidied_at < TIDY_S)
+        settle = may_tidy and (quiet or self._must_settle(now))
+        actions = plan(self.state, View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published, settle))
         awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
-        if self.state.live and 0 <= now - self._tidied_at < TIDY_S:
+        if not may_tidy:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now
             self._journal.sync()  # the facts that were taken from what is removed now
+        if settle:
+            self._settled_at = now
         if self._performer.perform(actions, self._record):
             self._jobs.expect(now)
+
+    def _must_settle(self, now: float) -> bool:
+        lately = 0 <= now - self._settled_at <= TIDY_WITHIN_S
+        return not (self.state.live and lately) or len(self.state.unsettled) > UNTIDY_AT_MOST
 
     # -- records ------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Performer:
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unsettled trial has had."""
         self.untidied: set[str] = set()
-        """Ids of jobs of settled trials whose files may be there still."""
+        """Ids of jobs of trials that are over whose files may be there still."""
         self._cancelled_at: dict[str, float] = {}
 
     def take(self, event: e.Event) -> None:
@@ -54,8 +54,14 @@ class Performer:
             jobs = self.jobs_of.setdefault(event.trial_id, [])
             if event.job_id not in jobs:
                 jobs.append(event.job_id)
+        elif isinstance(event, e.TrialEnded):
+            self.untidied.update(self.jobs_of.get(event.trial_id, []))
         elif isinstance(event, e.TrialSettled):
             self.jobs_of.pop(event.trial_id, None)
+
+    def begin(self) -> None:
+        """What was taken so far, earlier drivers have done: their trials that are settled need no tidying."""
+        self.untidied = {job for t in self._state.unsettled_trials() for job in self.jobs_of.get(t.trial_id, [])}
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
         """Perform: what runs wait for first, submissions and cancellations in one batch each; True when something was
@@ -162,15 +168,15 @@ class Performer:
 
     def tidy(self, jobs: Sequence[JobStatus]) -> None:
         """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
-        self.untidied.update(job.job_id for job in jobs if self._is_settled(job.tag.trial_id))
+        self.untidied.update(job.job_id for job in jobs if self._is_over(job.tag.trial_id))
         if self.untidied:
             over = self.untidied - {job.job_id for job in jobs if not job.state.final}
             self._cluster.tidy(sorted(over))
             self.untidied -= over
 
-    def _is_settled(self, trial_id: str) -> bool:
+    def _is_over(self, trial_id: str) -> bool:
         trial = self._state.trials.get(trial_id)
-        return trial is not None and trial.settled
+        return trial is not None and trial.phase.final
 
     def sweep(self) -> None:
         """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
@@ -213,7 +219,6 @@ class Performer:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)
         self._controls.pop(trial.trial_id, None)
-        self.untidied.update(self.jobs_of.pop(trial.trial_id, []))
         record(e.TrialSettled(trial.trial_id))
 
     def _remove_unreported(self, trial: Trial, directory: TrialPaths, names: list[str]) -> None:

@@ -93,7 +93,7 @@ class Projector:
         self._started = True
         if self._policy_log is not None:
             self._policy_log.start()
-        begun = [t.trial_id for t in state.active_trials() if t.started_at is not None]
+        begun = [t.trial_id for t in (*state.active_trials(), *state.unsettled_trials()) if t.started_at is not None]
         rows = counted_rows(self._paths, begun) if begun else {}
         for trial_id in begun:
             view = self.trials.view(trial_id)

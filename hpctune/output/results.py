@@ -30,7 +30,7 @@ class ResultLines:
             trial = state.trials[trial_id]
             if trial.results > count:
                 yield result_line(trial)
-            if trial.settled:
+            if trial.phase.final:
                 del self._counts[trial_id]
             else:
                 self._counts[trial_id] = trial.results

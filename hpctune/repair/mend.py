@@ -77,7 +77,7 @@ class Mender:
         while found := self._evidence.added(len(self._state.trials), self._next_id()):
             self._insert(found, at)
         for trial in list(self._state.active_trials()):
-            if trial.phase.final or (trial.attempt is not None and self._evidence.reported(trial, trial.run)):
+            if trial.attempt is not None and self._evidence.reported(trial, trial.run):
                 continue
             over = self._evidence.settled(trial)
             for row in self._rows_after(trial) if over or trial.attempt is not None else ():

@@ -2,12 +2,14 @@
 
 Each row runs the same workload (scripts/bench/workloads.py) in both, one after the other, twice by default with the
 better one counting, and prints our figure, the peer's, and the ratio. ``--rows`` chooses rows, ``--small`` is for a
-first look. The whole tree's memory is read from /proc while a workload runs.
+first look. The whole tree's memory is read from /proc while a workload runs. What both have written is removed at the
+end: for minutes after thousands of files were removed, ext4 needs longer for each new one.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import shutil
@@ -71,9 +73,9 @@ def _memory(pid: int) -> float:
     return 0.0
 
 
-def measure(python: str, tuner: str, row: str, trials: int | None) -> dict[str, float]:
-    """One run of a workload."""
-    directory = Path(tempfile.mkdtemp(prefix=f"bench-{tuner}-"))
+def measure(python: str, tuner: str, row: str, trials: int | None, root: str) -> dict[str, float]:
+    """One run of a workload, in a new directory below ``root``."""
+    directory = Path(tempfile.mkdtemp(prefix=f"{tuner}-", dir=root))
     command = [python, str(WORKLOADS), tuner, row, str(directory), *(["--trials", str(trials)] if trials else [])]
     # as for most: what was compiled once stays compiled (packages that pip has installed are in any case)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -81,13 +83,10 @@ def measure(python: str, tuner: str, row: str, trials: int | None) -> dict[str, 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
     )
     peak = 0.0
-    try:
-        while process.poll() is None:
-            peak = max(peak, tree_mb(process.pid) + strays_mb(process.pid, tuner, directory))
-            time.sleep(0.5)
-        out, err = process.communicate()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    while process.poll() is None:
+        peak = max(peak, tree_mb(process.pid) + strays_mb(process.pid, tuner, directory))
+        time.sleep(0.5)
+    out, err = process.communicate()
     if process.returncode:
         raise SystemExit(f"{tuner} {row} failed:\n{err[-3000:]}")
     measured: dict[str, float] = json.loads(out.strip().splitlines()[-1])
@@ -122,14 +121,16 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
+    root = tempfile.mkdtemp(prefix="bench-")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     print(f"{'what':62} {'unit':10} {'hpctune':>10} {'Ray Tune':>10} {'ratio':>8}")
     for row in given.rows:
         trials = SMALL.get(row) if given.small else None
         ours, theirs = [], []
         for _ in range(given.repeat):
-            ours.append(measure(sys.executable, "hpctune", row, trials))
+            ours.append(measure(sys.executable, "hpctune", row, trials, root))
             if given.ray:
-                theirs.append(measure(given.ray, "ray", row, trials))
+                theirs.append(measure(given.ray, "ray", row, trials, root))
         for title, unit, key, less in ROWS[row]:
             mine = best(ours, key, less)
             other = best(theirs, key, less) if theirs else float("nan")

@@ -35,7 +35,8 @@ def state_with(*trials: dict[str, Any], spec: ExperimentSpec = SPEC) -> Experime
         state.apply(e.Recorded(0.0, event))
         attempt = fields.pop("attempt", None)
         current = Attempt(1, 1.0, **attempt) if attempt is not None else None
-        state.trials[f"t{index}"] = changed(state.trials[f"t{index}"], attempt=current, attempts=1, **fields)
+        before = state.trials[f"t{index}"]
+        state._put(before, changed(before, attempt=current, attempts=1, **fields))
     return state
 
 

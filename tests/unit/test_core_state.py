@@ -77,7 +77,9 @@ def test_the_indexes_agree_with_the_trials_at_every_moment() -> None:
             trials = list(state.trials.values())
             assert state.phases == Counter(t.phase for t in trials), "Counter compares missing as 0"
             assert list(state.active_trials()) == [state.trials[i] for i in state.active]
-            assert set(state.active) == {t.trial_id for t in trials if not t.settled}
+            assert set(state.active) == {t.trial_id for t in trials if not t.phase.final}
+            assert set(state.unsettled) == {t.trial_id for t in trials if t.phase.final and not t.settled}
+            assert state.unsettled_trials() == [state.trials[i] for i in state.unsettled]
             assert state.live == sum(t.phase.live for t in trials)
             assert state.finished == sum(t.phase.final for t in trials)
             for phase in Phase:
