@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +50,7 @@ def write_progress(checkpoint: Path, progress: Progress) -> None:
 
 def staging(paths: TrialPaths) -> Path:
     """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
-    directory = paths.root / f"{STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
+    directory = paths.root / f"{STAGING_PREFIX}{os.urandom(6).hex()}"
     try:
         access.make_directory(directory)
     except OSError as error:
@@ -110,7 +109,7 @@ def _why(error: OSError) -> str:
 
 def delete(checkpoint: Path) -> None:
     """Remove a checkpoint; never half of one is visible. One that is gone already is no error."""
-    doomed = checkpoint.with_name(f"{DOOMED_PREFIX}{uuid.uuid4().hex[:12]}")
+    doomed = checkpoint.with_name(f"{DOOMED_PREFIX}{os.urandom(6).hex()}")
     try:
         checkpoint.rename(doomed)
     except FileNotFoundError:

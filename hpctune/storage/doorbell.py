@@ -8,10 +8,8 @@ what is to be done stands in the files as ever. Without a file, a route or an an
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 import os
-import secrets
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -38,7 +36,7 @@ class Doorbell:
     """
 
     def __init__(self, path: StrPath, *, everywhere: bool) -> None:
-        self._path, self._token = path, secrets.token_hex(16)
+        self._path, self._token = path, os.urandom(16).hex()
         self.rung = False
         """Whether anybody has rung since whoever looks has set this to False."""
         self._ringers: dict[tuple[str, int], float] = {}
@@ -59,6 +57,8 @@ class Doorbell:
 
     def heard(self) -> bool:
         """Whether somebody with the token has rung since this was asked last."""
+        import hmac  # here: it takes memory that each trial of a worker would have a part in
+
         rung = False
         while True:
             try:
@@ -128,7 +128,7 @@ class Ringer:
             except OSError:  # nobody listens there any more
                 self.close()
                 return rung
-            rung = rung or hmac.compare_digest(data, self._token)
+            rung = rung or data == self._token
         return rung
 
     def wait(self, seconds: float) -> None:

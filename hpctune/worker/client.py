@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,7 @@ def _over_socket(address: str, message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _over_spool(spool: Path, message: Mapping[str, Any]) -> dict[str, Any]:
-    request = spool / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    request = spool / f"{time.time_ns():020d}-{os.urandom(4).hex()}.json"
     answer = request.with_suffix(".answer")
     atomic.write(request, values.dumps(message), durable=True)
     deadline = time.monotonic() + TIMEOUT_S
