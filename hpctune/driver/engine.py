@@ -45,9 +45,10 @@ GATHER_S = 0.02
 """News gather for so long before they are looked at, where nobody waits: a turn costs the same for one and for many."""
 TIDY_S = 0.5
 """Seconds between two turns that remove what is not needed any more: before that, the journal has to be durable."""
-TIDY_WITHIN_S, UNTIDY_AT_MOST = 10.0, 1000
-"""What trials that are over need no more is removed when there is nothing else to do; but after so many seconds, and of
-so many trials, in any case. (Where files come and go, ext4 passes over those that have just gone at each new one.)"""
+RESTED_S, TIDY_WITHIN_S, UNTIDY_AT_MOST = 0.1, 10.0, 1000
+"""What trials that are over need no more is removed when the driver has rested for so long; but after so many seconds,
+and of so many trials, in any case. (Where files come and go, ext4 passes over those that have just gone at each new
+one.)"""
 STORAGE_RETRY_S = 5.0
 BAD_NODE_DEATHS = 3
 """Attempts in a row that die on a node before it is named."""
@@ -93,7 +94,7 @@ class Driver:
         """What was recorded and is not in the journal yet: each fact with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
         self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
-        self._tidied_at = self._settled_at = float("-inf")
+        self._tidied_at = self._settled_at = self._turned_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -192,7 +193,8 @@ class Driver:
         """One turn. Returns the seconds after which the next one is due (0: at once)."""
         self._projector.begin_step()
         pause = self._turn()
-        self._projector.end_step(self.clock.now())
+        self._turned_at = self.clock.now()
+        self._projector.end_step(self._turned_at)
         return pause
 
     def _turn(self) -> float:
@@ -206,7 +208,7 @@ class Driver:
                 self._decide(now)
                 if not self._flush():
                     return self._hold(now)
-                self._perform(now, quiet=self._count == before)
+                self._perform(now)
                 if self._count == decided:
                     break
             self._want()
@@ -338,9 +340,9 @@ class Driver:
         if self.state.trials[trial_id].reason == RESTARTING:
             self._record(e.TrialReopened(trial_id, restart=True))
 
-    def _perform(self, now: float, *, quiet: bool) -> None:
+    def _perform(self, now: float) -> None:
         may_tidy = not (self.state.live and 0 <= now - self._tidied_at < TIDY_S)
-        settle = may_tidy and (quiet or self._must_settle(now))
+        settle = may_tidy and self._may_settle(now)
         actions = plan(self.state, View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published, settle))
         awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
         if not may_tidy:
@@ -353,9 +355,10 @@ class Driver:
         if self._performer.perform(actions, self._record):
             self._jobs.expect(now)
 
-    def _must_settle(self, now: float) -> bool:
+    def _may_settle(self, now: float) -> bool:
+        busy = self.state.live > 0 and 0 <= now - self._turned_at < RESTED_S
         lately = 0 <= now - self._settled_at <= TIDY_WITHIN_S
-        return not (self.state.live and lately) or len(self.state.unsettled) > UNTIDY_AT_MOST
+        return not (busy and lately) or len(self.state.unsettled) > UNTIDY_AT_MOST
 
     # -- records ------------------------------------------------------------------------------------------------
 

@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from hpctune.driver import engine
 from hpctune.driver.loop import LeaveRequest, drive
 from hpctune.errors import TuneError
 from hpctune.model import events as e
 from hpctune.model.spec import CheckpointPolicy
+from hpctune.model.trial import Phase
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.defaults import default_callbacks
+from hpctune.schedulers import ASHAScheduler, FIFOScheduler
 from hpctune.storage import journal, runfile
 from hpctune.storage.checkpoints import Progress, write_progress
-from hpctune.testing.simulated import Curve
+from hpctune.testing.simulated import Curve, SimulatedCluster
 from hpctune.testing.simulation import Simulation
 
 
@@ -240,3 +243,67 @@ def test_orders_go_before_the_claims(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "unlink", noted)
     Simulation(tmp_path / "exp", num_samples=1).run()
     assert [name for name in gone if name in ("control.json", "run-1.0.jsonl")] == ["control.json", "run-1.0.jsonl"]
+
+
+def unsettled_after_each_step(simulation: Simulation) -> list[int]:
+    """How many trials were over and not settled after each turn; in the end there are none."""
+    driver, seen = simulation.driver(), list[int]()
+    original = driver.step
+
+    def step() -> float:
+        pause = original()
+        seen.append(len(driver.state.unsettled))
+        return pause
+
+    driver.step = step  # type: ignore[method-assign]
+    driver.start()
+    drive([driver], simulation.clock, LeaveRequest())
+    assert not driver.state.unsettled
+    assert list(simulation.paths.root.rglob("run-*.jsonl")) == []
+    return seen
+
+
+def test_what_is_over_is_tidied_by_a_driver_that_has_time(tmp_path: Path) -> None:
+    seen = unsettled_after_each_step(Simulation(tmp_path / "exp", num_samples=20, iterations=3, slots=4))
+    assert len(seen) > 20
+    assert set(seen) == {0}
+
+
+def test_a_busy_driver_puts_off_tidying_but_not_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = Curve(metrics=lambda config, iteration: {"loss": 1.0}, iterations=2, seconds=lambda config: 0.2)
+    monkeypatch.setattr(engine, "RESTED_S", 1e9)
+
+    def most(name: str) -> int:
+        return max(unsettled_after_each_step(Simulation(tmp_path / name, num_samples=60, slots=4, curve=curve)))
+
+    monkeypatch.setattr(engine, "TIDY_WITHIN_S", 1e9)
+    never = most("never")
+    monkeypatch.setattr(engine, "UNTIDY_AT_MOST", 20)
+    few = most("few")
+    monkeypatch.setattr(engine, "UNTIDY_AT_MOST", 1000)
+    monkeypatch.setattr(engine, "TIDY_WITHIN_S", 60.0)
+    lately = most("lately")
+    assert never > 40
+    assert 0 < few <= 20
+    assert 0 < lately < never
+
+
+def test_news_gather_only_where_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def undisturbed(name: str, supplied: bool | None, scheduler: Any = FIFOScheduler) -> set[float]:
+        simulation = Simulation(tmp_path / name, num_samples=9, iterations=9, slots=3, scheduler=scheduler)
+        driver, seen = simulation.driver(), set[float]()
+        if supplied is not None:
+            monkeypatch.setattr(SimulatedCluster, "supplied", supplied, raising=False)
+        driver.start()
+        while not driver.finished:
+            pause = driver.step()
+            if driver.state.phases[Phase.RUNNING]:
+                seen.add(driver.undisturbed_s)
+            simulation.clock.sleep(pause)
+        driver.leave("finished")
+        return seen
+
+    assert undisturbed("jobs", None) == {0.0}
+    assert undisturbed("idle", False) == {0.0}
+    assert undisturbed("busy", True) == {engine.GATHER_S}
+    assert undisturbed("asha", True, lambda: ASHAScheduler(metric="loss", mode="min", max_t=9, grace_period=1)) == {0.0}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hpctune.cluster import pool
 from hpctune.cluster.pool import PooledCluster
 from hpctune.cluster.pool_options import PoolOptions
 from hpctune.cluster.pool_staff import BROKEN_AFTER, SURPLUS_S, WAITING_AT_MOST
@@ -531,6 +532,51 @@ def test_jobs_that_are_no_workers_are_passed_on(lab: Lab) -> None:
     lab.pool.cancel(["77"])
     lab.pool.tidy(["77"])
     assert (lab.inner.cancelled, lab.inner.tidied) == (["77"], ["77"])
+
+
+def test_empty_output_of_many_is_removed_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time after the last look, or when it is that of many, or at the end."""
+    workers = {worker.name: worker for worker in two_workers(lab)}
+
+    def left_by(*trials: str) -> list[str]:
+        for trial in trials:
+            (lab.paths.root / trial).mkdir()
+            (lab.paths.root / trial / "stdout").touch()
+            (job_id,) = lab.submit(trial)
+            name, number = job_id.split(".")
+            workers[name].begin(int(number))
+            workers[name].end(int(number))
+            lab.look(seconds=0.1)
+            lab.pool.tidy([job_id])
+        return sorted(path.parent.name for path in lab.paths.root.glob("t*/stdout"))
+
+    assert left_by("t1") == []
+    assert left_by("t2", "t3") == ["t2", "t3"]
+    lab.clock.sleep(pool.OUTPUTS_WITHIN_S + 1)
+    assert left_by("t4") == []
+    monkeypatch.setattr(pool, "OUTPUTS_AT_MOST", 1)
+    assert left_by("t5") == ["t5"]
+    assert left_by("t6") == []
+    assert left_by("t7") == ["t7"]
+    lab.pool.close()
+    assert left_by() == []
+
+
+def test_a_pool_is_supplied_when_each_worker_has_one_to_go_on_with(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, prefetch=True)
+    assert not lab.pool.supplied
+    one, two = two_workers(lab)
+    worker = {"w0001": one, "w0002": two}
+    job_id, *_ = lab.submit("t1", "t2")
+    worker[job_id.split(".")[0]].begin(1)
+    worker[job_id.split(".")[0]].end(1)  # now it is known that trials are short
+    lab.look(Demand(((ONE, 100),), ahead=True))
+    assert not lab.pool.supplied
+    for number in range(3, 20):
+        if not lab.pool.room(ONE):
+            break
+        lab.submit(f"t{number}")
+    assert lab.pool.supplied
 
 
 def test_tidying_removes_empty_output_and_forgets(lab: Lab) -> None:
