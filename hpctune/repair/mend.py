@@ -77,8 +77,11 @@ class Mender:
         while found := self._evidence.added(len(self._state.trials), self._next_id()):
             self._insert(found, at)
         for trial in list(self._state.active_trials()):
-            if trial.attempt is not None and self._evidence.reported(trial, trial.run):
-                continue
+            attempt = trial.attempt
+            if attempt is not None:
+                run = trial.run or RunKey(trial.trial_id, attempt.number, 0)  # of whose beginning nothing may be left
+                if self._evidence.reported(trial, run):
+                    continue  # it speaks for itself
             over = self._evidence.settled(trial)
             for row in self._rows_after(trial) if over or trial.attempt is not None else ():
                 self._run(row.run, row.row, at)

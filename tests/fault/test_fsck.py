@@ -237,6 +237,16 @@ def test_a_truncated_segment(root: Path, twin: Path) -> None:
     clean(root)
 
 
+def test_no_result_is_lost_wherever_a_segment_is_cut(twin: Path, tmp_path: Path) -> None:
+    """In the middle of any line: each fourth here."""
+    lines, wanted = segment(twin).read_bytes().splitlines(keepends=True), results(twin)[1]
+    for number in range(0, len(lines), 4):
+        root = copy(twin, tmp_path / str(number))
+        segment(root).write_bytes(b"".join(lines[:number]) + lines[number][: len(lines[number]) // 2])
+        assert fsck(root)[0] == 1
+        assert results(root)[1] == wanted, lines[number]
+
+
 def test_segments_that_do_not_belong_there(root: Path, twin: Path) -> None:
     shutil.copy(segment(root), root / "journal" / "000007.jsonl")
     (root / "journal" / "000001 (conflicted copy).jsonl").write_text("{}\n")

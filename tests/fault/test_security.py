@@ -217,7 +217,7 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
 
     searcher = directory / "searcher.pkl"
     return {
-        "trainable": (lab.paths.trainable, lambda: bundle.load_trainable(lab.paths)),
+        "trainable": (Path(lab.paths.trainable), lambda: bundle.load_trainable(lab.paths)),
         "driver": (lab.paths.driver_bundle, lambda: bundle.load_driver_objects(lab.paths)),
         "parameter": (lab.paths.objects / "000.pkl", load_object),
         "class": (noted / stepping.SAVED, lambda: stepping.read(hpctune.Trainable, noted)),  # type: ignore[arg-type]

@@ -206,7 +206,8 @@ def test_what_killed_runs_left_is_tidied(bench: Callable[..., Bench]) -> None:
 
     b = bench(train)
     (b.trial.root / ".checkpoint_staging_abc").mkdir()
-    b.run()
+    b.publish(attempt=2)
+    b.run(attempt=2)
     assert [p.name for p in b.trial.root.iterdir() if p.name.startswith(".")] == []
 
 
@@ -370,7 +371,7 @@ def test_a_torn_line_is_not_there(bench: Callable[..., Bench]) -> None:
 
     b = bench(train)
     b.run()
-    path = b.trial.run(1, 0)
+    path = Path(b.trial.run(1, 0))
     whole = path.read_bytes()
     for cut in range(len(whole) - 200, len(whole)):
         path.write_bytes(whole[:cut])
