@@ -92,7 +92,7 @@ class AppendFiles:
         except FileNotFoundError:
             access.make_directory(access.parent(path), exist_ok=True)
             fd = access.open_to_append(path)
-        if path in self._fresh:
+        if path in self._fresh and os.fstat(fd).st_size:  # ext4 writes what was truncated to the disk when it is closed
             os.ftruncate(fd, 0)
         self._fresh.discard(path)
         self._open[path] = fd
