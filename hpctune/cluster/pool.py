@@ -185,7 +185,6 @@ class PooledCluster:
 
     def close(self) -> None:
         """Let go of everything held. Workers go on."""
-        self._remove_empty_outputs()
         self.inner.close()
 
     @property

@@ -349,7 +349,7 @@ class Driver:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now
-            self._journal.sync()  # the facts that were taken from what is removed now
+            self._sync()  # the facts that were taken from what is removed now
         if settle:
             self._settled_at = now
         if self._performer.perform(actions, self._record):
@@ -395,11 +395,15 @@ class Driver:
             now = self.clock.now()
             if now - self._synced_at >= JOURNAL_SYNC_S:
                 self._synced_at = now
-                self._journal.sync()
+                self._sync()
         except StorageError as error:
             self.failure = str(error)
             return False
         return True
+
+    def _sync(self) -> None:
+        self._journal.sync()
+        self._performer.durable()
 
     # -- for the eyes -------------------------------------------------------------------------------------------
 

@@ -45,7 +45,9 @@ class Performer:
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unsettled trial has had."""
         self.untidied: set[str] = set()
-        """Ids of jobs of trials that are over whose files may be there still."""
+        """Ids of jobs of trials that are surely over whose files may be there still."""
+        self._ended: set[str] = set()
+        """The same, where it is not durable yet that the trial is over."""
         self._cancelled_at: dict[str, float] = {}
 
     def take(self, event: e.Event) -> None:
@@ -55,13 +57,21 @@ class Performer:
             if event.job_id not in jobs:
                 jobs.append(event.job_id)
         elif isinstance(event, e.TrialEnded):
-            self.untidied.update(self.jobs_of.get(event.trial_id, []))
+            self._ended.update(self.jobs_of.get(event.trial_id, []))
+        elif isinstance(event, e.TrialReopened):
+            self._ended.difference_update(self.jobs_of.get(event.trial_id, []))
+            self.untidied.difference_update(self.jobs_of.get(event.trial_id, []))
         elif isinstance(event, e.TrialSettled):
             self.jobs_of.pop(event.trial_id, None)
 
     def begin(self) -> None:
         """What was taken so far, earlier drivers have done: their trials that are settled need no tidying."""
-        self.untidied = {job for t in self._state.unsettled_trials() for job in self.jobs_of.get(t.trial_id, [])}
+        self._ended = {job for t in self._state.unsettled_trials() for job in self.jobs_of.get(t.trial_id, [])}
+
+    def durable(self) -> None:
+        """What was taken so far is on the disk."""
+        self.untidied |= self._ended
+        self._ended.clear()
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
         """Perform: what runs wait for first, submissions and cancellations in one batch each; True when something was
@@ -168,7 +178,8 @@ class Performer:
 
     def tidy(self, jobs: Sequence[JobStatus]) -> None:
         """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
-        self.untidied.update(job.job_id for job in jobs if self._is_over(job.tag.trial_id))
+        over_ids = {job.job_id for job in jobs if self._is_over(job.tag.trial_id)}
+        self.untidied |= over_ids - self._ended
         if self.untidied:
             over = self.untidied - {job.job_id for job in jobs if not job.state.final}
             self._cluster.tidy(sorted(over))

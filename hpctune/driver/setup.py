@@ -17,6 +17,7 @@ from hpctune.output.callback import Callback
 from hpctune.schedulers.base import SchedulerPolicy
 from hpctune.search.base import SearchPolicy, Suggestion
 from hpctune.stopper import Stopper
+from hpctune.storage import access
 from hpctune.storage.layout import RESERVED, ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
@@ -91,7 +92,7 @@ class TrialNamer:
             raise UsageError(
                 f"trial_dirname_creator must return {LONGEST_NAME} bytes at most; {dirname[:40]!r}... is longer."
             )
-        if dirname in self._taken or dirname in RESERVED or os.path.exists(self._paths.at(dirname)):
+        if dirname in self._taken or dirname in RESERVED or access.there(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(
             trial_id=trial_id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -15,7 +14,7 @@ from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.appendfiles import AppendFiles
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.shapes import Known
-from hpctune.storage import atomic, values
+from hpctune.storage import access, atomic, values
 from hpctune.trial import Trial
 
 PROGRESS_FILE = "progress.csv"
@@ -120,7 +119,7 @@ class CSVLoggerCallback(LoggerCallback):
     def _reopen(self, trial: Trial) -> _Table:
         """The table of a trial that goes on after its end."""
         path = trial.paths.at(PROGRESS_FILE)
-        head = _read(path)[:1] if os.path.exists(path) else []
+        head = _read(path)[:1] if access.there(path) else []
         table = self._tables[trial.trial_id] = _Table(path)
         if head:
             table.columns, table.known = head[0], set(head[0])

@@ -60,6 +60,8 @@ class Mender:
     def __init__(self, spec: ExperimentSpec, evidence: Evidence) -> None:
         self._state, self._evidence = ExperimentState(spec), evidence
         self._out: list[e.Recorded] = []
+        self._counted: set[tuple[str, int, int]] = set()
+        """Results that count, by trial, attempt and iteration: a trial may go back behind some of them."""
         self.mended = Mended()
 
     def part(self, facts: Sequence[e.Recorded]) -> None:
@@ -83,7 +85,7 @@ class Mender:
                 if self._evidence.reported(trial, run):
                     continue  # it speaks for itself
             over = self._evidence.settled(trial)
-            for row in self._rows_after(trial) if over or trial.attempt is not None else ():
+            for row in self._rows_after(trial) if over or attempt is not None else ():
                 self._run(row.run, row.row, at)
                 self._results(trial.trial_id, at)
             if over:
@@ -95,7 +97,15 @@ class Mender:
         return trial_id(self._state.spec.experiment_id, len(self._state.trials))
 
     def _rows_after(self, trial: Trial) -> list[ResultRow]:
-        return [r for r in self._evidence.reported(trial, None) if iteration_of(r.row, 0) > trial.last_iteration]
+        current = trial.attempt.number if trial.attempt is not None else 0
+        return [r for r in self._lost_since(trial, trial.last_iteration) if r.run.attempt >= current]
+
+    def _lost_since(self, trial: Trial, iteration: int) -> Iterator[ResultRow]:
+        """Results behind ``iteration`` that ``result.json`` has, and the journal has not."""
+        for row in self._evidence.reported(trial, None):
+            at = iteration_of(row.row, 0)
+            if at > iteration and (trial.trial_id, row.run.attempt, at) not in self._counted:
+                yield row
 
     # -- one fact -----------------------------------------------------------------------------------------------------
 
@@ -136,6 +146,9 @@ class Mender:
     def _keep(self, recorded: e.Recorded) -> None:
         self._state.apply(recorded)
         self._out.append(recorded)
+        event = recorded.event
+        if isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
+            self._counted.add((event.run.trial_id, event.run.attempt, iteration_of(event.row, 0)))
 
     def _insert(self, event: e.TrialAdded | e.TrialEvent, at: float) -> bool:
         """Put a fact back where the state takes it."""
@@ -260,12 +273,10 @@ class Mender:
         if kept:
             yield from (r for r in kept if r.seq > trial.attempt.seq)
             return
-        last = trial.last_iteration
         before = iteration_of(upto.row, 0) if upto is not None else None
-        for row in self._evidence.reported(trial, None):
-            iteration = iteration_of(row.row, 0)
+        for row in self._lost_since(trial, trial.last_iteration):
             same = row.row.get("attempt", run.attempt) == run.attempt
-            if same and iteration > last and (before is None or iteration < before):
+            if same and (before is None or iteration_of(row.row, 0) < before):
                 yield row
 
 

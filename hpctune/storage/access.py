@@ -33,6 +33,15 @@ def shared(directory: StrPath) -> bool:
         return False
 
 
+def there(path: StrPath) -> bool:
+    """Whether there is a file or a directory. Raises OSError where that cannot be told."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def parent(path: StrPath) -> str:
     """The directory that ``path`` is in."""
     return os.path.dirname(path) or "."

@@ -74,7 +74,7 @@ def create_exclusively(path: StrPath, data: bytes) -> bool:
     a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
     Raises OSError.
     """
-    if os.path.exists(path):
+    if access.there(path):
         return False
     temporary = f"{access.parent(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.new"
     try:

@@ -32,8 +32,8 @@ _objects: Path | None = None
 
 _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
 """The trainable that this process keeps: which file it is from, itself, and where the driver found its modules."""
-_inherited = False
-"""What is kept counts, whatever file there is now."""
+_inherited = ""
+"""The experiment (its directory) whose kept trainable counts, whatever file there is now."""
 
 
 class ObjectStore:
@@ -133,13 +133,15 @@ def preload(paths: ExperimentPaths) -> None:
 
 def preloaded(paths: ExperimentPaths) -> bool:
     """Whether what :func:`preload` has loaded is what there is now."""
-    return _preloaded is not None and (_inherited or _preloaded[0] == _identity(paths.trainable))
+    if _preloaded is None:
+        return False
+    return paths.text == _inherited or _preloaded[0] == _identity(paths.trainable)
 
 
-def inherit() -> None:
+def inherit(paths: ExperimentPaths) -> None:
     """In a child that was forked for one trial: let what its parent has just found :func:`preloaded` count."""
     global _inherited
-    _inherited = True
+    _inherited = paths.text
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -146,6 +146,8 @@ class Channel:
         if self._closed is not None:
             self._closed.set()
         if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits there: it leaves
             self._listener.close()
         self._remove_socket()
         if self._spool is not None:

@@ -15,7 +15,7 @@ from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
 from hpctune.notice import tell
-from hpctune.storage import bundle, checkpoints, controlfile, room
+from hpctune.storage import access, bundle, checkpoints, controlfile, room
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 from hpctune.worker import private
@@ -121,9 +121,9 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
     while True:
         control = _control(experiment, paths)
         late = time.monotonic() >= deadline
-        if control is not None and control.attempt == attempt and (late or os.path.exists(experiment.trainable)):
+        if control is not None and control.attempt == attempt and (late or access.there(experiment.trainable)):
             return control
-        over = (control is None and os.path.isdir(paths.text)) or (control is not None and control.attempt > attempt)
+        over = (control is None and access.there(paths.text)) or (control is not None and control.attempt > attempt)
         if over or late:
             return None
         time.sleep(pause)
@@ -131,7 +131,7 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
 
 
 def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
-    if not os.path.isdir(paths.text):
+    if not access.there(paths.text):
         return None
     with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
         bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes

@@ -80,7 +80,7 @@ class Crew:
 
     def _run_alone(self, run: OwnRun) -> int:
         """In a child that has this one trial."""
-        bundle.inherit()
+        bundle.inherit(ExperimentPaths(run.directory))
         return run_here(run, self._spec)
 
     def reap(self) -> list[Ended]:

@@ -7,11 +7,14 @@ nothing, a few times: all of what surrounds the user's code, and none of the use
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import shutil
+import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,16 +23,16 @@ from hpctune.model.records import Control
 from hpctune.storage import atomic, bundle, controlfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker import patience, private
-from hpctune.worker.context import report
 from hpctune.worker.main import run_attempt
+from hpctune.worker.session import SYNC_S
 
 TIMES = 20
 """Python looks at what code does from its eighth run on, and is done soon after."""
 
 
 def rehearse() -> bool:
-    """Run it; False where that was not possible, which costs nothing but time. What :mod:`bundle` has loaded is
-    forgotten."""
+    """Run it; False where that was not possible, which costs nothing but time. No thread is left when this returns.
+    What :mod:`bundle` keeps is the rehearsal's afterwards."""
     directory = private.make_in_memory()
     if directory is None:
         return False
@@ -41,6 +44,9 @@ def rehearse() -> bool:
     try:
         thread.start()
         thread.join()
+        _await_threads()
+    except RuntimeError:  # no thread can be started
+        return False
     finally:
         if before is None:
             del os.environ[patience.VARIABLE]
@@ -48,6 +54,14 @@ def rehearse() -> bool:
             os.environ[patience.VARIABLE] = before
         shutil.rmtree(directory, ignore_errors=True)
     return done == [True]
+
+
+def _await_threads() -> None:
+    """Until the threads of the runs have left, which they do at once: who forks should be alone."""
+    deadline = time.monotonic() + 2 * SYNC_S
+    with contextlib.suppress(OSError):
+        while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < deadline:
+            time.sleep(0.001)
 
 
 def _run(directory: Path) -> bool:
@@ -67,4 +81,5 @@ def _run(directory: Path) -> bool:
 
 
 def _trial(config: Mapping[str, Any]) -> None:
-    report({"loss": config["x"]})
+    """Reports as user code does."""
+    sys.modules["hpctune"].report({"loss": config["x"]})

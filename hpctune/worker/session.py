@@ -231,7 +231,7 @@ class Session:
         self._looked_at = time.monotonic()
         try:
             orders = controlfile.read_orders(self.paths.control)
-            superseded = os.path.exists(self.paths.run(self.run.attempt, self.run.restart + 1))
+            superseded = access.there(self.paths.run(self.run.attempt, self.run.restart + 1))
         except (StorageError, OSError):
             return
         if orders is None or orders.attempt != self.run.attempt or superseded:

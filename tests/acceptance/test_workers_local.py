@@ -93,6 +93,20 @@ def test_user_code_is_imported_once_and_random_numbers_are_as_in_a_process_of_on
     assert len({r["a"] for r in rows}) == len({r["b"] for r in rows}) == different
 
 
+def test_a_trial_may_run_an_experiment_of_its_own(tmp_path: Path) -> None:
+    def inner(config: dict[str, Any]) -> None:
+        tune.report({"seen": 10 * config["y"]})
+
+    def outer(config: dict[str, Any]) -> None:
+        grid = {"y": tune.grid_search([1, config["x"]])}
+        analysis = tune.run(inner, name="inner", config=grid, storage_path=config["place"], cluster="debug", verbose=0)
+        tune.report({"seen": [trial.last_result["seen"] for trial in analysis.trials]})
+
+    place = tmp_path / "inside"
+    (row,) = run(tmp_path, outer, {"x": 7, "place": str(place)})
+    assert row["seen"] == [10, 70]
+
+
 def test_small_trials_side_by_side_in_one_worker(tmp_path: Path) -> None:
     def meets(config: dict[str, Any]) -> None:
         side = Path(config["side"])

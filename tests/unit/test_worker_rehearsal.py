@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import hpctune
 from hpctune.storage import bundle, controlfile
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker import private, rehearsal, runners
@@ -37,6 +38,7 @@ def surroundings() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)],
         "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "session": current(),
+        "threads": len(os.listdir("/proc/self/task")),
         "random numbers": random.getstate(),
     }
 
@@ -62,7 +64,7 @@ def test_what_it_has_run_is_not_taken_for_the_users_code(place: Path) -> None:
 
 def test_every_run_goes_all_the_way(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reported = list[Any]()
-    monkeypatch.setattr(rehearsal, "report", lambda row: reported.append((row, current())))
+    monkeypatch.setattr(hpctune, "report", lambda row: reported.append((row, current())))
     assert rehearsal.rehearse()
     assert [row for row, _ in reported] == [{"loss": 0.5}] * rehearsal.TIMES
     assert all(session is not None and session.ending is None for _, session in reported)
@@ -77,6 +79,9 @@ def test_where_there_is_no_room_nobody_waits(place: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(controlfile, "publish", refuse)
         assert not rehearsal.rehearse()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda thread: exec("raise RuntimeError('no thread can be started')"))
+        assert not rehearsal.rehearse()
     monkeypatch.setattr(private, "SOCKET_PARENTS", ("/nonexistent",))
     assert not rehearsal.rehearse()
     assert list(place.iterdir()) == []
@@ -84,7 +89,7 @@ def test_where_there_is_no_room_nobody_waits(place: Path, monkeypatch: pytest.Mo
 
 
 def test_a_forked_trial_believes_what_its_worker_has_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "_inherited", False)
+    monkeypatch.setattr(bundle, "_inherited", "")
     paths = ExperimentPaths(place)
     bundle.save(paths, len, None)
     bundle.preload(paths)
@@ -92,8 +97,12 @@ def test_a_forked_trial_believes_what_its_worker_has_found(place: Path, monkeypa
     bundle.save(paths, max, None)
     assert not bundle.preloaded(paths)
     assert bundle.load_trainable(paths) is max
-    bundle.inherit()
+    bundle.inherit(paths)
     assert bundle.load_trainable(paths) is len
+    other = ExperimentPaths(place / "other")
+    other.root.mkdir()
+    bundle.save(other, max, None)
+    assert bundle.load_trainable(other) is max, "the trial may run an experiment of its own"
 
 
 def test_the_form_is_found_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""When the files of jobs go: after it is durable that their trial is over, and not where it has been reopened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctune.core.state import ExperimentState
+from hpctune.driver.perform import Performer
+from hpctune.model import events as e
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import JobState, JobStatus
+from hpctune.model.resources import Resources
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Phase
+from hpctune.storage.layout import ExperimentPaths
+
+SPEC = ExperimentSpec("abcde", "exp", 0.0, "train", metric="loss", mode="min", num_samples=1)
+BEGUN = (
+    e.TrialAdded("t", 0, "train", "dir", "0", {}, {}, Resources()), e.SubmitRequested("t", 1),
+    e.SubmitAcknowledged("t", 1, "7"), e.JobEnded("t", 1, JobState.FAILED, ""),
+)  # fmt: skip
+OVER = e.TrialEnded("t", Phase.ERROR, "it failed")
+AGAIN = e.TrialReopened("t", restart=True)
+
+
+class Tidied:
+    """A cluster that notes what it is to tidy."""
+
+    def __init__(self) -> None:
+        self.tidied: list[str] = []
+
+    def tidy(self, job_ids: Sequence[str]) -> None:
+        self.tidied += job_ids
+
+
+class Bench:
+    def __init__(self, root: Path) -> None:
+        self.state, self.cluster = ExperimentState(SPEC), Tidied()
+        cluster: Any = self.cluster
+        clock: Any = None
+        self.performer = Performer(ExperimentPaths(root), self.state, cluster, clock, {})
+
+    def take(self, *events: e.Event) -> None:
+        for event in events:
+            self.state.apply(e.Recorded(0.0, event))
+            self.performer.take(event)
+
+    def tidied(self, *jobs: JobStatus) -> list[str]:
+        self.performer.tidy(jobs)
+        done, self.cluster.tidied = self.cluster.tidied, []
+        return done
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    made.take(*BEGUN)
+    return made
+
+
+def test_only_when_it_is_durable_that_the_trial_is_over(bench: Bench) -> None:
+    job = JobStatus("7", Tag("abcde", "t", 1), JobState.FAILED)
+    bench.performer.durable()
+    assert bench.tidied(job) == []
+    bench.take(OVER)
+    assert bench.tidied(job) == []
+    bench.performer.durable()
+    assert bench.tidied(job) == ["7"]
+
+
+def test_not_while_the_job_is_there(bench: Bench) -> None:
+    bench.take(OVER)
+    bench.performer.durable()
+    assert bench.tidied(JobStatus("7", Tag("abcde", "t", 1), JobState.COMPLETING)) == []
+    assert bench.tidied() == ["7"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_not_where_the_trial_goes_on_after_all(bench: Bench, durable: bool) -> None:
+    """The next attempt writes to the same files."""
+    bench.take(OVER)
+    if durable:
+        bench.performer.durable()
+    bench.take(AGAIN)
+    bench.performer.durable()
+    assert bench.tidied() == []
+    bench.take(OVER, e.TrialSettled("t"))
+    bench.performer.durable()
+    assert bench.tidied() == ["7"]
+
+
+def test_a_new_driver_tidies_what_is_over_and_not_settled(tmp_path: Path) -> None:
+    for settled, expected in ((False, ["7"]), (True, [])):
+        bench = Bench(tmp_path)
+        bench.take(*BEGUN, OVER, *([e.TrialSettled("t")] if settled else []))
+        bench.performer.begin()
+        bench.performer.durable()
+        assert bench.tidied() == expected
