@@ -38,7 +38,7 @@ def surroundings() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)],
         "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "session": current(),
-        "threads": len(os.listdir("/proc/self/task")),
+        "threads": len(list(Path("/proc/self/task").iterdir())),
         "random numbers": random.getstate(),
     }
 
