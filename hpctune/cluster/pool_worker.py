@@ -99,6 +99,7 @@ class WorkerView:
         self.submitted_at = float("-inf")
         self.entries: dict[int, Entry] = {}
         self._held: dict[int, Entry] = {}
+        """Those of them that are not over."""
         self.homeless: list[Entry] = []
         """What was given to it and will not begin here."""
         self._cancel: set[int] = set()

@@ -49,8 +49,8 @@ def read(path: StrPath) -> bytes:
     """The whole file as it is now. Raises OSError."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        data = os.read(fd, _AT_ONCE)
-        while len(data) % _AT_ONCE == 0 and (more := os.read(fd, _AT_ONCE)):
+        data = b""
+        while more := os.read(fd, _AT_ONCE):
             data += more
         return data
     finally:

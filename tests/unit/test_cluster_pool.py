@@ -558,7 +558,8 @@ def test_empty_output_of_many_is_removed_at_once(lab: Lab, monkeypatch: pytest.M
     assert left_by("t5") == ["t5"]
     assert left_by("t6") == []
     assert left_by("t7") == ["t7"]
-    lab.pool.close()
+    lab.pool.demand(OVER)
+    lab.pool.tidy([])
     assert left_by() == []
 
 
