@@ -13,13 +13,13 @@ from hpctune.core.policies import Policies
 from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
-from hpctune.driver.glance import GLANCE_S, Glance
+from hpctune.driver.glance import GLANCE_S
 from hpctune.driver.lastwords import explained
 from hpctune.driver.observe import JobWatcher, RunWatcher
+from hpctune.driver.onlookers import Onlookers, note
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.driver.waiting import JobWaits
 from hpctune.driver.wants import wanted
 from hpctune.errors import StorageError
 from hpctune.model import events as e
@@ -50,8 +50,6 @@ RESTED_S, TIDY_WITHIN_S, UNTIDY_AT_MOST = 0.1, 10.0, 1000
 and of so many trials, in any case. (Where files come and go, ext4 passes over those that have just gone at each new
 one.)"""
 STORAGE_RETRY_S = 5.0
-BAD_NODE_DEATHS = 3
-"""Attempts in a row that die on a node before it is named."""
 COMPLAINT_S = 60.0
 """Seconds between two complaints about a storage that refuses."""
 ROUNDS_A_STEP = 4
@@ -83,17 +81,17 @@ class Driver:
         glance_s: float = GLANCE_S,
     ) -> None:
         self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
-        self._setup, self._exit_lag_s, self._pause_s, self._glance_s = setup, exit_lag_s, pause_s, glance_s
+        self._setup, self._exit_lag_s, self._pause_s = setup, exit_lag_s, pause_s
         self.state, self._bell = ExperimentState(spec), bell
         self._tell: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
         """Why the storage refuses us at the moment; nothing is performed meanwhile."""
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
-        self._waiting = JobWaits()
+        self._onlookers = Onlookers(paths, cluster, display, glance_s)
         self._buffer: list[list[e.Recorded]] = []
         """What was recorded and is not in the journal yet: each fact with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
-        self._synced_at = self._glanced_at = self._noted_at = self._complained_at = float("-inf")
+        self._synced_at = self._noted_at = self._complained_at = float("-inf")
         self._tidied_at = self._settled_at = self._turned_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -138,7 +136,7 @@ class Driver:
         for recorded in journal.read(self.paths.journal):
             self.state.apply(recorded)
             self._policies.replay(recorded.event, self.state)
-            self._waiting.take(recorded, self.state)
+            self._onlookers.take(recorded, self.state)
             self._projector.take(recorded.event, self.state)
             self._performer.take(recorded.event)
         self._performer.begin()
@@ -157,7 +155,7 @@ class Driver:
                 self._performer.sweep()
             self._record(e.DriverStopped(reason))
             self._flush()
-            self._glance(self.clock.now())
+            self.failure = self._onlookers.glance(self.state, self.note, self.clock.now()) or self.failure
             if self.lease.held:
                 self._projector.save()
         finally:
@@ -313,6 +311,9 @@ class Driver:
             self._record(e.BudgetUsed(round(driven, 3)))
             self._record(ended)
 
+    def _driven_s(self, now: float) -> float:
+        return self._driven_before + now - self._started_at
+
     def _want(self) -> None:
         """Tell a cluster that grows and shrinks what could be used now."""
         if self._tell is not None:
@@ -375,7 +376,7 @@ class Driver:
             self._open_group.append(recorded)
             self._count += 1
             self.state.apply(recorded)
-            self._waiting.take(recorded, self.state)
+            self._onlookers.take(recorded, self.state)
             self._performer.take(event)
             self._projector.take(event, self.state)
             for answer in self._policies.feed(event, self.state):
@@ -407,32 +408,10 @@ class Driver:
 
     # -- for the eyes -------------------------------------------------------------------------------------------
 
-    def _driven_s(self, now: float) -> float:
-        return self._driven_before + now - self._started_at
-
     @property
     def note(self) -> str:
         """An outage or a refusal, in words; empty when all is well."""
-        if self.failure:
-            return f"storage: {self.failure}"
-        outage = self._jobs.outage or getattr(self.cluster, "trouble", "")
-        if outage:
-            return f"{self.cluster.name}: {outage}"
-        limit = self.spec.care.exclude_nodes_after
-        bad = [f"{node} ({self.state.deaths[node]})" for node in self.state.bad_nodes(limit or BAD_NODE_DEATHS)]
-        left_out = "no more trials go there" if limit else "FailureConfig(exclude_nodes_after=...) leaves them out"
-        return f"attempts die, one after another, on {', '.join(bad)}: {left_out}" if bad else ""
+        return note(self.state, self.cluster, self.failure, self._jobs.outage)
 
     def _show(self, now: float) -> None:
-        self.display.update(self.state, self._projector.trials, self.note, now, self.finished)
-        if now - self._glanced_at >= self._glance_s:
-            self._glance(now)
-
-    def _glance(self, now: float) -> None:
-        self._glanced_at = now
-        calls = self.cluster.stats()
-        try:
-            words = (getattr(self.cluster, "summary", str)(), self._waiting.words(self.cluster, self.state, now))
-            Glance(self.cluster.name, now, self.note, calls, *words).write(self.paths)
-        except StorageError as error:
-            self.failure = str(error)
+        self.failure = self._onlookers.show(self.state, self._projector.trials, self.note, now) or self.failure
