@@ -23,6 +23,7 @@ from hpctune.output.reporters import ProgressReporter
 from hpctune.overrides import Overrides, current, replace_values
 from hpctune.preview import dry_run_text
 from hpctune.resuming import Resume, When, parse_resume
+from hpctune.schedulers.base import SchedulerPolicy
 from hpctune.settings import SearchBinding, Settings, launch_of, overridden, verbosity
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial
@@ -129,6 +130,7 @@ def _prepare(
     spec, paths = launch.spec, ExperimentPaths(root / launch.spec.name)
     if overrides.driver_job is not None:
         driverchain.check(overrides.driver_job, spec.cluster, overrides.cancel_on_exit)
+    _check_population(launch.setup.scheduler, spec.num_samples)
     if spec.num_samples == -1 and spec.time_budget_s is None and launch.setup.stopper is None:
         tell(f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {paths.root}")
     if overrides.dry_run:
@@ -139,6 +141,15 @@ def _prepare(
     paths = create(root, launch)
     made.append(paths)
     return Start(paths=paths, launch=launch)
+
+
+def _check_population(scheduler: SchedulerPolicy, num_samples: int | None) -> None:
+    """Raise UsageError where the scheduler decides on all trials at once and there is no "all"."""
+    if num_samples == -1 and getattr(scheduler, "synch", False):
+        raise UsageError(
+            f"{type(scheduler).__name__}(synch=True) decides when every trial has come to the end of an interval, and "
+            "num_samples=-1 never stops adding trials. Give their number, or synch=False."
+        )
 
 
 def _dry_run(paths: ExperimentPaths, launch: Launch, driver_job: DriverJobRequest | None) -> None:
@@ -198,6 +209,7 @@ def resume_directory(
         setup = replace(setup, bind_search=replace(setup.bind_search, space=changed))
     limits = replace(overridden(stored_spec, overrides), num_samples=stored_spec.num_samples)
     spec = replace(limits, cluster=launch.cluster.name, cluster_options=launch.cluster.to_json())
+    _check_population(setup.scheduler, overrides.num_samples)
     renewed = spec != stored_spec or trainable is not None or setup is not launch.setup
     launch = replace(launch, spec=spec, setup=setup, reporter=reporter, verbose=verbosity(verbose, overrides))
     start = Start(paths=paths, launch=launch, resume=choice, num_samples=overrides.num_samples, renewed=renewed)

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hpctune
 from hpctune import schedulers
 from hpctune.errors import UsageError
 from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
@@ -52,6 +54,22 @@ def test_fifo_by_every_way() -> None:
     assert isinstance(as_scheduler(None, "loss", "min"), FIFOScheduler)
     own = FIFOScheduler()
     assert as_scheduler(own, "loss", "min") is own
+
+
+def test_a_population_without_end_has_no_rounds(tmp_path: Path) -> None:
+    """It would never decide: said before anything is made."""
+
+    def run(num_samples: int) -> None:
+        scheduler = schedulers.PopulationBasedTraining(hyperparam_mutations={"x": [1, 2]}, synch=True)
+        hpctune.run(
+            lambda config: {"loss": 1.0}, config={"x": 1}, scheduler=scheduler, metric="loss", mode="min", name="exp",
+            num_samples=num_samples, storage_path=tmp_path, cluster="debug", verbose=0,
+        )  # fmt: skip
+
+    with pytest.raises(UsageError, match=r"PopulationBasedTraining\(synch=True\) decides when every trial"):
+        run(-1)
+    assert list(tmp_path.iterdir()) == []
+    run(2)
 
 
 def test_what_a_name_needs() -> None:
