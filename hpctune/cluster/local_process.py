@@ -65,11 +65,9 @@ def start(request: JobRequest, record: LocalRecord, options: LocalOptions, gpus:
 def _popen(
     request: JobRequest, record: LocalRecord, options: LocalOptions, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    for path in (request.stdout, request.stderr):
-        access.make_directory(path.parent, exist_ok=True)
     with (
-        os.fdopen(access.open_to_append(request.stdout), "ab") as out,
-        os.fdopen(access.open_to_append(request.stderr), "ab") as err,
+        os.fdopen(access.open_to_append(request.stdout, parents=True), "ab") as out,
+        os.fdopen(access.open_to_append(request.stderr, parents=True), "ab") as err,
     ):
         return subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "hpctune-keeper", str(record.run_path), *command_line(request, options)],

@@ -21,6 +21,7 @@ from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refuse
 from hpctune.model.pool import Assignment
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock, Cluster, Demand
+from hpctune.storage import access
 from hpctune.storage.layout import ExperimentPaths
 
 _VIRTUAL = re.compile(r"(w\d{4,})\.(\d+)")
@@ -178,9 +179,7 @@ class PooledCluster:
     def _remove_empty_outputs(self) -> None:
         self._outputs_looked_at = self._clock.now()
         for path in (path for paths in self._outputs for path in paths if path and path != os.devnull):
-            with contextlib.suppress(OSError):
-                if os.stat(path).st_size == 0:
-                    os.unlink(path)
+            access.remove_if_empty(path)
         self._outputs.clear()
 
     def close(self) -> None:

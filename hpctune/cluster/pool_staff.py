@@ -118,9 +118,7 @@ class Staff:
         if worker.job is not None and worker.job.state.final:
             self._inner.tidy([worker.job.job_id])
             for path in (worker.paths.stdout, worker.paths.stderr):
-                with contextlib.suppress(OSError):
-                    if path.stat().st_size == 0:
-                        path.unlink()
+                access.remove_if_empty(path)
         if worker.leave:
             return
         if not worker.ready and worker.job is not None and not worker.job.state.interruption:

@@ -87,11 +87,7 @@ class AppendFiles:
             return fd
         while len(self._open) >= self._limit:
             _close(self._open.popitem(last=False)[1])
-        try:
-            fd = access.open_to_append(path)
-        except FileNotFoundError:
-            access.make_directory(access.parent(path), exist_ok=True)
-            fd = access.open_to_append(path)
+        fd = access.open_to_append(path, parents=True)
         if path in self._fresh and os.fstat(fd).st_size:  # ext4 writes what was truncated to the disk when it is closed
             os.ftruncate(fd, 0)
         self._fresh.discard(path)

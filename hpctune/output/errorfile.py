@@ -16,11 +16,10 @@ _HEAD = "Failure # "
 def write_error(paths: TrialPaths, error: ErrorInfo, at: float) -> None:
     """Append ``error``, recorded at ``at`` (Unix seconds). A disk that refuses is no further error."""
     with contextlib.suppress(OSError):
-        access.make_directory(paths.root, exist_ok=True)
         number = _failures(paths) + 1
         when = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(at))
         text = f"{_HEAD}{number} (occurred at {when})\n{error.traceback.rstrip() or error}\n\n"
-        fd = access.open_to_append(paths.error)
+        fd = access.open_to_append(paths.error, parents=True)
         with os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 

@@ -19,7 +19,7 @@ from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.json_logger import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
-from hpctune.storage import controlfile, values
+from hpctune.storage import access, controlfile, values
 from hpctune.storage.layout import ExperimentPaths, checkpoint_name
 from hpctune.storage.runfile import RunTail
 
@@ -51,7 +51,7 @@ class DiskEvidence:
     def settled(self, trial: Trial) -> bool:
         """Its directory is there, and nothing in it is for a run or by one."""
         paths = self._paths.trial(trial.dirname)
-        return paths.root.is_dir() and not Path(paths.control).exists() and not any(paths.root.glob("run-*.jsonl"))
+        return paths.root.is_dir() and not access.there(paths.control) and not any(paths.root.glob("run-*.jsonl"))
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:
         paths = self._paths.trial(trial.dirname)

@@ -98,13 +98,13 @@ class Mender:
 
     def _rows_after(self, trial: Trial) -> list[ResultRow]:
         current = trial.attempt.number if trial.attempt is not None else 0
-        return [r for r in self._lost_since(trial, trial.last_iteration) if r.run.attempt >= current]
+        return [r for r in self._lost(trial) if r.run.attempt >= current]
 
-    def _lost_since(self, trial: Trial, iteration: int) -> Iterator[ResultRow]:
-        """Results behind ``iteration`` that ``result.json`` has, and the journal has not."""
+    def _lost(self, trial: Trial) -> Iterator[ResultRow]:
+        """Results behind the trial's last that ``result.json`` has, and the journal has not."""
         for row in self._evidence.reported(trial, None):
             at = iteration_of(row.row, 0)
-            if at > iteration and (trial.trial_id, row.run.attempt, at) not in self._counted:
+            if at > trial.last_iteration and (trial.trial_id, row.run.attempt, at) not in self._counted:
                 yield row
 
     # -- one fact -----------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Mender:
             yield from (r for r in kept if r.seq > trial.attempt.seq)
             return
         before = iteration_of(upto.row, 0) if upto is not None else None
-        for row in self._lost_since(trial, trial.last_iteration):
+        for row in self._lost(trial):
             same = row.row.get("attempt", run.attempt) == run.attempt
             if same and (before is None or iteration_of(row.row, 0) < before):
                 yield row

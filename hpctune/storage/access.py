@@ -7,6 +7,7 @@ stays private in either case.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -73,10 +74,17 @@ def settle(fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
 
 
-def open_to_append(path: StrPath) -> int:
-    """A descriptor by which to append to ``path``, which is made where it is not there. Raises OSError."""
+def open_to_append(path: StrPath, *, parents: bool = False) -> int:
+    """A descriptor by which to append to ``path``, which is made where it is not there; ``parents``: as is its
+    directory. Raises OSError."""
     mode = mode_in(parent(path))
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    except FileNotFoundError:
+        if not parents:
+            raise
+        make_directory(parent(path), exist_ok=True)
+        return open_to_append(path)
     try:
         if os.fstat(fd).st_size == 0:
             settle(fd, mode)
@@ -84,6 +92,13 @@ def open_to_append(path: StrPath) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def remove_if_empty(path: StrPath) -> None:
+    """Remove a file that holds nothing. What cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
 
 
 def share_tree(directory: Path) -> None:

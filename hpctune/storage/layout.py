@@ -78,7 +78,7 @@ class _Directory:
             return []
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, _Directory) and other.text == self.text
+        return isinstance(other, type(self)) and other.text == self.text
 
     def __hash__(self) -> int:
         return hash(self.text)

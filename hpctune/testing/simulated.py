@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,7 +23,7 @@ from hpctune.model.records import Claim, Control, Exit, Outcome, RunRecord
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Leave
 from hpctune.ports import CallStats
-from hpctune.storage import controlfile
+from hpctune.storage import access, controlfile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
 from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
 
@@ -334,7 +333,7 @@ class SimulatedRun:
         if self.blind:
             return self._seen
         control = controlfile.read(self.paths.control)
-        superseded = os.path.exists(self.paths.run(self.key.attempt, self.key.restart + 1))
+        superseded = access.there(self.paths.run(self.key.attempt, self.key.restart + 1))
         ours = control is not None and control.attempt == self.key.attempt and not superseded
         self._seen = control if ours else None
         return self._seen

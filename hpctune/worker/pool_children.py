@@ -127,7 +127,7 @@ class Nursery:
         visible = pool_slots.devices(self.spec, slot, os.environ)
         if visible is not None:
             env["CUDA_VISIBLE_DEVICES"] = visible
-        out, err = _open(assignment.stdout), _open(assignment.stderr)
+        out, err = (access.open_to_append(path, parents=True) for path in (assignment.stdout, assignment.stderr))
         try:
             process = subprocess.Popen(
                 command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0, preexec_fn=prepare
@@ -142,17 +142,9 @@ class Nursery:
 def redirect(assignment: Assignment) -> None:
     """Let this process write to the files of the assignment, and read nothing."""
     for target, path in ((0, None), (1, assignment.stdout), (2, assignment.stderr)):
-        fd = os.open(os.devnull, os.O_RDONLY) if path is None else _open(path)
+        fd = os.open(os.devnull, os.O_RDONLY) if path is None else access.open_to_append(path, parents=True)
         os.dup2(fd, target)
         os.close(fd)
-
-
-def _open(path: str) -> int:
-    try:
-        return access.open_to_append(path)
-    except FileNotFoundError:
-        access.make_directory(access.parent(path), exist_ok=True)
-        return access.open_to_append(path)
 
 
 def enter(job_id: str, assignment: Assignment) -> None:

@@ -25,6 +25,7 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker import patience, private
 from hpctune.worker.main import run_attempt
 from hpctune.worker.session import SYNC_S
+from hpctune.worker.surroundings import environment
 
 TIMES = 20
 """Python looks at what code does from its eighth run on, and is done soon after."""
@@ -39,19 +40,14 @@ def rehearse() -> bool:
     done: list[bool] = []
     # Not in the main thread: a signal does there what it does without us.
     thread = threading.Thread(target=lambda: done.append(_run(directory)), name="hpctune-rehearsal")
-    before = os.environ.get(patience.VARIABLE)
-    os.environ[patience.VARIABLE] = "0"
     try:
-        thread.start()
-        thread.join()
-        _await_threads()
+        with environment({patience.VARIABLE: "0"}):
+            thread.start()
+            thread.join()
+            _await_threads()
     except RuntimeError:  # no thread can be started
         return False
     finally:
-        if before is None:
-            del os.environ[patience.VARIABLE]
-        else:
-            os.environ[patience.VARIABLE] = before
         shutil.rmtree(directory, ignore_errors=True)
     return done == [True]
 

@@ -27,7 +27,7 @@ def inside(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> 
     try:
         if _flag("HPCTUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR", "TUNE_CHDIR_TO_TRIAL_DIR"):
             os.chdir(paths.text)
-        with _environment(additions), _signals(session):
+        with environment(additions), _signals(session):
             yield
     finally:
         set_current(outer)
@@ -52,7 +52,8 @@ def _original_cwd(experiment: ExperimentPaths, here: str) -> str:
 
 
 @contextlib.contextmanager
-def _environment(additions: Mapping[str, str]) -> Iterator[None]:
+def environment(additions: Mapping[str, str]) -> Iterator[None]:
+    """Let ``additions`` be in the environment while this lasts."""
     before = {name: os.environ.get(name) for name in additions}
     os.environ.update(additions)
     try:
