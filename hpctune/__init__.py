@@ -5,64 +5,86 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpctune.version import VERSION
 
 if TYPE_CHECKING:
-    from hpctune.analysis.experiment_analysis import ExperimentAnalysis
-    from hpctune.analysis.result import Result
-    from hpctune.analysis.result_grid import ResultGrid
-    from hpctune.checkpoint import Checkpoint
-    from hpctune.cluster.options import LocalOptions, SlurmOptions
-    from hpctune.errors import TuneError
-    from hpctune.experiment import Experiment
-    from hpctune.model.resources import PlacementGroupFactory
-    from hpctune.output.callback import Callback
-    from hpctune.output.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter
-    from hpctune.registry import register_env, register_trainable
-    from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
-    from hpctune.schedulers.create import create_scheduler
-    from hpctune.search.create import create_searcher
-    from hpctune.space.functions import (
-        choice,
-        grid_search,
-        lograndint,
-        loguniform,
-        qlograndint,
-        qloguniform,
-        qrandint,
-        qrandn,
-        quniform,
-        randint,
-        randn,
-        sample_from,
-        uniform,
+    from hpctune.analysis.experiment_analysis import ExperimentAnalysis as ExperimentAnalysis
+    from hpctune.analysis.result import Result as Result
+    from hpctune.analysis.result_grid import ResultGrid as ResultGrid
+    from hpctune.checkpoint import Checkpoint as Checkpoint
+    from hpctune.cluster.options import (
+        LocalOptions as LocalOptions,
+        SlurmOptions as SlurmOptions,
     )
-    from hpctune.stopper.stopper import Stopper
-    from hpctune.syncer import SyncConfig
-    from hpctune.trial import Trial
-    from hpctune.tune import run, run_experiments
-    from hpctune.tune_config import ResumeConfig, TuneConfig
-    from hpctune.tuner import Tuner
+    from hpctune.errors import TuneError as TuneError
+    from hpctune.launch.definition import Experiment as Experiment
+    from hpctune.launch.trainables import (
+        register_env as register_env,
+        register_trainable as register_trainable,
+    )
+    from hpctune.model.resources import PlacementGroupFactory as PlacementGroupFactory
+    from hpctune.output.callback import Callback as Callback
+    from hpctune.output.display.reporters import (
+        CLIReporter as CLIReporter,
+        JupyterNotebookReporter as JupyterNotebookReporter,
+        ProgressReporter as ProgressReporter,
+    )
+    from hpctune.run_config import (
+        CheckpointConfig as CheckpointConfig,
+        FailureConfig as FailureConfig,
+        RunConfig as RunConfig,
+    )
+    from hpctune.schedulers.create import create_scheduler as create_scheduler
+    from hpctune.search.create import create_searcher as create_searcher
+    from hpctune.space.functions import (
+        choice as choice,
+        grid_search as grid_search,
+        lograndint as lograndint,
+        loguniform as loguniform,
+        qlograndint as qlograndint,
+        qloguniform as qloguniform,
+        qrandint as qrandint,
+        qrandn as qrandn,
+        quniform as quniform,
+        randint as randint,
+        randn as randn,
+        sample_from as sample_from,
+        uniform as uniform,
+    )
+    from hpctune.stopper.stopper import Stopper as Stopper
+    from hpctune.syncer import SyncConfig as SyncConfig
+    from hpctune.trial import Trial as Trial
+    from hpctune.tune import (
+        run as run,
+        run_experiments as run_experiments,
+    )
+    from hpctune.tune_config import (
+        ResumeConfig as ResumeConfig,
+        TuneConfig as TuneConfig,
+    )
+    from hpctune.tuner import Tuner as Tuner
     from hpctune.worker import (
-        Command,
-        Trainable,
-        TuneContext,
-        checkpoint_dir,
-        get_checkpoint,
-        get_context,
-        get_pinned_object,
-        get_trial_dir,
-        get_trial_id,
-        get_trial_name,
-        get_trial_resources,
-        is_session_enabled,
-        pin_in_object_store,
-        report,
-        with_parameters,
-        with_resources,
+        Command as Command,
+        Trainable as Trainable,
+        TuneContext as TuneContext,
+        checkpoint_dir as checkpoint_dir,
+        get_checkpoint as get_checkpoint,
+        get_context as get_context,
+        get_pinned_object as get_pinned_object,
+        get_trial_dir as get_trial_dir,
+        get_trial_id as get_trial_id,
+        get_trial_name as get_trial_name,
+        get_trial_resources as get_trial_resources,
+        is_session_enabled as is_session_enabled,
+        pin_in_object_store as pin_in_object_store,
+        report as report,
+        with_parameters as with_parameters,
+        with_resources as with_resources,
     )
 
 __version__ = VERSION
@@ -74,11 +96,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "checkpoint": ("Checkpoint",),
     "cluster.options": ("LocalOptions", "SlurmOptions"),
     "errors": ("TuneError",),
-    "experiment": ("Experiment",),
+    "launch.definition": ("Experiment",),
     "model.resources": ("PlacementGroupFactory",),
     "output.callback": ("Callback",),
-    "output.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
-    "registry": ("register_env", "register_trainable"),
+    "output.display.reporters": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
+    "launch.trainables": ("register_env", "register_trainable"),
     "run_config": ("CheckpointConfig", "FailureConfig", "RunConfig"),
     "schedulers.create": ("create_scheduler",),
     "search.create": ("create_searcher",),
@@ -122,7 +144,6 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "with_resources",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = (
     "analysis",
     "callback",
@@ -141,77 +162,31 @@ _MODULES = (
 )
 """Modules that are attributes from the start, as ``tune.schedulers.ASHAScheduler`` needs it."""
 
-__all__ = [
-    "CLIReporter",
-    "Callback",
-    "Checkpoint",
-    "CheckpointConfig",
-    "Command",
-    "Experiment",
-    "ExperimentAnalysis",
-    "FailureConfig",
-    "JupyterNotebookReporter",
-    "LocalOptions",
-    "PlacementGroupFactory",
-    "ProgressReporter",
-    "Result",
-    "ResultGrid",
-    "ResumeConfig",
-    "RunConfig",
-    "SlurmOptions",
-    "Stopper",
-    "SyncConfig",
-    "Trainable",
-    "Trial",
-    "TuneConfig",
-    "TuneContext",
-    "TuneError",
-    "Tuner",
-    "__version__",
-    "checkpoint_dir",
-    "choice",
-    "create_scheduler",
-    "create_searcher",
-    "get_checkpoint",
-    "get_context",
-    "get_pinned_object",
-    "get_trial_dir",
-    "get_trial_id",
-    "get_trial_name",
-    "get_trial_resources",
-    "grid_search",
-    "is_session_enabled",
-    "lograndint",
-    "loguniform",
-    "pin_in_object_store",
-    "qlograndint",
-    "qloguniform",
-    "qrandint",
-    "qrandn",
-    "quniform",
-    "randint",
-    "randn",
-    "register_env",
-    "register_trainable",
-    "report",
-    "run",
-    "run_experiments",
-    "sample_from",
-    "uniform",
-    "with_parameters",
-    "with_resources",
-]
+
+def lazy_names(
+    package: str, homes: Mapping[str, tuple[str, ...]], modules: tuple[str, ...] = (), more: tuple[str, ...] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its names when they are first used.
+
+    ``homes``: the package's modules, and the names that each brings. ``modules``: modules of the package that are
+    attributes from the start. ``more``: names that the package defines itself.
+    """
+    home_of = {name: home for home, names in homes.items() for name in names}
+    public = sorted({*home_of, *more})
+
+    def get(name: str) -> Any:
+        if name in home_of:
+            value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+            setattr(sys.modules[package], name, value)  # the next use finds it without this function
+            return value
+        if name in modules:
+            return import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *public, *modules})
+
+    return get, names, public
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOME_OF:
-        value: object = getattr(import_module(f"hpctune.{_HOME_OF[name]}"), name)
-        globals()[name] = value  # the next time it is found at once
-        return value
-    if name in _MODULES:
-        return import_module(f"hpctune.{name}")
-    raise AttributeError(f"module 'hpctune' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES, _MODULES, ("__version__",))

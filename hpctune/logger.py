@@ -1,11 +1,11 @@
 """``hpctune.logger``: what writes results to files, and the base of your own loggers."""
 
 from hpctune.output.callback import LoggerCallback
-from hpctune.output.csv_logger import CSVLoggerCallback
 from hpctune.output.defaults import DEFAULT_LOGGERS
-from hpctune.output.json_logger import JsonLoggerCallback
-from hpctune.output.pretty import pretty_print
-from hpctune.output.tbx_logger import TBXLoggerCallback
+from hpctune.output.display.pretty import pretty_print
+from hpctune.output.loggers.csv import CSVLoggerCallback
+from hpctune.output.loggers.json import JsonLoggerCallback
+from hpctune.output.loggers.tensorboard import TBXLoggerCallback
 
 JsonLogger, CSVLogger, TBXLogger = JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback
 """The names of old."""

@@ -1,5 +1,5 @@
 """``hpctune.progress_reporter``: how progress is shown."""
 
-from hpctune.output.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter, TuneReporterBase
+from hpctune.output.display.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter, TuneReporterBase
 
 __all__ = ["CLIReporter", "JupyterNotebookReporter", "ProgressReporter", "TuneReporterBase"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_number, is_whole
 from hpctune.errors import NotYetSupportedError, UsageError
-from hpctune.model.care import FailureCare
+from hpctune.model.failure_policy import FailurePolicy
 from hpctune.model.spec import CheckpointPolicy
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class CheckpointConfig:
         refuse_deprecated("checkpoint_keep_all_ranks", self._checkpoint_keep_all_ranks)
         refuse_deprecated("checkpoint_upload_from_workers", self._checkpoint_upload_from_workers)
         for name, value in (("num_to_keep", self.num_to_keep), ("checkpoint_frequency", self.checkpoint_frequency)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            if value is not None and not is_whole(value):
                 raise UsageError(f"{name} must be a whole number, not {value!r}.")
         self.policy()
 
@@ -81,14 +82,15 @@ class CheckpointConfig:
         return cls(**value)
 
 
-@dataclass
-class FailureConfig:
+@dataclass(frozen=True)
+class FailureConfig(FailurePolicy):
     """What happens when trials fail.
 
     Args:
         max_failures: How often a trial is tried again from its last checkpoint; -1: without end.
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
 
+        decision_timeout_s: Seconds that a trial waits at a milestone for its scheduler's decision.
         report_timeout_s: A running trial that has not reported for so many seconds has failed. None: it may be silent.
         grow_memory: After an end out of memory the next attempt asks for so many times as much, up to three times, and
             no failure counts. The trials have to state their memory.
@@ -96,7 +98,6 @@ class FailureConfig:
         exclude_nodes_after: A node where so many attempts in a row died, while they go well on others, gets no more.
         same_error_limit: The experiment stops when its first so many trials have all failed with the same error.
         canary: One trial runs alone until it has reported; the experiment stops if it fails before.
-        decision_timeout_s: How long a trial waits at a milestone for its scheduler's decision.
 
     Raises:
         ValueError: if a value is impossible, or both ``max_failures`` and ``fail_fast`` are given.
@@ -104,29 +105,23 @@ class FailureConfig:
 
     max_failures: int = 0
     fail_fast: bool | str = False
-    report_timeout_s: float | None = None
-    grow_memory: float | None = None
-    grow_time: float | None = None
-    exclude_nodes_after: int | None = None
-    same_error_limit: int | None = None
-    canary: bool = False
-    decision_timeout_s: float = 30.0
+    decision_timeout_s: float = field(default=30.0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_failures(self.max_failures, self.fail_fast)
         timeout = self.decision_timeout_s
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
+        if not is_number(timeout) or not 0 <= timeout < float("inf"):
             raise UsageError(f"decision_timeout_s must be a number of seconds of 0 or more, not {timeout!r}.")
-        self.care()
+        super().__post_init__()
 
-    def care(self) -> FailureCare:
-        """The same in the engine's words, but for ``max_failures`` and ``fail_fast``."""
-        return FailureCare(**{name: getattr(self, name) for name in FailureCare.__dataclass_fields__})
+    def policy(self) -> FailurePolicy:
+        """The engine's part of it."""
+        return FailurePolicy(**{name: getattr(self, name) for name in FailurePolicy.__dataclass_fields__})
 
 
 def check_failures(max_failures: object, fail_fast: object) -> None:
     """Raise a UsageError (a ValueError) unless the two are valid and do not exclude each other."""
-    if isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < -1:
+    if not isinstance(max_failures, int) or isinstance(max_failures, bool) or max_failures < -1:
         raise UsageError(f"max_failures must be -1 (endless), 0 or more, not {max_failures!r}.")
     if not isinstance(fail_fast, bool) and str(fail_fast).lower() != "raise":
         raise UsageError(f"fail_fast must be True, False or 'raise', not {fail_fast!r}.")

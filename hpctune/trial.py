@@ -10,12 +10,12 @@ from typing import Any
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import TuneError
 from hpctune.model import trial as model
+from hpctune.model.metric_stats import MetricStats
 from hpctune.model.records import ErrorInfo
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.model.rows import lookup
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import CheckpointRef, Phase
-from hpctune.output.metric_stats import MetricStats
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.reader import counted_rows
 

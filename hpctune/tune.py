@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from hpctune import request
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
-from hpctune.ending import conclude
 from hpctune.errors import NotYetSupportedError, UsageError
-from hpctune.experiment import Experiment, convert_to_experiment_list
-from hpctune.request import Driven
+from hpctune.launch.definition import Experiment, convert_to_experiment_list
+from hpctune.launch.options import RunOptions
+from hpctune.launch.outcome import analysis_of, conclude
+from hpctune.launch.run import run as launch
 from hpctune.run_config import DEPRECATED, CheckpointConfig, FailureConfig, refuse_deprecated
-from hpctune.settings import Settings
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
     from hpctune.output.callback import Callback
-    from hpctune.output.reporters import ProgressReporter
+    from hpctune.output.display.reporters import ProgressReporter
     from hpctune.ports import Cluster
     from hpctune.schedulers.base import SchedulerPolicy
     from hpctune.search import SearchAlgorithm, Searcher
@@ -103,7 +103,7 @@ def run(
         failure_config: Both of these, and more: what to do about trials that hang, run out of memory or time, or all
             fail alike.
         restore: The checkpoint directory from which every trial starts.
-        resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.resuming``. ``resume_config`` says
+        resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.launch.resume``. ``resume_config`` says
             more about which trials go on.
         raise_on_failed_trial: Raise TuneError when a trial failed.
         callbacks: Called in the driver as trials go on; the default loggers are added.
@@ -123,42 +123,19 @@ def run(
         UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
         TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the experiment as a whole.
     """
+    given = _given(locals())
     _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
-    failure = failure_config or FailureConfig(max_failures, fail_fast)
     if failure_config is not None and (max_failures or fail_fast):
         raise UsageError("max_failures and fail_fast go into failure_config where that is given.")
-    definition: dict[str, Any] = {
-        "stop": stop,
-        "time_budget_s": time_budget_s,
-        "config": config,
-        "resources_per_trial": resources_per_trial,
-        "num_samples": None if num_samples == 1 else num_samples,
-        "local_dir": local_dir,
-        "storage_path": storage_path,
-        "storage_filesystem": storage_filesystem,
-        "keep_checkpoints_num": keep_checkpoints_num,
-        "checkpoint_score_attr": checkpoint_score_attr,
-        "checkpoint_freq": checkpoint_freq or None,
-        "checkpoint_at_end": checkpoint_at_end or None,
-        "checkpoint_config": checkpoint_config,
-        "log_to_file": log_to_file or None,
-        "trial_name_creator": trial_name_creator,
-        "trial_dirname_creator": trial_dirname_creator,
-        "sync_config": sync_config,
-        "export_formats": export_formats,
-        "max_failures": failure.max_failures or None,
-        "restore": restore,
-    }
-    settings = Settings(
+    options = RunOptions(
         metric=metric,
         mode=mode,
         search_alg=search_alg,
         scheduler=scheduler,
         max_concurrent=max_concurrent_trials,
-        fail_fast=failure.fail_fast,
-        failure_config=failure,
+        failure=failure_config or FailureConfig(max_failures, fail_fast),
         resume=resume,
         resume_config=resume_config,
         callbacks=callbacks,
@@ -171,7 +148,7 @@ def run(
         chdir_to_trial_dir=chdir_to_trial_dir,
         share_with_group=share_with_group,
     )
-    driven = request.drive(_experiments(run_or_experiment, name, definition), settings)
+    driven = launch(_experiments(run_or_experiment, name, given), options)
     conclude(driven, raise_on_failed_trial)
     return analysis_of(driven, metric, mode)
 
@@ -202,7 +179,7 @@ def run_experiments(
     The other arguments and the errors are those of :func:`run`.
     """
     _refuse_unsupported(server_port, trial_executor)
-    settings = Settings(
+    options = RunOptions(
         scheduler=scheduler,
         verbose=verbose,
         reporter=progress_reporter,
@@ -216,7 +193,7 @@ def run_experiments(
     wanted = convert_to_experiment_list(experiments)
     trials: list[Trial] = []
     for batch in [wanted] if concurrent else [[experiment] for experiment in wanted]:
-        driven = request.drive(batch, settings)
+        driven = launch(batch, options)
         conclude(driven, raise_on_failed_trial)
         trials += [trial for one in driven for trial in one.trials]
         if any(one.left for one in driven):
@@ -224,20 +201,26 @@ def run_experiments(
     return trials
 
 
-def analysis_of(driven: Sequence[Driven], metric: str | None = None, mode: str | None = None) -> ExperimentAnalysis:
-    """The results of these experiments together."""
-    trials = driven[0].trials if len(driven) == 1 else None
-    return ExperimentAnalysis(
-        [one.paths.root for one in driven], trials=trials, default_metric=metric, default_mode=mode
-    )
+_DEFINES = tuple(n for n in signature(Experiment).parameters if n not in ("name", "run", "max_failures"))
+"""The arguments of :func:`run` that define an experiment: those that Experiment has, too. What to do about failures is
+an option of the run."""
 
 
-def _experiments(run_or_experiment: Any, name: str | None, definition: Mapping[str, Any]) -> list[Experiment]:
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the ``arguments`` of :func:`run` that are neither None nor their default."""
+    defaults = {name: parameter.default for name, parameter in signature(run).parameters.items()}
+    return {
+        name: value
+        for name, value in arguments.items()
+        if value is not None and not (type(value) is type(defaults[name]) and value == defaults[name])
+    }
+
+
+def _experiments(run_or_experiment: Any, name: str | None, given: Mapping[str, Any]) -> list[Experiment]:
     """The experiments to run: those given, or the one that the arguments of ``run`` define."""
-    given = {key: value for key, value in definition.items() if value is not None}
     if not isinstance(run_or_experiment, (Experiment, list, tuple)):
-        return [Experiment(name, run_or_experiment, **given)]
-    said = [*(["name"] if name is not None else []), *given]
+        return [Experiment(name, run_or_experiment, **{key: given[key] for key in _DEFINES if key in given})]
+    said = [key for key in ("name", *_DEFINES, "max_failures") if key in given]
     if said:
         raise UsageError(f"An Experiment has its own {said[0]}: give it to Experiment(...), not to run().")
     experiments = convert_to_experiment_list(run_or_experiment)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpctune import request
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
-from hpctune.arguments import search_space
 from hpctune.core.resume import ResumeChoice
-from hpctune.ending import conclude
 from hpctune.errors import NotYetSupportedError, UsageError
-from hpctune.experiment import Experiment
-from hpctune.launch import exists
-from hpctune.registry import as_trainable, trainable_name
-from hpctune.request import Driven
+from hpctune.launch.arguments import search_space
+from hpctune.launch.definition import Experiment
+from hpctune.launch.driven import DrivenExperiment
+from hpctune.launch.options import RunOptions
+from hpctune.launch.outcome import conclude
+from hpctune.launch.run import resume_directory, run as launch
+from hpctune.launch.store import exists
+from hpctune.launch.trainables import as_trainable, trainable_name
 from hpctune.run_config import FailureConfig, RunConfig
-from hpctune.settings import Settings
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig, TuneConfig
@@ -115,7 +115,7 @@ class Tuner:
         if resume_errored and restart_errored:
             raise UsageError("resume_errored and restart_errored exclude each other: drop one of them.")
         paths = ExperimentPaths(Path(path).expanduser().absolute())
-        before, after = specfile.read(paths).trainable, trainable_name(trainable)
+        before, after = spec_file.read(paths).trainable, trainable_name(trainable)
         if before != after:
             raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
         tuner = cls(trainable, param_space=param_space, cluster=cluster, slurm=slurm)
@@ -152,17 +152,16 @@ class Tuner:
             raise RuntimeError("There are no results yet: call Tuner.fit() first.")
         return _grid(self._restored.paths, self._tune)
 
-    def _start_anew(self) -> Driven:
-        return request.drive([self.experiment()], self.settings())[0]
+    def _start_anew(self) -> DrivenExperiment:
+        return launch([self.experiment()], self.options())[0]
 
-    def _go_on(self, restored: _Restored) -> Driven:
-        return request.resume_directory(
+    def _go_on(self, restored: _Restored) -> DrivenExperiment:
+        return resume_directory(
             restored.paths,
             restored.choice,
             trainable=as_trainable(self._trainable),
             param_space=self._param_space,
-            cluster=self._cluster,
-            slurm=self._slurm,
+            options=RunOptions(cluster=self._cluster, slurm=self._slurm),
         )
 
     def experiment(self) -> Experiment:
@@ -183,20 +182,18 @@ class Tuner:
             trial_name_creator=tune.trial_name_creator,
             trial_dirname_creator=tune.trial_dirname_creator,
             log_to_file=run.log_to_file,
-            max_failures=(run.failure_config or FailureConfig()).max_failures,
         )
 
-    def settings(self) -> Settings:
+    def options(self) -> RunOptions:
         """What is said beyond the experiment itself."""
         tune, run = self._tune, self._run
-        return Settings(
+        return RunOptions(
             metric=tune.metric,
             mode=tune.mode,
             search_alg=tune.search_alg,
             scheduler=tune.scheduler,
             max_concurrent=tune.max_concurrent_trials,
-            fail_fast=(run.failure_config or FailureConfig()).fail_fast,
-            failure_config=run.failure_config or FailureConfig(),
+            failure=run.failure_config or FailureConfig(),
             callbacks=run.callbacks,
             verbose=run.verbose,
             reporter=run.progress_reporter,

@@ -10,10 +10,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from hpctune import envvars
+from hpctune.common import env
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
-from hpctune.registry import as_trainable, is_class_trainable
+from hpctune.launch.trainables import as_trainable
 from hpctune.space.tree import flatten_dict, unflatten_dict
+from hpctune.worker import is_class_trainable
 from hpctune.worker.gpus import wait_for_gpu
 
 __all__ = [
@@ -184,7 +185,7 @@ class warn_if_slow:  # noqa: N801 - the name is Ray Tune's
         self, name: str, threshold: float | None = None, message: str | None = None, disable: bool = False
     ) -> None:
         self.name, self.disable = name, disable
-        self.threshold = envvars.settings().warn_threshold_s if threshold is None else threshold
+        self.threshold = env.settings().warn_threshold_s if threshold is None else threshold
         self.message = message or "The `{name}` operation took {duration:.3f} s, which may be a performance bottleneck."
         self.too_slow = False
 

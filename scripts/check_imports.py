@@ -44,10 +44,10 @@ _EXPERIMENT = """
 import sys
 from pathlib import Path
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 paths = ExperimentPaths(Path(sys.argv[1]))
-specfile.write(paths, ExperimentSpec(experiment_id="0" * 8, name="probe", created_at=0.0, trainable="probe"))
+spec_file.write(paths, ExperimentSpec(experiment_id="0" * 8, name="probe", created_at=0.0, trainable="probe"))
 """
 _MAIN = "from hpctune.cli.main import main; main()"
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hpctune import lazy_names
 
 if TYPE_CHECKING:
-    from hpctune.analysis.experiment_analysis import ExperimentAnalysis
-    from hpctune.analysis.listing import list_experiments, list_trials
-    from hpctune.analysis.result import Result
-    from hpctune.analysis.result_grid import ResultGrid
+    from hpctune.analysis.experiment_analysis import ExperimentAnalysis as ExperimentAnalysis
+    from hpctune.analysis.listing import (
+        list_experiments as list_experiments,
+        list_trials as list_trials,
+    )
+    from hpctune.analysis.result import Result as Result
+    from hpctune.analysis.result_grid import ResultGrid as ResultGrid
 
-__all__ = ["ExperimentAnalysis", "Result", "ResultGrid", "list_experiments", "list_trials"]
 _HOMES = {
-    "ExperimentAnalysis": "experiment_analysis",
-    "Result": "result",
-    "ResultGrid": "result_grid",
-    "list_experiments": "listing",
-    "list_trials": "listing",
+    "experiment_analysis": ("ExperimentAnalysis",),
+    "listing": ("list_experiments", "list_trials"),
+    "result": ("Result",),
+    "result_grid": ("ResultGrid",),
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -9,9 +9,9 @@ from typing import Any
 
 from hpctune.analysis.load import reported_keys
 from hpctune.errors import MetricError, UsageError
+from hpctune.model.metric_stats import as_number
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import CheckpointRef
-from hpctune.output.metric_stats import as_number
 from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
 

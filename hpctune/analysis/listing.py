@@ -11,9 +11,9 @@ from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError, UsageError
 from hpctune.model.rows import flatten
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.columns import best_trial
-from hpctune.output.selection import count_words
-from hpctune.output.words import phase_word
+from hpctune.output.display.columns import best_trial
+from hpctune.output.display.selection import count_words
+from hpctune.output.display.words import phase_word
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 

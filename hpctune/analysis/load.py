@@ -10,7 +10,7 @@ from typing import Any
 from hpctune.model import trial as model
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, counted_rows, read_experiment
 from hpctune.trial import Trial
@@ -25,7 +25,7 @@ class LoadedExperiment:
         if trials is None:
             self.spec, values = self._read()
         else:
-            self.spec, values = specfile.read(self.paths), [trial.value for trial in trials]
+            self.spec, values = spec_file.read(self.paths), [trial.value for trial in trials]
         self.trials = [Trial(value, self.paths, self.spec, partial(self._plain_rows, value)) for value in values]
 
     def _read(self) -> tuple[ExperimentSpec, list[model.Trial]]:

@@ -16,8 +16,8 @@ from hpctune.model.ids import RunKey, Tag
 from hpctune.model.pool import Began, Claimed, Ended, Left, Ready, WorkerRecord
 from hpctune.storage import journal
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerTail
 from hpctune.storage.reader import open_experiment
+from hpctune.storage.worker_files import WorkerTail
 
 
 class Use(str, Enum):

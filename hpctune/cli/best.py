@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json, clean, number
+from hpctune.cli.text import as_json
+from hpctune.common.text import clean, number
 from hpctune.errors import MetricError, UsageError
-from hpctune.model.rows import flatten
-from hpctune.model.rows import number as metric_of
+from hpctune.model.rows import flatten, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hpctune.cluster.pool import PooledCluster
+from hpctune.cluster.choice import reopen_cluster
+from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
-from hpctune.overrides import Overrides
 from hpctune.ports import OVER
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.where import stored
 
 
 def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Collection[str]) -> int:
@@ -19,7 +18,7 @@ def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Colle
     Raises ClusterUnavailableError when the cluster does not answer.
     """
     spec = state.spec
-    choice = stored(spec.cluster, spec.cluster_options, Overrides())
+    choice = reopen_cluster(spec.cluster, spec.cluster_options)
     cluster = choice.build(paths.root, spec.experiment_id, WallClock())
     try:
         if isinstance(cluster, PooledCluster) and not trial_ids:

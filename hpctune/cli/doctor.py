@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json, clean, count
+from hpctune.cli.text import as_json
 from hpctune.cli.values import duration_option
+from hpctune.common.text import clean, count
 
 if TYPE_CHECKING:
     from hpctune.site.findings import Advice, Check, Setting
@@ -60,7 +61,7 @@ def command(
     json_wanted: bool,
 ) -> None:
     """The command."""
-    from hpctune.cluster.choose import slurm_is_here
+    from hpctune.cluster.choice import slurm_is_here
     from hpctune.driver.clock import WallClock
     from hpctune.site.doctor import Question, examine
     from hpctune.site.findings import together

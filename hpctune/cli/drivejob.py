@@ -17,15 +17,15 @@ from pathlib import Path
 
 from hpctune.cli import exitcodes
 from hpctune.cli.outcome import exit_code, failure_words
+from hpctune.common.log import tell
 from hpctune.core.resume import ResumeChoice
-from hpctune.driverchain import CHECK_S, Succession
-from hpctune.driving import Watched, watched
 from hpctune.errors import ClusterError, DriverAliveError, LeaseLostError, RequestRejectedError, StorageError, TuneError
+from hpctune.launch.driven import DrivenExperiment, watched
+from hpctune.launch.driver_chain import CHECK_S, DriverJobChain
+from hpctune.launch.overrides import Overrides, use
+from hpctune.launch.run import resume_directory
 from hpctune.model import events as e
-from hpctune.notice import tell
-from hpctune.overrides import Overrides, use
-from hpctune.request import resume_directory
-from hpctune.storage import journal, lease, specfile
+from hpctune.storage import journal, lease, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -40,83 +40,79 @@ _SUCCEED = ResumeChoice(experiment="skip")
 
 def drive(paths: ExperimentPaths, job_id: str) -> int:
     """Be the driver job ``job_id`` of the experiment. Returns the exit code."""
-    succession = Succession(paths, specfile.read(paths), job_id)
+    chain = DriverJobChain(paths, spec_file.read(paths), job_id)
     while True:
-        if not _may_drive(paths, succession):
-            succession.left("another driver job drives, and others wait")
+        if not _may_drive(paths, chain):
+            chain.left("another driver job drives, and others wait")
             return exitcodes.DONE
         ended = read_experiment(paths.root, peek=False).state.ended
         if ended is not None:
-            succession.give_up(f"nothing is left to drive: {ended}")
+            chain.give_up(f"nothing is left to drive: {ended}")
             return exitcodes.DONE
         if deaths(journal.read(paths.journal, sealed_ok=True)) >= MOST_DEATHS:
-            succession.give_up(
+            chain.give_up(
                 f"the last {MOST_DEATHS} drivers died within {YOUNG_S:g} s without any news. See their output in "
                 f"{paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
             )
             return exitcodes.FAILED
         try:
-            return _drive(paths, succession)
+            return _drive(paths, chain)
         except (DriverAliveError, LeaseLostError) as error:
             tell(f"hpctune: {error}")
             time.sleep(AGAIN_S)
 
 
-def _may_drive(paths: ExperimentPaths, succession: Succession) -> bool:
+def _may_drive(paths: ExperimentPaths, chain: DriverJobChain) -> bool:
     """Wait while another driver lives. False where the chain has enough jobs without this one."""
     asked_at = float("-inf")
     while not lease.vacant(paths):
         if time.monotonic() - asked_at >= CHECK_S:
             asked_at = time.monotonic()
-            if succession.superfluous():
+            if chain.is_redundant():
                 return False
-            if succession.top_up():  # else it has said what is wrong, which matters more
-                succession.say("waiting for the driver that lives to leave")
+            if chain.ensure_successors():  # else it has said what is wrong, which matters more
+                chain.say("waiting for the driver that lives to leave")
         time.sleep(AGAIN_S)
     return True
 
 
-def _drive(paths: ExperimentPaths, succession: Succession) -> int:
+def _drive(paths: ExperimentPaths, chain: DriverJobChain) -> int:
     over = threading.Event()
-    with use(Overrides(verbose=succession.verbose)), watched() as driven:
-        keeper = threading.Thread(target=succession.keep, args=(lambda: bool(driven), over), daemon=True)
+    with use(Overrides(verbose=chain.verbose)), watched() as driven:
+        keeper = threading.Thread(target=chain.keep, args=(lambda: bool(driven), over), daemon=True)
         try:
-            succession.test()
+            chain.test()
             keeper.start()
             resume_directory(paths, _SUCCEED)
         except (DriverAliveError, LeaseLostError):
             raise
         except RequestRejectedError as error:
-            succession.give_up(
-                f"a job cannot drive here: {error} Drive from the login node: hpctune resume {paths.root}"
-            )
+            chain.give_up(f"a job cannot drive here: {error} Drive from the login node: hpctune resume {paths.root}")
             return exitcodes.FAILED
         except (StorageError, ClusterError, OSError) as error:
-            succession.left(f"{error}")  # perhaps a successor is luckier
+            chain.left(f"{error}")  # perhaps a successor is luckier
             return exitcodes.FAILED
         except Exception as error:
             if not isinstance(error, TuneError):
                 traceback.print_exc()
-            succession.give_up(
-                f"the driver failed: {error!r}. When that is mended: hpctune resume {paths.root} --sbatch"
-            )
+            chain.give_up(f"the driver failed: {error!r}. When that is mended: hpctune resume {paths.root} --sbatch")
             return exitcodes.FAILED
         finally:
             over.set()
-    return _left(succession, driven)
+    return _left(chain, driven)
 
 
-def _left(succession: Succession, driven: list[Watched]) -> int:
+def _left(chain: DriverJobChain, driven: list[DrivenExperiment]) -> int:
     one = driven[0]
     if one.driver.finished:
-        succession.left("the experiment is over")
+        chain.left("the experiment is over")
         words = failure_words(driven)
         if words:
             tell(f"hpctune: error: {words}")
         return exit_code(driven)
     if one.leave.reason == WARNING:
-        succession.top_up()
-    succession.left(f"told to leave ({one.leave.reason})")
+        chain.ensure_successors()
+    chain.left(f"told to leave ({one.leave.reason})")
     return exitcodes.DONE
 
 

@@ -11,7 +11,7 @@ from hpctune.cli.values import text_pairs
 from hpctune.errors import UsageError
 
 if TYPE_CHECKING:
-    from hpctune.driverchain import DriverJobRequest
+    from hpctune.launch.driver_chain import DriverJobRequest
 
 _TEXTS = {
     "driver_time": ("--driver-time", "TIME", "Time limit of each driver job, as --time. Default: the site's."),
@@ -53,8 +53,8 @@ def driver_job(given: Mapping[str, Any]) -> DriverJobRequest | None:
             flags = [f"--driver-{name}" for name in said] + ["--driver-arg"] * bool(more)
             raise UsageError(f"{', '.join(flags)} without --sbatch: then there is no driver job. Add --sbatch.")
         return None
-    from hpctune.cluster.driverjob import DriverJobOptions
-    from hpctune.driverchain import DriverJobRequest
+    from hpctune.cluster.slurm.driver_job import DriverJobOptions
+    from hpctune.launch.driver_chain import DriverJobRequest
 
     verbose = 1 if given["verbose"] is None else int(given["verbose"])
     return DriverJobRequest(DriverJobOptions(**said, additional_parameters=more), verbose)

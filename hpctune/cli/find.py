@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hpctune import envvars
+from hpctune.common import env
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
@@ -21,7 +21,7 @@ DIR_HELP = (
 
 def storage_path() -> Path:
     """Where experiments lie unless a path was given."""
-    return envvars.settings().result_dir
+    return env.settings().result_dir
 
 
 def experiment(named: str | None) -> ExperimentPaths:

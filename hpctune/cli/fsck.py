@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json, clean, count
+from hpctune.cli.text import as_json
+from hpctune.common.text import clean, count
 from hpctune.errors import NotAnExperimentError, TuneError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.ports import Cluster
@@ -86,12 +87,11 @@ def _holds_one(path: Path) -> bool:
 
 
 def _cluster(paths: ExperimentPaths, spec: ExperimentSpec) -> tuple[Cluster | None, str]:
+    from hpctune.cluster.choice import reopen_cluster
     from hpctune.driver.clock import WallClock
-    from hpctune.overrides import Overrides
-    from hpctune.where import stored
 
     try:
-        choice = stored(spec.cluster, spec.cluster_options, Overrides())
+        choice = reopen_cluster(spec.cluster, spec.cluster_options)
         return choice.build(paths.root, spec.experiment_id, WallClock()), ""
     except TuneError as error:
         return None, str(error)

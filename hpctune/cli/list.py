@@ -12,8 +12,9 @@ import click
 
 from hpctune.analysis.listing import list_experiments, list_trials
 from hpctune.cli import find, snapshot
-from hpctune.cli.text import as_json, shorten, table, when
-from hpctune.storage import specfile
+from hpctune.cli.text import as_json
+from hpctune.common.text import shorten, table, when
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
 EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at")
@@ -97,7 +98,7 @@ def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bo
         return known
     if paths is None:
         return [c for c in EXPERIMENT_COLUMNS if c in known]
-    metric = specfile.read(paths).metric
+    metric = spec_file.read(paths).metric
     config = [c for c in known if c.startswith("config/") and len({repr(row.get(c)) for row in rows}) > 1]
     columns = [*TRIAL_COLUMNS, *([metric] if metric else []), *config[:MAX_CONFIG]]
     if any(row.get("error") for row in rows):

@@ -13,7 +13,7 @@ import click
 from hpctune.cli import find, snapshot
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
-from hpctune.storage import driverjobs, specfile
+from hpctune.storage import driver_jobs, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -126,7 +126,7 @@ def command(
 
 
 def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -> list[Stream]:
-    spec = specfile.read(paths)
+    spec = spec_file.read(paths)
     wanted = [("stdout", spec.stdout)] * stdout + [("stderr", spec.stderr)] * stderr
     kept = [Stream(title, paths.trial(trial.dirname).root / name) for title, name in wanted if name]
     if not kept:
@@ -153,8 +153,8 @@ def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:
 
 
 def _last_driver(paths: ExperimentPaths) -> Stream | None:
-    started = [job for job in driverjobs.read(paths) if job.started_at is not None]
-    return Stream("driver", driverjobs.log(paths, started[-1].job_id)) if started else None
+    started = [job for job in driver_jobs.read(paths) if job.started_at is not None]
+    return Stream("driver", driver_jobs.log(paths, started[-1].job_id)) if started else None
 
 
 def _print(streams: list[Stream], texts: list[str]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpctune.cli import exitcodes
-from hpctune.cli.text import count
-from hpctune.driving import Watched
+from hpctune.common.text import count
+from hpctune.launch.driven import DrivenExperiment
 from hpctune.model.trial import Phase
 
 
-def exit_code(driven: Sequence[Watched]) -> int:
+def exit_code(driven: Sequence[DrivenExperiment]) -> int:
     """LEFT where a signal ended one early, else FAILED where one failed, else DONE."""
     codes = {_code(one) for one in driven}
     return next((code for code in (exitcodes.LEFT, exitcodes.FAILED) if code in codes), exitcodes.DONE)
 
 
-def _code(one: Watched) -> int:
+def _code(one: DrivenExperiment) -> int:
     state = one.driver.state
     if one.leave and not one.driver.finished:
         return exitcodes.LEFT
@@ -24,7 +24,7 @@ def _code(one: Watched) -> int:
     return exitcodes.FAILED if fatal or state.phases[Phase.ERROR] else exitcodes.DONE
 
 
-def failure_words(driven: Sequence[Watched]) -> str:
+def failure_words(driven: Sequence[DrivenExperiment]) -> str:
     """How many trials failed, and the commands that help; "" where none did."""
     lines = []
     for one in driven:

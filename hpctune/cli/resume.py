@@ -65,10 +65,10 @@ def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:
     from hpctune.cli.configfile import execute
     from hpctune.cli.outcome import exit_code, failure_words
-    from hpctune.driving import watched
-    from hpctune.overrides import Overrides, use
-    from hpctune.request import resume_directory
-    from hpctune.resuming import parse_resume
+    from hpctune.launch.driven import watched
+    from hpctune.launch.overrides import Overrides, use
+    from hpctune.launch.resume import parse_resume
+    from hpctune.launch.run import resume_directory
 
     wanted = Overrides(
         num_samples=given["num_samples"],

@@ -16,8 +16,8 @@ from hpctune.cli.values import literal_pairs
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
-    from hpctune.driving import Watched
-    from hpctune.overrides import Overrides
+    from hpctune.launch.driven import DrivenExperiment
+    from hpctune.launch.overrides import Overrides
 
 RESUME_HELP = (
     "Go on with the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
@@ -65,8 +65,8 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:
-    from hpctune.overrides import Overrides
-    from hpctune.resuming import parse_resume
+    from hpctune.launch.overrides import Overrides
+    from hpctune.launch.resume import parse_resume
 
     slurm = slurm_fields(given)
     warn_without_effect(given["cluster"], slurm)
@@ -99,8 +99,8 @@ def _samples(number: int | None) -> int | None:
 
 def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool) -> int:
     from hpctune.cli.outcome import exit_code, failure_words
-    from hpctune.driving import watched
-    from hpctune.overrides import use
+    from hpctune.launch.driven import watched
+    from hpctune.launch.overrides import use
 
     with use(wanted), watched() as driven:
         try:
@@ -119,7 +119,7 @@ def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrid
 
 
 def _execute(
-    path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[Watched], full_traceback: bool
+    path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[DrivenExperiment], full_traceback: bool
 ) -> int:
     """Run the file, then what it defines unless it ran something itself. Returns the exit code it asked for."""
     from hpctune.cli.target import target

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpctune.core.state import ExperimentState
-from hpctune.driver import glance
+from hpctune.driver import status_file as glance
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.rows import flatten, number
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.reasons import explain
-from hpctune.output.words import PHASE_ORDER, phase_word
-from hpctune.storage import driverjobs, lease, room
-from hpctune.storage.driverjobs import DriverJob
+from hpctune.output.display.slurm_reasons import explain
+from hpctune.output.display.words import PHASE_ORDER, phase_word
+from hpctune.storage import driver_jobs as driverjobs, free_space, lease
+from hpctune.storage.driver_jobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
 from hpctune.storage.reader import read_experiment
@@ -60,7 +60,9 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
     state = read_experiment(paths.root).state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
-    return Snapshot(paths, state, seen, glance.read(paths), best_trial(state), now, jobs, room.trouble(paths.root))
+    return Snapshot(
+        paths, state, seen, glance.read(paths), best_trial(state), now, jobs, free_space.trouble(paths.root)
+    )
 
 
 @dataclass(frozen=True, slots=True)

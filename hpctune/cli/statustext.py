@@ -9,7 +9,7 @@ from typing import Any
 
 from hpctune.cli import snapshot as look
 from hpctune.cli.snapshot import Snapshot
-from hpctune.cli.text import clean, count, duration, number, settings, shorten, table, when
+from hpctune.common.text import clean, count, duration, number, settings, shorten, table, when
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 

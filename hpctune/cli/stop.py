@@ -9,7 +9,7 @@ import click
 
 from hpctune.cli import exitcodes, find, snapshot
 from hpctune.cli.snapshot import Driving
-from hpctune.cli.text import count
+from hpctune.common.text import count
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Trial

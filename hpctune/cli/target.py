@@ -15,7 +15,7 @@ MAX_NAMES = 12
 
 def target(path: Path, module: ModuleType) -> Callable[[], object]:
     """What to call to run it. Raises ConfigFileError where there is nothing, or something else under that name."""
-    from hpctune.experiment import Experiment
+    from hpctune.launch.definition import Experiment
     from hpctune.tune import run_experiments
     from hpctune.tuner import Tuner
 

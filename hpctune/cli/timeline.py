@@ -9,7 +9,7 @@ import click
 from hpctune.analysis import gantt as picture
 from hpctune.analysis.timeline import timeline
 from hpctune.cli import find
-from hpctune.cli.text import clean
+from hpctune.common.text import clean
 
 
 @click.command(

@@ -1,4 +1,23 @@
-"""Where jobs run: Slurm (through submitit), this machine, or this very process. ``choose.make_cluster`` picks.
+"""Where jobs run: Slurm (through submitit), this machine, or this very process. ``choice.resolve_cluster`` picks.
 
-submitit is imported only when the first job is submitted or shown.
+submitit is imported only when the first job is submitted or shown. ``PooledCluster`` lets workers stay on a cluster of
+your own.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpctune import lazy_names
+
+if TYPE_CHECKING:
+    from hpctune.cluster.options import LocalOptions as LocalOptions, SlurmOptions as SlurmOptions
+    from hpctune.cluster.pool.cluster import PooledCluster as PooledCluster
+    from hpctune.cluster.pool.options import PoolOptions as PoolOptions
+
+_HOMES = {
+    "options": ("LocalOptions", "SlurmOptions"),
+    "pool.cluster": ("PooledCluster",),
+    "pool.options": ("PoolOptions",),
+}
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from hpctune.cluster.amounts import memory_bytes, minutes
+from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.errors import NotYetSupportedError, UsageError
 
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from hpctune.core import care
+from hpctune.core import failure_policy
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
 from hpctune.errors import MetricError, UsageError
@@ -121,7 +121,7 @@ def _completed(trial: Trial, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
 def _interrupted(trial: Trial, attempt: Attempt, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
     fruitless = trial.results == attempt.base_results
     if fruitless and (attempt.ended is JobState.TIMEOUT or attempt.reason.startswith("SIGUSR2")):
-        more = care.grown(trial, spec.care, time=True)
+        more = failure_policy.grown(trial, spec.care, time=True)
         if more is not None:
             return more
     if fruitless and trial.interruptions + 1 >= MAX_INTERRUPTIONS:
@@ -137,7 +137,7 @@ def _failed(trial: Trial, error: ErrorInfo, spec: ExperimentSpec, now: float) ->
     if error.kind in ("OutOfMemory", "MemoryError"):
         if trial.leave is Leave.MOVE:
             return _moves(trial)
-        more = care.grown(trial, spec.care, memory=True)
+        more = failure_policy.grown(trial, spec.care, memory=True)
         if more is not None:
             return more
     retry = spec.max_failures < 0 or trial.failures < spec.max_failures
@@ -156,7 +156,7 @@ def verdicts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]
     for trial in state.active_trials():
         if state.stopping is not None and trial.stop is None:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
-        silent = care.hung(trial, state.spec.care, now)
+        silent = failure_policy.hung(trial, state.spec.care, now)
         if silent is not None:
             yield silent
         event = judge(state.trials[trial.trial_id], state.spec, now)
@@ -170,7 +170,7 @@ def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopReques
         return None
     if ended.error.kind == "MetricError" and not any(t.seen_metric for t in state.trials.values()):
         return e.ExperimentStopRequested(ended.error.message, fatal=True)
-    needless = care.needless(state, ended)
+    needless = failure_policy.needless(state, ended)
     if needless is not None:
         hint = "Mend it, then: hpctune resume DIR --restart-errored"
         return e.ExperimentStopRequested(f"{needless}. {hint}", fatal=False)
@@ -198,7 +198,7 @@ def admit_one(
     if state.stopping is not None:
         return []
     limit = state.spec.max_concurrent
-    if (limit and state.live >= limit) or care.held_back(state):
+    if (limit and state.live >= limit) or failure_policy.held_back(state):
         return []
     waiting = [
         t

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from hpctune.readable import readable
+from hpctune.common.poll import readable
 from hpctune.storage.doorbell import Doorbell
 
 SHORT_S = 0.002

@@ -13,14 +13,14 @@ from hpctune.core.policies import Policies
 from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
-from hpctune.driver.glance import GLANCE_S
-from hpctune.driver.lastwords import explained
+from hpctune.driver.demand import wanted
+from hpctune.driver.job_stderr import explained
 from hpctune.driver.observe import JobWatcher, RunWatcher
-from hpctune.driver.onlookers import Onlookers, note
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.driver.wants import wanted
+from hpctune.driver.status import Onlookers, note
+from hpctune.driver.status_file import GLANCE_S
 from hpctune.errors import StorageError
 from hpctune.model import events as e
 from hpctune.model.actions import Action, DeleteCheckpoint, Settle
@@ -28,8 +28,8 @@ from hpctune.model.jobs import JobState
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
-from hpctune.output.display import Display
-from hpctune.output.pbt_log import PolicyLog
+from hpctune.output.display.display import Display
+from hpctune.output.loggers.pbt_log import PolicyLog
 from hpctune.ports import OVER, Clock, Cluster, Demand
 from hpctune.storage import journal
 from hpctune.storage.doorbell import Doorbell

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from hpctune.driver.engine import Driver
-from hpctune.driver.settled_memory import old_objects_left_alone
+from hpctune.driver.gc_tuning import old_objects_left_alone
 from hpctune.ports import Clock
 
 LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)

@@ -14,7 +14,7 @@ from hpctune.model.records import RunRecord
 from hpctune.model.trial import Attempt, Phase, Trial
 from hpctune.ports import Cluster
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 
 Record = Callable[[e.Event], bool]
 """Record a fact; False when it was no news."""

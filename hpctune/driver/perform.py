@@ -12,15 +12,14 @@ from hpctune.core.plan import Orders, control_of, orders, starting_points
 from hpctune.core.state import ExperimentState
 from hpctune.driver.observe import Record
 from hpctune.errors import ClusterUnavailableError, StorageError
-from hpctune.model import actions as a
-from hpctune.model import events as e
+from hpctune.model import actions as a, events as e
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 from hpctune.ports import OVER, Clock, Cluster
-from hpctune.storage import access, checkpoints, runfile
-from hpctune.storage.controlfile import ControlFile
+from hpctune.storage import checkpoints, permissions, run_file
+from hpctune.storage.control_file import ControlFile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 
 SUBMISSIONS_A_STEP = 100
@@ -169,8 +168,8 @@ class Performer:
         trial = self._state.trials[run.trial_id]
         directory = self._paths.trial(trial.dirname)
         try:
-            access.make_directory(directory.text, exist_ok=True)
-            ours = runfile.revoke(directory.run(run.attempt, run.restart), run, now)
+            permissions.make_directory(directory.text, exist_ok=True)
+            ours = run_file.revoke(directory.run(run.attempt, run.restart), run, now)
         except OSError as error:
             raise StorageError(f"Cannot write in {directory.root}: {error.strerror or error}.") from error
         if ours:

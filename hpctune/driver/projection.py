@@ -11,8 +11,8 @@ from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.callback_states import CallbackStates
-from hpctune.output.errorfile import write_error
-from hpctune.output.pbt_log import PolicyLog
+from hpctune.output.loggers.error_file import write_error
+from hpctune.output.loggers.pbt_log import PolicyLog
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
 from hpctune.trial import Habit, Trial

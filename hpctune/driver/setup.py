@@ -15,9 +15,9 @@ from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.callback import Callback
 from hpctune.schedulers.base import SchedulerPolicy
-from hpctune.search.base import SearchPolicy, Suggestion
+from hpctune.search.base import SearchAlgorithm, SearchPolicy, Suggestion
 from hpctune.stopper import Stopper
-from hpctune.storage import access
+from hpctune.storage import permissions
 from hpctune.storage.layout import RESERVED, ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
@@ -25,6 +25,19 @@ MAX_DIRNAME = 110
 LONGEST_NAME = 200
 """Bytes of a directory's name: filesystems take 255, and temporary names are longer than what they stand for."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchBinding:
+    """Binds the user's search algorithm to the search space."""
+
+    algorithm: SearchAlgorithm
+    space: Mapping[str, Any]
+    metric: str | None = None
+    mode: str | None = None
+
+    def __call__(self, num_samples: int, seed: int) -> SearchPolicy:
+        return self.algorithm.bind(self.space, num_samples, seed, metric=self.metric, mode=self.mode)
 
 
 @dataclass(slots=True)
@@ -92,7 +105,7 @@ class TrialNamer:
             raise UsageError(
                 f"trial_dirname_creator must return {LONGEST_NAME} bytes at most; {dirname[:40]!r}... is longer."
             )
-        if dirname in self._taken or dirname in RESERVED or access.there(self._paths.at(dirname)):
+        if dirname in self._taken or dirname in RESERVED or permissions.there(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(
             trial_id=trial_id,

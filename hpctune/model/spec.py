@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hpctune.errors import UsageError
-from hpctune.model.care import FailureCare
+from hpctune.model.failure_policy import FailurePolicy
 
 SPEC_VERSION = 1
 _NAME = re.compile(r"^[^/\x00]{1,200}$")
@@ -61,7 +61,7 @@ class ExperimentSpec:
     max_failures: int = 0
     fail_fast: str = ""
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
-    care: FailureCare = field(default_factory=FailureCare)
+    care: FailurePolicy = field(default_factory=FailurePolicy)
     export_formats: tuple[str, ...] = ()
     restore: str | None = None
     stdout: str | None = "stdout"
@@ -103,6 +103,6 @@ class ExperimentSpec:
             )
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
-        known["care"] = FailureCare(**known.get("care", {}))
+        known["care"] = FailurePolicy(**known.get("care", {}))
         known["export_formats"] = tuple(known.get("export_formats", ()))
         return cls(**known)

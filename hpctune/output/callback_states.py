@@ -6,7 +6,7 @@ import pickle
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.output.callback import CallbackList
-from hpctune.storage import access, atomic, values
+from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
 
 SAVE_S = 10.0
@@ -43,7 +43,7 @@ class CallbackStates:
             states = pickle.dumps(self._callbacks.states())
             if states != self._saved:
                 try:
-                    atomic.write(self._path, states, mode=access.PRIVATE_FILE)
+                    atomic.write(self._path, states, mode=permissions.PRIVATE_FILE)
                 except StorageError:
                     return
                 self._saved = states

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.callback import Callback, CallbackList
-from hpctune.output.csv_logger import PROGRESS_FILE, CSVLoggerCallback
-from hpctune.output.errorfile import write_error
-from hpctune.output.json_logger import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE, JsonLoggerCallback
-from hpctune.output.tbx_logger import TBXLoggerCallback
+from hpctune.output.loggers.csv import PROGRESS_FILE, CSVLoggerCallback
+from hpctune.output.loggers.error_file import write_error
+from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE, JsonLoggerCallback
+from hpctune.output.loggers.tensorboard import TBXLoggerCallback
 from hpctune.repair.facts import Facts, policy_files
 from hpctune.repair.findings import Finding, RebuildFiles, RebuildPolicyLog
 from hpctune.storage import values
@@ -137,7 +137,7 @@ def _same_events(found: bytes, wanted: bytes) -> bool:
 
 def records(data: bytes) -> list[bytes] | None:
     """The payloads of a TensorBoard file (length, checksum, payload, checksum); None where one is damaged."""
-    from hpctune.output.tfrecord import record
+    from hpctune.output.loggers.tfrecord import record
 
     found, position = [], 0
     while position < len(data):

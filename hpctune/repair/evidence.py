@@ -18,10 +18,10 @@ from hpctune.model.resources import Resources
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
-from hpctune.output.json_logger import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
-from hpctune.storage import access, controlfile, values
+from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
+from hpctune.storage import control_file, permissions, values
 from hpctune.storage.layout import ExperimentPaths, checkpoint_name
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 
 
 class DiskEvidence:
@@ -51,7 +51,7 @@ class DiskEvidence:
     def settled(self, trial: Trial) -> bool:
         """Its directory is there, and nothing in it is for a run or by one."""
         paths = self._paths.trial(trial.dirname)
-        return paths.root.is_dir() and not access.there(paths.control) and not any(paths.root.glob("run-*.jsonl"))
+        return paths.root.is_dir() and not permissions.there(paths.control) and not any(paths.root.glob("run-*.jsonl"))
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:
         paths = self._paths.trial(trial.dirname)
@@ -81,7 +81,7 @@ class DiskEvidence:
 
 def _control(path: Path, identity: str) -> Control | None:
     try:
-        control = controlfile.read(path)
+        control = control_file.read(path)
     except StorageError:
         return None
     return control if control is not None and control.trial_id == identity else None

@@ -11,18 +11,18 @@ from hpctune.errors import StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.output.callback import Callback
 from hpctune.ports import Cluster
-from hpctune.repair.bundlecheck import check_bundles
+from hpctune.repair.checks.bundle import check_bundles
+from hpctune.repair.checks.job import JobsSeen, ask, check_jobs
+from hpctune.repair.checks.journal import check_journal
+from hpctune.repair.checks.own import check_ownership, walk
+from hpctune.repair.checks.root import LeaseSeen, check_lease, check_root, see_lease
+from hpctune.repair.checks.trial import check_trial
+from hpctune.repair.checks.worker import check_driver_jobs, check_workers
 from hpctune.repair.derived import check_derived, check_policy_log, chosen_loggers
 from hpctune.repair.facts import Facts, policy_files
 from hpctune.repair.findings import Finding
-from hpctune.repair.jobcheck import JobsSeen, ask, check_jobs
-from hpctune.repair.journalcheck import check_journal
-from hpctune.repair.owncheck import check_ownership, walk
 from hpctune.repair.perform import MENDED_JOURNAL
-from hpctune.repair.rootcheck import LeaseSeen, check_lease, check_root, see_lease
-from hpctune.repair.trialcheck import check_trial
-from hpctune.repair.workercheck import check_driver_jobs, check_workers
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
 ClusterOf = Callable[[ExperimentSpec], tuple[Cluster | None, str]]
@@ -53,7 +53,7 @@ class Look:
 def _shared(paths: ExperimentPaths) -> bool:
     """Whether the experiment is meant for the directory's group; not where that cannot be read."""
     try:
-        return specfile.read(paths).share_with_group
+        return spec_file.read(paths).share_with_group
     except (StorageError, UsageError, OSError):
         return False
 
@@ -69,7 +69,7 @@ def examine(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, *, ho
         look.findings.append(Finding("unfinished repair", "journal", what, "Call hpctune fsck without --dry-run"))
         return look
     try:
-        spec = specfile.read(paths)
+        spec = spec_file.read(paths)
         journal = check_journal(paths, spec)
     except (StorageError, UsageError) as error:
         look.findings.append(Finding("unreadable", ".", str(error).rstrip("."), "Cannot be made again from anything"))

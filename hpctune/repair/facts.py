@@ -13,7 +13,7 @@ from hpctune.model import events as e
 from hpctune.model.records import ErrorInfo
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
-from hpctune.output.pbt_log import GLOBAL_FILE, PolicyLog
+from hpctune.output.loggers.pbt_log import GLOBAL_FILE, PolicyLog
 from hpctune.storage.layout import ExperimentPaths
 
 Row = Mapping[str, Any]

@@ -20,7 +20,7 @@ from hpctune.repair import findings as f
 from hpctune.repair.derived import project
 from hpctune.repair.facts import Facts
 from hpctune.repair.quarantine import Quarantine
-from hpctune.storage import atomic, checkpoints, controlfile, runfile, values
+from hpctune.storage import atomic, checkpoints, control_file, run_file, values
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
@@ -85,7 +85,7 @@ class Mechanic:
                 self._progress(fix, why)
             case f.RevokeRun():
                 self._quarantine.keep(fix.path, why)
-                runfile.revoke(fix.path, fix.run, time.time())
+                run_file.revoke(fix.path, fix.run, time.time())
             case f.CancelJobs():
                 if self.cluster is not None:
                     self.cluster.cancel(fix.job_ids)
@@ -124,7 +124,7 @@ class Mechanic:
         path = Path(self._paths.trial(trial.dirname).control)
         if path.exists():
             self._quarantine.keep(path, why)
-        controlfile.publish(path, control_of(trial, self.facts.spec, str(self._paths.root)))
+        control_file.publish(path, control_of(trial, self.facts.spec, str(self._paths.root)))
 
     def _rebuild(self, fix: f.RebuildFiles, why: str) -> None:
         assert self.facts is not None

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hpctune import lazy_names
+
 if TYPE_CHECKING:
-    from hpctune.schedulers.asha_promotion import ASHAPromotionScheduler
-    from hpctune.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
-    from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
-    from hpctune.schedulers.create import as_scheduler, create_scheduler
-    from hpctune.schedulers.hb_bohb import HyperBandForBOHB
-    from hpctune.schedulers.hyperband import HyperBandScheduler
-    from hpctune.schedulers.median_stopping_rule import MedianStoppingRule
-    from hpctune.schedulers.pasha import PASHAScheduler
-    from hpctune.schedulers.pb2 import PB2
-    from hpctune.schedulers.pbt import PopulationBasedTraining, PopulationBasedTrainingReplay
-    from hpctune.schedulers.resource_changing_scheduler import (
-        DistributeResources,
-        DistributeResourcesToTopJob,
-        ResourceChangingScheduler,
-        evenly_distribute_cpus_gpus,
+    from hpctune.schedulers.asha_promotion import ASHAPromotionScheduler as ASHAPromotionScheduler
+    from hpctune.schedulers.async_hyperband import (
+        ASHAScheduler as ASHAScheduler,
+        AsyncHyperBandScheduler as AsyncHyperBandScheduler,
     )
-    from hpctune.schedulers.trial_scheduler import TrialScheduler
+    from hpctune.schedulers.base import (
+        FIFOScheduler as FIFOScheduler,
+        SchedulerPolicy as SchedulerPolicy,
+    )
+    from hpctune.schedulers.create import (
+        as_scheduler as as_scheduler,
+        create_scheduler as create_scheduler,
+    )
+    from hpctune.schedulers.hb_bohb import HyperBandForBOHB as HyperBandForBOHB
+    from hpctune.schedulers.hyperband import HyperBandScheduler as HyperBandScheduler
+    from hpctune.schedulers.median_stopping_rule import MedianStoppingRule as MedianStoppingRule
+    from hpctune.schedulers.pasha import PASHAScheduler as PASHAScheduler
+    from hpctune.schedulers.pb2 import PB2 as PB2
+    from hpctune.schedulers.pbt import (
+        PopulationBasedTraining as PopulationBasedTraining,
+        PopulationBasedTrainingReplay as PopulationBasedTrainingReplay,
+    )
+    from hpctune.schedulers.resource_changing_scheduler import (
+        DistributeResources as DistributeResources,
+        DistributeResourcesToTopJob as DistributeResourcesToTopJob,
+        ResourceChangingScheduler as ResourceChangingScheduler,
+        evenly_distribute_cpus_gpus as evenly_distribute_cpus_gpus,
+    )
+    from hpctune.schedulers.trial_scheduler import TrialScheduler as TrialScheduler
 
 _HOMES = {
     "asha_promotion": ("ASHAPromotionScheduler",),
@@ -43,36 +56,4 @@ _HOMES = {
     ),
     "trial_scheduler": ("TrialScheduler",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "PB2",
-    "ASHAPromotionScheduler",
-    "ASHAScheduler",
-    "AsyncHyperBandScheduler",
-    "DistributeResources",
-    "DistributeResourcesToTopJob",
-    "FIFOScheduler",
-    "HyperBandForBOHB",
-    "HyperBandScheduler",
-    "MedianStoppingRule",
-    "PASHAScheduler",
-    "PopulationBasedTraining",
-    "PopulationBasedTrainingReplay",
-    "ResourceChangingScheduler",
-    "SchedulerPolicy",
-    "TrialScheduler",
-    "as_scheduler",
-    "create_scheduler",
-    "evenly_distribute_cpus_gpus",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

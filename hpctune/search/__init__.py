@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hpctune import lazy_names
+
 if TYPE_CHECKING:
-    from hpctune.search.ax import AxSearch
+    from hpctune.search.ax import AxSearch as AxSearch
     from hpctune.search.base import (
-        EXHAUSTED,
-        WAIT,
-        Exhausted,
-        SearchAlgorithm,
-        SearchPolicy,
-        Suggestion,
-        Wait,
+        EXHAUSTED as EXHAUSTED,
+        WAIT as WAIT,
+        Exhausted as Exhausted,
+        SearchAlgorithm as SearchAlgorithm,
+        SearchPolicy as SearchPolicy,
+        Suggestion as Suggestion,
+        Wait as Wait,
     )
-    from hpctune.search.basic_variant import BasicVariantGenerator
-    from hpctune.search.bayesopt import BayesOptSearch
-    from hpctune.search.bohb import TuneBOHB
-    from hpctune.search.concurrency_limiter import ConcurrencyLimiter
-    from hpctune.search.create import as_search_algorithm, create_searcher
-    from hpctune.search.gp import GPSearch
-    from hpctune.search.hebo import HEBOSearch
-    from hpctune.search.hyperopt import HyperOptSearch
-    from hpctune.search.nevergrad import NevergradSearch
-    from hpctune.search.optuna import OptunaSearch
-    from hpctune.search.repeater import Repeater
-    from hpctune.search.search_generator import SearcherPolicy, SearchGenerator
+    from hpctune.search.basic_variant import BasicVariantGenerator as BasicVariantGenerator
+    from hpctune.search.bayesopt import BayesOptSearch as BayesOptSearch
+    from hpctune.search.bohb import TuneBOHB as TuneBOHB
+    from hpctune.search.concurrency_limiter import ConcurrencyLimiter as ConcurrencyLimiter
+    from hpctune.search.create import (
+        as_search_algorithm as as_search_algorithm,
+        create_searcher as create_searcher,
+    )
+    from hpctune.search.gp import GPSearch as GPSearch
+    from hpctune.search.hebo import HEBOSearch as HEBOSearch
+    from hpctune.search.hyperopt import HyperOptSearch as HyperOptSearch
+    from hpctune.search.nevergrad import NevergradSearch as NevergradSearch
+    from hpctune.search.optuna import OptunaSearch as OptunaSearch
+    from hpctune.search.repeater import Repeater as Repeater
+    from hpctune.search.search_generator import (
+        SearcherPolicy as SearcherPolicy,
+        SearchGenerator as SearchGenerator,
+    )
     from hpctune.search.searcher import (
-        UNDEFINED_METRIC_MODE,
-        UNDEFINED_SEARCH_SPACE,
-        UNRESOLVED_SEARCH_SPACE,
-        Searcher,
+        UNDEFINED_METRIC_MODE as UNDEFINED_METRIC_MODE,
+        UNDEFINED_SEARCH_SPACE as UNDEFINED_SEARCH_SPACE,
+        UNRESOLVED_SEARCH_SPACE as UNRESOLVED_SEARCH_SPACE,
+        Searcher as Searcher,
     )
-    from hpctune.search.tpe import TPESearch
-    from hpctune.search.variant_generator import grid_search
-    from hpctune.search.zoopt import ZOOptSearch
+    from hpctune.search.tpe import TPESearch as TPESearch
+    from hpctune.search.variant_generator import grid_search as grid_search
+    from hpctune.search.zoopt import ZOOptSearch as ZOOptSearch
 
 _HOMES = {
     "ax": ("AxSearch",),
@@ -58,46 +65,4 @@ _HOMES = {
     "searcher": ("UNDEFINED_METRIC_MODE", "UNDEFINED_SEARCH_SPACE", "UNRESOLVED_SEARCH_SPACE", "Searcher"),
     "variant_generator": ("grid_search",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "EXHAUSTED",
-    "UNDEFINED_METRIC_MODE",
-    "UNDEFINED_SEARCH_SPACE",
-    "UNRESOLVED_SEARCH_SPACE",
-    "WAIT",
-    "AxSearch",
-    "BasicVariantGenerator",
-    "BayesOptSearch",
-    "ConcurrencyLimiter",
-    "Exhausted",
-    "GPSearch",
-    "HEBOSearch",
-    "HyperOptSearch",
-    "NevergradSearch",
-    "OptunaSearch",
-    "Repeater",
-    "SearchAlgorithm",
-    "SearchGenerator",
-    "SearchPolicy",
-    "Searcher",
-    "SearcherPolicy",
-    "Suggestion",
-    "TPESearch",
-    "TuneBOHB",
-    "Wait",
-    "ZOOptSearch",
-    "as_search_algorithm",
-    "create_searcher",
-    "grid_search",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

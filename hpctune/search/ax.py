@@ -11,11 +11,11 @@ from typing import Any
 
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.rows import lookup
-from hpctune.search.axes import Axis, AxisSearcher, Kind, plain
-from hpctune.search.isolation import GlobalRandomness, quiet
-from hpctune.search.library import Loss
-from hpctune.search.parameters import Layout, NamedValues
-from hpctune.search.points import Evaluated
+from hpctune.search.adapters.axes import Axis, AxisSearcher, Kind, plain
+from hpctune.search.adapters.isolation import GlobalRandomness, quiet
+from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.parameters import Layout, NamedValues
+from hpctune.search.adapters.points import Evaluated
 
 
 class AxSearch(AxisSearcher):

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import UsageError
-from hpctune.search.axes import AxisSearcher, Kind
-from hpctune.search.isolation import quiet
-from hpctune.search.library import Loss
-from hpctune.search.points import Evaluated
+from hpctune.search.adapters.axes import AxisSearcher, Kind
+from hpctune.search.adapters.isolation import quiet
+from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.points import Evaluated
 
 _UTILITY = {"kind": "ucb", "kappa": 2.576, "xi": 0.0, "kappa_decay": 1.0, "kappa_decay_delay": 0}
 

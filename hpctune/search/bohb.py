@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import SearchSpaceError, UsageError
-from hpctune.search.kde import Density, imputed, propose
-from hpctune.search.library import LibrarySearcher
-from hpctune.search.objective import Loss
-from hpctune.search.parameters import Layout, Parameter, ParameterSpace
-from hpctune.search.points import Evaluated
-from hpctune.search.unit import from_unit, to_unit
+from hpctune.search.adapters.library import LibrarySearcher
+from hpctune.search.adapters.objective import Loss
+from hpctune.search.adapters.parameters import Layout, Parameter, ParameterSpace
+from hpctune.search.adapters.points import Evaluated
+from hpctune.search.adapters.unit import from_unit, to_unit
+from hpctune.search.models.kde import Density, imputed, propose
 from hpctune.space import choice, lograndint, loguniform, randint, randn, unflatten_dict, uniform
 
 if TYPE_CHECKING:

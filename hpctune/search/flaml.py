@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hpctune.errors import UsageError
-from hpctune.search.axes import Axis, AxisSearcher, Kind, plain
-from hpctune.search.isolation import quiet
-from hpctune.search.library import Loss
-from hpctune.search.packages import load
-from hpctune.search.points import Evaluated
+from hpctune.search.adapters.axes import Axis, AxisSearcher, Kind, plain
+from hpctune.search.adapters.isolation import quiet
+from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.packages import load
+from hpctune.search.adapters.points import Evaluated
 from hpctune.space import flatten_dict
 
 _LOSS = "hpctune_loss"

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hpctune.search.gp_model import Observations, propose
-from hpctune.search.model_axes import Axis
-from hpctune.search.model_search import ModelSearch, Record
+from hpctune.search.models.axes import Axis
+from hpctune.search.models.base import ModelSearch, Record
+from hpctune.search.models.gp import Observations, propose
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpctune.search.model_axes import Array
+    from hpctune.search.models.axes import Array
 
 _LEVELS = 4
 """At how many of the times at which most trials end the others are looked at as well."""

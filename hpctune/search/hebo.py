@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import MissingPackageError, UsageError
-from hpctune.search.axes import AxisSearcher, Kind, plain
-from hpctune.search.isolation import GlobalRandomness, quiet
-from hpctune.search.library import Loss
-from hpctune.search.parameters import Layout, NamedValues
-from hpctune.search.points import Evaluated
+from hpctune.search.adapters.axes import AxisSearcher, Kind, plain
+from hpctune.search.adapters.isolation import GlobalRandomness, quiet
+from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.parameters import Layout, NamedValues
+from hpctune.search.adapters.points import Evaluated
 
 
 class HEBOSearch(AxisSearcher):

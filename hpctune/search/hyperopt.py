@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import SearchSpaceError, UsageError
-from hpctune.search.library import LibrarySearcher
-from hpctune.search.objective import Loss
-from hpctune.search.parameters import Layout, Parameter, same
-from hpctune.search.points import Evaluated
-from hpctune.search.unit import snapped
+from hpctune.search.adapters.library import LibrarySearcher
+from hpctune.search.adapters.objective import Loss
+from hpctune.search.adapters.parameters import Layout, Parameter, same
+from hpctune.search.adapters.points import Evaluated
+from hpctune.search.adapters.unit import snapped
 from hpctune.space import Float, Integer, LogUniform, Normal, Quantized
 
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import SearchSpaceError, UsageError
-from hpctune.search.library import LibrarySearcher
-from hpctune.search.objective import Loss
-from hpctune.search.parameters import Layout, NamedValues, Parameter
-from hpctune.search.points import Evaluated
-from hpctune.search.unit import snapped
+from hpctune.search.adapters.library import LibrarySearcher
+from hpctune.search.adapters.objective import Loss
+from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter
+from hpctune.search.adapters.points import Evaluated
+from hpctune.search.adapters.unit import snapped
 from hpctune.space import Categorical, Float, Integer, LogUniform, Normal, Quantized, flatten_dict
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hpctune.search.model_axes import Axis
-from hpctune.search.model_search import ModelSearch, Record
-from hpctune.search.tpe_model import SETTINGS, propose
+from hpctune.search.models.axes import Axis
+from hpctune.search.models.base import ModelSearch, Record
+from hpctune.search.models.tpe import SETTINGS, propose
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpctune.search.model_axes import Array
+    from hpctune.search.models.axes import Array
 
 
 class TPESearch(ModelSearch):

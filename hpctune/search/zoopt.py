@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import UsageError
-from hpctune.search.axes import AxisSearcher, Kind, plain
-from hpctune.search.isolation import GlobalRandomness, quiet
-from hpctune.search.library import Loss
-from hpctune.search.points import Evaluated
+from hpctune.search.adapters.axes import AxisSearcher, Kind, plain
+from hpctune.search.adapters.isolation import GlobalRandomness, quiet
+from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.points import Evaluated
 
 _PRECISION = 1e-12
 """Real numbers are rounded to this; the library demands something."""

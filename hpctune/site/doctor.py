@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from hpctune.cluster.budget import CallBudget
-from hpctune.cluster.commands import SlurmCommands
-from hpctune.cluster.machine import cpu_count, gpu_ids
+from hpctune.cluster.local.machine import cpu_count, gpu_ids
 from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.slurm.call_budget import CallBudget
+from hpctune.cluster.slurm.commands import SlurmCommands
 from hpctune.errors import StorageError
 from hpctune.ports import Clock
-from hpctune.site import nodejob, nodeprogram, pingpong, storagefacts
 from hpctune.site.findings import Advice, Check
-from hpctune.site.nodefacts import NodeFacts
-from hpctune.site.slurmchecks import chosen, judge_slurm, politeness
-from hpctune.site.slurmfacts import Asker, SlurmFacts, gather
-from hpctune.site.storagechecks import judge_storage
+from hpctune.site.node import job as nodejob, program as nodeprogram
+from hpctune.site.node.facts import NodeFacts
+from hpctune.site.slurm.checks import chosen, judge_slurm, politeness
+from hpctune.site.slurm.facts import Asker, SlurmFacts, gather
+from hpctune.site.storage import facts as storagefacts, pingpong
+from hpctune.site.storage.checks import judge_storage
 
 CALLS_PER_MINUTE = 30
 ANSWER_S = 30.0

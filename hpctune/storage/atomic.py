@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hpctune.errors import StorageError
-from hpctune.storage import access
+from hpctune.storage import permissions
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -24,13 +24,13 @@ def write(path: StrPath, data: bytes | str, *, durable: bool = False, mode: int 
     A failed or killed writer leaves at most a hidden temporary file, never a part at ``path`` itself.
     """
     payload = data.encode() if isinstance(data, str) else data
-    directory = access.parent(path)
+    directory = permissions.parent(path)
     temporary = f"{directory}/.{os.path.basename(path)}.{os.getpid()}.tmp"
-    mode = access.mode_in(directory) if mode is None else mode
+    mode = permissions.mode_in(directory) if mode is None else mode
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
-            access.settle(fd, mode)
+            permissions.settle(fd, mode)
             _write_all(fd, payload)
             if durable:
                 os.fsync(fd)
@@ -74,9 +74,9 @@ def create_exclusively(path: StrPath, data: bytes) -> bool:
     a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
     Raises OSError.
     """
-    if access.there(path):
+    if permissions.there(path):
         return False
-    temporary = f"{access.parent(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.new"
+    temporary = f"{permissions.parent(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.new"
     try:
         _write_new(temporary, data)
         try:
@@ -106,10 +106,10 @@ def _create_without_links(path: StrPath, data: bytes) -> bool:
 
 
 def _write_new(path: StrPath, data: bytes) -> None:
-    mode = access.mode_in(access.parent(path))
+    mode = permissions.mode_in(permissions.parent(path))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        access.settle(fd, mode)
+        permissions.settle(fd, mode)
         _write_all(fd, data)
     finally:
         os.close(fd)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import access, atomic, values
-from hpctune.storage.culprit import culprit
+from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.unpicklable import culprit
 
 BY_VALUE_MODULES: set[str] = set()
 """Names of modules (the user's config file) whose functions and classes are pickled by value."""
@@ -63,7 +63,7 @@ class ObjectStore:
         if not array:
             import cloudpickle
 
-            atomic.write(path, cloudpickle.dumps(value), mode=access.PRIVATE_FILE)
+            atomic.write(path, cloudpickle.dumps(value), mode=permissions.PRIVATE_FILE)
             return
         import numpy
 
@@ -113,8 +113,8 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
         code = _dumps(trainable, "The trainable")
         driver = _dumps(driver_objects, "The search space, a callback or another option")
     place = json.dumps({"sys_path": _import_path(), "cwd": str(Path.cwd())}).encode() + b"\n"
-    atomic.write(paths.trainable, place + code, mode=access.PRIVATE_FILE)
-    atomic.write(paths.driver_bundle, place + driver, mode=access.PRIVATE_FILE)
+    atomic.write(paths.trainable, place + code, mode=permissions.PRIVATE_FILE)
+    atomic.write(paths.driver_bundle, place + driver, mode=permissions.PRIVATE_FILE)
 
 
 def load_trainable(paths: ExperimentPaths) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpctune.errors import CheckpointError
 from hpctune.model.ids import RunKey
-from hpctune.storage import access
+from hpctune.storage import permissions
 from hpctune.storage.atomic import sync_directory
 from hpctune.storage.layout import TrialPaths, checkpoint_name
 
@@ -52,7 +52,7 @@ def staging(paths: TrialPaths) -> Path:
     """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
     directory = paths.root / f"{STAGING_PREFIX}{os.urandom(6).hex()}"
     try:
-        access.make_directory(directory)
+        permissions.make_directory(directory)
     except OSError as error:
         raise CheckpointError(f"Cannot make a checkpoint in {paths.root}: {error.strerror or error}.") from error
     return directory
@@ -78,8 +78,8 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *,
             temporary = staging(paths)
             shutil.copytree(source, temporary, dirs_exist_ok=True)
         write_progress(temporary, progress)
-        if access.shared(paths.root):
-            access.share_tree(temporary)
+        if permissions.shared(paths.root):
+            permissions.share_tree(temporary)
         try:
             _sync_tree(temporary)
         except OSError:

@@ -14,8 +14,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from hpctune.common.poll import readable
 from hpctune.errors import StorageError
-from hpctune.readable import readable
 from hpctune.storage import atomic
 
 if TYPE_CHECKING:

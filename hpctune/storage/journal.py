@@ -17,7 +17,7 @@ from typing import Any
 
 from hpctune.errors import JournalError, LeaseLostError, StorageError
 from hpctune.model.events import Recorded
-from hpctune.storage import access, codec, values
+from hpctune.storage import codec, permissions, values
 from hpctune.storage.atomic import sync_directory
 
 JOURNAL_VERSION = 1
@@ -28,7 +28,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         try:
-            access.make_directory(directory, exist_ok=True)
+            permissions.make_directory(directory, exist_ok=True)
         except OSError as error:
             raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
         self.directory = directory
@@ -57,9 +57,9 @@ class Journal:
 
     def _create(self) -> int:
         try:
-            mode = access.mode_in(self.directory)
+            mode = permissions.mode_in(self.directory)
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            access.settle(fd, mode)
+            permissions.settle(fd, mode)
             return fd
         except FileExistsError as error:
             raise LeaseLostError(f"Another driver has just taken over: {self.path} exists.") from error

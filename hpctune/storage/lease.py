@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 
+from hpctune.common.log import tell
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
-from hpctune.notice import tell
 from hpctune.storage import atomic, values
 from hpctune.storage.layout import ExperimentPaths
 

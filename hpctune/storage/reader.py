@@ -13,9 +13,9 @@ from hpctune.core.transitions import acceptable, as_event
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.trial import CheckpointRef
-from hpctune.storage import journal, specfile
+from hpctune.storage import journal, spec_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ExperimentView:
 def open_experiment(path: str | Path) -> ExperimentPaths:
     """The paths of the experiment in ``path``. Raises NotAnExperimentError when it is none."""
     paths = ExperimentPaths(Path(path).expanduser().absolute())
-    specfile.read(paths)
+    spec_file.read(paths)
     return paths
 
 
@@ -47,7 +47,7 @@ def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = T
     """The experiment in ``path``; ``with_rows``: with all its counted results; ``peek``: include what live runs have
     written since their driver last looked."""
     paths = ExperimentPaths(Path(path).expanduser().absolute())
-    spec = specfile.read(paths)
+    spec = spec_file.read(paths)
     state = ExperimentState(spec)
     view = ExperimentView(paths, state)
     for recorded in journal.read(paths.journal, sealed_ok=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hpctune.cluster.pool import PooledCluster
-from hpctune.cluster.pool_options import PoolOptions
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
 from hpctune.ports import Cluster
 from hpctune.testing.simulated_pool import SimulatedPool
 from hpctune.testing.simulation import Simulation

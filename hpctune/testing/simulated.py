@@ -23,9 +23,9 @@ from hpctune.model.records import Claim, Control, Exit, Outcome, RunRecord
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Leave
 from hpctune.ports import CallStats
-from hpctune.storage import access, controlfile
+from hpctune.storage import control_file, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
-from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
+from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
 
 ITERATION_FILE = ".iteration"
 METRICS_FILE = ".metrics"
@@ -332,8 +332,8 @@ class SimulatedRun:
         """The control file, if it is for this attempt and no later run has superseded this one."""
         if self.blind:
             return self._seen
-        control = controlfile.read(self.paths.control)
-        superseded = access.there(self.paths.run(self.key.attempt, self.key.restart + 1))
+        control = control_file.read(self.paths.control)
+        superseded = permissions.there(self.paths.run(self.key.attempt, self.key.restart + 1))
         ours = control is not None and control.attempt == self.key.attempt and not superseded
         self._seen = control if ours else None
         return self._seen

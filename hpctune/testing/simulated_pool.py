@@ -24,9 +24,9 @@ from hpctune.model.pool import (
     WorkerSpec,
 )
 from hpctune.model.resources import Resources
-from hpctune.storage import poolfiles
+from hpctune.storage import worker_files
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerFile
+from hpctune.storage.worker_files import WorkerFile
 from hpctune.testing.simulated import (
     Curve,
     SimulatedClock,
@@ -100,7 +100,7 @@ class SimulatedWorker:
 
     def start(self) -> None:
         """Claim this start, import the user's code, look for work."""
-        spec = poolfiles.read_spec(self._paths)
+        spec = worker_files.read_spec(self._paths)
         for number in range(self.job.restarts + 1):
             claim = Claimed(number, self.job.job_id, "sim", 1, self.clock.now())
             file = WorkerFile.claim(self._paths.run(number), claim) if spec is not None else None
@@ -119,7 +119,7 @@ class SimulatedWorker:
         if not self._alive:
             return
         if not self._blind:
-            orders = poolfiles.parse_orders(poolfiles.read_orders(self._paths))
+            orders = worker_files.parse_orders(worker_files.read_orders(self._paths))
             if orders is not None and orders.run > self._run:
                 self.alive = False
                 return

@@ -19,7 +19,7 @@ from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
 from hpctune.space.tags import experiment_tag
 from hpctune.stopper import Stopper
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
 from hpctune.trial import Trial
@@ -80,7 +80,7 @@ class Simulation:
             "51a1a7ed", root.name, self._began, "simulated", metric="loss", mode="min", num_samples=num_samples
         )
         self.spec = replace(base, cluster="simulated", **spec)
-        specfile.write(self.paths, self.spec)
+        spec_file.write(self.paths, self.spec)
         self.setup = DriverSetup(
             bind_search=lambda n, seed: BasicVariantGenerator().bind(space or {"x": uniform(0.0, 1.0)}, n, seed),
             scheduler=scheduler(),

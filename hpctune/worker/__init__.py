@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hpctune import lazy_names
 
 if TYPE_CHECKING:
-    from hpctune.worker.command import Command
+    from hpctune.worker.command import Command as Command
     from hpctune.worker.context import (
-        TuneContext,
-        checkpoint_dir,
-        get_checkpoint,
-        get_context,
-        get_trial_dir,
-        get_trial_id,
-        get_trial_name,
-        get_trial_resources,
-        is_session_enabled,
-        report,
+        TuneContext as TuneContext,
+        checkpoint_dir as checkpoint_dir,
+        get_checkpoint as get_checkpoint,
+        get_context as get_context,
+        get_trial_dir as get_trial_dir,
+        get_trial_id as get_trial_id,
+        get_trial_name as get_trial_name,
+        get_trial_resources as get_trial_resources,
+        is_session_enabled as is_session_enabled,
+        report as report,
     )
     from hpctune.worker.parameters import (
-        get_pinned_object,
-        pin_in_object_store,
-        resources_of,
-        with_parameters,
-        with_resources,
+        get_pinned_object as get_pinned_object,
+        pin_in_object_store as pin_in_object_store,
+        resources_of as resources_of,
+        with_parameters as with_parameters,
+        with_resources as with_resources,
     )
-    from hpctune.worker.runners import form_of, is_class_trainable
-    from hpctune.worker.trainable import Trainable
+    from hpctune.worker.runners import (
+        form_of as form_of,
+        is_class_trainable as is_class_trainable,
+    )
+    from hpctune.worker.trainable import Trainable as Trainable
 
 _HOMES = {
     "command": ("Command",),
@@ -47,34 +51,4 @@ _HOMES = {
     "runners": ("form_of", "is_class_trainable"),
     "trainable": ("Trainable",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "Command",
-    "Trainable",
-    "TuneContext",
-    "checkpoint_dir",
-    "form_of",
-    "get_checkpoint",
-    "get_context",
-    "get_pinned_object",
-    "get_trial_dir",
-    "get_trial_id",
-    "get_trial_name",
-    "get_trial_resources",
-    "is_class_trainable",
-    "is_session_enabled",
-    "pin_in_object_store",
-    "report",
-    "resources_of",
-    "with_parameters",
-    "with_resources",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)  # the next time it is found at once
-    return value
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -16,8 +16,8 @@ from typing import Any
 
 from hpctune.errors import StorageError, UsageError
 from hpctune.storage import atomic, values
-from hpctune.worker import client, private
-from hpctune.worker.endings import EndOfRun
+from hpctune.worker import client, scratch
+from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.session import Session
 
 SPOOL = ".reports"
@@ -71,14 +71,14 @@ class Channel:
     # -- the same node ------------------------------------------------------------------------------------------
 
     def _listen(self) -> socket.socket | None:
-        together = private.socket_directory()
+        together = scratch.socket_directory()
         if together is not None:
             with contextlib.suppress(OSError):
                 return self._bound(f"{together}/{os.getpid()}")
         trouble: OSError | None = None
-        for parent in private.SOCKET_PARENTS:
+        for parent in scratch.SOCKET_PARENTS:
             try:
-                self._directory = private.make(parent)
+                self._directory = scratch.make(parent)
                 return self._bound(f"{self._directory}/s")
             except OSError as error:
                 trouble = error

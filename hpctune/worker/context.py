@@ -14,8 +14,8 @@ from hpctune.errors import UsageError
 from hpctune.storage import checkpoints
 from hpctune.storage.layout import TrialPaths
 from hpctune.worker import client
-from hpctune.worker.patience import patiently
 from hpctune.worker.session import Session, current
+from hpctune.worker.storage_retry import patiently
 
 _warned = False
 _staged: Path | None = None

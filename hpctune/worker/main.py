@@ -11,19 +11,19 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpctune.common.log import tell
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
-from hpctune.notice import tell
-from hpctune.storage import access, bundle, checkpoints, controlfile, room
+from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
-from hpctune.storage.runfile import RunFile, RunTail, checkpoints_before
-from hpctune.worker import private
-from hpctune.worker.endings import EndOfRun
-from hpctune.worker.patience import LAST_WORD_S, passing, patience_s, patiently, pauses
+from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
+from hpctune.worker import scratch
+from hpctune.worker.end_of_run import EndOfRun
+from hpctune.worker.environment import inside
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
-from hpctune.worker.surroundings import inside
+from hpctune.worker.storage_retry import LAST_WORD_S, passing, patience_s, patiently, pauses
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -59,7 +59,7 @@ def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: b
 def _run_claimed(
     experiment: ExperimentPaths, paths: TrialPaths, control: Control, file: RunFile, restored: Path | None, rings: bool
 ) -> None:
-    private.sweep_once()
+    scratch.sweep_once()
     if file.run.attempt > 1 or file.run.restart > 0:
         with contextlib.suppress(OSError):
             checkpoints.tidy(paths, paths.names())
@@ -121,9 +121,11 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
     while True:
         control = _control(experiment, paths)
         late = time.monotonic() >= deadline
-        if control is not None and control.attempt == attempt and (late or access.there(experiment.trainable)):
+        if control is not None and control.attempt == attempt and (late or permissions.there(experiment.trainable)):
             return control
-        over = (control is None and access.there(paths.text)) or (control is not None and control.attempt > attempt)
+        over = (control is None and permissions.there(paths.text)) or (
+            control is not None and control.attempt > attempt
+        )
         if over or late:
             return None
         time.sleep(pause)
@@ -131,11 +133,11 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
 
 
 def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
-    if not access.there(paths.text):
+    if not permissions.there(paths.text):
         return None
     with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
         bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes
-    return controlfile.read(paths.control)
+    return control_file.read(paths.control)
 
 
 def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile, Path | None] | None:
@@ -226,13 +228,13 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
 def _blame_the_storage(failure: Exception, session: Session) -> None:
     """Where the trial's directory has no room, what user code raised may be no fault of its own, whatever it is called:
     wait for room, and end the run so that it goes on from its last checkpoint."""
-    if os.getpid() != session.pid or not (trouble := room.trouble_writing(session.paths.root)):
+    if os.getpid() != session.pid or not (trouble := free_space.trouble_writing(session.paths.root)):
         return
     what = f"{type(failure).__name__} where the storage had no room ({trouble})"
     tell(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
     deadline = time.monotonic() + patience_s()
     waiting = pauses(deadline)
-    while not session.interrupted and time.monotonic() < deadline and room.trouble_writing(session.paths.root):
+    while not session.interrupted and time.monotonic() < deadline and free_space.trouble_writing(session.paths.root):
         next(waiting)
     if session.ending is None:
         session.end(Outcome.INTERRUPTED, what)

@@ -21,7 +21,7 @@ from hpctune.model.records import Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.worker.command import Command, text_of
-from hpctune.worker.endings import EndOfRun
+from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.session import Session
 
 KILL_AFTER_S = 10.0

@@ -7,11 +7,11 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from hpctune.common.log import tell
 from hpctune.errors import TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control
 from hpctune.model.rows import flatten, lookup
-from hpctune.notice import tell
 from hpctune.stopper.split import reached
 from hpctune.storage import values
 from hpctune.worker.autofill import node_ip

@@ -9,18 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.log import tell
 from hpctune.errors import TrainableError
 from hpctune.model.records import Outcome
-from hpctune.notice import tell
 from hpctune.storage import checkpoints
-from hpctune.worker import stepping
+from hpctune.worker.actor_reuse import kept
 from hpctune.worker.command import Command
 from hpctune.worker.context import report_row
-from hpctune.worker.endings import EndOfRun
+from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.program import run_command
-from hpctune.worker.reuse import kept
 from hpctune.worker.session import Session
-from hpctune.worker.trainable import Trainable
+from hpctune.worker.trainable import Trainable, read_checkpoint, step_once, write_checkpoint
 
 FORMS = "train(config), train(config, checkpoint_dir=None) or train(config, reporter)"
 
@@ -130,7 +129,7 @@ def run_class(cls: type[Trainable], session: Session) -> None:
     good: EndOfRun | None = None
     try:
         if session.restored is not None:
-            stepping.read(trainable, session.restored)
+            read_checkpoint(trainable, session.restored)
         _steps(trainable, session)
     except EndOfRun as end:
         good = end
@@ -150,7 +149,7 @@ def clean_up(trainable: Trainable) -> None:
 
 def _steps(trainable: Trainable, session: Session) -> None:
     while True:
-        row = stepping.step(trainable)
+        row = step_once(trainable)
         if session.checkpoint_due(row) and can_save(trainable):
             _save(trainable, session)
         try:
@@ -194,7 +193,7 @@ def _saved(trainable: Trainable, session: Session) -> Path:
     """A new staging directory, filled."""
     directory = checkpoints.staging(session.paths)
     try:
-        stepping.write(trainable, directory)
+        write_checkpoint(trainable, directory)
     except BaseException:
         checkpoints.discard(directory)
         raise

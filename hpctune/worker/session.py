@@ -20,15 +20,15 @@ from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Outcome
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Leave
-from hpctune.storage import access, checkpoints, controlfile, values
+from hpctune.storage import checkpoints, control_file, permissions, values
 from hpctune.storage.doorbell import Ringer
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
-from hpctune.storage.runfile import RunFile
-from hpctune.worker import private
+from hpctune.storage.run_file import RunFile
+from hpctune.worker import scratch
 from hpctune.worker.autofill import Counters
-from hpctune.worker.endings import EndOfRun
-from hpctune.worker.patience import passing, patiently
+from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.rows import Rows
+from hpctune.worker.storage_retry import passing, patiently
 
 LOOK_S = 1.0
 """Seconds between two looks at the control file: one open on the shared filesystem each."""
@@ -80,7 +80,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
-        self.ringer = Ringer(ExperimentPaths(access.parent(paths.text)).doorbell)
+        self.ringer = Ringer(ExperimentPaths(permissions.parent(paths.text)).doorbell)
         self._closed = False
 
     # -- reports ------------------------------------------------------------------------------------------------
@@ -230,8 +230,8 @@ class Session:
         """Read the control file and obey it. What cannot be read now says nothing: it is read again later."""
         self._looked_at = time.monotonic()
         try:
-            orders = controlfile.read_orders(self.paths.control)
-            superseded = access.there(self.paths.run(self.run.attempt, self.run.restart + 1))
+            orders = control_file.read_orders(self.paths.control)
+            superseded = permissions.there(self.paths.run(self.run.attempt, self.run.restart + 1))
         except (StorageError, OSError):
             return
         if orders is None or orders.attempt != self.run.attempt or superseded:
@@ -241,7 +241,7 @@ class Session:
         if orders.leave is not None:
             replaced = orders.leave == Leave.REPLACE.value
             self.end(Outcome.REPLACED if replaced else Outcome.PAUSED, f"told to leave: {orders.leave}")
-        self.control = controlfile.with_orders(self.control, orders)
+        self.control = control_file.with_orders(self.control, orders)
 
     def _await_decision(self, milestone: float) -> None:
         """Wait, for a bounded time and once, until the driver has let the trial pass ``milestone``."""
@@ -287,7 +287,7 @@ class Session:
     def private_directory(self) -> Path:
         """A directory of this run's own, outside the shared filesystem; it vanishes with the run."""
         if self._private is None:
-            self._private = private.make()
+            self._private = scratch.make()
         return self._private
 
     # -- the end ------------------------------------------------------------------------------------------------

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
-from hpctune.errors import TrainableError
-from hpctune.storage import checkpoints
-from hpctune.worker import stepping
+from hpctune.errors import CheckpointError, StorageError, TrainableError
+from hpctune.storage import atomic, checkpoints, values
 from hpctune.worker.autofill import Counters, node_ip
 from hpctune.worker.session import current
 
@@ -25,6 +25,8 @@ _UNDERSCORED = {
     "export_model": "_export_model",
 }
 """The names of Ray Tune 0.x."""
+SAVED = "checkpoint_dict.pkl"
+"""Holds the dict that ``save_checkpoint`` returned, or which path in the checkpoint it named."""
 
 
 def _progress(trainable: Trainable) -> checkpoints.Progress:
@@ -119,7 +121,7 @@ class Trainable:
 
     def train(self) -> dict[str, Any]:
         """One step with its filled-in fields, outside a trial: for tests and notebooks."""
-        row = stepping.step(self)
+        row = step_once(self)
         fields = self._hpctune_counters.next_fields(row)
         return {"done": False, **row, **fields, "config": self.config, "trial_id": self.trial_id or "default"}
 
@@ -127,7 +129,7 @@ class Trainable:
         """Save outside a trial; returns the checkpoint."""
         directory = Path(checkpoint_dir or tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
         directory.mkdir(parents=True, exist_ok=True)
-        stepping.write(self, directory)
+        write_checkpoint(self, directory)
         checkpoints.write_progress(directory, self._hpctune_counters.progress())
         return Checkpoint(directory)
 
@@ -135,7 +137,7 @@ class Trainable:
         """Go on from a checkpoint, outside a trial."""
         directory = Path(os.fspath(checkpoint_path))
         self._hpctune_counters = Counters(checkpoints.read_progress(directory))
-        stepping.read(self, directory)
+        read_checkpoint(self, directory)
 
     def stop(self) -> None:
         """End: calls ``cleanup``."""
@@ -225,3 +227,50 @@ def _own_definition(cls: type, new: str, old: str) -> str | None:
         if old in members:
             return old
     return None
+
+
+# -- what is done to a trainable from outside: functions, so that a user's class may have methods of any name ---------
+
+
+def step_once(trainable: Trainable) -> dict[str, Any]:
+    """One step, checked: the user's part of a result."""
+    result = trainable.step()
+    if not isinstance(result, Mapping):
+        raise TrainableError(f"{type(trainable).__name__}.step() must return a dict of results, not {result!r}.")
+    row = dict(result)
+    trainable.log_result(row)
+    return row
+
+
+def write_checkpoint(trainable: Trainable, directory: Path) -> None:
+    """Let ``save_checkpoint`` fill ``directory``."""
+    saved = trainable.save_checkpoint(str(directory))
+    if saved is None:
+        return
+    if isinstance(saved, Mapping):
+        _write_note(directory, {"data": dict(saved)})
+        return
+    path = directory / str(saved)
+    if not path.exists() or not path.resolve().is_relative_to(directory.resolve()):
+        raise CheckpointError(f"save_checkpoint returned {saved!r}, which is not in {directory}.")
+    if path.resolve() != directory.resolve():
+        _write_note(directory, {"path": str(path.resolve().relative_to(directory.resolve()))})
+
+
+def read_checkpoint(trainable: Trainable, directory: Path) -> None:
+    """Give ``load_checkpoint`` what ``save_checkpoint`` made."""
+    note = directory / SAVED
+    if not note.is_file():
+        trainable.load_checkpoint(str(directory))
+        return
+    content = pickle.loads(values.trusted_bytes(note))
+    trainable.load_checkpoint(content["data"] if "data" in content else str(directory / content["path"]))
+
+
+def _write_note(directory: Path, content: Mapping[str, Any]) -> None:
+    import cloudpickle
+
+    try:
+        atomic.write(directory / SAVED, cloudpickle.dumps(content))
+    except StorageError as error:
+        raise CheckpointError(f"Cannot save a checkpoint in {directory}: {error}") from error

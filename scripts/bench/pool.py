@@ -26,7 +26,7 @@ from pathlib import Path
 import hpctune as tune
 from hpctune.model.pool import Began, Ended, Left
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerTail
+from hpctune.storage.worker_files import WorkerTail
 
 SCRIPT = Path(__file__).resolve().parents[1] / "slurm-cluster"
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.driver.engine import Driver
-from hpctune.driver.settled_memory import old_objects_left_alone
+from hpctune.driver.gc_tuning import old_objects_left_alone
 from hpctune.output.callback import Callback
 from hpctune.output.defaults import DEFAULT_LOGGERS
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler

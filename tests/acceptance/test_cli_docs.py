@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from hpctune.cli import exitcodes, main
-from hpctune.output.reasons import explain
+from hpctune.output.display.slurm_reasons import explain
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 

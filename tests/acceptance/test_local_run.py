@@ -346,7 +346,7 @@ def test_leaving_by_a_signal_says_how_to_go_on(results: Path, drive: Drive) -> N
 
 def test_leaving_may_cancel_the_jobs_and_a_resume_goes_on(results: Path, drive: Drive) -> None:
     overridden = SCRIPT.replace("    tune.run(", "    with use(Overrides(cancel_on_exit=True)): tune.run(")
-    first = drive(overridden, first="from hpctune.overrides import Overrides, use\n")
+    first = drive(overridden, first="from hpctune.launch.overrides import Overrides, use\n")
     wait_for_results(results / "s", 2)
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=60)

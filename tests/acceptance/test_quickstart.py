@@ -71,7 +71,7 @@ def test_the_other_examples_run(tmp_path: Path, config: str) -> None:
 def test_a_ray_tune_script_is_also_just_a_script(tmp_path: Path) -> None:
     env = {**os.environ, "HPCTUNE_RESULT_DIR": str(tmp_path)}
     code = (
-        "import sys, runpy; from hpctune.overrides import Overrides, use; sys.argv = sys.argv[1:]\n"
+        "import sys, runpy; from hpctune.launch.overrides import Overrides, use; sys.argv = sys.argv[1:]\n"
         "with use(Overrides(cluster='local')): runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-c", code, str(ROOT / "configs" / "ray_script.py")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpctune.cluster.local import LocalCluster
+from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.options import LocalOptions
 from hpctune.ports import Clock, Cluster
 from hpctune.testing.cluster_suite import ClusterSuite

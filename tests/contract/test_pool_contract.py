@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpctune.cluster.local import LocalCluster
+from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.options import LocalOptions
-from hpctune.cluster.pool import PooledCluster
-from hpctune.cluster.pool_options import PoolOptions
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
 from hpctune.ports import Clock, Cluster
 from hpctune.testing.cluster_suite import ClusterSuite
 

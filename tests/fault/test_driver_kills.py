@@ -19,7 +19,7 @@ import pytest
 from hpctune.cli import snapshot
 from hpctune.model import events as e
 from hpctune.model.trial import Phase
-from hpctune.storage import journal, room
+from hpctune.storage import free_space, journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from tests.fault.driver_support import Make
@@ -179,7 +179,7 @@ def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, disk: Path) -> No
         assert driver.poll() is None, driver.communicate()[1]
         time.sleep(0.05)
     assert search.journal_bytes() <= grown + 4096
-    assert room.trouble(search.root) == "0 MB free"
+    assert free_space.trouble(search.root) == "0 MB free"
     filler.unlink()
     output, errors = driver.communicate(timeout=120)
     assert output == "finished\n", errors

@@ -20,15 +20,15 @@ from hpctune.driver.engine import Driver
 from hpctune.driver.setup import DriverSetup
 from hpctune.model.jobs import JobRequest, JobState, SubmitOutcome
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.output.csv_logger import CSVLoggerCallback
-from hpctune.output.display import SilentDisplay
-from hpctune.output.json_logger import JsonLoggerCallback
+from hpctune.output.display.display import SilentDisplay
+from hpctune.output.loggers.csv import CSVLoggerCallback
+from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.schedulers import ASHAScheduler
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
 from hpctune.space.tags import experiment_tag
-from hpctune.storage import inbox, specfile
+from hpctune.storage import inbox, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
@@ -104,7 +104,7 @@ class Search:
             experiment_id="abcde123", name="exp", created_at=0.0, trainable="sim", metric="loss", mode="min",
             num_samples=3, checkpoint=CheckpointPolicy(keep=1), cluster="simulated",
         )  # fmt: skip
-        specfile.write(self.paths, self.spec)
+        spec_file.write(self.paths, self.spec)
         self.preempted = False
 
     def _driver(self) -> Driver:

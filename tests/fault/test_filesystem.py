@@ -22,7 +22,7 @@ from hpctune.storage import inbox, journal
 from hpctune.storage.inbox import Inbox
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
-from hpctune.storage.runfile import RunFile, RunTail
+from hpctune.storage.run_file import RunFile, RunTail
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
 

@@ -14,8 +14,8 @@ from hpctune.model import events as e
 from hpctune.model.pool import Claimed, Ended, Left, WorkerRecord
 from hpctune.storage import journal
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerTail
 from hpctune.storage.reader import read_experiment
+from hpctune.storage.worker_files import WorkerTail
 
 from .driver_support import Search
 

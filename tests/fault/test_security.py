@@ -19,9 +19,9 @@ import hpctune
 from hpctune.cli.main import cli
 from hpctune.errors import StorageError, TuneError, UsageError
 from hpctune.search import Searcher
-from hpctune.storage import access, bundle, checkpoints, inbox
+from hpctune.storage import bundle, checkpoints, inbox, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
-from hpctune.worker import stepping
+from hpctune.worker import trainable as stepping
 from tests.unit.worker_lab import Lab
 
 from .filesystem_support import needs
@@ -98,11 +98,11 @@ def test_a_shared_experiment_can_be_read_by_the_group_and_written_by_nobody_else
     found = modes(root)
     code = {name for name in found if name.endswith(".pkl") or name.startswith("objects/")}
     assert len(code) >= 5
-    assert {found[name] for name in code} == {access.PRIVATE_FILE}
+    assert {found[name] for name in code} == {permissions.PRIVATE_FILE}
     for name, mode in found.items():
         assert not mode & 0o027, (name, oct(mode))
         if (root / name).is_dir():
-            assert mode == access.SHARED_DIRECTORY or name == "objects", (name, oct(mode))
+            assert mode == permissions.SHARED_DIRECTORY or name == "objects", (name, oct(mode))
         elif name not in code and not name.endswith(".lock"):
             assert mode & stat.S_IRGRP, (name, oct(mode))
     assert all(path.stat().st_mode & stat.S_IRGRP for path in root.glob("*/checkpoint_*/*"))
@@ -220,7 +220,7 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
         "trainable": (Path(lab.paths.trainable), lambda: bundle.load_trainable(lab.paths)),
         "driver": (lab.paths.driver_bundle, lambda: bundle.load_driver_objects(lab.paths)),
         "parameter": (lab.paths.objects / "000.pkl", load_object),
-        "class": (noted / stepping.SAVED, lambda: stepping.read(hpctune.Trainable, noted)),  # type: ignore[arg-type]
+        "class": (noted / stepping.SAVED, lambda: stepping.read_checkpoint(hpctune.Trainable, noted)),  # type: ignore[arg-type]
         "dict": (dictionary / "dict_checkpoint.pkl", lambda: hpctune.Checkpoint(dictionary).to_dict()),
         "searcher": (searcher, lambda: Silent(metric="m", mode="min").restore(searcher)),
     }

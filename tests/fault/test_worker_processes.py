@@ -15,7 +15,7 @@ import pytest
 
 import hpctune
 from hpctune.model.records import Claim, Outcome
-from hpctune.worker import private
+from hpctune.worker import scratch
 from tests.fault.filesystem_support import small_disk
 from tests.fault.worker_support import Bench
 
@@ -45,7 +45,7 @@ def _dies(moment: str, step: int) -> Callable[[dict[str, Any]], None]:
         from pathlib import Path
 
         import hpctune
-        from hpctune.storage import checkpoints, runfile
+        from hpctune.storage import checkpoints, run_file
 
         def die(*args: Any, **kwargs: Any) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -58,7 +58,7 @@ def _dies(moment: str, step: int) -> Callable[[dict[str, Any]], None]:
         while done < 5:
             done += 1
             if done == step and os.environ.get("SLURM_RESTART_COUNT") is None:
-                place = runfile.RunFile if moment == "result_text" else checkpoints
+                place = run_file.RunFile if moment == "result_text" else checkpoints
                 setattr(place, moment, die)
             with tempfile.TemporaryDirectory() as directory:
                 for i in range(20):
@@ -119,7 +119,7 @@ def test_a_process_that_leaves_by_itself_has_left_no_word(bench: Callable[..., B
     assert b.records()[-1] == b.rows()[-1]
     claim = b.records()[0]
     assert isinstance(claim, Claim)
-    places = [Path(parent or node) for parent in private.PARENTS]
+    places = [Path(parent or node) for parent in scratch.PARENTS]
 
     def left() -> list[Path]:
         return [path for place in places for path in place.glob(f"hpctune-*-{claim.pid}-*")]

@@ -14,9 +14,9 @@ from typing import Any
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, Exit, ResultRow, RunRecord
 from hpctune.model.resources import Resources
-from hpctune.storage import bundle, controlfile
+from hpctune.storage import bundle, control_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 
 PATIENCE_S = 60.0
 
@@ -39,7 +39,7 @@ class Bench:
         control = Control(
             "experiment", "t_00000", "trial_0", "0", attempt, resources=Resources().to_json(), **self._given
         )
-        controlfile.publish(self.trial.control, control)
+        control_file.publish(self.trial.control, control)
 
     def start(self, attempt: int = 1, **env: str) -> subprocess.Popen[str]:
         """Start a worker process."""

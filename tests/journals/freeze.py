@@ -20,7 +20,7 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Bundle, Resources
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
 from hpctune.model.trial import CheckpointRef, Phase
-from hpctune.storage import journal, specfile
+from hpctune.storage import journal, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 
 def summary(paths: ExperimentPaths) -> dict[str, Any]:
     """What a replay must lead to."""
-    state = ExperimentState.fold(specfile.read(paths), journal.read(paths.journal))
+    state = ExperimentState.fold(spec_file.read(paths), journal.read(paths.journal))
     trials = {
         t.trial_id: {
             "phase": t.phase.value, "results": t.results, "failures": t.failures, "attempts": t.attempts,
@@ -98,7 +98,7 @@ def write_every_event(root: Path) -> None:
     paths, at = ExperimentPaths(root), 1_700_000_000.25
     root.mkdir()
     spec = ExperimentSpec("abcde123", "every", at, "f", metric="loss", mode="min", num_samples=3)
-    specfile.write(paths, spec)
+    spec_file.write(paths, spec)
     state = ExperimentState(spec)
     for facts in every_event():
         one = journal.Journal(paths.journal)

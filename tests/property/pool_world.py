@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hpctune.cluster.pool import PooledCluster
-from hpctune.cluster.pool_options import PoolOptions
-from hpctune.cluster.pool_worker import WorkerView
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.pool.worker import WorkerView
 from hpctune.model import events as e
 from hpctune.model.jobs import JobRequest, JobState, SubmitOutcome
 from hpctune.ports import Cluster

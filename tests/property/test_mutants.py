@@ -13,8 +13,7 @@ import pytest
 from hpctune.core import evolve, plan, react, state, transitions
 from hpctune.driver import engine, observe, perform
 from hpctune.errors import ClusterUnavailableError
-from hpctune.model import actions as a
-from hpctune.model import events as e
+from hpctune.model import actions as a, events as e
 from hpctune.model.trial import Phase
 from hpctune.storage import codec
 from hpctune.testing import simulated

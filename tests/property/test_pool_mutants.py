@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hpctune.cluster import pool_worker
-from hpctune.storage import poolfiles
+from hpctune.cluster.pool import worker as pool_worker
+from hpctune.storage import worker_files
 from tests.property.test_pool import run_schedule
 from tests.property.world import Violation
 
@@ -30,7 +30,7 @@ def forget_the_orders(patch: pytest.MonkeyPatch) -> None:
     real = pool_worker.WorkerView.adopt
 
     def adopt(self: Any, now: float) -> None:
-        patch.setattr(poolfiles, "parse_orders", lambda text: None)
+        patch.setattr(worker_files, "parse_orders", lambda text: None)
         try:
             real(self, now)
         finally:

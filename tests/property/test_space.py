@@ -8,8 +8,7 @@ import statistics
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import hpctune.space as s
 from hpctune.errors import SearchSpaceError

@@ -22,7 +22,7 @@ from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
 from hpctune.space import uniform
 from hpctune.space.tags import experiment_tag
-from hpctune.storage import inbox, journal, specfile
+from hpctune.storage import inbox, journal, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
 
@@ -99,7 +99,7 @@ class World:
             num_samples=num_samples, max_failures=max_failures, checkpoint=CheckpointPolicy(keep=keep),
             cluster="simulated",
         )  # fmt: skip
-        specfile.write(self.paths, self.spec)
+        spec_file.write(self.paths, self.spec)
         self.driver: Driver | None = None
         self.crash_in = -1
         self.faults = 0

@@ -10,7 +10,7 @@ import pytest
 
 import hpctune.space as s
 from hpctune.errors import SearchSpaceError, UsageError
-from hpctune.search.axes import AxisSearcher
+from hpctune.search.adapters.axes import AxisSearcher
 from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask_and_tell
 

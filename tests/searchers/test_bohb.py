@@ -14,7 +14,7 @@ import hpctune.space as s
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.schedulers import ASHAScheduler, HyperBandForBOHB
 from hpctune.search import ConcurrencyLimiter, TuneBOHB
-from hpctune.search.kde import Density, imputed, propose
+from hpctune.search.models.kde import Density, imputed, propose
 from tests.searchers.driving import Experiment, ask, ask_and_tell
 
 SPACE = {"x": s.uniform(0, 1), "y": s.uniform(0, 1)}

@@ -23,7 +23,7 @@ from hpctune.search import (
     Suggestion,
     TuneBOHB,
 )
-from hpctune.search.library import LibrarySearcher
+from hpctune.search.adapters.library import LibrarySearcher
 from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask, ask_and_tell
 from tests.searchers.problems import PROBLEMS

@@ -12,8 +12,8 @@ if find_spec("flaml") is None:
 
 import hpctune.space as s
 from hpctune.errors import UsageError
+from hpctune.search.adapters.isolation import quiet
 from hpctune.search.flaml import CFO, BlendSearch
-from hpctune.search.isolation import quiet
 from tests.searchers.contract import PLANE, SearcherContract, square
 from tests.searchers.driving import ask_and_tell
 

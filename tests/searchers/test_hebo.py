@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from hpctune.errors import UsageError
+from hpctune.search.adapters.isolation import quiet
 from hpctune.search.concurrency_limiter import ConcurrencyLimiter
 from hpctune.search.hebo import HEBOSearch
-from hpctune.search.isolation import quiet
 from tests.searchers.contract import PLANE, SearcherContract, square
 from tests.searchers.driving import ask, ask_and_tell
 

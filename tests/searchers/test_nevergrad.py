@@ -13,7 +13,7 @@ if find_spec("nevergrad") is None:
 import numpy as np
 
 from hpctune.errors import SearchSpaceError, UsageError
-from hpctune.search.isolation import quiet
+from hpctune.search.adapters.isolation import quiet
 from hpctune.search.nevergrad import NevergradSearch
 from tests.searchers.contract import PLANE, SearcherContract, square
 from tests.searchers.driving import ask, ask_and_tell

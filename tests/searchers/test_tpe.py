@@ -17,13 +17,11 @@ from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.schedulers import ASHAScheduler
 from hpctune.search import BasicVariantGenerator, SearchGenerator, Suggestion, create_searcher
 from hpctune.search.gp import GPSearch
-from hpctune.search.gp_model import Observations, Process, log_expected_improvement
-from hpctune.search.gp_model import propose as gp_propose
-from hpctune.search.model_axes import Axis, draw_design, draw_prior, normal_cdf
-from hpctune.search.model_search import ModelSearch
+from hpctune.search.models.axes import Axis, draw_design, draw_prior, normal_cdf
+from hpctune.search.models.base import ModelSearch
+from hpctune.search.models.gp import Observations, Process, log_expected_improvement, propose as gp_propose
+from hpctune.search.models.tpe import SETTINGS, Parzen, propose as tpe_propose
 from hpctune.search.tpe import TPESearch
-from hpctune.search.tpe_model import SETTINGS, Parzen
-from hpctune.search.tpe_model import propose as tpe_propose
 from tests.searchers.domains import PLAIN_DOMAINS
 from tests.searchers.driving import Experiment, ask, ask_and_tell
 from tests.searchers.problems import PROBLEMS, Problem

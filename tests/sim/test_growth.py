@@ -18,11 +18,11 @@ from hpctune.core.state import ExperimentState
 from hpctune.driver.engine import Driver
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
-from hpctune.output import display, throttle
-from hpctune.output.blocks import Status
 from hpctune.output.callback import Callback
-from hpctune.output.csv_logger import CSVLoggerCallback
-from hpctune.output.json_logger import JsonLoggerCallback
+from hpctune.output.display import display, throttle
+from hpctune.output.display.layout import Status
+from hpctune.output.loggers.csv import CSVLoggerCallback
+from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
 from hpctune.testing.simulation import Simulation

@@ -21,7 +21,7 @@ from hpctune.model.spec import CheckpointPolicy
 from hpctune.model.trial import Phase
 from hpctune.schedulers import PB2, PopulationBasedTraining, PopulationBasedTrainingReplay
 from hpctune.space import uniform
-from hpctune.storage import controlfile
+from hpctune.storage import control_file
 from hpctune.storage.journal import Journal
 from hpctune.testing.simulated import Curve, SimulatedCluster
 from hpctune.testing.simulation import Simulation
@@ -92,7 +92,7 @@ def run_with_deaths_anywhere(
 
         monkeypatch.setattr(kind, name, act)
 
-    for kind, name in ((Journal, "append"), (controlfile, "publish"), (SimulatedCluster, "submit")):
+    for kind, name in ((Journal, "append"), (control_file, "publish"), (SimulatedCluster, "submit")):
         deadly(kind, name)
     deadly(SimulatedCluster, "cancel")
     for _ in range(20_000):

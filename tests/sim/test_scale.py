@@ -22,7 +22,7 @@ from hpctune.model.spec import CheckpointPolicy
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.stopper import Stopper
-from hpctune.storage import journal, runfile
+from hpctune.storage import journal, run_file
 from hpctune.storage.reader import read_experiment
 from hpctune.testing.simulated import ITERATION_FILE, Curve
 from hpctune.testing.simulation import Simulation, hyperbola
@@ -115,9 +115,9 @@ def test_a_step_costs_by_what_is_active_not_by_what_has_ended(root: Path, monkey
     """Counted, not timed: files opened, and trials looked at, per step; early and late in a long experiment."""
     opened, looked = Counter[str](), Counter[str]()
     simulation = Simulation(root, num_samples=400, iterations=4, slots=10)
-    read, active = runfile.RunTail.read, ExperimentState.active_trials
+    read, active = run_file.RunTail.read, ExperimentState.active_trials
 
-    def counted_read(self: runfile.RunTail, some: bool = False) -> Any:
+    def counted_read(self: run_file.RunTail, some: bool = False) -> Any:
         opened["run files"] += 1
         return read(self, some)
 
@@ -126,7 +126,7 @@ def test_a_step_costs_by_what_is_active_not_by_what_has_ended(root: Path, monkey
             looked["trials"] += 1
             yield trial
 
-    monkeypatch.setattr(runfile.RunTail, "read", counted_read)
+    monkeypatch.setattr(run_file.RunTail, "read", counted_read)
     monkeypatch.setattr(ExperimentState, "active_trials", counted_active)
 
     def cost(driver: Driver) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from hpctune.model.trial import Phase
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.defaults import default_callbacks
 from hpctune.schedulers import ASHAScheduler, FIFOScheduler
-from hpctune.storage import journal, runfile
+from hpctune.storage import journal, run_file
 from hpctune.storage.checkpoints import Progress, write_progress
 from hpctune.testing.simulated import Curve, SimulatedCluster
 from hpctune.testing.simulation import Simulation
@@ -89,7 +89,7 @@ def test_a_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_no_state_makes_no_file(tmp_path: Path) -> None:
-    simulation = Simulation(tmp_path / "exp", num_samples=1, callbacks=default_callbacks(environ={}))
+    simulation = Simulation(tmp_path / "exp", num_samples=1, callbacks=default_callbacks())
     simulation.run()
     assert not simulation.paths.callbacks.exists()
 
@@ -104,15 +104,15 @@ class Reading(Callback):
 
 
 def test_files_are_complete_when_others_hear_of_a_result(tmp_path: Path) -> None:
-    simulation = Simulation(tmp_path / "exp", num_samples=3, callbacks=[*default_callbacks(environ={}), Reading()])
+    simulation = Simulation(tmp_path / "exp", num_samples=3, callbacks=[*default_callbacks(), Reading()])
     assert simulation.run().finished == 3
 
 
 def test_a_trial_with_many_results_does_not_hold_up_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them are there at the driver's first look; it takes them in by turns."""
-    monkeypatch.setattr(runfile, "SOME", 2000)
+    monkeypatch.setattr(run_file, "SOME", 2000)
     curve = Curve(metrics=lambda config, iteration: {"loss": config["x"]}, iterations=100, seconds=lambda config: 0.001)
-    simulation = Simulation(tmp_path / "exp", num_samples=3, curve=curve, callbacks=default_callbacks(environ={}))
+    simulation = Simulation(tmp_path / "exp", num_samples=3, curve=curve, callbacks=default_callbacks())
     state = simulation.run()
     assert [trial.last_iteration for trial in state.trials.values()] == [100] * 3
     order = [
@@ -125,7 +125,7 @@ def test_a_trial_with_many_results_does_not_hold_up_the_others(tmp_path: Path, m
 
 
 def test_what_is_cancelled_has_been_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runfile, "SOME", 2000)
+    monkeypatch.setattr(run_file, "SOME", 2000)
     curve = Curve(metrics=lambda config, iteration: {"loss": 1.0}, iterations=10_000, seconds=lambda config: 0.1)
     simulation = Simulation(tmp_path / "exp", num_samples=2, curve=curve)
     driver = simulation.driver()

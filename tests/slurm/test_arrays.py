@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
+from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.model import events as e
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus
 from hpctune.model.resources import Resources
 from hpctune.testing.cluster_suite import WallClock
 
-from .cluster import SlurmCluster as RealSlurm
-from .cluster import wait_for
+from .cluster import SlurmCluster as RealSlurm, wait_for
 from .conftest import running_cluster
 from .search import Search
 
@@ -133,7 +132,7 @@ def test_an_array_whose_answer_was_lost_is_found_again(
     cluster = make()
     asked = requests(tmp_path, cluster, 4, LONG)
     with monkeypatch.context() as patch:
-        patch.setattr("hpctune.cluster.submission.job_id_in", lambda _: None)
+        patch.setattr("hpctune.cluster.slurm.sbatch.job_id_in", lambda _: None)
         outcomes = cluster.submit(asked)
     assert {type(outcome).__name__ for outcome in outcomes} == {"Unanswered"}
     (draft,) = scripts(tmp_path)

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
+from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, Unanswered
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.testing.cluster_suite import WallClock
 
-from .cluster import SlurmCluster as RealSlurm
-from .cluster import wait_for
+from .cluster import SlurmCluster as RealSlurm, wait_for
 
 pytestmark = pytest.mark.usefixtures("slurm_cluster")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
+from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.ports import Clock, Cluster
 from hpctune.testing.cluster_suite import ClusterSuite
 

@@ -15,7 +15,7 @@ import pytest
 from hpctune.model import events as e
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 
@@ -31,7 +31,7 @@ def paths() -> Iterator[ExperimentPaths]:
     with tempfile.TemporaryDirectory(prefix="hpctune-fsck-test-") as folder:
         paths = ExperimentPaths(Path(folder) / "exp")
         paths.root.mkdir(mode=0o700)
-        specfile.write(paths, ExperimentSpec("abcde1234567", "exp", 1.0, "train", cluster="slurm"))
+        spec_file.write(paths, ExperimentSpec("abcde1234567", "exp", 1.0, "train", cluster="slurm"))
         yield paths
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.pool import PooledCluster
-from hpctune.cluster.pool_options import PoolOptions
-from hpctune.cluster.slurm import SlurmCluster as HpctuneSlurm
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.slurm.cluster import SlurmCluster as HpctuneSlurm
 from hpctune.model import events as e
 from hpctune.model.pool import Claimed, WorkerRecord
 from hpctune.model.trial import Phase
 from hpctune.ports import Clock, Cluster
 from hpctune.storage import journal
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerTail
 from hpctune.storage.reader import read_experiment
+from hpctune.storage.worker_files import WorkerTail
 from hpctune.testing.cluster_suite import ClusterSuite
 
 from .cluster import SlurmCluster, wait_for

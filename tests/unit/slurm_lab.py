@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
+from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest
 from hpctune.model.resources import Resources

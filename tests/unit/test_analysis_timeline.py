@@ -20,9 +20,9 @@ from hpctune.model.jobs import JobState
 from hpctune.model.pool import Began, Claimed, Ended, Left, Ready, WorkerSpec
 from hpctune.model.records import Outcome
 from hpctune.model.resources import Resources
-from hpctune.storage import journal, poolfiles
+from hpctune.storage import journal, worker_files
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerFile
+from hpctune.storage.worker_files import WorkerFile
 
 
 def spans(lane: Lane) -> list[tuple[str, float, float, str]]:
@@ -72,7 +72,7 @@ def test_a_worker_starts_runs_idles_and_starts_again(empty: ExperimentPaths) -> 
     record(empty, (1.0, e.BudgetUsed(1.0)), (99.0, e.BudgetUsed(1.0)))
     own = empty.worker("w0001")
     own.root.mkdir(parents=True)
-    poolfiles.write_spec(own, WorkerSpec("e", "w0001", slots=2))
+    worker_files.write_spec(own, WorkerSpec("e", "w0001", slots=2))
     os.utime(own.spec, (5.0, 5.0))
     tags = [str(Tag("e", f"t{n}", 1)) for n in range(4)]
     file = WorkerFile.claim(own.run(0), Claimed(0, "9_0", "n", 1, 10.0, 8.0))

@@ -18,7 +18,7 @@ from hpctune.cli.main import cli
 from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
-from hpctune.output.reasons import explain
+from hpctune.output.display.slurm_reasons import explain
 from hpctune.storage import lease
 from hpctune.storage.inbox import Inbox
 
@@ -368,7 +368,7 @@ def _fake_cluster(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(canceljobs, "stored", lambda *arguments: Fake())
+    monkeypatch.setattr(canceljobs, "reopen_cluster", lambda *arguments: Fake())
     return cancelled
 
 

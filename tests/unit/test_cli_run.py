@@ -12,7 +12,7 @@ from test_cli_support import hpctune
 
 from hpctune.cli import exitcodes, report, run, runoptions
 from hpctune.cli.main import cli
-from hpctune.overrides import Overrides
+from hpctune.launch.overrides import Overrides
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_the_script_says_its_own_exit_code(config: Path) -> None:
         (["--set", "lr"], "'lr' is not KEY=VALUE"),
         (["--mem", "lots"], "mem='lots' is not an amount of memory"),
         (["-t", "later"], "time='later' is not a time limit"),
-        (["--resume", "MAYBE"], "resume='MAYBE' means nothing"),
+        (["--resume", "MAYBE"], "resume='MAYBE' is not a valid value"),
         (["--num-samples", "0"], "--num-samples must be 1 or more"),
         (["--nodes", "0"], "0 is not in the range"),
         (["-v", "7"], "7 is not in the range"),

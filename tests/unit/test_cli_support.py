@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hpctune.driver.glance import Glance
+from hpctune.driver.status_file import Glance
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
@@ -20,7 +20,7 @@ from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.ports import CallStats
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
@@ -41,7 +41,7 @@ class Maker:
         self.paths = ExperimentPaths(self.root)
         mode = "min" if self.metric else None
         self.spec = ExperimentSpec("abcde123", self.root.name, NOW, "train", self.metric, mode, num_samples=6)
-        specfile.write(self.paths, self.spec)
+        spec_file.write(self.paths, self.spec)
         self.journal = Journal(self.paths.journal)
         self.record(e.DriverStarted(1, "login1", 4711, "0.1.0"))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from slurm_lab import Clock, Slurm, cluster, request
 
-from hpctune.cluster import arrays
-from hpctune.cluster.batches import Batches
-from hpctune.cluster.refusals import Meaning, Refusal
+from hpctune.cluster.slurm import arrays
+from hpctune.cluster.slurm.batching import Batches
+from hpctune.cluster.slurm.sbatch_errors import Meaning, Refusal
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered

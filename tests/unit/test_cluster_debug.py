@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.cluster.choose import make_cluster, slurm_is_here
+from hpctune.cluster.choice import ClusterChoice, resolve_cluster, slurm_is_here
 from hpctune.cluster.debug import DebugCluster
-from hpctune.cluster.local import LocalCluster
+from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.options import LocalOptions, SlurmOptions
-from hpctune.cluster.slurm import SlurmCluster
+from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.errors import RequestRejectedError, UsageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, Refused
@@ -160,26 +160,26 @@ def install(folder: Path, configured: bool) -> None:
 
 
 def test_auto_is_slurm_only_where_it_is_installed_and_configured(programs: Path, tmp_path: Path) -> None:
-    assert isinstance(make_cluster("auto", tmp_path, "e", None, WallClock()), LocalCluster)
+    assert isinstance(resolve_cluster("auto").build(tmp_path, "e", WallClock()), LocalCluster)
     install(programs, configured=True)
-    assert isinstance(make_cluster("auto", tmp_path, "e", {"partition": "p"}, WallClock()), SlurmCluster)
-    assert isinstance(make_cluster("auto", tmp_path, "e", LocalOptions(), WallClock()), LocalCluster)
+    assert isinstance(resolve_cluster("auto", {"partition": "p"}).build(tmp_path, "e", WallClock()), SlurmCluster)
+    assert isinstance(resolve_cluster(LocalOptions()).build(tmp_path, "e", WallClock()), LocalCluster)
     assert slurm_is_here({"PATH": str(programs), "SLURM_CONF": "/x"})
 
 
 def test_options_choose_where_auto_is_left_to_choose(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sbatch is not on PATH"):
-        make_cluster("auto", tmp_path, "e", SlurmOptions(), WallClock())
+        resolve_cluster("auto", SlurmOptions()).build(tmp_path, "e", WallClock())
 
 
 def test_wrong_names_and_options_are_refused(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no cluster 'pbs'. Valid are: auto, slurm, local, debug"):
-        make_cluster("pbs", tmp_path, "e", None, WallClock())
+        resolve_cluster("pbs").build(tmp_path, "e", WallClock())
     with pytest.raises(UsageError, match="module load slurm"):
-        make_cluster("slurm", tmp_path, "e", None, WallClock())
+        resolve_cluster("slurm").build(tmp_path, "e", WallClock())
     with pytest.raises(UsageError, match="Give LocalOptions"):
-        make_cluster("local", tmp_path, "e", SlurmOptions(), WallClock())
+        ClusterChoice("local", SlurmOptions()).build(tmp_path, "e", WallClock())
     install(programs, configured=False)
     with pytest.raises(UsageError, match="Give SlurmOptions"):
-        make_cluster("slurm", tmp_path, "e", LocalOptions(), WallClock())
-    assert make_cluster("debug", tmp_path, "e", None, WallClock()).name == "debug"
+        ClusterChoice("slurm", LocalOptions()).build(tmp_path, "e", WallClock())
+    assert resolve_cluster("debug").build(tmp_path, "e", WallClock()).name == "debug"

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from hpctune.cluster import machine
-from hpctune.cluster.local import LocalCluster
-from hpctune.cluster.local_records import LocalRecord, run_note
-from hpctune.cluster.machine import Place
+from hpctune.cluster.local import machine
+from hpctune.cluster.local.allocation import Share, Slots
+from hpctune.cluster.local.cluster import LocalCluster
+from hpctune.cluster.local.machine import Place
+from hpctune.cluster.local.records import LocalRecord, run_note
 from hpctune.cluster.options import LocalOptions
-from hpctune.cluster.slots import Share, Slots
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, Refused
@@ -202,7 +202,7 @@ def test_bad_ends_say_why(make: Callable[..., LocalCluster], tmp_path: Path, cod
 DRIVER = """
 import sys; sys.path.insert(0, {here!r})
 from pathlib import Path
-from hpctune.cluster.local import LocalCluster
+from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.options import LocalOptions
 from tests.unit.test_cluster_local import Clock, request
 cluster = LocalCluster(Path({root!r}), "e1", LocalOptions(cpus=4, gpus=["0", "1"]), Clock())
@@ -250,7 +250,7 @@ def test_a_start_that_never_happened_is_given_up_for_good(
 def test_a_process_that_comes_too_late_runs_nothing(
     make: Callable[..., LocalCluster], tmp_path: Path, clock: Clock
 ) -> None:
-    from hpctune.cluster.local_process import start
+    from hpctune.cluster.local.process import start
 
     record, cluster = planted(tmp_path), make()
     cluster.jobs()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hpctune.cluster.amounts import mebibytes, memory_bytes, minutes, slurm_time
 from hpctune.cluster.options import LocalOptions, SlurmOptions
+from hpctune.cluster.slurm.units import mebibytes, memory_bytes, minutes, slurm_time
 from hpctune.errors import NotYetSupportedError, UsageError
 
 
@@ -129,5 +129,5 @@ def test_local_gpus_are_a_number_or_ids(gpus: Any) -> None:
 
 
 def test_submitit_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, hpctune.cluster.choose; sys.exit('submitit' in sys.modules)"
+    code = "import sys, hpctune.cluster.choice; sys.exit('submitit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

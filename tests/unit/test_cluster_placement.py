@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hpctune.cluster import partitions
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.placement import place
+from hpctune.cluster.slurm import sinfo
+from hpctune.cluster.slurm.placement import place
 from hpctune.errors import NotYetSupportedError, RequestRejectedError
 from hpctune.model.resources import PlacementGroupFactory, Resources
 
@@ -80,12 +80,12 @@ SINFO = "\n".join(
 def fits(request: object, partition: str | None = None, time: object = None, **options: Any) -> bool:
     chosen = SlurmOptions(partition=partition, time=time, **options)  # type: ignore[arg-type]
     placement = place(Resources.parse(request), chosen)
-    return partitions.check(partitions.parse(SINFO), placement, partition, chosen.time_minutes)
+    return sinfo.check(sinfo.parse(SINFO), placement, partition, chosen.time_minutes)
 
 
 def test_sinfo_is_read() -> None:
-    groups = partitions.parse(SINFO)
-    assert partitions.names(groups) == ["main*", "big"]
+    groups = sinfo.parse(SINFO)
+    assert sinfo.names(groups) == ["main*", "big"]
     assert [g.limit_minutes for g in groups] == [1440, 1440, None]
     assert groups[1].gpus == {"": 4, "a100": 4}
     assert groups[2].gpus == {"": 10, "h100": 8, "a100": 2}
@@ -106,7 +106,7 @@ def test_nodes_that_are_out_fit_but_are_not_in_use() -> None:
 def test_of_unknown_partitions_nothing_is_said() -> None:
     assert not fits({"cpu": 10_000}, "hidden")
     placement = place(Resources.parse({"cpu": 10_000}), SlurmOptions())
-    assert not partitions.check([], placement, None, None)
+    assert not sinfo.check([], placement, None, None)
 
 
 @pytest.mark.parametrize(

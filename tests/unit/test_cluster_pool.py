@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.cluster import pool
-from hpctune.cluster.pool import PooledCluster
-from hpctune.cluster.pool_options import PoolOptions
-from hpctune.cluster.pool_staff import BROKEN_AFTER, SURPLUS_S, WAITING_AT_MOST
+from hpctune.cluster.pool import cluster as pool
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.pool.workers import BROKEN_AFTER, SURPLUS_S, WAITING_AT_MOST
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.pool import Began, Claimed, Ended, Left, Orders, Ready, Returned
 from hpctune.model.resources import Bundle, Resources
 from hpctune.ports import OVER, CallStats, Demand
-from hpctune.storage import poolfiles
+from hpctune.storage import worker_files
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.poolfiles import WorkerFile, WorkerTail
+from hpctune.storage.worker_files import WorkerFile, WorkerTail
 
 ONE = Resources()
 MORE = Demand(((ONE, 100),))
@@ -111,7 +111,7 @@ class Worker:
 
     @property
     def orders(self) -> Orders:
-        found = poolfiles.parse_orders(poolfiles.read_orders(self.paths))
+        found = worker_files.parse_orders(worker_files.read_orders(self.paths))
         assert found is not None
         return found
 
@@ -477,7 +477,7 @@ def test_an_assignment_that_was_just_being_moved_is_moved_once(tmp_path: Path) -
     one, two = two_workers(lab)
     lab.pool._measures.durations.append(0.1)
     lab.submit("t1", "t2", "t3")
-    stale = poolfiles.read_orders(one.paths)
+    stale = worker_files.read_orders(one.paths)
     lab.inner.set("1", JobState.NODE_FAIL)
     two.begin(1)
     two.end(1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.script import script_text
+from hpctune.cluster.slurm.script import script_text
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest
 from hpctune.model.resources import PlacementGroupFactory, Resources

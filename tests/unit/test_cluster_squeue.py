@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hpctune.cluster import squeue
-from hpctune.cluster.budget import CallBudget
-from hpctune.cluster.commands import Answer
 from hpctune.cluster.environment import outside_any_job, site_defaults
-from hpctune.cluster.refusals import meaning, refusal
-from hpctune.cluster.submission import job_id_in
+from hpctune.cluster.slurm import squeue
+from hpctune.cluster.slurm.call_budget import CallBudget
+from hpctune.cluster.slurm.commands import Answer
+from hpctune.cluster.slurm.sbatch import job_id_in
+from hpctune.cluster.slurm.sbatch_errors import meaning, refusal
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobState

@@ -12,10 +12,8 @@ import pytest
 from test_cluster_pool import MORE, NOTHING_NOW, ONE, Lab, Worker
 
 from hpctune.cluster.options import LocalOptions, SlurmOptions
-from hpctune.cluster.partitions import NodeGroup, longest_minutes
-from hpctune.cluster.pool_options import PoolOptions
-from hpctune.cluster.script import script_text
-from hpctune.cluster.waits import (
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.queue_waits import (
     LAST,
     LEAST_MINUTES,
     LONGEST_LEAD_S,
@@ -25,20 +23,22 @@ from hpctune.cluster.waits import (
     QueueWaits,
     censored_median,
     done_meanwhile,
-    in_words,
     linger_s,
     retires,
     worker_minutes,
 )
+from hpctune.cluster.slurm.script import script_text
+from hpctune.cluster.slurm.sinfo import NodeGroup, longest_minutes
+from hpctune.common.text import duration
 from hpctune.errors import UsageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest, JobState
 from hpctune.model.pool import Orders, WorkerSpec
 from hpctune.ports import Demand
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.worker.pool import Worker as PoolWorker
-from hpctune.worker.pool_children import Nursery
-from hpctune.worker.pool_crew import Crew
+from hpctune.worker.pool.main import Worker as PoolWorker
+from hpctune.worker.pool.process import Nursery
+from hpctune.worker.pool.slots import Crew
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ def test_in_a_few_words() -> None:
     assert waits.summary() == "jobs waited 12 min in the queue (median of 3)"
     waits.began(9.4)
     assert waits.summary() == "jobs waited 12 min in the queue (median of 3), start-up 9 s"
-    assert [in_words(s) for s in (0.2, 119.0, 7100.0, 9000.0)] == ["0 s", "119 s", "118 min", "2.5 h"]
+    assert [duration(s) for s in (0.2, 119.0, 7100.0, 9000.0)] == ["0 s", "119 s", "118 min", "2 h 30 min"]
 
 
 # -- the rules ---------------------------------------------------------------------------------------------------------

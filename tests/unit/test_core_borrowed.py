@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from test_core_exploit import BETTER, Scripted, Two
 
-from hpctune.model import actions as a
-from hpctune.model import events as e
+from hpctune.model import actions as a, events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.trial import Phase

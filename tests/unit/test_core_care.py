@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hpctune.cluster import accounts
-from hpctune.core import care, react
+from hpctune.cluster.slurm import sacct
+from hpctune.core import failure_policy, react
 from hpctune.core.change import changed
 from hpctune.core.evolve import evolve
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model import events as e
-from hpctune.model.care import MAX_GROWTHS, FailureCare
+from hpctune.model.failure_policy import MAX_GROWTHS, FailurePolicy
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
@@ -31,7 +31,7 @@ TRACEBACK = 'Traceback\n  File "/a/train.py", line {line}, in train\n    x()\nVa
 
 
 def spec(**options: Any) -> ExperimentSpec:
-    return replace(BASE, care=FailureCare(**options))
+    return replace(BASE, care=FailurePolicy(**options))
 
 
 class World:
@@ -91,9 +91,9 @@ def test_a_silent_run_is_given_up_and_its_trial_goes_on() -> None:
     w.state.spec = replace(w.state.spec, max_failures=1)
     i = w.start(0)
     began = w.at
-    assert care.hung(w.trial(i), w.state.spec.care, began + 60) is None
+    assert failure_policy.hung(w.trial(i), w.state.spec.care, began + 60) is None
     w.report(i, 1, at=began + 50)
-    assert care.hung(w.trial(i), w.state.spec.care, began + 110) is None, "it was heard of since"
+    assert failure_policy.hung(w.trial(i), w.state.spec.care, began + 110) is None, "it was heard of since"
     (fact,) = react.verdicts(w.state, began + 111)
     assert isinstance(fact, e.RunGivenUp)
     assert "has not reported for 61 s" in fact.error.message
@@ -114,9 +114,9 @@ def test_a_silent_run_is_given_up_and_its_trial_goes_on() -> None:
 def test_silence_is_no_hang_without_a_limit_or_a_run() -> None:
     w = World()
     i = w.start(0)
-    assert care.hung(w.trial(i), w.state.spec.care, 1e12) is None
+    assert failure_policy.hung(w.trial(i), w.state.spec.care, 1e12) is None
     queued = changed(w.trial(i), phase=Phase.QUEUED)
-    assert care.hung(queued, FailureCare(report_timeout_s=1.0), 1e12) is None
+    assert failure_policy.hung(queued, FailurePolicy(report_timeout_s=1.0), 1e12) is None
 
 
 # -- requests that were too small -----------------------------------------------------------------------------------
@@ -153,7 +153,10 @@ def test_without_the_option_or_a_stated_amount_it_fails_as_ever() -> None:
     i = w.start(0)
     w.die(i, JobState.OUT_OF_MEMORY)
     assert [type(x) for x in w.judge(i)] == [e.TrialEnded]
-    assert care.grown(changed(w.trial(i), resources=Resources()), FailureCare(grow_memory=2.0), memory=True) is None
+    assert (
+        failure_policy.grown(changed(w.trial(i), resources=Resources()), FailurePolicy(grow_memory=2.0), memory=True)
+        is None
+    )
 
 
 @pytest.mark.parametrize("warned", [True, False])
@@ -285,7 +288,7 @@ def test_a_dead_canary_stops_the_experiment() -> None:
 )  # fmt: skip
 def test_what_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
-        FailureCare(**options)
+        FailurePolicy(**options)
 
 
 def test_the_definition_comes_back_from_its_file() -> None:
@@ -304,12 +307,10 @@ def test_a_larger_request_comes_back_too() -> None:
 
 def test_what_sacct_says() -> None:
     answer = "12|||00:10:02|00:10:00\n12.batch|100.50M||00:10:03|\n12.0|2048M||00:10:01|\n"
-    assert accounts.words(answer) == "used up to 2048 MiB of memory, ran for 00:10:02 of 00:10:00"
-    assert accounts.words("12||2000Mc|00:00:05|00:10:00\n12.batch|1900K|||\n").startswith(
-        "used up to 2 MiB of 2000 MiB"
-    )
-    assert accounts.words("") == ""
-    assert accounts.words("garbage") == ""
+    assert sacct.words(answer) == "used up to 2048 MiB of memory, ran for 00:10:02 of 00:10:00"
+    assert sacct.words("12||2000Mc|00:00:05|00:10:00\n12.batch|1900K|||\n").startswith("used up to 2 MiB of 2000 MiB")
+    assert sacct.words("") == ""
+    assert sacct.words("garbage") == ""
 
 
 def test_evolve_forgets_what_was_ordered_when_an_attempt_is_revoked() -> None:

@@ -11,8 +11,7 @@ import pytest
 from hpctune.core.change import changed
 from hpctune.core.plan import Orders, View, control_of, orders, plan
 from hpctune.core.state import ExperimentState
-from hpctune.model import actions as a
-from hpctune.model import events as e
+from hpctune.model import actions as a, events as e
 from hpctune.model.ids import RunKey, Tag
 from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Outcome

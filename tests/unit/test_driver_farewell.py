@@ -11,25 +11,25 @@ import pytest
 
 import hpctune as tune
 from hpctune.driver.clock import WallClock
-from hpctune.driving import _Farewell
 from hpctune.errors import TuneError, UsageError
+from hpctune.launch.drive import ShutdownHandler
 
 
 @dataclass
-class Ride:
+class Session:
     """A driver with three jobs, as far as a farewell looks at it."""
 
     failure: str = ""
     driver: Any = field(init=False)
-    start: Any = field(init=False)
+    prepared: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.driver = SimpleNamespace(failure=self.failure, finished=False, state=SimpleNamespace(live=3))
-        self.start = SimpleNamespace(paths=SimpleNamespace(root=Path("/e")))
+        self.prepared = SimpleNamespace(paths=SimpleNamespace(root=Path("/e")))
 
 
 def test_everything_is_saved_is_said_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
-    farewell = _Farewell(cancel=False, rides=[Ride()])  # type: ignore[list-item]
+    farewell = ShutdownHandler(cancel=False, sessions=[Session()])  # type: ignore[list-item]
     farewell.announce(WallClock())
     farewell.tell()
     said = capfd.readouterr().err
@@ -39,7 +39,7 @@ def test_everything_is_saved_is_said_where_it_is(capfd: pytest.CaptureFixture[st
 
 def test_a_storage_that_refuses_is_not_kept_secret(capfd: pytest.CaptureFixture[str]) -> None:
     refusal = "Cannot write /e/journal/000001.jsonl: No space left on device."
-    farewell = _Farewell(cancel=False, rides=[Ride(), Ride(refusal)])  # type: ignore[list-item]
+    farewell = ShutdownHandler(cancel=False, sessions=[Session(), Session(refusal)])  # type: ignore[list-item]
     farewell.announce(WallClock())
     farewell.tell()
     said = capfd.readouterr().err

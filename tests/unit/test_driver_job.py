@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hpctune import driverchain
 from hpctune.cli import drivejob
 from hpctune.cli.drivejob import MOST_DEATHS, YOUNG_S, deaths
 from hpctune.cli.main import cli
-from hpctune.cluster.driverjob import DriverJobOptions, DriverQueue, QueuedDriver, script
 from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.slurm.driver_job import DriverJobOptions, DriverQueue, QueuedDriver, script
 from hpctune.core.resume import ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
 from hpctune.errors import UsageError
+from hpctune.launch import driver_chain
 from hpctune.model import events as e
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import driverjobs
-from hpctune.storage.driverjobs import DriverJob
+from hpctune.storage import driver_jobs
+from hpctune.storage.driver_jobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 
 
@@ -73,11 +73,11 @@ def test_what_cannot_be(given: dict[str, Any]) -> None:
 
 def test_options_survive_being_stored(tmp_path: Path) -> None:
     paths = ExperimentPaths(tmp_path)
-    assert driverjobs.read_options(paths) is None
+    assert driver_jobs.read_options(paths) is None
     paths.drivers.mkdir()
     options = DriverJobOptions(time="2-0", ahead=3, additional_parameters={"nice": "5"})
-    driverjobs.store_options(paths, {"options": options.to_json()})
-    stored = driverjobs.read_options(paths)
+    driver_jobs.store_options(paths, {"options": options.to_json()})
+    stored = driver_jobs.read_options(paths)
     assert stored is not None
     assert DriverJobOptions(**stored["options"]) == options
 
@@ -93,18 +93,18 @@ def test_options_without_the_job_are_refused(tmp_path: Path) -> None:
 
 def test_notes_of_who_submits_and_of_who_runs(tmp_path: Path) -> None:
     paths = ExperimentPaths(tmp_path)
-    assert driverjobs.read(paths) == []
+    assert driver_jobs.read(paths) == []
     paths.drivers.mkdir()
-    driverjobs.submitted(paths, DriverJob(job_id="9", submitted_at=1.0))
-    driverjobs.submitted(paths, DriverJob(job_id="10", after="9"))
-    assert [job.job_id for job in driverjobs.read(paths)] == ["9", "10"]
-    driverjobs.note(paths, DriverJob(job_id="11", started_at=2.0))
-    driverjobs.submitted(paths, DriverJob(job_id="11", submitted_at=1.0))  # it was faster than who submitted it
-    assert driverjobs.of(paths, "11").started_at == 2.0
-    driverjobs.forget(paths, "10")
+    driver_jobs.submitted(paths, DriverJob(job_id="9", submitted_at=1.0))
+    driver_jobs.submitted(paths, DriverJob(job_id="10", after="9"))
+    assert [job.job_id for job in driver_jobs.read(paths)] == ["9", "10"]
+    driver_jobs.note(paths, DriverJob(job_id="11", started_at=2.0))
+    driver_jobs.submitted(paths, DriverJob(job_id="11", submitted_at=1.0))  # it was faster than who submitted it
+    assert driver_jobs.of(paths, "11").started_at == 2.0
+    driver_jobs.forget(paths, "10")
     (paths.drivers / "12.json").write_text("{garbage")
     (paths.drivers / "13.json").write_text(json.dumps({"job_id": "13", "of": "a later version"}))
-    assert [job.job_id for job in driverjobs.read(paths)] == ["9", "11", "13"]
+    assert [job.job_id for job in driver_jobs.read(paths)] == ["9", "11", "13"]
 
 
 class _Queue:
@@ -127,11 +127,11 @@ def test_a_job_that_waits_for_the_driver_says_so_while_it_waits(
 ) -> None:
     paths, queue, noted = ExperimentPaths(tmp_path), _Queue(), []
     paths.drivers.mkdir()
-    monkeypatch.setattr(driverchain, "_queue", lambda *args: queue)
-    monkeypatch.setattr(drivejob.time, "sleep", lambda s: noted.append(driverjobs.of(paths, "2").note))
+    monkeypatch.setattr(driver_chain, "_queue", lambda *args: queue)
+    monkeypatch.setattr(drivejob.time, "sleep", lambda s: noted.append(driver_jobs.of(paths, "2").note))
     monkeypatch.setattr(drivejob.lease, "vacant", lambda paths: bool(noted))
     spec = ExperimentSpec("abc", "n", 0.0, "train")
-    assert drivejob._may_drive(paths, driverchain.Succession(paths, spec, "2"))
+    assert drivejob._may_drive(paths, driver_chain.DriverJobChain(paths, spec, "2"))
     assert noted == ["waiting for the driver that lives to leave"]
     assert queue.waiting == ["3"]
 

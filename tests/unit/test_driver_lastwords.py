@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.driver.lastwords import explained
+from hpctune.driver.job_stderr import explained
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 

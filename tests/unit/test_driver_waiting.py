@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hpctune.cli import snapshot
 from hpctune.cli.statustext import as_dict, render
-from hpctune.driver import glance
+from hpctune.driver import status_file
 from hpctune.testing.pooled_simulation import PooledSimulation
 from hpctune.testing.simulation import Simulation
 
@@ -22,7 +22,7 @@ def advance(simulation: Simulation, seconds: float) -> None:
 
 
 def words(simulation: Simulation) -> str:
-    found = glance.read(simulation.paths)
+    found = status_file.read(simulation.paths)
     assert found is not None
     return found.queue
 

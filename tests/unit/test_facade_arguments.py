@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import hpctune as tune
-from hpctune import arguments
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
-from hpctune.resuming import Resume, When, parse_resume
+from hpctune.launch import arguments
+from hpctune.launch.resume import Resume, When, parse_resume
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
 from hpctune.syncer import DockerSyncer, NamespacedKubernetesSyncer, SyncConfig, refuse_sync
 from hpctune.tune_config import ResumeConfig, ResumeType, TuneConfig
@@ -20,35 +20,39 @@ from hpctune.tune_config import ResumeConfig, ResumeType, TuneConfig
 # -- where ------------------------------------------------------------------------------------------------------------
 
 
+def storage(given: Any = None, older: Any = None) -> Path:
+    return tune.Experiment("name", lambda config: None, storage_path=given, local_dir=older).storage
+
+
 def test_storage_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("HPCTUNE_RESULT_DIR", raising=False)
     monkeypatch.delenv("TUNE_RESULT_DIR", raising=False)
-    assert arguments.storage_path(None) == tmp_path / "hpctune_results"
+    assert storage(None) == tmp_path / "hpctune_results"
     monkeypatch.setenv("TUNE_RESULT_DIR", "/results")
-    assert arguments.storage_path(None) == Path("/results")
-    assert arguments.storage_path("~/x") == tmp_path / "x"
-    assert arguments.storage_path(tmp_path) == tmp_path
-    assert arguments.storage_path(None, "/older") == Path("/older")
-    assert arguments.storage_path("file:///data") == Path("/data")
-    assert arguments.storage_path("relative") == Path.cwd() / "relative"
+    assert storage(None) == Path("/results")
+    assert storage("~/x") == tmp_path / "x"
+    assert storage(tmp_path) == tmp_path
+    assert storage(None, "/older") == Path("/older")
+    assert storage("file:///data") == Path("/data")
+    assert storage("relative") == Path.cwd() / "relative"
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/x", "gs://b", "hdfs://b"])
 def test_remote_storage_is_refused(uri: str) -> None:
     with pytest.raises(NotYetSupportedError, match=uri):
-        arguments.storage_path(uri)
+        storage(uri)
 
 
 @pytest.mark.parametrize("bad", [3, "", True])
 def test_storage_path_must_be_a_path(bad: Any) -> None:
     with pytest.raises(UsageError, match="storage_path"):
-        arguments.storage_path(bad)
+        storage(bad)
 
 
 def test_storage_path_and_local_dir_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="local_dir"):
-        arguments.storage_path("/a", "/b")
+        storage("/a", "/b")
 
 
 # -- small values -----------------------------------------------------------------------------------------------------

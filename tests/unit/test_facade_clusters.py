@@ -9,15 +9,14 @@ from typing import Any, cast
 import pytest
 
 import hpctune as tune
+from hpctune.cluster.choice import ClusterChoice, reopen_cluster, resolve_cluster
 from hpctune.cluster.options import LocalOptions, SlurmOptions
+from hpctune.cluster.pending_limit import limit_pending
 from hpctune.errors import NotYetSupportedError, RequestRejectedError, TrainableError, UsageError
+from hpctune.launch.overrides import Overrides, use
 from hpctune.model.resources import Resources
-from hpctune.overrides import Overrides, use
 from hpctune.ports import CallStats, Cluster
 from hpctune.registry import as_trainable, register_env, register_trainable, requested_resources, trainable_name
-from hpctune.where import ClusterChoice, choose, few_pending, stored
-
-NOTHING = Overrides()
 
 
 class OwnCluster:
@@ -53,44 +52,45 @@ class OwnCluster:
 
 @pytest.fixture
 def no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpctune.where.slurm_is_here", lambda environ: False)
+    monkeypatch.setattr("hpctune.cluster.choice.slurm_is_here", lambda environ: False)
 
 
 def test_auto_is_made_definite(no_slurm: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose(None, None, NOTHING).name == "local"
-    assert choose("auto", None, NOTHING).name == "local"
-    monkeypatch.setattr("hpctune.where.slurm_is_here", lambda environ: True)
-    assert choose(None, None, NOTHING).name == "slurm"
+    assert resolve_cluster(None).name == "local"
+    assert resolve_cluster("auto").name == "local"
+    monkeypatch.setattr("hpctune.cluster.choice.slurm_is_here", lambda environ: True)
+    assert resolve_cluster(None).name == "slurm"
 
 
 def test_options_name_their_cluster(no_slurm: None) -> None:
     options = SlurmOptions(partition="gpu")
-    assert choose(options, None, NOTHING) == ClusterChoice("slurm", options)
-    assert choose(None, options, NOTHING) == ClusterChoice("slurm", options)
-    assert choose(None, {"partition": "gpu"}, NOTHING) == ClusterChoice("slurm", options)
-    assert choose(LocalOptions(cpus=2), None, NOTHING) == ClusterChoice("local", LocalOptions(cpus=2))
+    assert resolve_cluster(options) == ClusterChoice("slurm", options)
+    assert resolve_cluster(None, options) == ClusterChoice("slurm", options)
+    assert resolve_cluster(None, {"partition": "gpu"}) == ClusterChoice("slurm", options)
+    assert resolve_cluster(LocalOptions(cpus=2)) == ClusterChoice("local", LocalOptions(cpus=2))
 
 
 def test_the_command_line_wins(no_slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     options = SlurmOptions(partition="cpu", qos="low")
-    chosen = choose(options, None, Overrides(slurm={"partition": "gpu"}, calls_per_minute=30))
+    said = Overrides(slurm={"partition": "gpu"}, calls_per_minute=30)
+    chosen = resolve_cluster(options, slurm_changes=said.slurm_options)
     assert chosen.options == SlurmOptions(partition="gpu", qos="low", calls_per_minute=30)
-    assert choose(options, None, Overrides(cluster="local")).name == "local"
+    assert resolve_cluster(options, name="local").name == "local"
     assert "mean nothing" in capsys.readouterr().err
 
 
 def test_a_cluster_of_ones_own() -> None:
     own = OwnCluster()
-    assert choose(own, None, NOTHING) == ClusterChoice("own", None, cast(Cluster, own))
-    assert choose(own, None, NOTHING).build(Path("/x"), "e", cast(Any, None)) is own
+    assert resolve_cluster(own) == ClusterChoice("own", None, cast(Cluster, own))
+    assert resolve_cluster(own).build(Path("/x"), "e", cast(Any, None)) is own
     with pytest.raises(UsageError, match="its own making"):
-        stored("own", {}, NOTHING)
+        reopen_cluster("own", {})
 
 
 @pytest.mark.parametrize("bad", ["cloud", 3, OwnCluster, object()])
 def test_what_is_no_cluster(bad: Any) -> None:
     with pytest.raises(UsageError, match="cluster"):
-        choose(bad, None, NOTHING)
+        resolve_cluster(bad)
 
 
 @pytest.mark.parametrize(
@@ -104,27 +104,27 @@ def test_slurm_options_come_back_from_the_stored_definition(options: SlurmOption
     import json
 
     chosen = ClusterChoice("slurm", options)
-    again = stored("slurm", json.loads(json.dumps(chosen.to_json())), NOTHING)
+    again = reopen_cluster("slurm", json.loads(json.dumps(chosen.to_json())))
     assert again.options is not None
     assert again.to_json() == chosen.to_json()
     assert getattr(again.options, "time_minutes", None) == options.time_minutes
 
 
 def test_what_was_stored_may_be_changed_on_resume() -> None:
-    assert stored("slurm", {"qos": "a"}, Overrides(slurm={"qos": "b"})).options == SlurmOptions(qos="b")
-    assert stored("slurm", {"qos": "a"}, Overrides(cluster="local")) == ClusterChoice("local")
-    assert stored("local", {"cpus": 3}, Overrides(cluster="auto")) == ClusterChoice("local", LocalOptions(cpus=3))
-    assert stored("debug", {}, NOTHING) == ClusterChoice("debug")
+    assert reopen_cluster("slurm", {"qos": "a"}, slurm_changes={"qos": "b"}).options == SlurmOptions(qos="b")
+    assert reopen_cluster("slurm", {"qos": "a"}, name="local") == ClusterChoice("local")
+    assert reopen_cluster("local", {"cpus": 3}, name="auto") == ClusterChoice("local", LocalOptions(cpus=3))
+    assert reopen_cluster("debug", {}) == ClusterChoice("debug")
 
 
 def test_few_may_wait() -> None:
     waiting = 2
-    limited = few_pending(cast(Cluster, OwnCluster()), 3, lambda: waiting)
+    limited = limit_pending(cast(Cluster, OwnCluster()), 3, lambda: waiting)
     assert limited.room(Resources()) == 1
     waiting = 9
     assert limited.room(Resources()) <= 0
     assert (limited.name, limited.poll_s) == ("own", 1.0)
-    assert few_pending(cast(Cluster, OwnCluster()), None, lambda: 0).room(Resources()) == 10
+    assert limit_pending(cast(Cluster, OwnCluster()), None, lambda: 0).room(Resources()) == 10
 
 
 # -- checks that leave no trace ---------------------------------------------------------------------------------------

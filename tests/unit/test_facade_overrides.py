@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import hpctune as tune
-from hpctune import envvars
+from hpctune.common import env
 from hpctune.errors import UsageError
-from hpctune.overrides import Overrides, current, replace_values, use
+from hpctune.launch.overrides import Overrides, current, use
+from hpctune.space.replace import replace_values
 
 SPACE = {"lr": tune.loguniform(1e-4, 1e-1), "model": {"layers": [tune.randint(1, 3), 8], "act": "relu"}, "a.b": 1}
 
@@ -66,21 +67,21 @@ def test_the_call_limit_is_an_option_of_slurm() -> None:
 
 
 def test_both_names_of_a_variable_work_and_the_own_one_wins() -> None:
-    assert envvars.settings({"TUNE_RESULT_DIR": "/a"}).result_dir == Path("/a")
-    assert envvars.settings({"TUNE_RESULT_DIR": "/a", "HPCTUNE_RESULT_DIR": "/b"}).result_dir == Path("/b")
-    assert envvars.settings({"TUNE_MAX_PENDING_TRIALS_PG": "7"}).max_pending == 7
-    assert envvars.settings({"HPCTUNE_MAX_PENDING_TRIALS": "8"}).max_pending == 8
+    assert env.settings({"TUNE_RESULT_DIR": "/a"}).result_dir == Path("/a")
+    assert env.settings({"TUNE_RESULT_DIR": "/a", "HPCTUNE_RESULT_DIR": "/b"}).result_dir == Path("/b")
+    assert env.settings({"TUNE_MAX_PENDING_TRIALS_PG": "7"}).max_pending == 7
+    assert env.settings({"HPCTUNE_MAX_PENDING_TRIALS": "8"}).max_pending == 8
 
 
 def test_defaults() -> None:
-    found = envvars.settings({})
+    found = env.settings({})
     assert found.result_dir == Path.home() / "hpctune_results"
     assert (found.max_pending, found.strict_metric, found.dated_names, found.signals) == (None, True, True, True)
     assert found.stop_grace_s is None
 
 
 def test_flags_and_numbers() -> None:
-    found = envvars.settings(
+    found = env.settings(
         {
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "TUNE_DISABLE_DATED_SUBDIR": "1",
@@ -104,15 +105,15 @@ def test_flags_and_numbers() -> None:
 )
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(UsageError, match=name):
-        envvars.settings({name: value})
+        env.settings({name: value})
 
 
 def test_variables_without_meaning_are_found() -> None:
-    assert envvars.without_effect({"TUNE_RESULT_DIR": "/a", "TUNE_GLOBAL_CHECKPOINT_S": "5", "HOME": "/"}) == [
+    assert env.without_effect({"TUNE_RESULT_DIR": "/a", "TUNE_GLOBAL_CHECKPOINT_S": "5", "HOME": "/"}) == [
         "TUNE_GLOBAL_CHECKPOINT_S"
     ]
 
 
 def test_jobs_are_told_only_what_they_need() -> None:
     given = {"HPCTUNE_DEBUG": "1", "HPCTUNE_CHECKPOINT": "/x", "AWS_SECRET_ACCESS_KEY": "s", "PATH": "/bin"}
-    assert envvars.for_workers(given) == {"HPCTUNE_DEBUG": "1"}
+    assert env.for_workers(given) == {"HPCTUNE_DEBUG": "1"}

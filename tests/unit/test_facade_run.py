@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 
 import hpctune as tune
-from hpctune import request
 from hpctune.core.resume import ResumeChoice
-from hpctune.driving import Start
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
+from hpctune.launch import run as launch_run
+from hpctune.launch.overrides import Overrides, use
+from hpctune.launch.prepared import PreparedExperiment
 from hpctune.logger import CSVLoggerCallback
 from hpctune.model.resources import Resources
-from hpctune.overrides import Overrides, use
 from hpctune.schedulers import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
 from hpctune.stopper import MaximumIterationStopper
-from hpctune.storage import bundle, specfile
+from hpctune.storage import bundle, spec_file
 
 
 class Captured(BaseException):
     """Instead of driving."""
 
-    def __init__(self, starts: Sequence[Start]) -> None:
+    def __init__(self, starts: Sequence[PreparedExperiment]) -> None:
         self.starts = list(starts)
 
 
@@ -38,14 +38,14 @@ class Captured(BaseException):
 def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Launches are captured where driving would begin; results go to a temporary directory."""
 
-    def capture(starts: Sequence[Start], *, cancel_on_exit: bool = False) -> None:
+    def capture(starts: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> None:
         raise Captured(starts)
 
-    monkeypatch.setattr(request, "start_and_drive", capture)
+    monkeypatch.setattr(launch_run, "drive", capture)
     monkeypatch.setenv("TUNE_RESULT_DIR", str(tmp_path / "results"))
 
 
-def captured(call: Callable[[], object]) -> Start:
+def captured(call: Callable[[], object]) -> PreparedExperiment:
     """The one launch that ``call`` comes to."""
     with pytest.raises(Captured) as caught:
         call()
@@ -53,7 +53,7 @@ def captured(call: Callable[[], object]) -> Start:
     return caught.value.starts[0]
 
 
-def launched(trainable: Any = None, **arguments: Any) -> Start:
+def launched(trainable: Any = None, **arguments: Any) -> PreparedExperiment:
     """The launch of ``run`` with these arguments, on this machine unless they say otherwise."""
     if not {"cluster", "slurm", "local_mode"} & set(arguments):
         arguments["cluster"] = "local"
@@ -80,15 +80,15 @@ class Case:
     """Arguments of ``run``, and what must be true of the launch, or the error that must come."""
 
     arguments: dict[str, Any]
-    check: Callable[[Start], Any] | None = None
+    check: Callable[[PreparedExperiment], Any] | None = None
     error: type[Exception] | None = None
     says: str = ""
     trainable: Any = None
 
 
-def spec_has(**fields: Any) -> Callable[[Start], bool]:
-    def check(start: Start) -> bool:
-        found = {name: getattr(start.launch.spec, name) for name in fields}
+def spec_has(**fields: Any) -> Callable[[PreparedExperiment], bool]:
+    def check(start: PreparedExperiment) -> bool:
+        found = {name: getattr(start.spec, name) for name in fields}
         assert found == fields
         return True
 
@@ -101,27 +101,27 @@ def refused(argument: str, value: Any, says: str = "", error: type[Exception] = 
 
 CASES: dict[str, list[Case]] = {
     "run_or_experiment": [
-        Case({}, lambda s: s.launch.trainable is train and s.launch.spec.trainable == "train"),
-        Case({}, lambda s: s.launch.trainable is Klass, trainable=Klass),
+        Case({}, lambda s: s.trainable is train and s.spec.trainable == "train"),
+        Case({}, lambda s: s.trainable is Klass, trainable=Klass),
         Case({}, error=TuneError, says="nowhere", trainable="nowhere"),
         Case({}, error=TuneError, trainable=17),
     ],
     "name": [
-        Case({"name": "mine"}, lambda s: s.paths.root.name == "mine" and s.launch.named),
+        Case({"name": "mine"}, lambda s: s.paths.root.name == "mine" and s.named),
         Case({}, lambda s: re.fullmatch(r"train_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", s.paths.root.name)),
         Case({"name": "a/b"}, error=UsageError, says="plain directory name"),
     ],
     "metric": [
         Case({"metric": "loss", "mode": "min"}, spec_has(metric="loss", mode="min")),
-        Case({"metric": "loss", "mode": "min"}, lambda s: s.launch.setup.bind_search.metric == "loss"),
+        Case({"metric": "loss", "mode": "min"}, lambda s: s.setup.bind_search.metric == "loss"),
         Case({"metric": "loss"}, error=UsageError, says="needs mode"),
         Case({"metric": ["a", "b"], "mode": "min"}, error=UsageError, says="metric"),
     ],
     "mode": [Case({"mode": "maximum"}, error=ValueError, says="'min' or 'max'")],
     "stop": [
         Case({"stop": {"a": 3, "b/c": 1.5}}, spec_has(criteria={"a": 3, "b/c": 1.5})),
-        Case({"stop": MaximumIterationStopper(3)}, lambda s: type(s.launch.setup.stopper) is MaximumIterationStopper),
-        Case({"stop": lambda trial_id, result: True}, lambda s: s.launch.setup.stopper("t", {}) is True),
+        Case({"stop": MaximumIterationStopper(3)}, lambda s: type(s.setup.stopper) is MaximumIterationStopper),
+        Case({"stop": lambda trial_id, result: True}, lambda s: s.setup.stopper("t", {}) is True),
         Case({"stop": "never"}, error=ValueError, says="stop="),
     ],
     "time_budget_s": [
@@ -129,12 +129,12 @@ CASES: dict[str, list[Case]] = {
         Case({"time_budget_s": "1h"}, error=ValueError, says="time_budget_s"),
     ],
     "config": [
-        Case({"config": {"lr": 0.1}}, lambda s: s.launch.setup.bind_search.space == {"lr": 0.1}),
+        Case({"config": {"lr": 0.1}}, lambda s: s.setup.bind_search.space == {"lr": 0.1}),
         Case({"config": 3}, error=UsageError, says="config"),
         Case({"config": {"a": tune.sample_from(lambda spec: spec.config.b)}}, error=tune.TuneError, says="b"),
     ],
     "resources_per_trial": [
-        Case({"resources_per_trial": {"cpu": 1}}, lambda s: s.launch.setup.resources_for({}).cpus == 1),
+        Case({"resources_per_trial": {"cpu": 1}}, lambda s: s.setup.resources_for({}).cpus == 1),
         Case({"resources_per_trial": 3}, error=UsageError, says="resources_per_trial"),
         Case({"resources_per_trial": {"cpu": 10**6}}, error=TuneError),
     ],
@@ -145,47 +145,45 @@ CASES: dict[str, list[Case]] = {
         Case({"num_samples": "3"}, error=UsageError, says="num_samples"),
     ],
     "search_alg": [
-        Case(
-            {"search_alg": "random"}, lambda s: isinstance(s.launch.setup.bind_search.algorithm, BasicVariantGenerator)
-        ),
+        Case({"search_alg": "random"}, lambda s: isinstance(s.setup.bind_search.algorithm, BasicVariantGenerator)),
         Case({"search_alg": "optuna"}, error=UsageError, says="OptunaSearch has no search space"),
         Case({"search_alg": "guess"}, error=UsageError, says="guess"),
         Case({"search_alg": 3}, error=UsageError, says="search_alg"),
     ],
     "scheduler": [
-        Case({"scheduler": "fifo"}, lambda s: isinstance(s.launch.setup.scheduler, FIFOScheduler)),
+        Case({"scheduler": "fifo"}, lambda s: isinstance(s.setup.scheduler, FIFOScheduler)),
         Case({"scheduler": "pbt"}, error=UsageError, says="hyperparam_mutations"),
         Case({"scheduler": FIFOScheduler}, error=UsageError, says="scheduler"),
     ],
     "keep_checkpoints_num": [
-        Case({"keep_checkpoints_num": 2}, lambda s: s.launch.spec.checkpoint.keep == 2),
+        Case({"keep_checkpoints_num": 2}, lambda s: s.spec.checkpoint.keep == 2),
         Case({"keep_checkpoints_num": 0}, error=ValueError, says="keep_checkpoints_num"),
     ],
     "checkpoint_score_attr": [
-        Case({"checkpoint_score_attr": "min-loss"}, lambda s: s.launch.spec.checkpoint.score_order == "min"),
+        Case({"checkpoint_score_attr": "min-loss"}, lambda s: s.spec.checkpoint.score_order == "min"),
     ],
     "checkpoint_freq": [
-        Case({"checkpoint_freq": 3}, lambda s: s.launch.spec.checkpoint.frequency == 3, trainable=Klass),
+        Case({"checkpoint_freq": 3}, lambda s: s.spec.checkpoint.frequency == 3, trainable=Klass),
         Case({"checkpoint_freq": 3}, error=ValueError, says="class trainables"),
     ],
     "checkpoint_at_end": [
-        Case({"checkpoint_at_end": True}, lambda s: s.launch.spec.checkpoint.at_end, trainable=Klass),
+        Case({"checkpoint_at_end": True}, lambda s: s.spec.checkpoint.at_end, trainable=Klass),
         Case({"checkpoint_at_end": True}, error=ValueError, says="class trainables"),
     ],
     "checkpoint_config": [
-        Case({"checkpoint_config": tune.CheckpointConfig(2)}, lambda s: s.launch.spec.checkpoint.keep == 2),
-        Case({"checkpoint_config": {"num_to_keep": 2}}, lambda s: s.launch.spec.checkpoint.keep == 2),
+        Case({"checkpoint_config": tune.CheckpointConfig(2)}, lambda s: s.spec.checkpoint.keep == 2),
+        Case({"checkpoint_config": {"num_to_keep": 2}}, lambda s: s.spec.checkpoint.keep == 2),
         Case(
             {"checkpoint_config": {}, "checkpoint_freq": 2}, error=UsageError, says="checkpoint_freq", trainable=Klass
         ),
     ],
     "verbose": [
-        Case({"verbose": 0}, lambda s: s.launch.verbose == 0),
-        Case({}, lambda s: s.launch.verbose == 2),
+        Case({"verbose": 0}, lambda s: s.verbose == 0),
+        Case({}, lambda s: s.verbose == 2),
         Case({"verbose": 4}, error=UsageError, says="verbose"),
     ],
     "progress_reporter": [
-        Case({"progress_reporter": (reporter := tune.CLIReporter())}, lambda s: s.launch.reporter is reporter),
+        Case({"progress_reporter": (reporter := tune.CLIReporter())}, lambda s: s.reporter is reporter),
         Case({"progress_reporter": tune.CLIReporter}, error=UsageError, says="progress_reporter"),
     ],
     "log_to_file": [
@@ -194,11 +192,11 @@ CASES: dict[str, list[Case]] = {
         Case({"log_to_file": ("o",)}, error=ValueError, says="log_to_file"),
     ],
     "trial_name_creator": [
-        Case({"trial_name_creator": named}, lambda s: s.launch.setup.trial_name_creator is named),
+        Case({"trial_name_creator": named}, lambda s: s.setup.trial_name_creator is named),
         Case({"trial_name_creator": "t"}, error=UsageError, says="trial_name_creator"),
     ],
     "trial_dirname_creator": [
-        Case({"trial_dirname_creator": named}, lambda s: s.launch.setup.trial_dirname_creator is named),
+        Case({"trial_dirname_creator": named}, lambda s: s.setup.trial_dirname_creator is named),
         Case({"trial_dirname_creator": "t"}, error=UsageError, says="trial_dirname_creator"),
     ],
     "sync_config": [
@@ -236,7 +234,7 @@ CASES: dict[str, list[Case]] = {
     "callbacks": [
         Case(
             {"callbacks": [own := CSVLoggerCallback()]},
-            lambda s: own in s.launch.setup.callbacks and len(s.launch.setup.callbacks) >= 2,
+            lambda s: own in s.setup.callbacks and len(s.setup.callbacks) >= 2,
         ),
         Case({"callbacks": [CSVLoggerCallback]}, error=UsageError, says="callbacks"),
     ],
@@ -257,7 +255,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "failure_config": [
         Case({"failure_config": tune.FailureConfig(max_failures=2)}, spec_has(max_failures=2)),
-        Case({"failure_config": tune.FailureConfig(canary=True)}, lambda s: s.launch.spec.care.canary),
+        Case({"failure_config": tune.FailureConfig(canary=True)}, lambda s: s.spec.care.canary),
         Case({"failure_config": tune.FailureConfig(decision_timeout_s=5)}, spec_has(decision_timeout_s=5)),
         Case({"failure_config": tune.FailureConfig(), "max_failures": 1}, error=UsageError, says="failure_config"),
     ],
@@ -278,8 +276,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "checkpoint_upload_from_workers": [refused("checkpoint_upload_from_workers", True)],
     "chdir_to_trial_dir": [
-        Case({"chdir_to_trial_dir": True}, lambda s: s.launch.setup.env == {}),
-        Case({"chdir_to_trial_dir": False}, lambda s: s.launch.setup.env == {"HPCTUNE_CHDIR_TO_TRIAL_DIR": "0"}),
+        Case({"chdir_to_trial_dir": True}, lambda s: s.setup.env == {}),
+        Case({"chdir_to_trial_dir": False}, lambda s: s.setup.env == {"HPCTUNE_CHDIR_TO_TRIAL_DIR": "0"}),
         Case({"chdir_to_trial_dir": "/tmp"}, error=UsageError, says="chdir_to_trial_dir"),
     ],
     "local_mode": [
@@ -330,9 +328,9 @@ def test_the_experiment_is_there_before_anything_runs(tmp_path: Path) -> None:
     start = launched(name="mine", storage_path=tmp_path / "s", config={"lr": tune.uniform(0, 1)}, num_samples=2)
     assert start.paths.root == tmp_path / "s" / "mine"
     assert stat.S_IMODE(start.paths.root.stat().st_mode) == 0o700
-    assert specfile.read(start.paths) == start.launch.spec
+    assert spec_file.read(start.paths) == start.spec
     setup = bundle.load_driver_objects(start.paths)
-    policies = setup.policies(start.launch.spec, 2)
+    policies = setup.policies(start.spec, 2)
     assert policies.search.total == 2
     assert json.loads(start.paths.spec.read_text())["trainable"] == "train"
 
@@ -357,7 +355,7 @@ def test_nothing_is_left_of_a_launch_that_fails(tmp_path: Path, monkeypatch: pyt
     def no_space(*arguments: Any) -> None:
         raise tune.TuneError("no space")
 
-    monkeypatch.setattr(specfile, "write", no_space)
+    monkeypatch.setattr(spec_file, "write", no_space)
     with pytest.raises(TuneError, match="no space"):
         tune.run(train, name="mine", cluster="local", storage_path=tmp_path / "s")
     assert list((tmp_path / "s").iterdir()) == []
@@ -366,7 +364,7 @@ def test_nothing_is_left_of_a_launch_that_fails(tmp_path: Path, monkeypatch: pyt
 def test_a_failed_launch_keeps_what_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
-    monkeypatch.setattr(specfile, "write", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(spec_file, "write", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tune.run(train, name="mine", cluster="local", storage_path=tmp_path)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
@@ -385,15 +383,15 @@ def test_resources_that_no_machine_has_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_resume_adopts_the_stored_identity_and_the_new_limits() -> None:
-    first = launched(name="mine", num_samples=2, metric="loss", mode="min", max_failures=1).launch.spec
+    first = launched(name="mine", num_samples=2, metric="loss", mode="min", max_failures=1).spec
     again = launched(
         name="mine", num_samples=5, metric="loss", mode="min", max_failures=3, time_budget_s=9, resume="AUTO+ERRORED"
     )
-    spec = again.launch.spec
+    spec = again.spec
     assert (spec.experiment_id, spec.seed, spec.created_at) == (first.experiment_id, first.seed, first.created_at)
     assert (spec.max_failures, spec.time_budget_s) == (3, 9.0)
     assert again.resume == ResumeChoice("skip", "resume", "resume")
-    assert (again.num_samples, again.renewed) == (5, True)
+    assert (again.num_samples, again.replaces_stored) == (5, True)
 
 
 def test_resume_with_another_metric_is_refused() -> None:
@@ -408,7 +406,7 @@ def test_prompting_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         tune.run(train, name="mine", resume="PROMPT", cluster="local")
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda question: "y" if str(start.paths.root) in question else "n")
-    assert launched(name="mine", resume="PROMPT").renewed
+    assert launched(name="mine", resume="PROMPT").replaces_stored
 
 
 class Terminal:
@@ -418,7 +416,7 @@ class Terminal:
 
 def test_an_experiment_has_its_own_definition() -> None:
     experiment = tune.Experiment("mine", train, config={"lr": 1}, num_samples=3)
-    assert captured(lambda: tune.run(experiment, cluster="local")).launch.spec.num_samples == 3
+    assert captured(lambda: tune.run(experiment, cluster="local")).spec.num_samples == 3
     with pytest.raises(UsageError, match="num_samples"):
         tune.run(experiment, num_samples=4)
     with pytest.raises(UsageError, match="name"):
@@ -430,18 +428,18 @@ def test_an_experiment_has_its_own_definition() -> None:
 def test_lax_metric_checking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     start = launched(metric="loss", mode="min")
-    assert start.launch.spec.metric is None
-    assert start.launch.setup.bind_search.metric == "loss"
+    assert start.spec.metric is None
+    assert start.setup.bind_search.metric == "loss"
 
 
 def test_numpy_seed_makes_configurations_repeatable() -> None:
     import numpy as np
 
     np.random.seed(3)
-    one = launched().launch.spec.seed
+    one = launched().spec.seed
     np.random.seed(3)
-    assert launched().launch.spec.seed == one
-    assert launched().launch.spec.seed != one
+    assert launched().spec.seed == one
+    assert launched().spec.seed != one
 
 
 # -- the command line over it ----------------------------------------------------------------------------------------
@@ -461,17 +459,17 @@ def test_overrides_win(tmp_path: Path) -> None:
     )
     with use(wanted):
         start = launched(name="script", num_samples=1, config={"model": {"lr": tune.uniform(0, 1)}}, verbose=3)
-    spec = start.launch.spec
+    spec = start.spec
     assert start.paths.root == tmp_path / "cli" / "cli"
     assert (spec.num_samples, spec.max_concurrent, spec.time_budget_s, spec.cluster) == (9, 2, 5.0, "debug")
-    assert start.launch.setup.bind_search.space == {"model": {"lr": 0.5}}
-    assert start.launch.verbose == 0
+    assert start.setup.bind_search.space == {"model": {"lr": 0.5}}
+    assert start.verbose == 0
 
 
 def test_resume_from_the_command_line() -> None:
     launched(name="mine")
     with use(Overrides(resume="AUTO")):
-        assert launched(name="mine").renewed
+        assert launched(name="mine").replaces_stored
 
 
 def test_a_dry_run_shows_everything_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -505,9 +503,9 @@ def test_experiments_from_dicts() -> None:
             cluster="local",
         )
     one, two = caught.value.starts
-    assert (one.launch.spec.name, one.launch.spec.num_samples, one.launch.spec.criteria) == ("one", 2, {"a": 1})
-    assert (two.launch.spec.name, two.launch.spec.checkpoint.frequency) == ("two", 2)
-    assert one.launch.setup.scheduler is not two.launch.setup.scheduler or one.launch.setup.scheduler is None
+    assert (one.spec.name, one.spec.num_samples, one.spec.criteria) == ("one", 2, {"a": 1})
+    assert (two.spec.name, two.spec.checkpoint.frequency) == ("two", 2)
+    assert one.setup.scheduler is not two.setup.scheduler or one.setup.scheduler is None
 
 
 @pytest.mark.parametrize(
@@ -532,7 +530,7 @@ def test_names_of_experiments() -> None:
     assert experiment.public_spec == {"stop": {}, "num_samples": 1, "time_budget_s": None}
     assert tune.Experiment.get_trainable_name(Klass) == "Klass"
     assert tune.Experiment.register_if_needed(train) == "train"
-    assert captured(lambda: tune.run("train", cluster="local")).launch.trainable is train
+    assert captured(lambda: tune.run("train", cluster="local")).trainable is train
 
 
 def tuner(**arguments: Any) -> tune.Tuner:
@@ -554,10 +552,10 @@ def test_tuner() -> None:
             ),
         ).fit
     )
-    spec = start.launch.spec
+    spec = start.spec
     assert (spec.name, spec.metric, spec.mode, spec.num_samples) == ("mine", "loss", "min", 3)
     assert (spec.max_concurrent, spec.time_budget_s, spec.max_failures) == (2, 8.0, 2)
-    assert (spec.checkpoint.keep, spec.criteria, spec.stdout, start.launch.verbose) == (4, {"a": 1}, "log", 1)
+    assert (spec.checkpoint.keep, spec.criteria, spec.stdout, start.verbose) == (4, {"a": 1}, "log", 1)
 
 
 @pytest.mark.parametrize(
@@ -586,8 +584,8 @@ def test_tuner_restore(tmp_path: Path) -> None:
     assert not tune.Tuner.can_restore(tmp_path)
     start = captured(tune.Tuner.restore(root, train, restart_errored=True, param_space={"lr": 2}).fit)
     assert start.resume == ResumeChoice("skip", "resume", "restart")
-    assert start.launch.setup.bind_search.space == {"lr": 2}
-    assert start.launch.cluster.name == "local"
+    assert start.setup.bind_search.space == {"lr": 2}
+    assert start.cluster.name == "local"
     with pytest.raises(UsageError, match="Klass"):
         tune.Tuner.restore(root, Klass)
     with pytest.raises(UsageError, match="exclude"):
@@ -598,6 +596,6 @@ def test_tuner_restore(tmp_path: Path) -> None:
 
 def test_resources_of_the_trainable() -> None:
     wanted = tune.with_resources(train, {"cpu": 1, "gpu": 0})
-    assert launched(wanted).launch.setup.resources_for({}) == Resources.parse({"cpu": 1, "gpu": 0})
+    assert launched(wanted).setup.resources_for({}) == Resources.parse({"cpu": 1, "gpu": 0})
     with pytest.raises(UsageError, match="with_resources"):
         tune.run(wanted, resources_per_trial={"cpu": 1}, cluster="local")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from test_output_support import T0, Recorder, usual
 
+from hpctune.common.text import duration
 from hpctune.errors import TuneError, UsageError
 from hpctune.model.trial import Phase
-from hpctune.output.columns import Options, cell
-from hpctune.output.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
-from hpctune.output.reporters import as_html
-from hpctune.output.selection import choose
-from hpctune.output.table import options_for, status_block, status_of, status_renderable
-from hpctune.output.words import duration
+from hpctune.output.display.columns import Options, cell
+from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
+from hpctune.output.display.reporters import as_html
+from hpctune.output.display.selection import choose
+from hpctune.output.display.status import options_for, status_block, status_of, status_renderable
 from hpctune.ports import CallStats
 from hpctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
 from hpctune.trial import Trial
@@ -99,7 +99,7 @@ def test_sorted_by_metric(tmp_path: Path) -> None:
 
 
 def test_durations_in_words() -> None:
-    assert [duration(s) for s in (-1, 59.9, 60, 3599, 7620, 90_000)] == [
+    assert [duration(s, exact=True) for s in (-1, 59.9, 60, 3599, 7620, 90_000)] == [
         *("0 s", "59 s", "1 min 00 s", "59 min 59 s", "2 h 07 min", "1 d 01 h"),
     ]
 
@@ -125,7 +125,7 @@ def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
 
 def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console = importlib.import_module("rich.console")
-    from hpctune.output.rich_progress import RichProgress
+    from hpctune.output.display.live import RichProgress
 
     made = usual(tmp_path / "exp")
     out = io.StringIO()

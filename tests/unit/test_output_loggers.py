@@ -16,15 +16,16 @@ import pytest
 from test_output_support import Recorder, usual
 
 from hpctune import logger
+from hpctune.common import env
 from hpctune.model.records import ErrorInfo
-from hpctune.output import appendfiles
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.defaults import default_callbacks
-from hpctune.output.errorfile import write_error
-from hpctune.output.hparams import summaries
-from hpctune.output.pretty import pretty_print
-from hpctune.output.tbx_logger import events_path
-from hpctune.output.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
+from hpctune.output.display.pretty import pretty_print
+from hpctune.output.loggers import append_files
+from hpctune.output.loggers.error_file import write_error
+from hpctune.output.loggers.hparams import summaries
+from hpctune.output.loggers.tensorboard import events_path
+from hpctune.output.loggers.tfrecord import event_message, record, scalar_head, scalar_value, scalars_of
 from hpctune.storage.reader import counted_rows
 from hpctune.trial import Trial
 
@@ -152,14 +153,14 @@ def open_files() -> int:
 def test_no_thread_and_few_files_stay_open(tmp_path: Path) -> None:
     threads = threading.active_count()
     made = Recorder(tmp_path / "exp")
-    callbacks = CallbackList(default_callbacks(environ={}))
+    callbacks = CallbackList(default_callbacks())
     trials = [made.view(made.add(n=n)) for n in range(100)]
     open_before = open_files()
     for trial in trials:
         callbacks.on_trial_start(1, trials, trial)
     for trial in trials:
         callbacks.on_trial_result(1, trials, trial, {"a": 1.0, "training_iteration": 1})
-    assert open_files() - open_before <= 3 * appendfiles.OPEN_AT_MOST
+    assert open_files() - open_before <= 3 * append_files.OPEN_AT_MOST
     callbacks.close()
     assert open_files() == open_before
     assert threading.active_count() == threads
@@ -171,7 +172,7 @@ def test_no_thread_and_few_files_stay_open(tmp_path: Path) -> None:
 
 def test_rebuilt_files_are_the_same_bytes(tmp_path: Path) -> None:
     made, trial = begun(tmp_path / "exp", ODD)
-    first = CallbackList(default_callbacks(environ={}))
+    first = CallbackList(default_callbacks())
     rows = [r.row for r in counted_rows(made.paths, [trial.trial_id])[trial.trial_id]]
     first.on_trial_start(1, [trial], trial)
     for row in rows:
@@ -180,7 +181,7 @@ def test_rebuilt_files_are_the_same_bytes(tmp_path: Path) -> None:
     before = {p.name: p.read_bytes() for p in trial.paths.root.iterdir()}
     with (trial.paths.root / "result.json").open("a") as file:
         file.write('{"torn')
-    second = CallbackList(default_callbacks(environ={}))
+    second = CallbackList(default_callbacks())
     second.rebuild(trial, rows)
     second.close()
     after = {p.name: p.read_bytes() for p in trial.paths.root.iterdir()}
@@ -202,7 +203,7 @@ def test_files_of_the_trainable_itself_survive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [0, 7])
 def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
-    files = appendfiles.AppendFiles()
+    files = append_files.AppendFiles()
     path = tmp_path / "x" / "a"
     files.start(path, b"one\n")
     assert files.flush()
@@ -215,7 +216,7 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytes
             raise OSError(28, "No space left on device")
         return real(fd, bytes(data)[:wanted])
 
-    monkeypatch.setattr(appendfiles.os, "write", full)
+    monkeypatch.setattr(append_files.os, "write", full)
     files.append(path, b"a longer line\n")
     assert not files.flush()
     files.append(path, b"three\n")
@@ -229,7 +230,7 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path: Path, monkeypatch: pytes
 
 def test_csv_waits_when_it_cannot_be_made_wider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpctune.errors import StorageError
-    from hpctune.output import csv_logger
+    from hpctune.output.loggers import csv as csv_logger
 
     _, trial = begun(tmp_path / "exp", [])
     callback = logger.CSVLoggerCallback()
@@ -257,12 +258,12 @@ def test_default_loggers_are_added_unless_given_or_disabled() -> None:
         pass
 
     mine, other = Mine(), Other()
-    found = default_callbacks([mine, other], {})
+    found = default_callbacks([mine, other])
     assert [type(c).__name__ for c in found] == ["JsonLoggerCallback", "TBXLoggerCallback", "Mine", "Other"]
     for name in ("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "HPCTUNE_DISABLE_AUTO_CALLBACK_LOGGERS"):
-        assert default_callbacks([other], {name: "1"}) == [other]
-        assert len(default_callbacks([other], {name: "0"})) == 4
-    assert default_callbacks(None, {})[0].rebuilds
+        assert default_callbacks([other], env.settings({name: "1"}).auto_loggers) == [other]
+        assert len(default_callbacks([other], env.settings({name: "0"}).auto_loggers)) == 4
+    assert default_callbacks()[0].rebuilds
 
 
 def test_error_file_grows(tmp_path: Path) -> None:
@@ -350,7 +351,7 @@ def test_rows_of_a_known_shape_are_written_as_they_would_be_alone(tmp_path: Path
     rows = [{key: some(key) for key in keys if rng.random() < 0.9} for _ in range(40)]
 
     def files(flushes: int) -> dict[str, bytes]:
-        loggers = CallbackList(default_callbacks(environ={}))
+        loggers = CallbackList(default_callbacks())
         loggers.on_trial_start(1, [trial], trial)
         for number, row in enumerate(rows):
             loggers.on_trial_result(number, [trial], trial, row)

@@ -14,7 +14,7 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import CheckpointRef, Phase
-from hpctune.storage import specfile
+from hpctune.storage import spec_file
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
@@ -31,7 +31,7 @@ class Recorder:
         root.mkdir(parents=True)
         settings = {"metric": "loss", "mode": "min", "num_samples": 4} | spec
         self.spec = ExperimentSpec("1f3a9c", root.name, T0, "train", **settings)
-        specfile.write(self.paths, self.spec)
+        spec_file.write(self.paths, self.spec)
         self.state, self.now = ExperimentState(self.spec), T0
         self._journal = Journal(self.paths.journal)
         self.record(e.DriverStarted(1, "login1", 4711, "0.1"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hpctune.cluster.pool_plan import MOST_AT_ONCE, Kind, Resizing, Standing, fits, kind_for, resize
+from hpctune.cluster.pool.sizing import MOST_AT_ONCE, Kind, Resizing, Standing, fits, kind_for, resize
 from hpctune.model.pool import WorkerSpec
 from hpctune.model.resources import Bundle, Resources
-from hpctune.worker import pool_slots
+from hpctune.worker.pool import resources as pool_slots
 
 ONE = Resources()
 GPU = Resources((Bundle(cpus=4.0, gpus=1.0),))

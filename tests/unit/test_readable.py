@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from hpctune.common.poll import readable
 from hpctune.driver.clock import WallClock
-from hpctune.readable import readable
 
 
 def test_what_can_be_read_is_found() -> None:

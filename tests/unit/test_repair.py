@@ -19,18 +19,18 @@ from hpctune.model.records import ResultRow
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import CheckpointRef, Trial
+from hpctune.repair.checks.job import JobsSeen, check_jobs
+from hpctune.repair.checks.own import Entry, check_ownership
+from hpctune.repair.checks.trial import Liveness, check_trial, progress_of
 from hpctune.repair.facts import Facts, gather
 from hpctune.repair.findings import CancelJobs, Finding, RevokeRun, SetMode
-from hpctune.repair.jobcheck import JobsSeen, check_jobs
 from hpctune.repair.mend import Mended, Mender
-from hpctune.repair.owncheck import Entry, check_ownership
 from hpctune.repair.perform import Mechanic
 from hpctune.repair.quarantine import Quarantine
 from hpctune.repair.segments import read
-from hpctune.repair.trialcheck import Liveness, check_trial, progress_of
-from hpctune.storage import codec, journal, specfile
+from hpctune.storage import codec, journal, spec_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 
 JOURNALS = Path(__file__).parents[1] / "journals"
 FROZEN = sorted(p.parent for p in JOURNALS.glob("*/expected.json"))
@@ -59,7 +59,7 @@ def mended(spec: ExperimentSpec, facts: Sequence[e.Recorded]) -> Mended:
 def frozen(request: pytest.FixtureRequest) -> tuple[ExperimentSpec, list[e.Recorded]]:
     paths = ExperimentPaths(request.param)
     facts = list(journal.read(paths.journal, sealed_ok=True))
-    return specfile.read(paths), facts[:400]
+    return spec_file.read(paths), facts[:400]
 
 
 def test_a_sound_journal_is_left_as_it_is(frozen: tuple[ExperimentSpec, list[e.Recorded]]) -> None:
@@ -251,7 +251,7 @@ def test_quarantine_numbers_its_folders_and_loses_nothing(tmp_path: Path) -> Non
 
 def test_every_kind_of_damage_is_documented() -> None:
     root = Path(__file__).parents[2]
-    source = "\n".join(path.read_text() for path in sorted((root / "hpctune" / "repair").glob("*.py")))
+    source = "\n".join(path.read_text() for path in sorted((root / "hpctune" / "repair").rglob("*.py")))
     calls = re.findall(r"(?:Finding|_found)\(\s*\"([a-z' -]+)\"", source)
     others = re.findall(r"(?:yield|kinds\.append\() ?\"([a-z ]+)\"", source)
     table = re.findall(r"^\| (`.*?`) \| .* \| .* \|$", (root / "docs" / "how-to" / "fsck.md").read_text(), re.MULTILINE)

@@ -7,8 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hpctune.errors import MetricError, UsageError
 from hpctune.model.decisions import CONTINUE, Continue, Decision, Pause, Stop

@@ -9,8 +9,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from hpctune.errors import MetricError, UsageError
 from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop

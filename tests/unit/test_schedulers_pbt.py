@@ -23,7 +23,7 @@ from hpctune.model.decisions import CONTINUE, Decision, Exploit, Pause
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.pbt_log import PolicyLog
+from hpctune.output.loggers.pbt_log import PolicyLog
 from hpctune.schedulers import PopulationBasedTraining, PopulationBasedTrainingReplay, as_scheduler
 from hpctune.schedulers.explore import explore
 from hpctune.space import choice, grid_search, loguniform, sample_from, uniform

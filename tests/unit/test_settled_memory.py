@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from hpctune.driver import settled_memory
-from hpctune.driver.settled_memory import old_objects_left_alone
+from hpctune.driver import gc_tuning
+from hpctune.driver.gc_tuning import old_objects_left_alone
 
 
 class Knot:
@@ -19,9 +19,9 @@ class Knot:
 
 
 def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settled_memory, "ALL_S", 60.0)
+    monkeypatch.setattr(gc_tuning, "ALL_S", 60.0)
     clock = [0.0]
-    monkeypatch.setattr(settled_memory.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(gc_tuning.time, "monotonic", lambda: clock[0])
     gc.collect()
     assert gc.get_freeze_count() == 0
     with old_objects_left_alone():
@@ -43,7 +43,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
             gc.collect()
         assert gc.get_freeze_count() > 1000
     assert gc.get_freeze_count() == 0
-    assert not any(isinstance(each, settled_memory._Keeper) for each in gc.callbacks)
+    assert not any(isinstance(each, gc_tuning._Keeper) for each in gc.callbacks)
 
 
 def test_who_freezes_objects_keeps_them_frozen() -> None:

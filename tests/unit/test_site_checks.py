@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.cluster.partitions import NodeGroup
-from hpctune.site import nodejob, nodeprogram, pingpong, storagefacts
+from hpctune.cluster.slurm.sinfo import NodeGroup
 from hpctune.site.findings import Advice, Check, Setting, seconds, together
-from hpctune.site.nodechecks import judge_node
-from hpctune.site.nodefacts import NodeFacts
-from hpctune.site.slurmchecks import (
+from hpctune.site.node import job, program
+from hpctune.site.node.checks import judge_node
+from hpctune.site.node.facts import NodeFacts
+from hpctune.site.slurm.checks import (
     accounting,
     ends_of_jobs,
     gpus,
@@ -25,7 +25,7 @@ from hpctune.site.slurmchecks import (
     tools,
     which_partition,
 )
-from hpctune.site.slurmfacts import (
+from hpctune.site.slurm.facts import (
     TOOLS,
     Partition,
     SlurmFacts,
@@ -34,8 +34,9 @@ from hpctune.site.slurmfacts import (
     parse_partitions,
     parse_rows,
 )
-from hpctune.site.storagechecks import Visibility, judge_shared, judge_storage, size
-from hpctune.site.storagefacts import StorageFacts, mount_of
+from hpctune.site.storage import facts as storagefacts, pingpong
+from hpctune.site.storage.checks import Visibility, judge_shared, judge_storage, size
+from hpctune.site.storage.facts import StorageFacts, mount_of
 from hpctune.version import VERSION
 
 MAIN = Partition("main", True, "UP", "1-00:00:00", "OFF", 0, 10)
@@ -246,17 +247,17 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     from hpctune.errors import StorageError
 
-    with pytest.raises(StorageError, match="Cannot write in"), nodejob.scratch_in(tmp_path / "file" / "x"):
+    with pytest.raises(StorageError, match="Cannot write in"), job.scratch_in(tmp_path / "file" / "x"):
         pass
 
 
 def test_scratch_leaves_nothing_and_takes_only_its_own(tmp_path: Path) -> None:
-    with nodejob.scratch_in(tmp_path / "a" / "b") as folder:
+    with job.scratch_in(tmp_path / "a" / "b") as folder:
         (folder / "deep").mkdir()
         (folder / "deep" / "file").write_text("x")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mine").mkdir()
-    with nodejob.scratch_in(tmp_path / "mine"):
+    with job.scratch_in(tmp_path / "mine"):
         pass
     assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
 
@@ -350,7 +351,7 @@ def test_both_sides_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("LEAKED", "1")
     monkeypatch.setattr("sys.argv", ["program", str(tmp_path)])
     with pingpong.Locks(tmp_path):
-        other = threading.Thread(target=nodeprogram.main)
+        other = threading.Thread(target=program.main)
         other.start()
         text = pingpong.await_file(tmp_path, "facts.json", 60, other.is_alive)
         assert text is not None
@@ -361,7 +362,7 @@ def test_both_sides_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert node.leaked == ("LEAKED",)
     assert set(node.packages) == {"click"}
     assert node.locks["flock"] == "blocked"
-    assert (node.races, node.races_twice) == (nodeprogram.RACES, 0)
+    assert (node.races, node.races_twice) == (program.RACES, 0)
     assert len(rounds) == pingpong.ROUNDS
     visibility, skew = pingpong.judge(rounds)
     assert visibility is not None

@@ -18,10 +18,10 @@ from hpctune.errors import NotAnExperimentError, StorageError, UsageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, ResultRow
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.storage import atomic, controlfile, inbox, runfile, specfile
+from hpctune.storage import atomic, control_file, inbox, run_file, spec_file
 from hpctune.storage.inbox import Inbox
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunFile, RunTail
+from hpctune.storage.run_file import RunFile, RunTail
 
 RUN = RunKey("t0", 2, 1)
 CLAIM = Claim(RUN, "7", "n1", 42, 5.0, "n[1-2]", "checkpoint_000001")
@@ -188,19 +188,19 @@ def test_a_run_starts_from_what_its_predecessor_had_not_from_what_a_zombie_saved
         return ResultRow(RunKey("t0", 2, restart), seq, {}, checkpoint)
 
     first = [claim(0), row(0, 1, "a"), row(0, 2, None), row(0, 3, "b")]
-    assert list(runfile.checkpoints_before(RunKey("t0", 2, 0), [])) == []
-    assert list(runfile.checkpoints_before(RunKey("t0", 2, 1), first)) == ["b", "a"]
+    assert list(run_file.checkpoints_before(RunKey("t0", 2, 0), [])) == []
+    assert list(run_file.checkpoints_before(RunKey("t0", 2, 1), first)) == ["b", "a"]
     second = [*first, claim(1, "a")]
-    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), second)) == ["a"], "b came too late"
-    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), [*first, claim(1)])) == []
+    assert list(run_file.checkpoints_before(RunKey("t0", 2, 2), second)) == ["a"], "b came too late"
+    assert list(run_file.checkpoints_before(RunKey("t0", 2, 2), [*first, claim(1)])) == []
     third = [*second, row(1, 1, "c")]
-    assert list(runfile.checkpoints_before(RunKey("t0", 2, 2), third)) == ["c", "a"]
+    assert list(run_file.checkpoints_before(RunKey("t0", 2, 2), third)) == ["c", "a"]
 
 
 def test_revoking(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    assert runfile.revoke(path, RUN, 5.0)
-    assert not runfile.revoke(path, RUN, 6.0)
+    assert run_file.revoke(path, RUN, 5.0)
+    assert not run_file.revoke(path, RUN, 6.0)
     assert RunFile.claim(path, CLAIM) is None
     claim, end = RunTail(path, RUN).read()
     assert isinstance(claim, Claim)
@@ -208,7 +208,7 @@ def test_revoking(tmp_path: Path) -> None:
     assert (claim.job_id, end.outcome) == ("", Outcome.REVOKED)
     taken = tmp_path / "taken"
     assert RunFile.claim(taken, CLAIM) is not None
-    assert not runfile.revoke(taken, RUN, 5.0)
+    assert not run_file.revoke(taken, RUN, 5.0)
 
 
 # -- control files ----------------------------------------------------------------------------------------------------
@@ -221,14 +221,14 @@ CONTROL = Control(
 
 def test_a_control_file_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "new" / "control.json"
-    assert controlfile.read(path) is None
-    assert controlfile.read_orders(path) is None
-    controlfile.publish(path, CONTROL)
-    assert controlfile.read(path) == CONTROL
+    assert control_file.read(path) is None
+    assert control_file.read_orders(path) is None
+    control_file.publish(path, CONTROL)
+    assert control_file.read(path) == CONTROL
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    orders = controlfile.read_orders(path)
-    assert orders == controlfile.Orders(3, "enough", "pause", 4.0, 3.0)
-    assert controlfile.with_orders(replace(CONTROL, stop=None, leave=None), orders) == CONTROL
+    orders = control_file.read_orders(path)
+    assert orders == control_file.Orders(3, "enough", "pause", 4.0, 3.0)
+    assert control_file.with_orders(replace(CONTROL, stop=None, leave=None), orders) == CONTROL
 
 
 def test_a_control_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -236,24 +236,24 @@ def test_a_control_file_that_cannot_be_read(tmp_path: Path) -> None:
     for text in ("", "garbage", "[]", "{}", '{"config": {}}', '{"config": {"__pickle__": "AAAA"}}'):
         path.write_text(text)
         with pytest.raises(StorageError):
-            controlfile.read(path)
+            control_file.read(path)
     for text in ("{}", "5"):
         path.write_text(text)
         with pytest.raises(StorageError):
-            controlfile.read_orders(path)
-    controlfile.publish(path, CONTROL)
+            control_file.read_orders(path)
+    control_file.publish(path, CONTROL)
     path.write_text(json.dumps({**json.loads(path.read_text()), "mood": "of a newer version"}))
     path.chmod(0o600)
-    assert controlfile.read(path) == CONTROL
+    assert control_file.read(path) == CONTROL
     path.chmod(0o666)
     with pytest.raises(StorageError, match="written by somebody else"):
-        controlfile.read(path)
+        control_file.read(path)
 
 
 def test_a_control_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Cannot make"):
-        controlfile.publish(tmp_path / "file" / "control.json", CONTROL)
+        control_file.publish(tmp_path / "file" / "control.json", CONTROL)
 
 
 # -- the inbox --------------------------------------------------------------------------------------------------------
@@ -329,28 +329,28 @@ def test_the_definition(paths: ExperimentPaths, tmp_path: Path) -> None:
         cluster_options={"partition": "gpu"}, time_budget_s=1.5, max_failures=-1,
     )  # fmt: skip
     with pytest.raises(NotAnExperimentError, match="is not an experiment directory"):
-        specfile.read(paths)
-    specfile.write(paths, spec)
-    assert specfile.read(paths) == spec
+        spec_file.read(paths)
+    spec_file.write(paths, spec)
+    assert spec_file.read(paths) == spec
     with pytest.raises(NotAnExperimentError, match="There is no directory"):
-        specfile.read(ExperimentPaths(tmp_path / "nowhere"))
+        spec_file.read(ExperimentPaths(tmp_path / "nowhere"))
     with pytest.raises(NotAnExperimentError):
-        specfile.read(ExperimentPaths(paths.spec))
+        spec_file.read(ExperimentPaths(paths.spec))
     data = json.loads(paths.spec.read_text())
     paths.spec.write_text(json.dumps({**data, "mood": "unknown here"}))
-    assert specfile.read(paths) == spec
+    assert spec_file.read(paths) == spec
     paths.spec.write_text(json.dumps({**data, "version": 99}))
     with pytest.raises(UsageError, match="newer hpctune"):
-        specfile.read(paths)
+        spec_file.read(paths)
     for text in ("", "garbage", "[]", "{}"):
         paths.spec.write_text(text)
         with pytest.raises(StorageError, match="Cannot read"):
-            specfile.read(paths)
+            spec_file.read(paths)
 
 
 def test_a_directory_of_experiments_is_not_one(tmp_path: Path) -> None:
     below = ExperimentPaths(tmp_path / "one")
     below.root.mkdir()
-    specfile.write(below, ExperimentSpec("abcde123", "one", 5.0, "f"))
+    spec_file.write(below, ExperimentSpec("abcde123", "one", 5.0, "f"))
     with pytest.raises(NotAnExperimentError, match="holds some: one"):
-        specfile.read(ExperimentPaths(tmp_path))
+        spec_file.read(ExperimentPaths(tmp_path))

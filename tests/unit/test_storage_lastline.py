@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpctune.errors import StorageError
-from hpctune.storage import lastline
-from hpctune.storage.lastline import LastLine, last_line
+from hpctune.storage import last_line as lastline
+from hpctune.storage.last_line import LastLine, last_line
 
 
 def test_the_last_whole_line_counts() -> None:

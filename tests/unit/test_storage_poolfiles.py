@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hpctune.model.pool import Assignment, Began, Claimed, Ended, Left, Orders, Ready, Returned, WorkerSpec
-from hpctune.storage import poolfiles
+from hpctune.storage import worker_files
 from hpctune.storage.layout import WorkerPaths
-from hpctune.storage.poolfiles import WorkerFile, WorkerTail
+from hpctune.storage.worker_files import WorkerFile, WorkerTail
 
 CLAIM = Claimed(0, "12", "node1", 77, 1000.5)
 RECORDS = [
@@ -57,14 +57,14 @@ def test_what_a_full_disk_cuts_off_garbles_nothing_else(tmp_path: Path, monkeypa
 
 def test_orders_and_what_a_worker_is(tmp_path: Path) -> None:
     paths = WorkerPaths(tmp_path)
-    assert poolfiles.read_spec(paths) is None
-    assert poolfiles.parse_orders(poolfiles.read_orders(paths)) is None
+    assert worker_files.read_spec(paths) is None
+    assert worker_files.parse_orders(worker_files.read_orders(paths)) is None
     spec = WorkerSpec("e", "w0001", slots=4, cpus=0.5, gpus=0.25, start="spawn", resources={"strategy": "PACK"})
-    poolfiles.write_spec(paths, spec)
-    assert poolfiles.read_spec(paths) == spec
+    worker_files.write_spec(paths, spec)
+    assert worker_files.read_spec(paths) == spec
     orders = Orders(1, (Assignment(3, "t", ("a", "b"), "out", "err", {"K": "v"}),), (1, 2), (3,), "enough")
-    file = poolfiles.OrdersFile(paths)
+    file = worker_files.OrdersFile(paths)
     for told in (Orders(0), orders):
         file.publish(told)
-        assert poolfiles.parse_orders(poolfiles.read_orders(paths)) == told
-    assert poolfiles.parse_orders(b'{"run": 1}') is None
+        assert worker_files.parse_orders(worker_files.read_orders(paths)) == told
+    assert worker_files.parse_orders(b'{"run": 1}') is None

@@ -8,16 +8,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ResultRow
 from hpctune.model.rows import Row, shape_of
 from hpctune.model.trial import CheckpointRef
-from hpctune.storage import codec, runfile, values
-from hpctune.storage.runfile import RunFile, RunTail
+from hpctune.storage import codec, run_file, values
+from hpctune.storage.run_file import RunFile, RunTail
 from hpctune.worker.rows import Rows
 
 RUN = RunKey("t", 1, 0)
@@ -98,7 +97,7 @@ def test_a_garbled_row_is_left_out_and_the_next_is_read(tmp_path: Path) -> None:
 def test_a_long_file_is_read_a_part_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "run-1.0.jsonl"
     file, tail = claimed(path), RunTail(path, RUN)
-    sizes = [10, runfile.SOME, 2 * runfile.SOME, 5, *[100] * 4000]
+    sizes = [10, run_file.SOME, 2 * run_file.SOME, 5, *[100] * 4000]
     for size in sizes:
         file.result({"pad": "x" * size})
     found, parts = list[int](), 0

@@ -12,8 +12,8 @@ import pytest
 from test_output_support import Recorder, usual
 
 from hpctune.model import events as e
+from hpctune.model.metric_stats import MetricStats, as_number
 from hpctune.model.trial import Phase
-from hpctune.output.metric_stats import MetricStats, as_number
 from hpctune.trial import Trial
 
 

@@ -20,7 +20,7 @@ import hpctune
 from hpctune.errors import CheckpointError
 from hpctune.model.records import Outcome
 from hpctune.storage import bundle, checkpoints
-from hpctune.worker import private, session
+from hpctune.worker import scratch, session
 from hpctune.worker.main import run_attempt
 from tests.unit.worker_lab import Lab
 
@@ -414,8 +414,8 @@ def test_children_know_their_trial_and_save_checkpoints(lab: Lab) -> None:
 
 
 def test_what_dead_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "PARENTS", (str(tmp_path),))
-    mine = private.make(str(tmp_path))
+    monkeypatch.setattr(scratch, "PARENTS", (str(tmp_path),))
+    mine = scratch.make(str(tmp_path))
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
     ).stdout
@@ -423,7 +423,7 @@ def test_what_dead_processes_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
     elsewhere = tmp_path / f"hpctune-00000000-{dead.strip()}-abc"
     for directory in (left, elsewhere):
         directory.mkdir()
-    private.sweep()
+    scratch.sweep()
     assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere])
 
 
@@ -436,7 +436,7 @@ def node() -> Iterator[Path]:
 
 def test_nothing_of_a_run_stays_on_the_node(lab: Lab, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(node))
-    monkeypatch.setattr(private, "SOCKET_PARENTS", (None,))
+    monkeypatch.setattr(scratch, "SOCKET_PARENTS", (None,))
 
     def train(config: dict[str, Any]) -> None:
         hpctune.report(there=len(list(node.iterdir())))

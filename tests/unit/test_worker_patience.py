@@ -14,8 +14,8 @@ import pytest
 import hpctune
 from hpctune.errors import CheckpointError, StorageError
 from hpctune.model.records import Outcome
-from hpctune.storage import atomic, bundle, checkpoints, controlfile, runfile
-from hpctune.worker import patience
+from hpctune.storage import atomic, bundle, checkpoints, control_file, run_file
+from hpctune.worker import storage_retry
 from tests.unit.worker_lab import Lab
 
 REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS]
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(storage_retry, "time", clock)
     return clock
 
 
@@ -79,13 +79,13 @@ def test_whatever_is_refused_for_minutes_is_done_afterwards(
     lab.publish(train)
     match place:
         case "row":
-            monkeypatch.setattr(runfile.os, "write", refusing(os.write, number, 9))
+            monkeypatch.setattr(run_file.os, "write", refusing(os.write, number, 9))
         case "claim":
             monkeypatch.setattr(atomic, "_write_new", refusing(atomic._write_new, number, 9))
         case "code":
             monkeypatch.setattr(bundle, "_load", refusing(bundle._load, number, 9, wrapped=True))
         case "orders":
-            monkeypatch.setattr(controlfile, "read", refusing(controlfile.read, number, 9, wrapped=True))
+            monkeypatch.setattr(control_file, "read", refusing(control_file.read, number, 9, wrapped=True))
         case "checkpoint":
             monkeypatch.setattr(checkpoints, "write_progress", refusing(checkpoints.write_progress, number, 9))
         case "staging":
@@ -106,19 +106,19 @@ def test_whatever_is_refused_for_minutes_is_done_afterwards(
 def test_after_ten_minutes_the_trial_goes_on_elsewhere_and_nothing_counts_as_a_failure(
     lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, appended = runfile.RunFile.result_text, []
+    real, appended = run_file.RunFile.result_text, []
 
-    def append(self: runfile.RunFile, row: str, checkpoint: str | None = None) -> int:
+    def append(self: run_file.RunFile, row: str, checkpoint: str | None = None) -> int:
         if len(appended) == 2 and self.run.attempt == 1:
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         appended.append(row)
         return real(self, row, checkpoint)
 
-    monkeypatch.setattr(runfile.RunFile, "result_text", append)
+    monkeypatch.setattr(run_file.RunFile, "result_text", append)
     end = lab.run(train)
     assert (end.outcome, lab.column("n"), end.error) == (Outcome.INTERRUPTED, [1, 2], None)
     assert "quota exceeded" in end.reason
-    assert patience.PATIENCE_S <= clock.at < patience.PATIENCE_S + 30
+    assert storage_retry.PATIENCE_S <= clock.at < storage_retry.PATIENCE_S + 30
     restore = str(lab.trial.checkpoint(lab.results()[-1].checkpoint or ""))
     assert lab.run(train, attempt=2, restore=restore).outcome is Outcome.COMPLETED
     assert lab.column("n", attempt=2) == [3]
@@ -158,7 +158,7 @@ def test_a_signal_ends_the_waiting(lab: Lab, clock: Clock, monkeypatch: pytest.M
         os.kill(os.getpid(), signal.SIGTERM)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(runfile.RunFile, "result_text", refuse)
+    monkeypatch.setattr(run_file.RunFile, "result_text", refuse)
     end = lab.run(train)
     assert (end.outcome, end.reason) == (Outcome.INTERRUPTED, "SIGTERM received")
     assert clock.at < 10
@@ -168,7 +168,7 @@ def test_a_signal_ends_the_waiting(lab: Lab, clock: Clock, monkeypatch: pytest.M
 def test_what_will_not_pass_is_told_at_once(
     lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(runfile.RunFile, "result_text", refusing(runfile.RunFile.result_text, number, 1))
+    monkeypatch.setattr(run_file.RunFile, "result_text", refusing(run_file.RunFile.result_text, number, 1))
     end = lab.run(train)
     assert (end.outcome, clock.at) == (Outcome.FAILED, 0.0)
     assert end.error is not None
@@ -199,8 +199,8 @@ def test_a_stale_descriptor_is_opened_again(lab: Lab, monkeypatch: pytest.Monkey
     def fresh(fd: int) -> bool:
         return fd in opened
 
-    monkeypatch.setattr(runfile.os, "write", write)
-    monkeypatch.setattr(runfile.os, "open", note)
+    monkeypatch.setattr(run_file.os, "write", write)
+    monkeypatch.setattr(run_file.os, "open", note)
     assert lab.run(train).outcome is Outcome.COMPLETED
     assert len(opened) == 1
     assert [(row.seq, row.row["n"]) for row in lab.results()] == [(1, 1), (2, 2), (3, 3)]
@@ -221,7 +221,7 @@ def test_what_a_refused_write_has_left_is_cut_off(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(fd, data)
 
-    monkeypatch.setattr(runfile.os, "write", write)
+    monkeypatch.setattr(run_file.os, "write", write)
     lab.run(train)
     assert lab.column("n") == [1, 2, 3]
     lines = Path(lab.trial.run(1, 0)).read_bytes().splitlines()
@@ -230,15 +230,15 @@ def test_what_a_refused_write_has_left_is_cut_off(
 
 def test_the_reasons_of_a_copied_tree_count(tmp_path: Path) -> None:
     error = shutil.Error([("a", "b", "[Errno 28] No space left on device"), ("c", "d", "[Errno 2] No such file")])
-    assert patience.passing(error)
-    assert not patience.passing(shutil.Error([("c", "d", "[Errno 2] No such file")]))
+    assert storage_retry.passing(error)
+    assert not storage_retry.passing(shutil.Error([("c", "d", "[Errno 2] No such file")]))
     wrapped = CheckpointError("Cannot save")
     wrapped.__cause__ = OSError(errno.ESTALE, "stale")
-    assert patience.passing(wrapped)
-    assert not patience.passing(ValueError("x"))
+    assert storage_retry.passing(wrapped)
+    assert not storage_retry.passing(ValueError("x"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("12.5", 12.5), ("-1", 0.0), ("", 600.0), ("soon", 600.0)])
 def test_patience_can_be_chosen(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
-    monkeypatch.setenv(patience.VARIABLE, text)
-    assert patience.patience_s() == seconds
+    monkeypatch.setenv(storage_retry.VARIABLE, text)
+    assert storage_retry.patience_s() == seconds

@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 import hpctune
-from hpctune.storage import bundle, controlfile
+from hpctune.storage import bundle, control_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.worker import private, rehearsal, runners
+from hpctune.worker import runners, scratch
+from hpctune.worker.pool import warmup
 from hpctune.worker.session import current
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where directories in memory are made."""
-    monkeypatch.setattr(private, "SOCKET_PARENTS", (str(tmp_path),))
+    monkeypatch.setattr(scratch, "SOCKET_PARENTS", (str(tmp_path),))
     monkeypatch.setattr(bundle, "_preloaded", None)
     monkeypatch.setattr(bundle, "_objects", None)
     monkeypatch.setattr(runners, "_known", (None, ""))
@@ -47,7 +48,7 @@ def test_it_leaves_everything_as_it_was(place: Path, monkeypatch: pytest.MonkeyP
         if told is not None:
             monkeypatch.setenv("HPCTUNE_STORAGE_PATIENCE_S", told)
         before, threads = surroundings(), len(list(Path("/proc/self/task").iterdir()))
-        assert rehearsal.rehearse()
+        assert warmup.rehearse()
         assert surroundings() == before
         assert len(list(Path("/proc/self/task").iterdir())) <= threads
     assert list(place.iterdir()) == []
@@ -55,7 +56,7 @@ def test_it_leaves_everything_as_it_was(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_it_has_run_is_not_taken_for_the_users_code(place: Path) -> None:
-    assert rehearsal.rehearse()
+    assert warmup.rehearse()
     assert not bundle.preloaded(ExperimentPaths(place / "exp"))
     bundle.save(ExperimentPaths(place), len, None)
     assert not bundle.preloaded(ExperimentPaths(place))
@@ -65,8 +66,8 @@ def test_what_it_has_run_is_not_taken_for_the_users_code(place: Path) -> None:
 def test_every_run_goes_all_the_way(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reported = list[Any]()
     monkeypatch.setattr(hpctune, "report", lambda row: reported.append((row, current())))
-    assert rehearsal.rehearse()
-    assert [row for row, _ in reported] == [{"loss": 0.5}] * rehearsal.TIMES
+    assert warmup.rehearse()
+    assert [row for row, _ in reported] == [{"loss": 0.5}] * warmup.TIMES
     assert all(session is not None and session.ending is None for _, session in reported)
 
 
@@ -77,13 +78,13 @@ def test_where_there_is_no_room_nobody_waits(place: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(controlfile, "publish", refuse)
-        assert not rehearsal.rehearse()
+        patch.setattr(control_file, "publish", refuse)
+        assert not warmup.rehearse()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda thread: exec("raise RuntimeError('no thread can be started')"))
-        assert not rehearsal.rehearse()
-    monkeypatch.setattr(private, "SOCKET_PARENTS", ("/nonexistent",))
-    assert not rehearsal.rehearse()
+        assert not warmup.rehearse()
+    monkeypatch.setattr(scratch, "SOCKET_PARENTS", ("/nonexistent",))
+    assert not warmup.rehearse()
     assert list(place.iterdir()) == []
     assert threading.active_count() == threads
 

@@ -17,9 +17,9 @@ import hpctune
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Exit, Outcome, ResultRow, RunRecord
 from hpctune.model.resources import Resources
-from hpctune.storage import bundle, controlfile
+from hpctune.storage import bundle, control_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 from hpctune.worker import context
 from hpctune.worker.main import restart_count, run_attempt
 from hpctune.worker.session import Session
@@ -43,7 +43,7 @@ class Lab:
         """Run an attempt in this process; its exit record."""
         bundle.save(self.paths, trainable, None)
         given = {"config": dict(config or {}), "resources": Resources().to_json(), **control}
-        controlfile.publish(self.trial.control, Control("e", "t_00000", "name", "0_x=1", attempt, **given))
+        control_file.publish(self.trial.control, Control("e", "t_00000", "name", "0_x=1", attempt, **given))
         assert run_attempt(self.paths.root, "trial", attempt) == 0
         end = self.records(attempt)[-1]
         assert isinstance(end, Exit)
@@ -343,7 +343,7 @@ def _restarted(lab: Lab, monkeypatch: pytest.MonkeyPatch, count: int) -> Callabl
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(count))
     bundle.save(lab.paths, lambda config: hpctune.report(x=1), None)
     control = Control("e", "t_00000", "name", "0", 1, config={}, resources=Resources().to_json())
-    controlfile.publish(lab.trial.control, control)
+    control_file.publish(lab.trial.control, control)
 
     def go() -> None:
         assert run_attempt(lab.paths.root, "trial", 1) == 0
@@ -357,10 +357,10 @@ def test_a_job_restarted_before_its_first_claim_leaves_no_gap(lab: Lab, monkeypa
 
 
 def test_a_revoked_attempt_is_not_run_by_a_restarted_job(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpctune.storage import runfile
+    from hpctune.storage import run_file
 
     go = _restarted(lab, monkeypatch, 1)
-    assert runfile.revoke(lab.trial.run(1, 0), RunKey("t_00000", 1, 0), 0.0)
+    assert run_file.revoke(lab.trial.run(1, 0), RunKey("t_00000", 1, 0), 0.0)
     go()
     assert [p.name for p in lab.trial.root.glob("run-*")] == ["run-1.0.jsonl"]
     assert lab.rows() == []

@@ -19,11 +19,11 @@ from hpctune.errors import CheckpointError, StorageError, TrainableError, UsageE
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Exit, Outcome, ResultRow
 from hpctune.model.resources import Resources
-from hpctune.storage import bundle, checkpoints, controlfile
+from hpctune.storage import bundle, checkpoints, control_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 from hpctune.trainable import wrap_function
-from hpctune.worker import form_of, resources_of, stepping
+from hpctune.worker import form_of, resources_of, trainable as stepping
 from hpctune.worker.command import printed_result
 from hpctune.worker.main import run_attempt
 
@@ -41,7 +41,7 @@ class Lab:
     ) -> tuple[list[ResultRow], Exit]:
         bundle.save(self.paths, trainable, None)
         given = {"config": dict(config or {}), "resources": Resources().to_json(), **control}
-        controlfile.publish(self.trial.control, Control("e", "t_00000", "name", "0", attempt, **given))
+        control_file.publish(self.trial.control, Control("e", "t_00000", "name", "0", attempt, **given))
         assert run_attempt(self.paths.root, "trial", attempt) == 0
         records = RunTail(self.trial.run(attempt, 0), RunKey("t_00000", attempt, 0)).read()
         assert isinstance(records[-1], Exit)
@@ -271,7 +271,7 @@ def test_a_checkpoint_outside_its_directory_is_refused(tmp_path: Path) -> None:
             return "/etc"
 
     with pytest.raises(CheckpointError, match="/etc"):
-        stepping.write(Elsewhere({}), tmp_path)
+        stepping.write_checkpoint(Elsewhere({}), tmp_path)
 
 
 # -- what travels with a trainable -------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import Any
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Exit, ResultRow, RunRecord
 from hpctune.model.resources import Resources
-from hpctune.storage import bundle, controlfile
+from hpctune.storage import bundle, control_file
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.runfile import RunTail
+from hpctune.storage.run_file import RunTail
 from hpctune.worker.main import run_attempt
 
 
@@ -29,7 +29,7 @@ class Lab:
         """Write the bundle and the control file."""
         bundle.save(self.paths, trainable, None)
         given = {"config": dict(config or {}), "resources": Resources().to_json(), **control}
-        controlfile.publish(self.trial.control, Control("e", "t_00000", "name", "0", attempt, **given))
+        control_file.publish(self.trial.control, Control("e", "t_00000", "name", "0", attempt, **given))
 
     def run(self, trainable: Any, config: Mapping[str, Any] | None = None, attempt: int = 1, **control: Any) -> Exit:
         """Run an attempt to its end."""

@@ -1,0 +1,203 @@
+"""Which cluster a user means: by name, by its options, or as an object; and how it is made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hpctune.cluster.debug import DebugCluster
+from hpctune.cluster.local.cluster import LocalCluster
+from hpctune.cluster.options import LocalOptions, SlurmOptions
+from hpctune.cluster.pool.cluster import PooledCluster
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.slurm.cluster import SlurmCluster
+from hpctune.common.log import tell
+from hpctune.errors import UsageError
+from hpctune.ports import Clock, Cluster
+
+NAMES = ("auto", "slurm", "local", "debug")
+EXIT_LAG_S = {"slurm": 5.0, "local": 0.2}
+"""Seconds that a run's exit record may take to be seen after its job has ended, by cluster (others: 0)."""
+_PORT = ("check", "room", "submit", "jobs", "cancel", "preview", "stats", "tidy", "close")
+_CONFIGS = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
+_VERSION_TIMEOUT_S = 10.0
+_Options = TypeVar("_Options", SlurmOptions, LocalOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterChoice:
+    """A cluster to be made: its name ("slurm", "local", "debug"; never "auto") and options; or one that is ``made``."""
+
+    name: str
+    options: SlurmOptions | LocalOptions | None = None
+    made: Cluster | None = None
+
+    @property
+    def exit_lag_s(self) -> float:
+        """Seconds that a run's exit record may take to be seen after its job has ended."""
+        return EXIT_LAG_S.get(self.name, 0.0)
+
+    @property
+    def doorbell(self) -> bool:
+        """Whether runs and driver may ring each other."""
+        if self.options is None:
+            return self.name == "local"
+        return self.options.doorbell
+
+    def build(self, experiment_dir: Path, experiment_id: str, clock: Clock) -> Cluster:
+        """The cluster for one experiment. Raises UsageError if there is no Slurm here, or the options are another
+        cluster's."""
+        if self.made is not None:
+            return self.made
+        cluster: SlurmCluster | LocalCluster
+        match self.name:
+            case "slurm":
+                _require_sbatch()
+                slurm = _options_of(SlurmOptions, self)
+                cluster, pool = SlurmCluster(experiment_dir, experiment_id, slurm, clock), PoolOptions.of(slurm)
+            case "local":
+                local = _options_of(LocalOptions, self)
+                cluster, pool = LocalCluster(experiment_dir, experiment_id, local, clock), PoolOptions.of(local)
+            case _:
+                return DebugCluster(experiment_dir, experiment_id, None, clock)
+        return cluster if pool is None else PooledCluster(cluster, experiment_dir, experiment_id, pool, clock)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as JSON; :func:`reopen_cluster` reads them again."""
+        if self.options is None:
+            return {}
+        given = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
+        usual = type(self.options)()
+        said = {k: v for k, v in given.items() if v != getattr(usual, k)}
+        if isinstance(self.options, SlurmOptions) and isinstance(said.get("time"), timedelta):
+            said["time"] = self.options.time_minutes
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+
+    def with_workers(self, workers: int | str | None) -> ClusterChoice:
+        """The same with workers that stay: as many as given, or "auto". None: as it is.
+
+        Raises UsageError for a cluster object, which can be given them only by whoever makes it.
+        """
+        if workers is None:
+            return self
+        if self.made is not None:
+            raise UsageError(
+                "workers= and reuse_actors= are options of jobs on Slurm and on this machine. For a cluster of your "
+                "own: hpctune.cluster.PooledCluster(cluster, ...)."
+            )
+        if self.name not in ("slurm", "local"):
+            tell(f"Trials run on cluster {self.name!r}, in this process: there are no workers.")
+            return self
+        usual = SlurmOptions() if self.name == "slurm" else LocalOptions()
+        return ClusterChoice(self.name, (self.options or usual).merge({"workers": workers}))
+
+
+def resolve_cluster(
+    cluster: object = None,
+    slurm: object = None,
+    *,
+    name: str | None = None,
+    slurm_changes: Mapping[str, Any] | None = None,
+) -> ClusterChoice:
+    """The cluster that ``cluster=`` and ``slurm=`` name, with the command line's ``name`` and ``slurm_changes``.
+
+    ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, or a Cluster. None is "auto": Slurm
+    if ``slurm`` was given or Slurm is here, else this machine. Raises UsageError for anything else.
+    """
+    options = _slurm_options(slurm)
+    local = cluster if isinstance(cluster, LocalOptions) else None
+    given: object = "local" if local is not None else "auto" if cluster is None else cluster
+    if isinstance(cluster, SlurmOptions):
+        if options is not None:
+            raise UsageError("cluster=SlurmOptions(...) and slurm= are the same option. Keep one of them.")
+        given, options = "slurm", cluster
+    if name is not None:
+        given = name
+    if not isinstance(given, str):
+        return _made(given)
+    if given not in NAMES:
+        raise UsageError(f"There is no cluster {given!r}. Valid are: {', '.join(NAMES)}.")
+    if slurm_changes:
+        options = (options or SlurmOptions()).merge(slurm_changes)
+    chosen = given
+    if given == "auto":  # made definite, so that a resume elsewhere cannot take it for another
+        chosen = "slurm" if options is not None or slurm_is_here(os.environ) else "local"
+    if options is not None and chosen != "slurm":
+        tell(f"Trials run on cluster {chosen!r}: the options of Slurm jobs mean nothing there.")
+    return ClusterChoice(chosen, options if chosen == "slurm" else local if chosen == "local" else None)
+
+
+def reopen_cluster(
+    stored: str,
+    options: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    slurm_changes: Mapping[str, Any] | None = None,
+    workers: int | str | None = None,
+) -> ClusterChoice:
+    """The cluster ``stored`` that an experiment was started on, with the command line's changes."""
+    if name not in (None, "auto", stored):
+        return resolve_cluster(name=name, slurm_changes=slurm_changes)
+    if stored == "slurm":
+        return resolve_cluster("slurm", dict(options), slurm_changes=slurm_changes).with_workers(workers)
+    if stored == "local":
+        return ClusterChoice(stored, LocalOptions.from_mapping(options)).with_workers(workers)
+    if stored in NAMES:
+        return ClusterChoice(stored)
+    raise UsageError(
+        f"The experiment was started on a cluster of its own making, {stored!r}. Resume it from Python with "
+        "hpctune.run(..., resume=True, cluster=...)."
+    )
+
+
+def slurm_is_here(environ: Mapping[str, str]) -> bool:
+    """Whether Slurm's commands are installed and know a cluster; its controller is not asked, it may be down."""
+    if shutil.which("sbatch", path=environ.get("PATH")) is None:
+        return False
+    if environ.get("SLURM_CONF") or environ.get("SLURM_CONF_SERVER") or any(Path(c).exists() for c in _CONFIGS):
+        return True
+    try:
+        asked = subprocess.run(["scontrol", "--version"], capture_output=True, timeout=_VERSION_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+def _require_sbatch() -> None:
+    if shutil.which("sbatch") is None:
+        raise UsageError(
+            "The cluster 'slurm' was asked for, but sbatch is not on PATH. Run hpctune where Slurm's commands are "
+            "(a login node; often 'module load slurm' is needed), or use --cluster local."
+        )
+
+
+def _options_of(kind: type[_Options], choice: ClusterChoice) -> _Options:
+    if choice.options is not None and not isinstance(choice.options, kind):
+        raise UsageError(
+            f"{type(choice.options).__name__} were given for the cluster {choice.name!r}. Give {kind.__name__}."
+        )
+    return choice.options or kind()
+
+
+def _slurm_options(slurm: object) -> SlurmOptions | None:
+    if slurm is None or isinstance(slurm, SlurmOptions):
+        return slurm
+    if isinstance(slurm, Mapping):
+        return SlurmOptions.from_mapping(slurm)
+    raise UsageError(f"slurm must be SlurmOptions or a dict of its fields, not {slurm!r}.")
+
+
+def _made(cluster: object) -> ClusterChoice:
+    if isinstance(cluster, type) or not all(callable(getattr(cluster, method, None)) for method in _PORT):
+        raise UsageError(
+            f"cluster must be one of {', '.join(NAMES)}, SlurmOptions(...), LocalOptions(...), or an object with the "
+            f"methods of hpctune.ports.Cluster, not {cluster!r}."
+        )
+    made = cast(Cluster, cluster)
+    return ClusterChoice(made.name, made=made)

@@ -1,0 +1,283 @@
+"""Workers that stay: a ``Cluster`` whose jobs are assignments to workers, which are jobs of the cluster that it wraps.
+
+To the engine each assignment is a job, ``w0003.17``. Everything that matters is in ``workers/``, so that any later
+driver finds the workers and what they do: nothing runs twice, nothing is lost. See docs/decisions/0009-pool.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.pool.sizing import Kind, fits, kind_for
+from hpctune.cluster.pool.worker import Entry, Measures, WorkerView
+from hpctune.cluster.pool.workers import Staff
+from hpctune.errors import ClusterUnavailableError, RequestRejectedError, StorageError
+from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
+from hpctune.model.pool import Assignment
+from hpctune.model.resources import Resources
+from hpctune.ports import CallStats, Clock, Cluster, Demand
+from hpctune.storage import permissions
+from hpctune.storage.layout import ExperimentPaths
+
+_VIRTUAL = re.compile(r"(w\d{4,})\.(\d+)")
+HANDOVER_S = 0.25
+"""What it may take until a worker that is done has its next trial; trials shorter than this are handed out ahead."""
+SHORT_TRIAL_S = 25.0
+"""With trials longer than this, the hand-over is less than a hundredth, and nothing is handed out ahead."""
+MOST_AHEAD = 8
+OUTPUTS_WITHIN_S, OUTPUTS_AT_MOST = 10.0, 1000
+"""Output files that have stayed empty are removed after so many seconds, or when those of so many trials may have."""
+WITHDRAW_S = 1.0
+"""What was handed out ahead is taken back when another worker has had nothing to do for so long."""
+
+
+class PooledCluster:
+    """The workers of one experiment on the cluster ``inner``."""
+
+    def __init__(
+        self, inner: Cluster, experiment_dir: Path, experiment_id: str, options: PoolOptions, clock: Clock
+    ) -> None:
+        self.inner, self.options, self._clock = inner, options, clock
+        self.name = inner.name
+        self.poll_s, self.quiet_poll_s = options.poll_s, options.quiet_poll_s
+        self._paths = ExperimentPaths(experiment_dir.absolute())
+        self._measures = Measures()
+        self._staff = Staff(inner, self._paths, experiment_id, options, clock, self._measures)
+        self._demand: Demand | None = None
+        """None: who holds this is no driver, and only looks."""
+        self._homeless: list[Entry] = []
+        """Assignments without a worker: theirs is gone, or has given them back."""
+        self._waits_since: float | None = None
+        self._outputs: list[tuple[str, str]] = []
+        """Output files of assignments that are forgotten: those that are empty are to be removed."""
+        self._outputs_looked_at = float("-inf")
+
+    # -- the port ------------------------------------------------------------------------------------------------
+
+    def check(self, resources: Resources) -> None:
+        """Raise RequestRejectedError when no worker for such trials could ever run."""
+        self.inner.check(self._kind(resources).job)
+
+    def demand(self, demand: Demand) -> None:
+        """What the experiment could use now besides what it has."""
+        self._demand = demand
+        if demand.over:
+            with contextlib.suppress(ClusterUnavailableError, StorageError):
+                self._staff.resize(demand, self._homeless)
+                self._publish()
+
+    def room(self, resources: Resources) -> int:
+        """How many assignments workers can take now: free places, and a few ahead where trials are short."""
+        if self._staff.broken:
+            return 1  # so that a submission is tried, and refused with the reason
+        free = sum(self._free(worker, ahead=True) for worker in self._takers(resources))
+        return max(0, free - len(self._homeless))
+
+    def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
+        """Hand each request to the worker with the most free places."""
+        outcomes = [self._submit(request) for request in requests]
+        try:
+            self._publish()
+        except StorageError as error:
+            raise ClusterUnavailableError(str(error)) from error
+        return outcomes
+
+    def _submit(self, request: JobRequest) -> SubmitOutcome:
+        self._staff.avoid = request.avoid
+        if self._staff.broken:
+            return Refused(self._staff.broken, permanent=True)
+        takers = list(self._takers(request.resources))
+        worker = max(takers, key=lambda w: self._free(w, ahead=True), default=None)
+        if worker is None or self._free(worker, ahead=True) < 1:
+            try:
+                self.check(request.resources)
+            except RequestRejectedError as error:
+                return Refused(str(error), permanent=True)
+            except ClusterUnavailableError as error:
+                return Refused(str(error), permanent=False)
+            return Refused("No worker is free now.", permanent=False)
+        assignment = Assignment(
+            0, str(request.tag), tuple(request.command), str(request.stdout), str(request.stderr), dict(request.env)
+        )
+        return Accepted(worker.give(request.tag, assignment, request.resources, self._clock.now()).job_id)
+
+    def jobs(self) -> list[JobStatus]:
+        """Every assignment that is not tidied, and every job of the experiment that is no worker.
+
+        While the cluster does not answer, the workers' own files are believed.
+        """
+        try:
+            self._staff.look()
+            self._collect()
+            if self._demand is not None:
+                self._house()
+                self._withdraw()
+                self._staff.resize(self._demand, self._homeless)
+                self._publish()
+        except StorageError as error:
+            raise ClusterUnavailableError(str(error)) from error
+        waiting = [
+            JobStatus(entry.job_id, entry.tag, JobState.PENDING, "waits for a worker") for entry in self._homeless
+        ]
+        return [*self._staff.strangers, *(s for w in self._staff.workers.values() for s in w.statuses()), *waiting]
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End these assignments, and nothing else that their workers do."""
+        others = []
+        for job_id in job_ids:
+            found = _VIRTUAL.fullmatch(job_id)
+            if found is None:
+                others.append(job_id)
+                continue
+            worker = self._staff.workers.get(found[1])
+            if worker is not None:
+                worker.cancel(int(found[2]))
+            for entry in [e for e in self._homeless if e.job_id == job_id]:
+                self._homeless.remove(entry)
+                entry.state, entry.reason = JobState.CANCELLED, "cancelled"
+                self._staff.keep(entry)
+        try:
+            self._publish()
+        except StorageError as error:
+            raise ClusterUnavailableError(str(error)) from error
+        if others:
+            self.inner.cancel(others)
+
+    def preview(self, request: JobRequest) -> str:
+        """The job of a worker, and what it runs for the trial."""
+        job = self._staff.request("w0001", self._kind(request.resources))
+        return f"{self.inner.preview(job)}\n# takes trial after trial, each as: {' '.join(request.command)}\n"
+
+    def stats(self) -> CallStats:
+        """How often the wrapped cluster's commands were called."""
+        return self.inner.stats()
+
+    def tidy(self, job_ids: Sequence[str]) -> None:
+        """Forget these assignments; the output files of theirs that are empty are removed soon."""
+        others = []
+        for job_id in job_ids:
+            found = _VIRTUAL.fullmatch(job_id)
+            if found is None:
+                others.append(job_id)
+                continue
+            worker = self._staff.workers.get(found[1])
+            entry = worker.entries.get(int(found[2])) if worker is not None else None
+            if worker is not None and entry is not None and entry.state.final:
+                del worker.entries[entry.number]
+                self._outputs.append(entry.output)
+        over = self._demand is not None and self._demand.over
+        lately = 0 <= self._clock.now() - self._outputs_looked_at <= OUTPUTS_WITHIN_S
+        if over or not lately or len(self._outputs) > OUTPUTS_AT_MOST:
+            self._remove_empty_outputs()
+        self.inner.tidy(others)
+
+    def _remove_empty_outputs(self) -> None:
+        self._outputs_looked_at = self._clock.now()
+        for path in (path for paths in self._outputs for path in paths if path and path != os.devnull):
+            permissions.remove_if_empty(path)
+        self._outputs.clear()
+
+    def close(self) -> None:
+        """Let go of everything held. Workers go on."""
+        self.inner.close()
+
+    @property
+    def supplied(self) -> bool:
+        """Whether every worker that takes trials has one that waits behind those that run."""
+        workers = [worker for worker in self._staff.workers.values() if worker.usable]
+        return bool(workers) and all(len(worker.held) > worker.kind.slots for worker in workers)
+
+    @property
+    def kills_within_s(self) -> float:
+        """How long after a cancel a process is killed."""
+        return self.options.kill_wait_s
+
+    @property
+    def trouble(self) -> str:
+        """Why the cluster does not answer, where it does not; meanwhile the workers go on."""
+        return self._staff.outage
+
+    def summary(self) -> str:
+        """The workers in a few words, for people."""
+        return self._staff.summary()
+
+    def queue(self) -> str:
+        """What the workers' jobs waited in the queue, in a few words."""
+        return self._staff.outlook.summary()
+
+    # -- who gets what -------------------------------------------------------------------------------------------
+
+    def _kind(self, resources: Resources) -> Kind:
+        return kind_for(resources, self.options.trials_per_worker)
+
+    def _takers(self, resources: Resources) -> Iterator[WorkerView]:
+        """The workers that may take such a trial now."""
+        for worker in self._staff.workers.values():
+            if self._may_take(worker, resources):
+                yield worker
+
+    def _may_take(self, worker: WorkerView, resources: Resources) -> bool:
+        shunned = worker.node in self._staff.avoid
+        in_time = self._staff.outlook.has_time(worker, self._clock.now())
+        return worker.usable and not shunned and fits(worker.kind, resources) and in_time
+
+    def _free(self, worker: WorkerView, *, ahead: bool) -> int:
+        places = worker.kind.slots * (1 + (self._ahead() if ahead else 0))
+        return max(0, places - len(worker.held))
+
+    def _ahead(self) -> int:
+        """How many trials a place may have waiting: as many as it does while it would wait for the next."""
+        told = self._demand is not None and self._demand.ahead
+        wanted = told if self.options.prefetch is None else self.options.prefetch
+        durations = self._measures.durations
+        if not wanted or not durations:
+            return 0
+        mean = sum(durations) / len(durations)
+        return 0 if mean > SHORT_TRIAL_S else max(1, min(MOST_AHEAD, round(HANDOVER_S / max(mean, 1e-6))))
+
+    def _collect(self) -> None:
+        for worker in self._staff.workers.values():
+            self._homeless += worker.homeless
+            worker.homeless.clear()
+
+    def _house(self) -> None:
+        """Give what lost its worker to another."""
+        for entry in list(self._homeless):
+            assert entry.assignment is not None
+            if self._staff.has(entry.tag):
+                self._homeless.remove(entry)  # an earlier driver had moved it already
+                continue
+            able = [w for w in self._takers(entry.resources) if self._free(w, ahead=False)]
+            if not able:
+                return
+            best = max(able, key=lambda w: self._free(w, ahead=False))
+            self._homeless.remove(entry)
+            best.give(entry.tag, entry.assignment, entry.resources, self._clock.now())
+            best.publish(self._clock.now())  # before the worker that had it forgets it
+
+    def _withdraw(self) -> None:
+        """Take back what waits behind another trial while a worker elsewhere has nothing to do."""
+        now = self._clock.now()
+        workers = [w for w in self._staff.workers.values() if w.usable]
+        idle = any(self._free(w, ahead=False) for w in workers)
+        behind = [w for w in workers if len(w.held) > w.kind.slots]
+        if not (idle and behind):
+            self._waits_since = None
+            return
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        if now - self._waits_since > WITHDRAW_S:
+            most = max(behind, key=lambda w: len(w.held))
+            last = max((e for e in most.held if e.state is JobState.PENDING), key=lambda e: e.number, default=None)
+            if last is not None:
+                most.take_back(last.number)
+
+    def _publish(self) -> None:
+        now = self._clock.now()
+        for worker in self._staff.workers.values():
+            if worker.run >= 0:
+                worker.publish(now)

@@ -1,0 +1,102 @@
+"""What a pool expects of the queue and of its trials, and what follows for its workers. Rules: ``waits.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.pool.sizing import Standing, fits
+from hpctune.cluster.pool.worker import Measures, WorkerView
+from hpctune.cluster.queue_waits import QueueWaits, done_meanwhile, linger_s, retires, worker_minutes
+from hpctune.model.resources import Resources
+
+TIME_FACTOR = 1.2
+"""A trial is started where this many times what trials took lately, to their end or first checkpoint, is left."""
+
+Needs = Sequence[tuple[Resources, int]]
+
+
+class Outlook:
+    """Kept by :meth:`update`. ``wait_s`` and ``lead_s``: how long a worker that is asked for now would wait in the
+    queue, and take to its first trial; 0.0 where that is not known yet, or the pool shall not mind."""
+
+    def __init__(self, options: PoolOptions, measures: Measures) -> None:
+        self._options, self._measures = options, measures
+        self._waits = QueueWaits()
+        self._queued: list[float] = []
+        self._counted: set[str] = set()
+        self.wait_s = self.lead_s = 0.0
+
+    def update(self, workers: Iterable[WorkerView], now: float) -> None:
+        """Take in what there is to know of ``workers``. The first start of each counts, also under earlier drivers."""
+        self._queued = []
+        for worker in workers:
+            asked_at, claimed = worker.spec.submitted_at, worker.claimed
+            if not asked_at:
+                continue
+            if claimed is None and worker.job is not None and not worker.job.state.final:
+                self._queued.append(now - asked_at)
+            if claimed is None or claimed.run > 0 or worker.ready_at is None or worker.name in self._counted:
+                continue
+            self._counted.add(worker.name)
+            self._waits.started(min(claimed.at, now) - asked_at)
+            self._waits.began(worker.ready_at - claimed.at)
+        if self._options.adapt_to_queue:
+            self.wait_s = self._waits.wait_s(self._queued)
+            self.lead_s = self.wait_s + self._waits.startup_s
+
+    @property
+    def linger_s(self) -> float:
+        """How long a worker that has nothing to do, or a place in the queue, is kept while more may come."""
+        return linger_s(self._options.idle_timeout_s, self.wait_s)
+
+    def has_time(self, worker: WorkerView, now: float) -> bool:
+        """Whether a trial could get as far as its end or its next checkpoint. A worker that has done nothing yet has:
+        the next one would have no more time."""
+        if not worker.worked and not worker.held:
+            return True
+        need = TIME_FACTOR * max(self._measures.needs, default=0.0)
+        return worker.time_left_s(now) - self._options.warning_s > need
+
+    def retires(self, worker: WorkerView, now: float) -> bool:
+        """Whether it is time to ask for its successor, or was: what is learned meanwhile changes nothing."""
+        if worker.ready and worker.claimed is not None:
+            age_s, left_s = now - worker.claimed.at, worker.time_left_s(now)
+            worker.retiring = worker.retiring or retires(age_s, left_s, self._options.warning_s, self.lead_s)
+        return worker.retiring
+
+    def lacking(self, workers: Sequence[Standing], needs: Needs) -> tuple[list[Standing], list[tuple[Resources, int]]]:
+        """What is left of ``needs``, and of what waits behind other trials, without what the workers that run will
+        have begun before a new one could."""
+        durations = self._measures.durations
+        trial_s = sum(durations) / len(durations) if durations else None
+        soon = {w.name: done_meanwhile(w.kind.slots, trial_s, self.lead_s) for w in workers if w.started}
+        kinds = {w.name: w.kind for w in workers}
+        left = []
+        for standing in workers:
+            taken = min(standing.behind, soon.get(standing.name, 0))
+            left.append(replace(standing, behind=standing.behind - taken))
+            if taken:
+                soon[standing.name] -= taken
+        fewer = []
+        for resources, count in needs:
+            rest = count
+            for name in soon:
+                taken = min(rest, soon[name]) if fits(kinds[name], resources) else 0
+                soon[name] -= taken
+                rest -= taken
+            fewer.append((resources, rest))
+        return left, fewer
+
+    @property
+    def minutes(self) -> int | None:
+        """The time limit of the next worker; None where the options say it."""
+        options = self._options
+        if not options.choose_time:
+            return None
+        return worker_minutes(self._measures.durations, self.lead_s, options.warning_s, options.most_minutes)
+
+    def summary(self) -> str:
+        """What its jobs waited, in words."""
+        return self._waits.summary(self._queued)

@@ -1,0 +1,345 @@
+"""One worker as its pool sees it: put together from its files and from what the cluster says of its job."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from hpctune.cluster.pool.sizing import Kind, Standing
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import JobState, JobStatus
+from hpctune.model.pool import (
+    Assignment,
+    Began,
+    Claimed,
+    Ended,
+    Left,
+    Orders,
+    Ready,
+    Returned,
+    WorkerRecord,
+    WorkerSpec,
+)
+from hpctune.model.resources import Resources
+from hpctune.storage import worker_files
+from hpctune.storage.layout import WorkerPaths
+from hpctune.storage.worker_files import WorkerTail
+
+BEHIND_S = 1.0
+"""What waits behind another trial for so long is worth a worker of its own."""
+AGAIN_S = 5.0
+"""Orders that a worker with a free place does not follow for so long are published again."""
+_PASSED_ON = frozenset({JobState.TIMEOUT, JobState.NODE_FAIL, JobState.PREEMPTED})
+"""Ends of a worker's job that are its trials' ends, too. What else ends a worker is no fault of theirs: LOST."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One assignment: to the engine, a job."""
+
+    worker: str
+    number: int
+    tag: Tag
+    assignment: Assignment | None
+    """None: known from the worker's record alone; it has begun."""
+    resources: Resources
+    output: tuple[str, str] = ("", "")
+    given_at: float = float("-inf")
+    began_at: float | None = None
+    state: JobState = JobState.PENDING
+    reason: str = ""
+
+    @property
+    def job_id(self) -> str:
+        return f"{self.worker}.{self.number}"
+
+
+@dataclass(slots=True)
+class Measures:
+    """What trials took lately: ``durations`` from start to end, ``needs`` from start to the first checkpoint or end."""
+
+    durations: list[float] = field(default_factory=list)
+    needs: list[float] = field(default_factory=list)
+
+    def take(self, duration_s: float, saved_s: float | None, finished: bool) -> None:
+        """One more. Of a trial that was interrupted before its first checkpoint nothing is known."""
+        if finished:
+            self.durations = [*self.durations[-15:], duration_s]
+        if finished or saved_s is not None:
+            self.needs = [*self.needs[-31:], duration_s if saved_s is None else min(saved_s, duration_s)]
+
+
+class WorkerView:
+    """One worker. ``job``: what the cluster said of its job last; ``gone``: nothing runs in it and nothing will."""
+
+    def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: Kind, measures: Measures) -> None:
+        self.name, self.paths, self.spec, self.kind, self._measures = spec.worker, paths, spec, kind, measures
+        self.job: JobStatus | None = None
+        self.missing = 0
+        """Answers in a row in which its job was not."""
+        self.gone = False
+        self.run = -1
+        self.claimed: Claimed | None = None
+        self.claim_seen_at = float("-inf")
+        self.started = False
+        """Whether it runs: it has claimed its start, and was not put back into the queue since."""
+        self.ready = False
+        self.ready_at: float | None = None
+        self.left = ""
+        self.worked = False
+        """Whether anything has begun in its current run."""
+        self.leave = ""
+        self.linger_s = 0.0
+        self.retiring = False
+        """Its time is so nearly up that a successor was asked for."""
+        self.dismissed_at = float("-inf")
+        self.idle_since: float | None = None
+        """Since when there has been nothing for it to do."""
+        self.submitted_at = float("-inf")
+        self.entries: dict[int, Entry] = {}
+        self._held: dict[int, Entry] = {}
+        """Those of them that are not over."""
+        self.homeless: list[Entry] = []
+        """What was given to it and will not begin here."""
+        self._cancel: set[int] = set()
+        self._back: set[int] = set()
+        self._next = 1
+        self._known: set[int] = set()
+        """Numbers that its record speaks of."""
+        self._tail: WorkerTail | None = None
+        self._following = WorkerTail(paths.run(0))
+        self._orders = worker_files.OrdersFile(paths)
+        self._published: Orders | None = None
+        self._published_at = float("-inf")
+
+    # -- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> list[Entry]:
+        """Assignments that are not over."""
+        return list(self._held.values())
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes assignments."""
+        return self.ready and not (self.gone or self.left or self.leave)
+
+    def standing(self, now: float) -> Standing:
+        """What the size of the pool depends on."""
+        held = self.held
+        waiting = sum(e.state is JobState.PENDING and now - e.given_at > BEHIND_S for e in held)
+        free = self.kind.slots - (len(held) - waiting)
+        return Standing(self.name, self.kind, len(held), self.started, max(0, waiting - max(0, free)))
+
+    @property
+    def node(self) -> str:
+        """Where it runs, by the cluster's name for it."""
+        host = self.claimed.host if self.claimed is not None else ""
+        return (self.job.nodes if self.job is not None else "") or host
+
+    def time_left_s(self, now: float) -> float:
+        """Seconds until its time limit strikes; infinite where it has none that is known."""
+        ends_at = self.job.ends_at if self.job is not None else None
+        return float("inf") if ends_at is None else ends_at - now
+
+    def statuses(self) -> Iterator[JobStatus]:
+        """Its assignments, as jobs."""
+        ends_at = self.job.ends_at if self.job is not None else None
+        for entry in self.entries.values():
+            running = entry.state is JobState.RUNNING
+            nodes, end = (self.node, ends_at) if running or entry.state.final else ("", None)
+            yield JobStatus(entry.job_id, entry.tag, entry.state, entry.reason, nodes, end if running else None)
+
+    # -- what it does --------------------------------------------------------------------------------------------
+
+    def adopt(self, now: float) -> None:
+        """Be where an earlier driver was: its orders, and what the record says became of them. Raises StorageError."""
+        self.read(now)
+        orders = worker_files.parse_orders(worker_files.read_orders(self.paths))
+        if orders is None:
+            return
+        for assignment in orders.assignments:
+            tag = Tag.parse(assignment.tag)
+            if tag is None or assignment.number in self._known:
+                continue
+            self._next = max(self._next, assignment.number + 1)
+            output = (assignment.stdout, assignment.stderr)
+            entry = Entry(self.name, assignment.number, tag, assignment, self.kind.resources, output)
+            self.entries[assignment.number] = self._held[assignment.number] = entry
+            if orders.run < self.run:
+                self._cannot_begin(assignment.number)
+        self.leave, self._published = orders.leave, orders
+
+    def read(self, now: float) -> None:
+        """Take in what its record says that is new. Raises StorageError."""
+        if self._tail is not None:
+            self._take(self._tail.read())
+        records = self._following.read()
+        while records:
+            self._begin_run(records, now)
+            records = self._following.read()
+
+    def _begin_run(self, records: Sequence[WorkerRecord], now: float) -> None:
+        """The worker was started (again): what it had is over, and what had not begun needs another place."""
+        self.end_held(JobState.PREEMPTED, "its worker was started again")
+        self.run += 1
+        self._tail, self._following = self._following, WorkerTail(self.paths.run(self.run + 1))
+        self.claim_seen_at, self.started, self.ready, self.worked, self.gone = now, True, False, False, False
+        self.left, self.retiring = "", False
+        self._cancel.clear()
+        self._back.clear()
+        self._take(records)
+
+    def _take(self, records: Sequence[WorkerRecord]) -> None:
+        for record in records:
+            match record:
+                case Claimed():
+                    self.claimed = record
+                case Ready():
+                    self.ready, self.ready_at = True, record.at
+                case Began():
+                    self._began(record)
+                case Ended():
+                    self._ended(record)
+                case Returned():
+                    self._know(record.number)
+                    self._cannot_begin(record.number)
+                case Left():
+                    self.left = record.reason or "it has left"
+
+    def _know(self, number: int) -> None:
+        self._known.add(number)
+        self._next = max(self._next, number + 1)
+
+    def _began(self, record: Began) -> None:
+        self.worked = True
+        self._know(record.number)
+        entry = self.entries.get(record.number)
+        if entry is None:
+            tag = Tag.parse(record.tag)
+            if tag is None:
+                return
+            entry = Entry(self.name, record.number, tag, None, self.kind.resources, record.output)
+            self.entries[record.number] = self._held[record.number] = entry
+        if not entry.state.final:
+            entry.began_at, entry.state, entry.reason = record.at, JobState.RUNNING, ""
+
+    def _ended(self, record: Ended) -> None:
+        self._know(record.number)
+        entry = self.entries.get(record.number)
+        if entry is None or entry.state.final:
+            return
+        entry.state, entry.reason = _end(record)
+        del self._held[record.number]
+        if entry.began_at is not None:
+            finished = entry.state in (JobState.COMPLETED, JobState.FAILED)
+            self._measures.take(max(0.0, record.at - entry.began_at), record.saved_s, finished)
+
+    def _cannot_begin(self, number: int) -> None:
+        entry = self.entries.get(number)
+        if entry is not None and entry.state is JobState.PENDING:
+            del self.entries[number], self._held[number]
+            self.homeless.append(entry)
+
+    # -- what the cluster says of its job ------------------------------------------------------------------------
+
+    def judge(self, asked_at: float) -> None:
+        """Draw the conclusions from its job's state, asked for at ``asked_at``, and from its own last words.
+
+        A job that waits again was requeued; an answer from before its last start was seen says nothing.
+        """
+        job = self.job
+        if self.left:
+            self.end_held(JobState.LOST, f"its worker has left ({self.left})")
+        if job is not None and job.state.final:
+            what = f"its worker's job {job.job_id} ended as {job.state.value}" + (f" ({job.reason})" * bool(job.reason))
+            alone = self.spec.slots == 1 and job.state is JobState.OUT_OF_MEMORY
+            self._be_gone(job.state if alone or job.state in _PASSED_ON else JobState.LOST, what)
+        elif self.missing >= 2:
+            self._be_gone(JobState.LOST, f"its worker's job {job.job_id if job else ''} is not known any more")
+        elif job is not None and job.state is JobState.PENDING and self.started and asked_at > self.claim_seen_at:
+            self.started = self.ready = False
+            self.end_held(JobState.PREEMPTED, "its worker's job was put back into the queue")
+
+    def _be_gone(self, state: JobState, reason: str) -> None:
+        self.gone = True
+        self.end_held(state, reason)
+
+    def end_held(self, state: JobState, reason: str) -> None:
+        """What has begun here is over; what has not needs another place."""
+        for entry in self.held:
+            if entry.state is JobState.PENDING:
+                self._cannot_begin(entry.number)
+            else:
+                entry.state, entry.reason = state, reason
+                del self._held[entry.number]
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def give(self, tag: Tag, assignment: Assignment, resources: Resources, now: float) -> Entry:
+        """Add an assignment (its number is ours to choose); it is told with the next :meth:`publish`."""
+        number = self._next
+        self._next += 1
+        own = replace(assignment, number=number)
+        entry = Entry(self.name, number, tag, own, resources, (own.stdout, own.stderr), given_at=now)
+        self.entries[number] = self._held[number] = entry
+        self.idle_since = None
+        return entry
+
+    def cancel(self, number: int) -> None:
+        self._cancel.add(number)
+
+    def take_back(self, number: int) -> None:
+        """Ask for an assignment that has not begun, for another worker."""
+        self._back.add(number)
+
+    def publish(self, now: float) -> None:
+        """Bring its orders up to date, where they are not. Raises StorageError."""
+        held = self.held
+        waiting = [e for e in held if e.state is JobState.PENDING and e.assignment is not None]
+        numbers = {entry.number for entry in held}
+        pending = {entry.number for entry in waiting}
+        orders = Orders(
+            max(self.run, 0),
+            tuple(entry.assignment for entry in waiting if entry.assignment is not None),
+            tuple(sorted(self._cancel & numbers)),
+            tuple(sorted(self._back & pending)),
+            self.leave,
+            self.linger_s,
+        )
+        idle = bool(waiting) and len(held) - len(waiting) < self.kind.slots
+        told = self._published
+        if told is None or _matters(orders, told) or (idle and now - self._published_at > AGAIN_S):
+            self._orders.publish(orders)
+            self._published, self._published_at = orders, now
+
+
+def _matters(orders: Orders, told: Orders) -> bool:
+    """Whether a worker that was told ``told`` has to be told anew. That an assignment has begun it knows; how long it
+    may be idle is told with the next change, since each change is a sign of life."""
+    known = {assignment.number for assignment in told.assignments}
+    as_before = replace(told, assignments=orders.assignments, linger_s=orders.linger_s)
+    return orders != as_before or not known.issuperset(a.number for a in orders.assignments)
+
+
+def _end(record: Ended) -> tuple[JobState, str]:
+    match record.why:
+        case "cancelled":
+            return JobState.CANCELLED, "cancelled"
+        case "warned":
+            return JobState.PREEMPTED, "its worker was told to leave"
+        case "oom":
+            return JobState.OUT_OF_MEMORY, "the kernel ended it for want of memory"
+    if record.code == 0:
+        return JobState.COMPLETED, ""
+    if record.code is not None and record.code < 0:
+        return JobState.FAILED, f"ended by {_signal_name(-record.code)}"
+    return JobState.FAILED, f"exit code {record.code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,341 @@
+"""The workers of a pool: found again, asked for, looked at, sent away."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from hpctune.cluster.pool.forecast import Outlook
+from hpctune.cluster.pool.options import PoolOptions
+from hpctune.cluster.pool.sizing import Kind, Resizing, resize
+from hpctune.cluster.pool.worker import Entry, Measures, WorkerView
+from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused
+from hpctune.model.pool import WorkerSpec
+from hpctune.model.resources import Resources
+from hpctune.ports import Clock, Cluster, Demand
+from hpctune.storage import permissions, worker_files
+from hpctune.storage.layout import ExperimentPaths
+
+WAITING_AT_MOST = 8
+"""Workers whose jobs wait in the queue, where the pool has no size of its own."""
+BROKEN_AFTER = 3
+"""Workers in a row that ended before they were ready: then there is something wrong with all of them."""
+GROW_AGAIN_S = 5.0
+"""After a refusal; doubled each time, up to LONGEST_PAUSE_S."""
+UNNEEDED_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+"""After a worker that left without having had anything to do no other is asked for; doubled each time."""
+DISMISS_AGAIN_S = 15.0
+SURPLUS_S = 2.0
+"""A worker for which nothing is in sight has this much longer: trials that are under way may yet pause or fail."""
+
+
+class Staff:
+    """The workers that are not over, by name. ``strangers``: jobs of the experiment that are none.
+
+    ``broken``: why no worker can start, where that is so.
+    """
+
+    def __init__(
+        self,
+        inner: Cluster,
+        paths: ExperimentPaths,
+        experiment_id: str,
+        options: PoolOptions,
+        clock: Clock,
+        measures: Measures,
+    ) -> None:
+        self._inner, self._paths, self._experiment_id = inner, paths, experiment_id
+        self._options, self._clock, self._measures = options, clock, measures
+        self.outlook = Outlook(options, measures)
+        self.workers: dict[str, WorkerView] = {}
+        self.strangers: list[JobStatus] = []
+        self.outage = self.broken = ""
+        self.avoid: tuple[str, ...] = ()
+        """Nodes on which no worker is wanted."""
+        self._loaded = False
+        self._last = 0
+        """The highest number that a worker has ever had."""
+        self._asked_at = self._due_at = float("-inf")
+        self._interval = inner.poll_s
+        self._said: Sequence[JobStatus] = ()
+        self._grow_at, self._refusals, self._unneeded, self._stillborn = float("-inf"), 0, 0, 0
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Bring everything up to date. Raises ClusterUnavailableError while the cluster has never answered."""
+        now = self._clock.now()
+        if not self._loaded:
+            self._load(now)
+        if now >= self._due_at:
+            self._ask(now)
+        for worker in list(self.workers.values()):
+            if not worker.gone:
+                self._look_at(worker, now)
+            elif not worker.entries and not worker.homeless:
+                del self.workers[worker.name]
+        self.outlook.update(self.workers.values(), now)
+
+    def _load(self, now: float) -> None:
+        try:
+            names = sorted(p.name for p in self._paths.workers.iterdir() if p.name[1:].isdigit())
+        except FileNotFoundError:
+            names = []
+        except OSError as error:
+            raise StorageError(f"Cannot read {self._paths.workers}: {error.strerror or error}.") from error
+        for name in names:
+            self._last = max(self._last, int(name[1:]))
+            self._read_in(name, now)
+        self._loaded = True
+
+    def _read_in(self, name: str, now: float) -> WorkerView | None:
+        """The worker that an earlier driver asked for; None where it never came so far, or is another experiment's."""
+        paths = self._paths.worker(name)
+        spec = worker_files.read_spec(paths)
+        if spec is None or spec.experiment_id != self._experiment_id:
+            return None
+        kind = Kind(Resources.from_json(spec.resources), spec.slots)
+        worker = WorkerView(paths, spec, kind, self._measures)
+        worker.adopt(now)
+        self.workers[name] = worker
+        return worker
+
+    def _look_at(self, worker: WorkerView, now: float) -> None:
+        ready = worker.ready
+        worker.read(now)
+        worker.judge(self._asked_at)
+        if worker.ready and not ready:
+            self._stillborn, self.broken = 0, ""
+        if worker.worked:
+            self._unneeded = 0
+        if worker.gone:
+            self._part_from(worker, now)
+
+    def _part_from(self, worker: WorkerView, now: float) -> None:
+        if worker.job is not None and worker.job.state.final:
+            self._inner.tidy([worker.job.job_id])
+            for path in (worker.paths.stdout, worker.paths.stderr):
+                permissions.remove_if_empty(path)
+        if worker.leave:
+            return
+        if not worker.ready and worker.job is not None and not worker.job.state.interruption:
+            self._stillborn += 1
+            self._pause_growth(now, GROW_AGAIN_S, self._stillborn)
+            if self._stillborn >= BROKEN_AFTER:
+                self.broken = (
+                    f"{BROKEN_AFTER} workers in a row ended before they could take a trial; the last: job "
+                    f"{worker.job.job_id} ended as {worker.job.state.value} "
+                    f"({worker.job.reason or 'no reason given'}). See {worker.paths.stderr}."
+                )
+        elif worker.left and not worker.worked:
+            self._unneeded += 1
+            self._pause_growth(now, UNNEEDED_PAUSE_S, self._unneeded)
+
+    def _pause_growth(self, now: float, base_s: float, times: int) -> None:
+        self._grow_at = now + min(LONGEST_PAUSE_S, base_s * 2.0 ** (times - 1))
+
+    def _ask(self, now: float) -> None:
+        """Ask the cluster for our jobs. Where it does not answer, nothing follows."""
+        try:
+            jobs = self._inner.jobs()
+        except ClusterUnavailableError as error:
+            self.outage = str(error)
+            self._interval = min(self._interval * 2, self._inner.quiet_poll_s)
+            self._due_at = now + self._interval
+            if self._asked_at == float("-inf"):
+                raise
+            return
+        changed = jobs != self._said
+        self._said, self._asked_at, self.outage = jobs, now, ""
+        quiet_s = self._inner.quiet_poll_s
+        self._interval = self._inner.poll_s if changed else min(self._interval * 1.5, quiet_s)
+        self._due_at = now + self._interval
+        self._sort(jobs, now)
+
+    def _sort(self, jobs: Sequence[JobStatus], now: float) -> None:
+        """Whose job is which."""
+        mine: dict[str, JobStatus] = {}
+        self.strangers = []
+        for job in jobs:
+            name = job.tag.trial_id
+            known = name in self.workers
+            if not known and not job.state.final and self._paths.worker(name).spec.exists():
+                known = self._read_in(name, now) is not None
+            if known:
+                mine[name] = job
+            elif not self._paths.worker(name).root.is_dir():
+                self.strangers.append(job)
+        for worker in self.workers.values():
+            found = mine.get(worker.name)
+            if found is not None:
+                worker.job, worker.missing = found, 0
+                worker.gone = worker.gone and (found.state.final or bool(worker.left))
+            elif now > worker.submitted_at:
+                worker.missing += 1
+                self._due_at = min(self._due_at, now + self._inner.poll_s)
+
+    # -- growing and shrinking -----------------------------------------------------------------------------------
+
+    def resize(self, demand: Demand, homeless: Sequence[Entry]) -> None:
+        """Ask for the workers that are lacking, send those away that are too many."""
+        now = self._clock.now()
+        alive = [w for w in self.workers.values() if not (w.gone or w.left or w.leave)]
+        old = [] if demand.over else [w for w in alive if self.outlook.retires(w, now)]
+        lasting = [w for w in alive if w not in old]
+        after = [(w.kind.resources, len(w.held)) for w in old if w.held]
+        needs = [*((entry.resources, 1) for entry in homeless), *after, *demand.needs]
+        options, standing = self._options, [w.standing(now) for w in lasting]
+        due = resize(standing, needs, options.trials_per_worker, options.workers)
+        idle = {*due.surplus, *(w.name for w in old if not w.held)}
+        for worker in alive:
+            if worker.name not in idle:
+                worker.idle_since = None
+            elif worker.idle_since is None:
+                worker.idle_since = now
+            idle_s = now - worker.idle_since if worker.idle_since is not None else 0.0
+            if worker.name in idle and (demand.over or idle_s > self._patience_s(worker, demand, due)):
+                worker.leave = "other workers are needed" if due.short else "there is nothing more to do"
+            worker.linger_s = self.outlook.linger_s
+        self._retire(alive, lasting, now)
+        for worker in self.workers.values():
+            if worker.leave and not worker.gone and now - worker.dismissed_at > DISMISS_AGAIN_S:
+                self._dismiss(worker, now)
+        grow = resize(*self.outlook.lacking(standing, needs), options.trials_per_worker, options.workers).grow
+        if grow and now >= self._grow_at and not self.broken:
+            self._grow(grow, sum(not w.started for w in lasting), now)
+
+    def _retire(self, alive: Sequence[WorkerView], lasting: Sequence[WorkerView], now: float) -> None:
+        """Let go of workers on bad nodes, of those with too little time for a trial, and of those whose successor is
+        there; what they have begun they finish."""
+        spare = sum(w.ready for w in alive) - (self._options.workers or len(alive))
+        for worker in alive:
+            if worker.node in self.avoid and not worker.held:
+                worker.leave = f"attempts die on {worker.node}"
+            elif worker.ready and not worker.held and not self.outlook.has_time(worker, now):
+                worker.leave = "too little of its time is left for another trial"
+            elif worker not in lasting and spare > 0:
+                spare -= 1
+                worker.leave = "its successor is there"
+
+    def _patience_s(self, worker: WorkerView, demand: Demand, due: Resizing) -> float:
+        """How long a worker may have nothing to do before it is sent away. One that runs and may be needed yet is not
+        sent away at all: it leaves by itself, driver or not."""
+        if due.short or not demand.later:
+            return SURPLUS_S
+        return float("inf") if worker.started else self.outlook.linger_s
+
+    def _dismiss(self, worker: WorkerView, now: float) -> None:
+        worker.dismissed_at = now
+        worker.publish(now)
+        if not worker.started and worker.job is not None:
+            with contextlib.suppress(ClusterUnavailableError):
+                self._inner.cancel([worker.job.job_id])
+                self._due_at = now
+
+    def _grow(self, kinds: Sequence[Kind], waiting: int, now: float) -> None:
+        if self._options.workers is None:
+            kinds = kinds[: max(0, WAITING_AT_MOST - waiting)]
+        chosen: list[Kind] = []
+        for kind in kinds:
+            if sum(k == kind for k in chosen) < self._inner.room(kind.job):
+                chosen.append(kind)
+        if not chosen:
+            return
+        names = [self._found(kind) for kind in chosen]
+        requests = [self.request(name, kind) for name, kind in zip(names, chosen, strict=True)]
+        try:
+            outcomes = self._inner.submit(requests)
+        except ClusterUnavailableError:
+            return  # they are there, or not: the next answers tell
+        self._due_at = min(self._due_at, now + self._inner.poll_s)
+        self._interval = self._inner.poll_s
+        for name, request, outcome in zip(names, requests, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                self._refusals = 0
+                self.workers[name].job = JobStatus(outcome.job_id, request.tag, JobState.PENDING)
+            elif isinstance(outcome, Refused):
+                self._take_back(name)
+                self._refusals += 1
+                self._pause_growth(now, GROW_AGAIN_S, self._refusals)
+                if outcome.permanent:
+                    self.broken = outcome.reason
+
+    def _found(self, kind: Kind) -> str:
+        """Make the directory of one more worker; its name."""
+        options, first = self._options, kind.resources.bundles[0]
+        while True:
+            self._last += 1
+            name = f"w{self._last:04d}"
+            paths = self._paths.worker(name)
+            try:
+                permissions.make_directory(paths.root.parent, exist_ok=True)
+                permissions.make_directory(paths.root)
+                break
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise StorageError(f"Cannot make {paths.root}: {error.strerror or error}.") from error
+        spec = WorkerSpec(
+            experiment_id=self._experiment_id,
+            worker=name,
+            slots=kind.slots,
+            cpus=first.cpus,
+            gpus=first.gpus,
+            idle_timeout_s=options.idle_timeout_s,
+            start=options.start,
+            kill_wait_s=options.kill_wait_s,
+            wait_for_gpu=options.wait_for_gpu,
+            resources=kind.resources.to_json(),
+            submitted_at=self._clock.now(),
+        )
+        worker_files.write_spec(paths, spec)
+        worker = self.workers[name] = WorkerView(paths, spec, kind, self._measures)
+        worker.submitted_at = self._clock.now()
+        return name
+
+    def _take_back(self, name: str) -> None:
+        """Surely no job was made for this worker."""
+        paths = self.workers.pop(name).paths
+        with contextlib.suppress(OSError):
+            paths.spec.unlink()
+            paths.root.rmdir()
+
+    def request(self, name: str, kind: Kind) -> JobRequest:
+        """The job of worker ``name``."""
+        paths = self._paths.worker(name)
+        return JobRequest(
+            tag=Tag(self._experiment_id, name, 1),
+            name=f"{self._paths.root.name}_{name}",
+            command=(sys.executable, "-u", "-m", "hpctune.worker.pool", str(self._paths.root), name),
+            resources=kind.job,
+            stdout=paths.stdout,
+            stderr=paths.stderr,
+            avoid=self.avoid,
+            minutes=self.outlook.minutes,
+        )
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def has(self, tag: Tag) -> bool:
+        """Whether any worker has, or had, the assignment with this tag."""
+        return any(entry.tag == tag for worker in self.workers.values() for entry in worker.entries.values())
+
+    def keep(self, entry: Entry) -> None:
+        """Remember an assignment that is over without a worker, until it is tidied."""
+        worker = self.workers.get(entry.worker)
+        if worker is not None:
+            worker.entries[entry.number] = entry
+
+    def summary(self) -> str:
+        """Such as "4 workers: 3 busy, 1 idle; 2 queued"."""
+        alive = [w for w in self.workers.values() if not w.gone]
+        if not alive:
+            return "no workers"
+        started = [w for w in alive if w.started]
+        busy = sum(bool(w.held) for w in started)
+        queued = len(alive) - len(started)
+        text = f"{len(started)} worker{'s' * (len(started) != 1)}: {busy} busy, {len(started) - busy} idle"
+        return text + (f"; {queued} queued" if queued else "")

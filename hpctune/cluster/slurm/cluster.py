@@ -1,0 +1,237 @@
+"""Jobs on a Slurm cluster: the ``Cluster`` port by sbatch, squeue, scancel and sinfo."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hpctune.cluster.environment import site_defaults
+from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.slurm import arrays, sacct, sinfo, squeue
+from hpctune.cluster.slurm.batching import Batches
+from hpctune.cluster.slurm.call_budget import CallBudget
+from hpctune.cluster.slurm.commands import Answer, SlurmCommands
+from hpctune.cluster.slurm.placement import Placement, place
+from hpctune.cluster.slurm.sbatch import Submitter, is_job_id
+from hpctune.cluster.slurm.sbatch_errors import Refusal, said
+from hpctune.cluster.slurm.script import array_text, script_text
+from hpctune.errors import ClusterUnavailableError, NotYetSupportedError, RequestRejectedError
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
+from hpctune.model.resources import Resources
+from hpctune.ports import CallStats, Clock
+from hpctune.storage.layout import ExperimentPaths
+
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 15.0, 900.0
+_CANCELLED_AT_ONCE = 100
+_NOTHING_TO_CANCEL = ("invalid job id", "already completing or completed", "already finished")
+_IN_AN_ARRAY = """
+# Trials that are submitted together go out as one job array: each is an element with its own output, variables and
+# command, and has the id ARRAY_INDEX. SlurmOptions(array=False): each is a job of its own.
+"""
+_NO_SUCH_NODE = "requested node configuration is not available"
+
+
+class SlurmCluster:
+    """The jobs of one experiment on Slurm. They are found by their tag; nothing that matters is remembered here."""
+
+    name = "slurm"
+
+    def __init__(self, experiment_dir: Path, experiment_id: str, options: SlurmOptions | None, clock: Clock) -> None:
+        self.options = options or SlurmOptions()
+        self.poll_s, self.quiet_poll_s = self.options.poll_s, self.options.quiet_poll_s
+        self._experiment_id, self._clock = experiment_id, clock
+        self._folder = ExperimentPaths(experiment_dir.absolute()).jobs
+        self._budget = CallBudget(self.options.calls_per_minute, clock.now)
+        self._commands = SlurmCommands(self._budget, self.options.timeout_s, self.options.clusters)
+        self._submitter = Submitter(self._commands, self._folder, self._partition_names)
+        self._lists = arrays.ArrayLists(self._folder, clock.now)
+        self._batches = Batches(self._submit, arrays.LARGEST if self.options.array else 1)
+        self._groups: list[sinfo.NodeGroup] | None = None
+        self._possible: set[str] = set()
+        self._accounts = True
+        """Whether the site keeps accounts, as far as we know."""
+        self._active: set[str] = set()
+        self._leaving: set[str] | None = None
+        """Jobs that are over but for their nodes; None before Slurm has answered."""
+        self._backoff_s, self._not_before = 0.0, float("-inf")
+
+    def check(self, resources: Resources) -> None:
+        """Raise RequestRejectedError when no job of this kind could ever run here.
+
+        Takes one sinfo (for all kinds) and one ``sbatch --test-only`` of the real script (a kind), then remembers.
+        Raises ClusterUnavailableError when Slurm does not answer.
+        """
+        kind = repr(resources)
+        if kind in self._possible:
+            return
+        try:
+            placement = place(resources, self.options)
+        except NotYetSupportedError as error:
+            raise RequestRejectedError(str(error)) from error
+        self._test(resources, self._fits(placement))
+        self._possible.add(kind)
+
+    def _fits(self, placement: Placement) -> bool:
+        if self._groups is None:
+            self._groups = sinfo.parse(self._commands.ask("sinfo", sinfo.ARGUMENTS))
+        return sinfo.check(self._groups, placement, self._partition(), self.options.time_minutes)
+
+    def _partition(self) -> str | None:
+        return self.options.partition or site_defaults(os.environ).get("partition")
+
+    def _test(self, resources: Resources, in_use: bool) -> None:
+        """Let Slurm itself judge. Where all nodes that fit are down, it says that there are none: not believed."""
+        null = Path(os.devnull)
+        tag = Tag(self._experiment_id, "check", 0)
+        request = JobRequest(tag, "hpctune-check", (sys.executable, "-V"), resources, null, null)
+        answer = self._submitter.test(self._text([request]))
+        if answer.rc == 0:
+            return
+        told = self._submitter.explain(answer)
+        if told.meaning == "unanswered":
+            raise ClusterUnavailableError(told.reason)
+        unbelievable = _NO_SUCH_NODE in said(answer).lower() and not in_use
+        if told.meaning == "permanent" and not unbelievable:
+            raise RequestRejectedError(
+                f"Slurm would never run a trial that needs {resources.describe()}{self._asked()}. {told.reason}"
+            )
+
+    def _asked(self) -> str:
+        """The options that may be why a request is refused, as asked for."""
+        names = (
+            "partition",
+            "account",
+            "qos",
+            "constraint",
+            "time",
+            "mem",
+            "gres",
+            "nodes",
+            "ntasks_per_node",
+            "nodelist",
+        )
+        asked = [f"{name}={value}" for name in names if (value := getattr(self.options, name)) is not None]
+        return f" with {', '.join(asked)}" if asked else ""
+
+    def _partition_names(self) -> list[str]:
+        if self._groups is None:
+            try:
+                self._groups = sinfo.parse(self._commands.ask("sinfo", sinfo.ARGUMENTS))
+            except ClusterUnavailableError:
+                return []
+        return sinfo.names(self._groups)
+
+    def room(self, resources: Resources) -> int:
+        """How many more jobs may be submitted now: by ``max_submitted``, by the budget of calls, and 0 for a while
+        (15 s, doubling up to 15 min) after Slurm refused one for a limit or did not answer."""
+        if self._clock.now() < self._not_before:
+            return 0
+        free = max(0, self.options.max_submitted - len(self._active))
+        calls = self._budget.available("submit")
+        return free if calls is None else min(free, calls * self._batches.at_once)
+
+    def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
+        """Submit, those that ask for the same as one array. After a limit or a missing answer the rest is refused
+        without asking."""
+        outcomes, slurm_refused = self._batches.submit(requests)
+        if any(isinstance(outcome, Accepted) for outcome in outcomes):
+            self._backoff_s, self._not_before = 0.0, float("-inf")
+        if slurm_refused:
+            self._backoff_s = min(_LONGEST_BACKOFF_S, max(_FIRST_BACKOFF_S, 2 * self._backoff_s))
+            self._not_before = self._clock.now() + self._backoff_s
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                self._active.add(outcome.job_id)
+            elif isinstance(outcome, Unanswered):
+                self._active.add(str(request.tag))  # perhaps it is there; the next look tells
+        return outcomes
+
+    def _submit(self, requests: Sequence[JobRequest]) -> tuple[list[SubmitOutcome], Refusal | None]:
+        """One call of sbatch for one job, or for an array."""
+        key = arrays.new_key() if len(requests) > 1 else None
+        try:
+            text = self._text(requests, key)
+        except NotYetSupportedError as error:
+            return [Refused(str(error), permanent=True)] * len(requests), None
+        outcome, told = self._submitter.submit(requests, text, key)
+        if key is not None and isinstance(outcome, Unanswered):
+            self._lists.in_doubt(key)
+        if key is not None and isinstance(outcome, Accepted):
+            return [Accepted(f"{outcome.job_id}_{index}") for index in range(len(requests))], told
+        return [outcome] * len(requests), told
+
+    def jobs(self) -> list[JobStatus]:
+        """Every job of this experiment that Slurm shows (ended ones for MinJobAge, 300 s by default), by one squeue.
+
+        Raises ClusterUnavailableError, with Slurm's words, when it fails or the budget is spent.
+        """
+        answer = self._commands.ask("squeue", squeue.arguments(os.geteuid()))
+        self._lists.look()
+        try:
+            found = squeue.parse(answer, self._experiment_id, self._lists.element)
+        except ValueError as error:
+            raise ClusterUnavailableError(str(error)) from error
+        self._lists.seen()
+        self._active = {job.job_id for job in found if not job.state.final}
+        self._leaving = {job.job_id for job in found if job.state is JobState.COMPLETING}
+        return found
+
+    def usage(self, job_id: str) -> str:
+        """What an ended job has used, in a few words, by one call of sacct; empty where the site keeps no accounts."""
+        if not self._accounts or not is_job_id(job_id):
+            return ""
+        try:
+            answer = self._commands.ask("sacct", ["-j", job_id, *sacct.ARGUMENTS])
+        except ClusterUnavailableError as error:
+            self._accounts = "disabled" not in str(error)
+            return ""
+        return sacct.words(answer)
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End these jobs, a hundred by one scancel. Raises ClusterUnavailableError when one may not have been ended."""
+        ids = [job_id for job_id in dict.fromkeys(job_ids) if is_job_id(job_id)]
+        for start in range(0, len(ids), _CANCELLED_AT_ONCE):
+            answer = self._commands.run("cancel", "scancel", ids[start : start + _CANCELLED_AT_ONCE])
+            if answer.rc != 0 and (trouble := _trouble(answer)):
+                raise ClusterUnavailableError(f"scancel failed: {trouble}")
+
+    def preview(self, request: JobRequest) -> str:
+        """The batch script that would be submitted. Raises NotYetSupportedError for inexpressible resources."""
+        return self._text([request]) + (_IN_AN_ARRAY if self._batches.at_once > 1 else "")
+
+    def _text(self, requests: Sequence[JobRequest], key: str | None = None) -> str:
+        """The script of one job, or of the array ``key``."""
+        if (asked := requests[0].minutes) is not None:
+            allowed = sinfo.longest_minutes(self._groups or [], self._partition()) or asked
+            requests = [replace(request, minutes=min(asked, allowed)) for request in requests]
+        defaults = site_defaults(os.environ)
+        if key is None:
+            return script_text(requests[0], self.options, self._folder, defaults)
+        return array_text(requests, key, self.options, self._folder, defaults)
+
+    def stats(self) -> CallStats:
+        """How often Slurm's commands were called."""
+        return self._budget.stats()
+
+    def tidy(self, job_ids: Sequence[str]) -> None:
+        """Remove the scripts of these jobs, and of those that Slurm does not know any more."""
+        self._submitter.remove(job_ids)
+        if self._leaving is not None:
+            self._lists.settle(job_ids)
+            needed = {arrays.base_id(job_id) for job_id in self._active - self._leaving}
+            self._submitter.remove_others(needed | self._lists.needed())
+
+    def close(self) -> None:
+        """Nothing is held. Jobs go on."""
+
+
+def _trouble(answer: Answer) -> str:
+    """What of scancel's complaints is about more than jobs that are over already."""
+    if answer.rc is None:
+        return "it did not answer in time"
+    lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+    return "; ".join(li for li in lines if not any(gone in li.lower() for gone in _NOTHING_TO_CANCEL))

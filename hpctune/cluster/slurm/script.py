@@ -1,0 +1,220 @@
+"""The batch script of one job, written by submitit's SlurmExecutor around our own command.
+
+Two shapes, chosen by ``SlurmOptions(use_srun=...)``, by default by the number of tasks:
+
+- **step** (one task): ``exec srun ... python -u -m hpctune.worker ...``. At preemption Slurm sends SIGTERM to steps
+  at once, when the grace time begins, and SIGUSR2 (``--signal=USR2@N``) goes to steps: the worker has the whole time
+  for its checkpoint. srun is told the CPUs again, which it no longer takes from the job since Slurm 22.05.
+- **batch** (several tasks): ``exec python ...`` in the batch shell, so that the user's own ``srun`` inside a trial may
+  take all tasks of the job. With ``--signal=B:USR2@N`` the time limit is announced by SIGUSR2; at preemption only
+  sites with ``PreemptParameters=send_user_signal`` announce it, others send SIGTERM at the end of the grace time.
+
+``exec`` leaves no shell between Slurm and the worker that would keep signals to itself. In both shapes the worker runs
+exactly once.
+
+A job array has one script for all: each element takes its output, variables and command from its branch of a ``case``.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpctune.cluster.command import shell_command
+from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.slurm.arrays import ArrayTag, list_line
+from hpctune.cluster.slurm.placement import Placement, place
+from hpctune.model.ids import Tag
+from hpctune.model.jobs import JobRequest
+
+if TYPE_CHECKING:
+    from submitit.slurm.slurm import SlurmExecutor
+
+_PLAIN = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "exclusive", "dependency", "mail_type")
+_EXTRA = ("reservation", "nice", "priority", "licenses", "mail_user", "clusters")
+_LONGEST_NAME = 128
+_LONGEST_COMMENT = 1000
+
+
+def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]) -> str:
+    """The batch script of ``request``.
+
+    ``folder``: where scripts are kept. ``defaults``: options that hold where ``options`` say nothing. Raises
+    NotYetSupportedError for resources that cannot be expressed.
+    """
+    placement = place(request.resources, options)
+    step = _is_step(placement, options)
+    executor = _executor(folder)
+    executor.parameters = _parameters(request, options, placement, step, defaults)
+    executor.parameters["setup"] = [
+        _began(_OWN_ID),
+        *_output(request),
+        *_setup(options, request.env),
+        f"export HPCTUNE_JOB_ID={_OWN_ID}",
+    ]
+    return executor._make_submission_file_text(_command(request, options, placement, step), "")
+
+
+def array_text(
+    requests: Sequence[JobRequest], key: str, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]
+) -> str:
+    """The batch script of an array, ``key`` by name, whose elements are ``requests``; all ask for the same.
+
+    Each element has its own output, variables and command. Raises as :func:`script_text`.
+    """
+    first = requests[0]
+    placement = place(first.resources, options)
+    step = _is_step(placement, options)
+    executor = _executor(folder)
+    executor.parameters = _parameters(first, options, placement, step, defaults)
+    executor.parameters["job_name"] = _job_name(_common_name([r.name for r in requests]), options)
+    executor.parameters["comment"] = _comment(ArrayTag(first.tag.experiment_id, key), options)
+    own = {"array": f"0-{len(requests) - 1}", "output": "/dev/null", "error": "/dev/null"}
+    executor.parameters["additional_parameters"] |= own
+    cases = [line for i, r in enumerate(requests) for line in _case(i, r, _command(r, options, placement, step))]
+    choice = ['case "$SLURM_ARRAY_TASK_ID" in', *cases, "esac"]
+    executor.parameters["setup"] = [
+        list_line(key, requests),
+        _began(_ELEMENT_ID),
+        *choice,
+        *_setup(options, {}),
+        f"export HPCTUNE_JOB_ID={_ELEMENT_ID}",
+    ]
+    return executor._make_submission_file_text("hpctune_element", "")
+
+
+_OWN_ID = '"$SLURM_JOB_ID"'
+_ELEMENT_ID = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
+
+
+def _began(job_id: str) -> str:
+    """When the job began, for its worker to tell; nothing where bash is older than 5."""
+    return f'export HPCTUNE_JOB_BEGAN={job_id}" $EPOCHREALTIME"'
+
+
+def _case(index: int, request: JobRequest, command: str) -> list[str]:
+    output = _redirection(request)
+    return [f"{index})", output, "hpctune_element() {", *_exports(request.env), command, "}", ";;"]
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """What all names begin with, without a part of a number."""
+    low, high = min(names), max(names)
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:same].rstrip("0123456789").rstrip("_- ") or low
+
+
+def _is_step(placement: Placement, options: SlurmOptions) -> bool:
+    return placement.tasks == 1 if options.use_srun is None else options.use_srun
+
+
+def _executor(folder: Path) -> SlurmExecutor:
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class _Executor(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 2  # scripts may be looked at where no Slurm is
+
+    return _Executor(folder)
+
+
+def _parameters(
+    request: JobRequest, options: SlurmOptions, placement: Placement, step: bool, defaults: Mapping[str, str]
+) -> dict[str, Any]:
+    plain = {name: getattr(options, name) for name in _PLAIN}
+    extra = {name: getattr(options, name) for name in _EXTRA}
+    for name, value in defaults.items():
+        chosen = plain if name in plain else extra
+        chosen[name] = value if chosen[name] is None else chosen[name]
+    if options.requeue is not None:
+        extra["requeue" if options.requeue else "no-requeue"] = True
+    extra |= {key.replace("_", "-"): value for key, value in placement.parameters().items()}
+    extra |= dict(options.additional_parameters)
+    extra |= {
+        "output": _pattern(request.stdout),
+        "error": _pattern(request.stderr),
+        "signal": f"{'' if step else 'B:'}USR2@{signal_delay_s(options, request.minutes)}",
+    }
+    limit = options.time_minutes if request.minutes is None else request.minutes
+    if limit is not None:
+        limit = math.ceil(limit * request.resources.time_factor)
+    if request.avoid:
+        plain["exclude"] = ",".join((*([plain["exclude"]] if plain["exclude"] else []), *request.avoid))
+    return {
+        **{name: _directive(value) for name, value in plain.items() if value not in (None, False)},
+        "job_name": _job_name(request.name, options),
+        "comment": _comment(request.tag, options),
+        "time": limit if limit is not None or options.time is None or options.chooses_time else "UNLIMITED",
+        "wckey": options.wckey,
+        "nodes": placement.nodes,
+        "use_srun": False,
+        "additional_parameters": {k: _directive(v) for k, v in extra.items() if v is not None and v is not False},
+    }
+
+
+def signal_delay_s(options: SlurmOptions, chosen_minutes: int | None = None) -> int:
+    """As asked for, but a short job is not warned before it has had most of its time. ``chosen_minutes``: its time
+    limit, where that is not the options'."""
+    limit = options.time_minutes if chosen_minutes is None else chosen_minutes
+    return options.signal_delay_s if limit is None else min(options.signal_delay_s, max(10, limit * 60 // 4))
+
+
+def _command(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool) -> str:
+    command = shell_command(request.command, options.python, options.container)
+    if not step:
+        return f"exec {command}"
+    flags = ["--unbuffered", "--export=ALL", "--ntasks=1", "--nodes=1", f"--cpus-per-task={placement.cpus_per_task}"]
+    if _expressible(request.stdout) and _expressible(request.stderr):
+        paths = [f"--output={_pattern(request.stdout)}", f"--error={_pattern(request.stderr)}"]
+        flags += ["--open-mode=append", *paths]
+    return " ".join(["exec srun", *(shlex.quote(f) for f in (*flags, *options.srun_args)), command])
+
+
+def _output(request: JobRequest) -> list[str]:
+    """Output where sbatch cannot name the file."""
+    return [] if _expressible(request.stdout) and _expressible(request.stderr) else [_redirection(request)]
+
+
+def _redirection(request: JobRequest) -> str:
+    return f"exec >>{shlex.quote(str(request.stdout))} 2>>{shlex.quote(str(request.stderr))}"
+
+
+def _setup(options: SlurmOptions, env: Mapping[str, str]) -> list[str]:
+    """Lines run before the worker: modules, the user's lines, variables."""
+    modules = [f"module load {shlex.quote(module)}" for module in options.modules]
+    return [*modules, *options.setup, *_exports({**options.env, **env})]
+
+
+def _exports(env: Mapping[str, str]) -> list[str]:
+    return [f"export {k}={shlex.quote(v)}" for k, v in env.items()]
+
+
+def _expressible(path: Path) -> bool:
+    """Whether sbatch can name ``path``: it drops backslashes, and its directives end with the line."""
+    return "\\" not in str(path) and str(path).isprintable()
+
+
+def _pattern(path: Path) -> str:
+    return str(path).replace("%", "%%") if _expressible(path) else "/dev/null"
+
+
+def _directive(value: object) -> Any:
+    """``value`` for an ``#SBATCH`` line, where sbatch takes a backslash for an escape even within quotes."""
+    return value.replace("\\", "\\\\") if isinstance(value, str) else value
+
+
+def _job_name(name: str, options: SlurmOptions) -> Any:
+    return _directive(_one_line(options.job_name_prefix + name, _LONGEST_NAME))
+
+
+def _comment(tag: Tag | ArrayTag, options: SlurmOptions) -> Any:
+    own = _one_line(options.comment or "", _LONGEST_COMMENT)
+    return _directive(f"{tag} {own}".strip())
+
+
+def _one_line(text: str, longest: int) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:longest].strip()

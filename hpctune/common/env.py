@@ -1,0 +1,137 @@
+"""The environment variables that steer the driver, under hpctune's own name and under Ray Tune's.
+
+========================================  ==================================  ==========================================
+own name                                  Ray Tune's name                     what it does
+========================================  ==================================  ==========================================
+HPCTUNE_RESULT_DIR                        TUNE_RESULT_DIR                     where experiments are put by default
+HPCTUNE_MAX_PENDING_TRIALS                TUNE_MAX_PENDING_TRIALS_PG          how many jobs may wait in the queue
+HPCTUNE_DISABLE_AUTO_CALLBACK_LOGGERS     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS  "1": only the loggers that were asked for
+HPCTUNE_DISABLE_STRICT_METRIC_CHECKING    TUNE_DISABLE_STRICT_METRIC_...      "1": a metric may be missing from results
+HPCTUNE_DISABLE_DATED_SUBDIR              TUNE_DISABLE_DATED_SUBDIR           "1": no date in automatic names
+HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": signals are the caller's business
+HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to obey a stop
+HPCTUNE_WARN_THRESHOLD_S                  TUNE_WARN_THRESHOLD_S               seconds above which warn_if_slow warns
+HPCTUNE_STORAGE_PATIENCE_S                                                    seconds a trial waits for its files (600)
+========================================  ==================================  ==========================================
+
+The own name wins where both are set. Other ``TUNE_*`` variables of Ray Tune's guide concern parts that hpctune does not
+have (object store, syncers, placement groups); :func:`without_effect` names those that are set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpctune.errors import UsageError
+
+DEFAULT_RESULT_DIR = "~/hpctune_results"
+DEFAULT_WARN_THRESHOLD_S = 0.5
+_THEIRS = {"MAX_PENDING_TRIALS": "TUNE_MAX_PENDING_TRIALS_PG"}
+_NAMES = (
+    "RESULT_DIR",
+    "MAX_PENDING_TRIALS",
+    "DISABLE_AUTO_CALLBACK_LOGGERS",
+    "DISABLE_STRICT_METRIC_CHECKING",
+    "DISABLE_DATED_SUBDIR",
+    "DISABLE_SIGINT_HANDLER",
+    "FORCE_TRIAL_CLEANUP_S",
+    "WARN_THRESHOLD_S",
+)
+CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
+_FOR_WORKERS = (
+    "HPCTUNE_DEBUG",
+    "HPCTUNE_STORAGE_PATIENCE_S",
+    CHDIR,
+    "RAY_CHDIR_TO_TRIAL_DIR",
+    *(f"HPCTUNE_{name}" for name in _NAMES),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSettings:
+    """The variables' values. None: not set.
+
+    ``for_workers``: the variables of the driver's environment that its jobs get. ``without_effect``: the names of
+    those that Ray Tune knows and hpctune does not.
+    """
+
+    result_dir: Path
+    max_pending: int | None = None
+    auto_loggers: bool = True
+    strict_metric: bool = True
+    dated_names: bool = True
+    signals: bool = True
+    stop_grace_s: float | None = None
+    warn_threshold_s: float = DEFAULT_WARN_THRESHOLD_S
+    for_workers: Mapping[str, str] = field(default_factory=dict)
+    without_effect: tuple[str, ...] = ()
+
+
+def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
+    """Read the variables. Raises UsageError, naming the variable, for a value that makes no sense."""
+    env = os.environ if environ is None else environ
+    pending = _number(env, "MAX_PENDING_TRIALS")
+    if pending is not None and pending < 1:
+        raise UsageError(f"{_set_name(env, 'MAX_PENDING_TRIALS')} must be 1 or more, not {pending:g}.")
+    grace = _number(env, "FORCE_TRIAL_CLEANUP_S")
+    warn = _number(env, "WARN_THRESHOLD_S")
+    return EnvSettings(
+        result_dir=Path(_value(env, "RESULT_DIR") or DEFAULT_RESULT_DIR).expanduser(),
+        max_pending=None if pending is None else int(pending),
+        auto_loggers=not _flag(env, "DISABLE_AUTO_CALLBACK_LOGGERS"),
+        strict_metric=not _flag(env, "DISABLE_STRICT_METRIC_CHECKING"),
+        dated_names=not _flag(env, "DISABLE_DATED_SUBDIR"),
+        signals=not _flag(env, "DISABLE_SIGINT_HANDLER"),
+        stop_grace_s=grace or None,
+        warn_threshold_s=DEFAULT_WARN_THRESHOLD_S if warn is None else warn,
+        for_workers=for_workers(env),
+        without_effect=tuple(without_effect(env)),
+    )
+
+
+def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The ``TUNE_*`` variables that are set and mean nothing to hpctune."""
+    env = os.environ if environ is None else environ
+    known = {_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES}
+    return sorted(name for name in env if name.startswith("TUNE_") and name not in known)
+
+
+def for_workers(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What of the driver's environment its jobs are told: the variables above, HPCTUNE_DEBUG, and whether to change to
+    the trial's directory. Nothing else: there may be secrets, and what an enclosing trial has set for its own."""
+    env = os.environ if environ is None else environ
+    return {name: env[name] for name in _FOR_WORKERS if name in env}
+
+
+def _set_name(env: Mapping[str, str], name: str) -> str:
+    own = f"HPCTUNE_{name}"
+    return own if env.get(own, "") != "" else _THEIRS.get(name, f"TUNE_{name}")
+
+
+def _value(env: Mapping[str, str], name: str) -> str:
+    return env.get(_set_name(env, name), "")
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = _value(env, name).lower()
+    if text in ("", "0", "false", "no"):
+        return False
+    if text in ("1", "true", "yes"):
+        return True
+    raise UsageError(f"{_set_name(env, name)} must be 1 or 0, not {text!r}.")
+
+
+def _number(env: Mapping[str, str], name: str) -> float | None:
+    text = _value(env, name)
+    if text in ("", "auto"):
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{_set_name(env, name)} must be a number of 0 or more, not {text!r}.")
+    return number

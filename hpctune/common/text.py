@@ -1,0 +1,86 @@
+"""Plain text for people: tables, numbers, times. Needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
+    """Aligned lines: columns of numbers to the right, others to the left; the last one is not padded."""
+    cells = [[clean(cell if isinstance(cell, str) else number(cell)) for cell in row] for row in rows]
+    widths = [max(width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in range(len(header))]
+    return [indent + _line(line, widths, right) for line in [list(header), *cells]]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = []
+    for cell, wide, to_right in zip(cells, widths, right, strict=True):
+        gap = " " * (wide - width(cell))
+        padded.append(gap + cell if to_right else cell + gap)
+    return "  ".join(padded).rstrip()
+
+
+def _numeric(cell: object) -> bool:
+    if isinstance(cell, str):
+        return cell in ("", "-") or cell.replace(".", "", 1).isdigit()
+    return cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool))
+
+
+def width(text: str) -> int:
+    """Columns that ``text`` takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def clean(text: str) -> str:
+    """One line of ``text`` in which nothing steers the terminal."""
+    text = " ".join(text.split())
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shorten(text: str, most: int) -> str:
+    """``text``, cut to ``most`` characters."""
+    return text if len(text) <= most else text[: max(most - 3, 0)] + "..."
+
+
+def number(value: object) -> str:
+    """A value of a config or a result, short: five significant digits."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return value if isinstance(value, str) else str(value)
+
+
+def settings(config: Mapping[str, Any], most: int = 100) -> str:
+    """``lr=0.01, layers=3``."""
+    return shorten(clean(", ".join(f"{key}={number(value)}" for key, value in config.items())), most)
+
+
+def duration(seconds: float, *, exact: bool = False) -> str:
+    """``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``; ``exact`` has ``3 min 05 s``, too, and drops no unit early."""
+    whole = max(int(seconds), 0)
+    minute, hour, day = (60, 3600, 86400) if exact else (120, 7200, 172800)
+    if whole < minute:
+        return f"{whole} s"
+    if whole < hour:
+        return f"{whole // 60} min {whole % 60:02d} s" if exact else f"{seconds / 60:.0f} min"
+    if whole < day:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    hours = whole % 86400 // 3600
+    return f"{whole // 86400} d {hours:02d} h" if exact else f"{whole // 86400} d {hours} h"
+
+
+def when(at: float) -> str:
+    """Unix seconds as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def count(amount: int, one: str, many: str = "") -> str:
+    """``1 trial``, ``3 trials``."""
+    return f"{amount} {one if amount == 1 else many or one + 's'}"

@@ -1,0 +1,230 @@
+"""``Experiment``: one search as a user defines it."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpctune.common import env
+from hpctune.common.checks import as_whole
+from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.launch import arguments
+from hpctune.launch.trainables import (
+    as_trainable,
+    register_trainable,
+    requested_resources,
+    trainable_name,
+)
+from hpctune.run_config import CheckpointConfig
+from hpctune.stopper import NoopStopper, Stopper, split_stop
+from hpctune.syncer import refuse_sync
+from hpctune.trial import Trial
+from hpctune.worker import is_class_trainable
+
+_RENAMED = {"trial_resources": "resources_per_trial", "time_budget": "time_budget_s"}
+"""Older keys of an experiment's dict."""
+
+
+class Experiment:
+    """The definition of one search. Everything in it is checked when it is made.
+
+    Args:
+        name: The experiment's directory name; None: made from the trainable's name and the time.
+        run: What to tune: a function, a class derived from Trainable, or a registered name.
+        stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
+        time_budget_s: Seconds (or a timedelta) of driven time after which the experiment stops.
+        config: The search space.
+        resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1}`` or a PlacementGroupFactory.
+        num_samples: Samples to take of the space; -1: without end.
+        storage_path: Where experiments are put (``local_dir`` is its older name).
+        checkpoint_config: A CheckpointConfig, or a dict of its fields. ``checkpoint_freq``, ``checkpoint_at_end``,
+            ``keep_checkpoints_num`` and ``checkpoint_score_attr`` are the older way.
+        trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
+        log_to_file: Names of the trials' output files.
+        export_formats: What class trainables export when they end.
+        max_failures: How often a trial is tried again; -1: without end.
+        restore: The checkpoint directory from which every trial starts.
+
+    Raises:
+        UsageError: (a ValueError) for what is impossible; NotYetSupportedError for sync_config and the like.
+        TrainableError: if ``run`` cannot be tuned.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        run: Any,
+        *,
+        stop: Any = None,
+        time_budget_s: Any = None,
+        config: Mapping[str, Any] | None = None,
+        resources_per_trial: Any = None,
+        num_samples: int = 1,
+        storage_path: str | os.PathLike[str] | None = None,
+        storage_filesystem: Any = None,
+        sync_config: Any = None,
+        checkpoint_config: CheckpointConfig | Mapping[str, Any] | None = None,
+        trial_name_creator: Callable[[Trial], str] | None = None,
+        trial_dirname_creator: Callable[[Trial], str] | None = None,
+        log_to_file: Any = False,
+        export_formats: Sequence[str] | None = None,
+        max_failures: int = 0,
+        restore: Any = None,
+        local_dir: str | os.PathLike[str] | None = None,
+        checkpoint_freq: int | None = None,
+        checkpoint_at_end: bool | None = None,
+        keep_checkpoints_num: int | None = None,
+        checkpoint_score_attr: str | None = None,
+    ) -> None:
+        refuse_sync(sync_config)
+        if storage_filesystem is not None:
+            raise NotYetSupportedError(
+                "storage_filesystem is not supported yet. Give storage_path, a directory that all nodes see."
+            )
+        if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
+            raise UsageError(f"An experiment's name must be a plain directory name, not {name!r}.")
+        self.name = name
+        self.run = run
+        self.trainable = as_trainable(run)
+        self.trainable_name = trainable_name(run)
+        self.config = arguments.search_space(config)
+        self.criteria, self.driver_stopper = split_stop(stop)
+        self.time_budget_s = arguments.seconds(time_budget_s)
+        self.num_samples = as_whole("num_samples", num_samples)
+        self._storage = arguments.storage_path(storage_path, local_dir)
+        self.resources = requested_resources(self.trainable, arguments.resource_request(resources_per_trial))
+        older = {
+            "checkpoint_freq": checkpoint_freq,
+            "checkpoint_at_end": checkpoint_at_end,
+            "keep_checkpoints_num": keep_checkpoints_num,
+            "checkpoint_score_attr": checkpoint_score_attr,
+        }
+        self.checkpoint_config = arguments.checkpoint_config(checkpoint_config, **older)
+        self.trial_name_creator = _creator("trial_name_creator", trial_name_creator)
+        self.trial_dirname_creator = _creator("trial_dirname_creator", trial_dirname_creator)
+        self.log_files = arguments.log_files(log_to_file)
+        self.export_formats = arguments.export_formats(export_formats)
+        self.max_failures = max_failures
+        self.restore = arguments.restore_path(restore)
+        self._check_fits_trainable()
+
+    def _check_fits_trainable(self) -> None:
+        """Options that only class trainables can heed."""
+        if is_class_trainable(self.trainable):
+            return
+        config = self.checkpoint_config
+        asked = {
+            "checkpoint_frequency (checkpoint_freq)": config.checkpoint_frequency,
+            "checkpoint_at_end": config.checkpoint_at_end,
+            "export_formats": self.export_formats,
+        }
+        for name, value in asked.items():
+            if value:
+                raise UsageError(
+                    f"{name} is for class trainables, and {self.trainable_name} is a function: it saves checkpoints "
+                    "itself, with hpctune.report(metrics, checkpoint=...)."
+                )
+
+    @classmethod
+    def from_json(cls, name: str, spec: Mapping[str, Any]) -> Experiment:
+        """The experiment that a dict defines: ``{"run": ..., "stop": ..., "config": ..., ...}``.
+
+        Raises UsageError when there is no "run", and for unknown keys.
+        """
+        given = {_RENAMED.get(key, key): value for key, value in spec.items()}
+        if "run" not in given:
+            raise UsageError(f"Experiment {name!r} has no 'run': the trainable, or its registered name.")
+        if "env" in given:  # as reinforcement learning scripts write it
+            given["config"] = {**(given.get("config") or {}), "env": given.pop("env")}
+        valid = [p for p in inspect.signature(cls).parameters if p != "name"]
+        for key in given:
+            if key not in valid:
+                near = difflib.get_close_matches(key, valid, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise UsageError(
+                    f"Experiment {name!r} has an unknown key {key!r}.{hint} Valid are: {', '.join(valid)}."
+                )
+        return cls(name, **given)
+
+    @classmethod
+    def get_trainable_name(cls, run_object: Any) -> str:
+        """The name under which ``run_object`` runs. Raises TrainableError when it is no trainable."""
+        return trainable_name(run_object)
+
+    @classmethod
+    def register_if_needed(cls, run_object: Any) -> str:
+        """Register a function or class under its name, which is returned; a name stays as it is."""
+        name = trainable_name(run_object)
+        if not isinstance(run_object, str):
+            register_trainable(name, as_trainable(run_object))
+        return name
+
+    @property
+    def stopper(self) -> Stopper:
+        """What the driver asks of each result, beyond the thresholds."""
+        return self.driver_stopper or NoopStopper()
+
+    @property
+    def storage(self) -> Path:
+        """The absolute directory in which experiments are put: what was given, else the environment's."""
+        return self.storage_in(None, env.settings().result_dir)
+
+    def storage_in(self, override: str | None, default: Path) -> Path:
+        """The same with the command line's ``override``, and the environment's ``default`` as a value."""
+        return arguments.storage_path(override) or self._storage or default.absolute()
+
+    @property
+    def path(self) -> str | None:
+        """The experiment's directory; None while it has no name."""
+        return str(self.storage / self.name) if self.name is not None else None
+
+    local_path = checkpoint_dir = path
+
+    @property
+    def local_dir(self) -> str:
+        """The directory in which the experiment's directory lies."""
+        return str(self.storage)
+
+    @property
+    def remote_path(self) -> None:
+        """None: there is no remote storage."""
+        return
+
+    @property
+    def run_identifier(self) -> str:
+        """The trainable's name."""
+        return self.trainable_name
+
+    @property
+    def public_spec(self) -> dict[str, Any]:
+        """What may be shown of the definition: stop criteria, samples, time budget."""
+        return {"stop": dict(self.criteria), "num_samples": self.num_samples, "time_budget_s": self.time_budget_s}
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.name!r}, {self.trainable_name!r}, num_samples={self.num_samples})"
+
+
+def convert_to_experiment_list(experiments: Any) -> list[Experiment]:
+    """Experiments out of one, a dict of name -> dict or Experiment, or a list of these. Raises UsageError otherwise."""
+    if experiments is None:
+        return []
+    if isinstance(experiments, Experiment):
+        return [experiments]
+    if isinstance(experiments, Mapping):
+        return [
+            spec if isinstance(spec, Experiment) else Experiment.from_json(name, spec)
+            for name, spec in experiments.items()
+        ]
+    if isinstance(experiments, (list, tuple)):
+        return [experiment for each in experiments for experiment in convert_to_experiment_list(each)]
+    raise UsageError(f"Expected an Experiment, a dict of name -> definition, or a list of these, not {experiments!r}.")
+
+
+def _creator(name: str, function: Any) -> Any:
+    if function is not None and not callable(function):
+        raise UsageError(f"{name} must be a function from a Trial to a string, not {function!r}.")
+    return function

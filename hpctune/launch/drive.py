@@ -1,0 +1,190 @@
+"""Driving experiments that are ready: clusters, displays, signals, and what people are told when it ends early."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hpctune.cluster.debug import DebugCluster
+from hpctune.cluster.pending_limit import limit_pending
+from hpctune.common.log import tell
+from hpctune.driver import loop
+from hpctune.driver.clock import WallClock
+from hpctune.driver.engine import Driver
+from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.launch import driven as watchers
+from hpctune.launch.driven import DrivenExperiment
+from hpctune.launch.driver_chain import cancel_queued
+from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.store import replace_stored
+from hpctune.model.trial import Phase
+from hpctune.output.display.display import Display, make_display
+from hpctune.ports import Clock, Cluster
+from hpctune.space import experiment_tag
+from hpctune.storage.doorbell import Doorbell
+
+MAX_BUSY_ON_LOGIN_NODE, MAX_BUSY_ON_OWN_MACHINE = 0.5, 1.0
+"""The share of the time that a driver may work. Others need a login node as well."""
+
+
+@dataclass(slots=True)
+class DriverSession:
+    """One experiment with everything that its driving needs."""
+
+    prepared: PreparedExperiment
+    cluster: Cluster
+    driver: Driver
+    display: Display
+
+
+@dataclass(slots=True)
+class ShutdownHandler:
+    """What happens to jobs, and what people are told, when driving ends early. ``cancel``: the jobs are cancelled."""
+
+    cancel: bool
+    sessions: list[DriverSession] = field(default_factory=list)
+
+    def announce(self, clock: WallClock) -> None:
+        """Called by the signal: say what will happen. Writes past Python's buffers, which may be in use."""
+        what = "cancelling the jobs" if self.cancel else "jobs go on"
+        refused = next((one.driver.failure for one in self.sessions if one.driver.failure), "")
+        saved = f"the storage refuses, what is new is not saved ({refused})" if refused else "everything is saved"
+        with contextlib.suppress(OSError):
+            os.write(2, f"\nLeaving ({what}); {saved}. Once more leaves at once.\n".encode())
+        clock.wake()
+
+    def before_leaving(self, driver: Driver) -> None:
+        """Cancel the driver's jobs, if that was asked for."""
+        if self.cancel:
+            with contextlib.suppress(ClusterUnavailableError, StorageError):
+                driver.cancel_jobs("cancelled when its driver left")
+
+    def tell(self) -> None:
+        """Say what is left behind, and what to do about it; nothing if every experiment is over."""
+        for session in self.sessions:
+            driver, root = session.driver, session.prepared.paths.root
+            if not driver.finished:
+                live = driver.state.live
+                rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
+                if driver.failure:
+                    rest += f". What was new could not be saved: {driver.failure} The next driver finds it out again"
+                tell(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
+
+
+def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> list[DrivenExperiment]:
+    """Drive these experiments side by side until all are over, or a signal asks to leave.
+
+    Raises DriverAliveError if one is being driven already, and what a driver raises.
+    """
+    if len(prepared) > 1 and any(one.cluster.name == DebugCluster.name for one in prepared):
+        return _one_by_one(prepared, cancel_on_exit)
+    alone = "SLURMD_NODENAME" in os.environ or all(one.cluster.name == "local" for one in prepared)
+    clock = WallClock(MAX_BUSY_ON_OWN_MACHINE if alone else MAX_BUSY_ON_LOGIN_NODE)
+    shutdown = ShutdownHandler(cancel_on_exit)
+    leave = loop.LeaveRequest(wake=lambda: shutdown.announce(clock))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutdown.tell)  # after the displays are closed
+        for one in prepared:
+            shutdown.sessions.append(_start_session(one, clock, stack, shutdown.sessions))
+        driven = [DrivenExperiment(session.driver, leave) for session in shutdown.sessions]
+        for experiment in driven:
+            watchers.note(experiment)
+        _loop(shutdown, clock, leave)
+    for session in shutdown.sessions:
+        if session.driver.finished:
+            cancel_queued(session.prepared.paths, session.driver.spec)
+    return driven
+
+
+def apply_resume(prepared: PreparedExperiment) -> None:
+    """Let a resume take effect, for another driver to go on with.
+
+    Raises DriverAliveError if the experiment is being driven, and what a driver raises at its start.
+    """
+    with contextlib.ExitStack() as stack:
+        session = _start_session(prepared, WallClock(), stack, [])
+        session.driver.leave("told to leave (goes on in a job)")
+
+
+def _start_session(
+    prepared: PreparedExperiment, clock: Clock, stack: contextlib.ExitStack, started: Sequence[DriverSession]
+) -> DriverSession:
+    """Make and start one driver. If that fails, those that have ``started`` leave."""
+    paths, spec = prepared.paths, prepared.spec
+    try:
+        cluster = prepared.cluster.build(paths.root, spec.experiment_id, clock)
+        stack.callback(cluster.close)
+        display = make_display(spec, prepared.verbose, prepared.reporter, where=str(paths.root), calls=cluster.stats)
+        stack.callback(display.close)
+        driver = _driver(prepared, cluster, clock, display, _doorbell(prepared, clock, stack))
+        if prepared.replaces_stored:
+            replace_stored(prepared, lambda: driver.start(prepared.resume, prepared.num_samples), driver.leave)
+        else:
+            driver.start(prepared.resume, prepared.num_samples)
+        driver.lease.keep()
+    except BaseException as error:
+        for earlier in started:
+            with contextlib.suppress(Exception):
+                earlier.driver.leave(f"another experiment could not be started: {error!r}")
+        raise
+    return DriverSession(prepared, cluster, driver, display)
+
+
+def _doorbell(prepared: PreparedExperiment, clock: Clock, stack: contextlib.ExitStack) -> Doorbell | None:
+    """The driver's bell, if the cluster's options want one and a port can be had."""
+    if not prepared.cluster.doorbell or not isinstance(clock, WallClock):
+        return None
+    try:
+        bell = Doorbell(prepared.paths.doorbell, everywhere=prepared.cluster.name != "local")
+    except (OSError, StorageError):
+        return None  # then everything happens at the polls
+    stack.callback(bell.close)
+    clock.listen(bell)
+    return bell
+
+
+def _driver(
+    prepared: PreparedExperiment, cluster: Cluster, clock: Clock, display: Display, bell: Doorbell | None
+) -> Driver:
+    made: list[Driver] = []
+
+    def pending() -> int:
+        return made[0].state.phases[Phase.QUEUED] if made else 0
+
+    driver = Driver(
+        prepared.paths,
+        prepared.spec,
+        prepared.setup,
+        limit_pending(cluster, prepared.max_pending, pending),
+        clock,
+        display,
+        experiment_tag,
+        bell=bell,
+        exit_lag_s=prepared.cluster.exit_lag_s,
+    )
+    made.append(driver)
+    return driver
+
+
+def _one_by_one(prepared: Sequence[PreparedExperiment], cancel_on_exit: bool) -> list[DrivenExperiment]:
+    """For clusters that need the main thread for themselves."""
+    driven: list[DrivenExperiment] = []
+    for one in prepared:
+        driven += drive([one], cancel_on_exit=cancel_on_exit)
+        if driven[-1].left:
+            break
+    return driven
+
+
+def _loop(shutdown: ShutdownHandler, clock: WallClock, leave: loop.LeaveRequest) -> None:
+    sessions = shutdown.sessions
+    drivers = [session.driver for session in sessions]
+    cluster = sessions[0].cluster if sessions else None
+    if isinstance(cluster, DebugCluster):  # user code has the main thread, and Ctrl-C is for it
+        cluster.serve(lambda: loop.drive(drivers, clock, leave, shutdown.before_leaving))
+        return
+    handled = all(session.prepared.handle_signals for session in sessions)
+    with loop.signals(leave) if handled else contextlib.nullcontext():
+        loop.drive(drivers, clock, leave, shutdown.before_leaving)

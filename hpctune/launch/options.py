@@ -1,0 +1,72 @@
+"""``RunOptions``: what ``run``, ``run_experiments`` and ``Tuner`` say beyond the experiments themselves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from hpctune.common.checks import check_choice, check_flag
+from hpctune.errors import UsageError
+from hpctune.output.callback import Callback
+from hpctune.output.display.reporters import ProgressReporter
+from hpctune.run_config import DEPRECATED, FailureConfig
+
+if TYPE_CHECKING:
+    from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.ports import Cluster
+    from hpctune.schedulers.base import SchedulerPolicy
+    from hpctune.search import SearchAlgorithm, Searcher
+    from hpctune.tune_config import ResumeConfig
+
+DEFAULT_VERBOSE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of a run, checked; what they mean: :func:`hpctune.run`.
+
+    Raises:
+        UsageError: for a value that is wrong by itself.
+    """
+
+    metric: str | None = None
+    mode: str | None = None
+    search_alg: Searcher | SearchAlgorithm | str | None = None
+    scheduler: SchedulerPolicy | str | None = None
+    max_concurrent: int | None = None
+    failure: FailureConfig = field(default_factory=FailureConfig)
+    resume: bool | str | None = None
+    resume_config: ResumeConfig | None = None
+    callbacks: Sequence[Callback] | None = None
+    verbose: int | None = None
+    reporter: ProgressReporter | None = None
+    reuse_actors: bool | None = False
+    workers: int | str | None = None
+    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None
+    slurm: SlurmOptions | Mapping[str, Any] | None = None
+    chdir_to_trial_dir: bool | str | None = DEPRECATED
+    share_with_group: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, (None, "min", "max"))
+        if self.metric is not None and not isinstance(self.metric, str):
+            raise UsageError(f"metric must be the name of a reported value, not {self.metric!r}.")
+        check_flag("share_with_group", self.share_with_group)
+        if self.reuse_actors is not None:
+            check_flag("reuse_actors", self.reuse_actors)
+        if self.chdir_to_trial_dir not in (DEPRECATED, None):
+            check_flag("chdir_to_trial_dir", self.chdir_to_trial_dir)
+        if not isinstance(self.callbacks, (list, tuple, type(None))):
+            raise UsageError(f"callbacks must be a list, not {self.callbacks!r}.")
+        for callback in self.callbacks or ():
+            if not isinstance(callback, Callback):
+                raise UsageError(f"callbacks takes instances of hpctune.Callback, not {callback!r}.")
+        if self.reporter is not None and not isinstance(self.reporter, ProgressReporter):
+            raise UsageError(f"progress_reporter must be an instance of a ProgressReporter, not {self.reporter!r}.")
+
+    def with_own_policies(self) -> RunOptions:
+        """The same with a searcher and scheduler that no other experiment shares."""
+        searcher, scheduler = copy.deepcopy((self.search_alg, self.scheduler))
+        return replace(self, search_alg=searcher, scheduler=scheduler)

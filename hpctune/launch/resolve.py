@@ -1,0 +1,304 @@
+"""From definition, options, overrides and environment to a :class:`PreparedExperiment`. Pure: changes nothing."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from hpctune.cluster.choice import ClusterChoice, reopen_cluster, resolve_cluster
+from hpctune.common.checks import as_whole
+from hpctune.common.env import CHDIR, EnvSettings
+from hpctune.core.resume import ResumeChoice
+from hpctune.driver.setup import DriverSetup, SearchBinding, safe_name
+from hpctune.errors import ResumeError, UsageError
+from hpctune.launch.definition import Experiment
+from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
+from hpctune.launch.overrides import Overrides
+from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.store import StoredExperiment
+from hpctune.model.resources import Resources
+from hpctune.model.spec import ExperimentSpec
+from hpctune.output.defaults import default_callbacks
+from hpctune.run_config import FailureConfig
+from hpctune.schedulers.base import SchedulerPolicy
+from hpctune.schedulers.create import as_scheduler
+from hpctune.search import as_search_algorithm
+from hpctune.space.replace import replace_values
+from hpctune.storage.layout import ExperimentPaths
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a new experiment different from every other. ``created_at``: Unix seconds."""
+
+    experiment_id: str
+    created_at: float
+    seed: int
+
+
+def new_identity() -> Identity:
+    """An identity that no other experiment has."""
+    return Identity(secrets.token_hex(6), time.time(), _new_seed())
+
+
+def _new_seed() -> int:
+    """From numpy's global random numbers if numpy is loaded, as in Ray Tune, so that a script that calls
+    ``numpy.random.seed`` gets the same configurations each time; else a random one."""
+    numpy = sys.modules.get("numpy")
+    return int(numpy.random.randint(2**31 - 1)) if numpy is not None else secrets.randbelow(2**31 - 1)
+
+
+def resolve(
+    experiment: Experiment,
+    options: RunOptions,
+    overrides: Overrides,
+    env: EnvSettings,
+    identity: Identity,
+    stored: ExperimentSpec | None = None,
+    resume: ResumeChoice | None = None,
+) -> PreparedExperiment:
+    """The experiment with everything decided. ``stored``: the definition that it goes on with, ``resume`` says how.
+
+    Raises UsageError, SearchSpaceError or ResumeError for what is impossible or contradicts ``stored``.
+    """
+    space = replace_values(experiment.config, overrides.config)
+    cluster = _cluster(options, overrides)
+    failure = _failure(experiment, options)
+    _check_growth(failure, experiment.resources, cluster)
+    setup = DriverSetup(
+        bind_search=SearchBinding(as_search_algorithm(options.search_alg), space, options.metric, options.mode),
+        scheduler=as_scheduler(options.scheduler, options.metric, options.mode),
+        stopper=experiment.driver_stopper,
+        callbacks=default_callbacks(options.callbacks, env.auto_loggers),
+        resources=experiment.resources,
+        trial_name_creator=experiment.trial_name_creator,
+        trial_dirname_creator=experiment.trial_dirname_creator,
+        env={**env.for_workers, CHDIR: "0"} if options.chdir_to_trial_dir is False else env.for_workers,
+    )
+    name = overrides.name or experiment.name
+    draft = _spec(experiment, options, failure, cluster, env, identity)
+    spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
+    _check_population(setup.scheduler, spec.num_samples)
+    root = experiment.storage_in(overrides.storage_path, env.result_dir)
+    notes = _notes(spec, setup, root / spec.name)
+    num_samples = None
+    if stored is not None:
+        notes += _differences(stored, spec, root / spec.name)
+        num_samples = spec.num_samples
+        spec = replace(spec, **{name: getattr(stored, name) for name in KEPT})
+    return PreparedExperiment(
+        paths=ExperimentPaths(root / spec.name),
+        spec=spec,
+        setup=setup,
+        trainable=experiment.trainable,
+        cluster=cluster,
+        named=name is not None,
+        verbose=_verbosity(options.verbose, overrides),
+        reporter=options.reporter,
+        max_pending=env.max_pending,
+        handle_signals=env.signals,
+        notes=notes,
+        resume=None if stored is None else resume,
+        num_samples=num_samples,
+        replaces_stored=stored is not None,
+    )
+
+
+def resolve_stored(
+    stored: StoredExperiment,
+    overrides: Overrides,
+    env: EnvSettings,
+    resume: ResumeChoice | None = None,
+    *,
+    trainable: Any = None,
+    param_space: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+) -> PreparedExperiment:
+    """The same for an experiment that goes on without its script: everything is as stored, but for what is given.
+
+    ``trainable`` and ``param_space`` replace the stored ones. Of ``options``, cluster, slurm, reporter and
+    verbose count.
+    """
+    options = options or RunOptions()
+    if options.cluster is not None or options.slurm is not None:
+        cluster = resolve_cluster(
+            options.cluster, options.slurm, name=overrides.cluster, slurm_changes=overrides.slurm_options
+        )
+    else:
+        cluster = reopen_cluster(
+            stored.spec.cluster,
+            stored.spec.cluster_options,
+            name=overrides.cluster,
+            slurm_changes=overrides.slurm_options,
+            workers=overrides.workers,
+        )
+    setup = stored.setup
+    if param_space is not None or overrides.config:
+        binding = setup.bind_search
+        assert isinstance(binding, SearchBinding)
+        space = replace_values(binding.space if param_space is None else param_space, overrides.config)
+        setup = replace(setup, bind_search=replace(binding, space=space))
+    limits = replace(_with_overrides(stored.spec, overrides), num_samples=stored.spec.num_samples)
+    spec = replace(limits, cluster=cluster.name, cluster_options=cluster.to_json())
+    _check_population(setup.scheduler, overrides.num_samples)
+    return PreparedExperiment(
+        paths=stored.paths,
+        spec=spec,
+        setup=setup,
+        trainable=stored.trainable if trainable is None else trainable,
+        cluster=cluster,
+        verbose=_verbosity(options.verbose, overrides),
+        reporter=options.reporter,
+        max_pending=env.max_pending,
+        handle_signals=env.signals,
+        resume=resume,
+        num_samples=overrides.num_samples,
+        replaces_stored=spec != stored.spec or trainable is not None or setup is not stored.setup,
+    )
+
+
+KEPT = (
+    "experiment_id",
+    "name",
+    "created_at",
+    "trainable",
+    "metric",
+    "mode",
+    "seed",
+    "restore",
+    "stdout",
+    "stderr",
+    "share_with_group",
+)
+"""The fields of a definition that a resume cannot change."""
+_TOLD_IF_DIFFERENT = ("trainable", "restore", "stdout", "stderr", "share_with_group")
+
+
+def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> tuple[str, ...]:
+    """What the user should know of the fields that cannot change. Raises ResumeError if metric or mode differ."""
+    for name in ("metric", "mode"):
+        before, after = getattr(stored, name), getattr(spec, name)
+        if before and after and before != after:
+            raise ResumeError(f"{root} was started with {name}={before!r}. It cannot be resumed with {after!r}.")
+    differing = [name for name in _TOLD_IF_DIFFERENT if getattr(spec, name) != getattr(stored, name)]
+    if not differing:
+        return ()
+    words = ", ".join(f"{name} ({getattr(stored, name)!r})" for name in differing)
+    return (f"{root} goes on with what it was started with, and not with what the script says now: {words}.",)
+
+
+def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str, ...]:
+    if spec.num_samples == -1 and spec.time_budget_s is None and setup.stopper is None:
+        return (f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {root}",)
+    return ()
+
+
+def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
+    choice = resolve_cluster(
+        options.cluster, options.slurm, name=overrides.cluster, slurm_changes=overrides.slurm_options
+    )
+    return choice.with_workers(_workers(options, overrides))
+
+
+def _workers(options: RunOptions, overrides: Overrides) -> int | str | None:
+    """How many workers are to stay; None: as the cluster's options say."""
+    if overrides.workers is not None:
+        return overrides.workers
+    if options.workers is not None:
+        return options.workers if options.workers == "auto" else as_whole("workers", options.workers)
+    given = options.cluster if options.slurm is None else options.slurm
+    said = given.get("workers") if isinstance(given, Mapping) else getattr(given, "workers", None)
+    return "auto" if options.reuse_actors and said is None else None
+
+
+def _failure(experiment: Experiment, options: RunOptions) -> FailureConfig:
+    """What to do about failures. Raises UsageError if Experiment and run contradict each other."""
+    if not experiment.max_failures:
+        return options.failure
+    return replace(options.failure, max_failures=experiment.max_failures)
+
+
+def _check_growth(failure: FailureConfig, requests: Any, cluster: ClusterChoice) -> None:
+    """Raise UsageError if a request that states no amount is to grow."""
+    if failure.grow_memory and not callable(requests) and Resources.parse(requests).memory_bytes is None:
+        raise UsageError("grow_memory needs trials that state their memory: resources_per_trial={'memory': 4 * 2**30}.")
+    if failure.grow_time and cluster.name == "slurm" and cluster.to_json().get("time") is None:
+        raise UsageError("grow_time needs a time limit that can grow: SlurmOptions(time=...) or --time.")
+
+
+def _check_population(scheduler: SchedulerPolicy, num_samples: int | None) -> None:
+    """Raise UsageError if the scheduler decides on all trials at once and there is no "all"."""
+    if num_samples == -1 and getattr(scheduler, "synch", False):
+        raise UsageError(
+            f"{type(scheduler).__name__}(synch=True) decides when every trial has come to the end of an interval, and "
+            "num_samples=-1 never stops adding trials. Give their number, or synch=False."
+        )
+
+
+def _verbosity(given: object, overrides: Overrides) -> int:
+    """0 to 3. Raises UsageError for anything else."""
+    value = overrides.verbose if overrides.verbose is not None else given
+    number = DEFAULT_VERBOSE if value is None else as_whole("verbose", getattr(value, "value", value))
+    if not 0 <= number <= 3:
+        raise UsageError(f"verbose must be 0, 1, 2 or 3, not {number}.")
+    return number
+
+
+def _automatic_name(spec: ExperimentSpec, env: EnvSettings) -> str:
+    """``<trainable>_<date>_<time>``, or the trainable's name alone if TUNE_DISABLE_DATED_SUBDIR says so."""
+    name = safe_name(spec.trainable)
+    return f"{name}_{datetime.fromtimestamp(spec.created_at):%Y-%m-%d_%H-%M-%S}" if env.dated_names else name
+
+
+def _spec(
+    experiment: Experiment,
+    options: RunOptions,
+    failure: FailureConfig,
+    cluster: ClusterChoice,
+    env: EnvSettings,
+    identity: Identity,
+) -> ExperimentSpec:
+    """The definition as data, under the trainable's name."""
+    limit = options.max_concurrent
+    spec = ExperimentSpec(
+        experiment_id=identity.experiment_id,
+        name=safe_name(experiment.trainable_name),
+        created_at=identity.created_at,
+        trainable=experiment.trainable_name,
+        metric=options.metric if env.strict_metric else None,
+        mode=options.mode,
+        num_samples=experiment.num_samples,
+        seed=identity.seed,
+        criteria=experiment.criteria,
+        time_budget_s=experiment.time_budget_s,
+        max_concurrent=None if limit is None else as_whole("max_concurrent_trials", limit),
+        max_failures=failure.max_failures,
+        fail_fast="raise" if isinstance(failure.fail_fast, str) else "stop" if failure.fail_fast else "",
+        care=failure.policy(),
+        decision_timeout_s=failure.decision_timeout_s,
+        checkpoint=experiment.checkpoint_config.policy(),
+        export_formats=experiment.export_formats,
+        restore=experiment.restore,
+        stdout=experiment.log_files[0],
+        stderr=experiment.log_files[1],
+        share_with_group=options.share_with_group,
+        cluster=cluster.name,
+        cluster_options=cluster.to_json(),
+    )
+    return spec if env.stop_grace_s is None else replace(spec, stop_grace_s=env.stop_grace_s)
+
+
+def _with_overrides(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:
+    """The definition with the command line's limits in it."""
+    wanted = {
+        "num_samples": overrides.num_samples,
+        "max_concurrent": overrides.max_concurrent,
+        "time_budget_s": overrides.time_budget_s,
+        "share_with_group": overrides.share_with_group or None,
+    }
+    return replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]

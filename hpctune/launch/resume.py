@@ -1,0 +1,115 @@
+"""What ``resume=`` means, and whether there is something to resume."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from hpctune.core.resume import ResumeChoice
+from hpctune.errors import NotYetSupportedError, ResumeError, UsageError
+from hpctune.launch import store
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.tune_config import ResumeConfig
+
+SUFFIXES = {
+    "+ERRORED": {"errored": "resume"},
+    "+RESTART_ERRORED": {"errored": "restart"},
+    "+ERRORED_ONLY": {"errored": "resume", "unfinished": "skip"},
+    "+RESTART_ERRORED_ONLY": {"errored": "restart", "unfinished": "skip"},
+}
+
+
+class When(Enum):
+    """When to resume."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    """There must be something to resume."""
+    IF_POSSIBLE = "if possible"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """When to resume, and what then becomes of the trials there are."""
+
+    when: When = When.NEVER
+    choice: ResumeChoice = field(default_factory=ResumeChoice)
+
+
+def parse_resume(resume: object, config: ResumeConfig | None = None) -> Resume:
+    """Read a user's ``resume`` and ``resume_config``.
+
+    ``resume``: None or False; True or "LOCAL" (there must be an experiment to resume); "AUTO" (resume it if there is
+    one); "PROMPT" (ask); "ERRORED_ONLY" (only the errored trials, from scratch). LOCAL, AUTO and PROMPT may have a
+    suffix of SUFFIXES. Raises UsageError for anything else, NotYetSupportedError for "REMOTE".
+    """
+    if config is not None and not isinstance(config, ResumeConfig):
+        raise UsageError(f"resume_config must be a ResumeConfig, not {config!r}.")
+    choice = ResumeChoice()
+    if config is not None:
+        choice = ResumeChoice(config.finished.value, config.unfinished.value, config.errored.value)
+    if resume is None or resume is False:
+        if config is not None:
+            raise UsageError("resume_config needs resume=True (or another form of resume=).")
+        return Resume()
+    text = "LOCAL" if resume is True else resume
+    if not isinstance(text, str):
+        raise UsageError(_explain(resume))
+    word, plus, suffix = text.partition("+")
+    if word == "ERRORED_ONLY" and not plus:
+        word, plus, suffix = "LOCAL", "+", "RESTART_ERRORED_ONLY"
+    if plus and config is not None:
+        raise UsageError(f"resume={resume!r} and resume_config both say what to resume. Keep one of them.")
+    return Resume(_when(word, resume), replace(choice, **_choices(suffix.split("+") if plus else [], resume)))
+
+
+def is_resumed(resume: Resume, paths: ExperimentPaths | None) -> bool:
+    """Whether to go on with the experiment in ``paths`` (None: it has an automatic name) rather than to make one.
+
+    Raises ResumeError if it has to be resumed and cannot be.
+    """
+    if resume.when is When.NEVER:
+        return False
+    if paths is None:
+        if resume.when is When.ALWAYS:
+            raise ResumeError("resume=True needs name=...: an automatic name is a new one each time.")
+        return False
+    there = store.exists(paths)
+    if resume.when is When.ALWAYS and not there:
+        raise ResumeError(f"There is nothing to resume in {paths.root}. Drop resume=, or use resume='AUTO'.")
+    return there and (resume.when is not When.ASK or _confirmed(paths))
+
+
+def _confirmed(paths: ExperimentPaths) -> bool:
+    if not sys.stdin.isatty():
+        raise ResumeError("resume='PROMPT' asks on a terminal, and there is none. Use resume=True or 'AUTO'.")
+    return input(f"Resume the experiment in {paths.root}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _when(word: str, resume: object) -> When:
+    if word == "REMOTE":
+        raise NotYetSupportedError("resume='REMOTE' needs remote storage, which is not supported yet. Use resume=True.")
+    words = {"LOCAL": When.ALWAYS, "AUTO": When.IF_POSSIBLE, "PROMPT": When.ASK}
+    if word not in words:
+        raise UsageError(_explain(resume))
+    return words[word]
+
+
+def _choices(suffixes: Sequence[str], resume: object) -> dict[str, str]:
+    """What the suffixes say; several may follow each other."""
+    chosen: dict[str, str] = {}
+    for suffix in suffixes:
+        if f"+{suffix}" not in SUFFIXES:
+            raise UsageError(_explain(resume))
+        chosen |= SUFFIXES[f"+{suffix}"]
+    return chosen
+
+
+def _explain(resume: object) -> str:
+    return (
+        f"resume={resume!r} is not a valid value. Valid are True, False, 'LOCAL', 'AUTO', 'PROMPT' and 'ERRORED_ONLY'; "
+        f"LOCAL, AUTO and PROMPT with a suffix of {', '.join(SUFFIXES)}."
+    )

@@ -1,0 +1,153 @@
+"""The way from what a user asked for to driven experiments: resolve, preflight, store, drive.
+
+Shared by ``run``, ``run_experiments``, ``Tuner`` and the command line. Only here are overrides and environment read;
+every station gets them as values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from hpctune.common import env as environment
+from hpctune.common.env import EnvSettings
+from hpctune.common.log import tell
+from hpctune.core.resume import ResumeChoice
+from hpctune.errors import RequestRejectedError, UsageError
+from hpctune.launch import driver_chain, store
+from hpctune.launch.definition import Experiment
+from hpctune.launch.drive import apply_resume, drive
+from hpctune.launch.driven import DrivenExperiment
+from hpctune.launch.driver_chain import DriverJobRequest
+from hpctune.launch.options import RunOptions
+from hpctune.launch.overrides import Overrides, current
+from hpctune.launch.preflight import dry_run, preflight
+from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.resolve import new_identity, resolve, resolve_stored
+from hpctune.launch.resume import Resume, is_resumed, parse_resume
+from hpctune.storage import spec_file
+from hpctune.storage.layout import ExperimentPaths
+
+
+class EndOfScript(SystemExit):
+    """Ends a script at its first launch, in good order; ``text`` was printed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0)
+        self.text = text
+
+
+class DryRun(EndOfScript):
+    """Only a dry run was asked for."""
+
+
+class HandedOver(EndOfScript):
+    """The driver was to be a job, and has been submitted."""
+
+
+def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenExperiment]:
+    """Make or resume these experiments, and drive them side by side.
+
+    Raises as each station does; ResumeError if there is nothing to resume; DryRun and HandedOver.
+    """
+    overrides, env = current(), environment.settings()
+    if len(experiments) > 1 and overrides.name is not None:
+        raise UsageError("A name on the command line is for one experiment, and the script has several.")
+    if overrides.resume is not None:
+        options = replace(options, resume=overrides.resume, resume_config=None)
+    resume = parse_resume(options.resume, options.resume_config)
+    if env.without_effect:
+        tell(f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}.")
+    prepared: list[PreparedExperiment] = []
+    try:
+        for experiment in experiments:
+            own = options if len(experiments) == 1 else options.with_own_policies()
+            prepared.append(_prepare(experiment, own, overrides, env, resume))
+    except BaseException:
+        _discard_new(prepared)
+        raise
+    return _drive_or_hand_over(prepared, overrides)
+
+
+def resume_directory(
+    paths: ExperimentPaths,
+    resume: ResumeChoice | None = None,
+    *,
+    trainable: Any = None,
+    param_space: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+) -> DrivenExperiment:
+    """Go on with the experiment in ``paths`` without its script, as ``hpctune resume DIR`` does.
+
+    The arguments are those of :func:`hpctune.launch.resolve.resolve_stored`.
+    """
+    overrides, env = current(), environment.settings()
+    stored = store.load(paths)
+    prepared = resolve_stored(
+        stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options
+    )
+    if overrides.driver_job is not None:
+        driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
+    return _drive_or_hand_over([prepared], overrides)[0]
+
+
+def _prepare(
+    experiment: Experiment, options: RunOptions, overrides: Overrides, env: EnvSettings, resume: Resume
+) -> PreparedExperiment:
+    """The experiment, stored if it is a new one. Raises DryRun if no more than that was asked for."""
+    name = overrides.name or experiment.name
+    root = experiment.storage_in(overrides.storage_path, env.result_dir)
+    goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
+    stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
+    prepared = resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice)
+    if overrides.driver_job is not None:
+        driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
+    for note in prepared.notes:
+        tell(note)
+    if overrides.dry_run:
+        text = dry_run(prepared, overrides.driver_job)
+        print(text)
+        raise DryRun(text)
+    if stored is not None:
+        return prepared
+    store.refuse_existing(prepared)
+    preflight(prepared)
+    return store.create(prepared)
+
+
+def _discard_new(prepared: Sequence[PreparedExperiment]) -> None:
+    for one in prepared:
+        if one.resume is None:
+            store.discard(one.paths)
+
+
+def _drive_or_hand_over(prepared: Sequence[PreparedExperiment], overrides: Overrides) -> list[DrivenExperiment]:
+    if overrides.driver_job is not None:
+        _hand_over(prepared, overrides.driver_job)
+    return drive(prepared, cancel_on_exit=overrides.cancel_on_exit)
+
+
+def _hand_over(prepared: Sequence[PreparedExperiment], request: DriverJobRequest) -> NoReturn:
+    """Submit the driver of each experiment as a job; a new one for which Slurm takes none is not made.
+
+    Raises HandedOver.
+    """
+    texts = []
+    for one in prepared:
+        root = one.paths.root
+        try:
+            if one.resume is not None:
+                apply_resume(one)
+            jobs = driver_chain.submit_chain(one.paths, one.spec, request)
+        except RequestRejectedError:
+            _discard_new([one])
+            raise
+        more = f", to be followed by {', '.join(jobs[1:])}" if jobs[1:] else ""
+        texts.append(
+            f"The driver of {root} is job {jobs[0]}{more}.\n"
+            f"Look: hpctune status {root}. Its output: hpctune logs {root} --driver. "
+            f"Stop: hpctune stop {root}"
+        )
+    print("\n".join(texts))
+    raise HandedOver("\n".join(texts))

@@ -1,0 +1,157 @@
+"""The stored definition of an experiment: made, read, replaced and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hpctune.common.log import tell
+from hpctune.driver.setup import DriverSetup
+from hpctune.errors import StorageError, UsageError
+from hpctune.launch.prepared import PreparedExperiment
+from hpctune.model.spec import ExperimentSpec
+from hpctune.storage import bundle, permissions, spec_file
+from hpctune.storage.layout import ExperimentPaths
+
+_MAX_NUMBER = 1000
+"""The highest number that makes an automatic name that is taken another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExperiment:
+    """The definition of an experiment as it is stored."""
+
+    paths: ExperimentPaths
+    spec: ExperimentSpec
+    setup: DriverSetup
+    trainable: Any
+
+
+def exists(paths: ExperimentPaths) -> bool:
+    """Whether there is an experiment."""
+    return paths.spec.is_file()
+
+
+def refuse_existing(prepared: PreparedExperiment) -> None:
+    """Raise UsageError if the user's own name is taken."""
+    paths = prepared.paths
+    if prepared.named and exists(paths):
+        raise UsageError(
+            f"{paths.root} holds an experiment already. Go on with it: resume=True (or 'AUTO'), or in a shell: "
+            f"hpctune resume {paths.root}. For a new one choose another name."
+        )
+
+
+def create(prepared: PreparedExperiment) -> PreparedExperiment:
+    """Store a new experiment, whole or not at all; returns it with its final name.
+
+    An automatic name that is taken gets a number. Raises UsageError if a user's own name is taken, StorageError if
+    nothing can be written.
+    """
+    root = prepared.paths.root.parent
+    new_root = not root.exists()
+    prepared = _make_directory(root, prepared)
+    paths = prepared.paths
+    try:
+        if prepared.spec.share_with_group:
+            _share(paths.root, new_root)
+        bundle.save(paths, prepared.trainable, prepared.setup)
+        spec_file.write(paths, prepared.spec)
+    except OSError as error:
+        discard(paths)
+        raise StorageError(f"Cannot write in {paths.root}: {error.strerror or error}.") from error
+    except BaseException:
+        discard(paths)
+        raise
+    return prepared
+
+
+def load(paths: ExperimentPaths) -> StoredExperiment:
+    """The stored experiment. Raises NotAnExperimentError if there is none, StorageError if it cannot be read."""
+    return StoredExperiment(
+        paths, spec_file.read(paths), bundle.load_driver_objects(paths), bundle.load_trainable(paths)
+    )
+
+
+def replace_stored(prepared: PreparedExperiment, start: Callable[[], None], leave: Callable[[str], None]) -> None:
+    """Call ``start``, which takes the lease, and store what the script says now: later attempts go by it, and a later
+    resume without the script.
+
+    It is pickled before ``start`` (callbacks may not be picklable once they are set up) and published after it: until
+    then another driver may be at work. ``leave`` gives the lease back if it cannot be published.
+    """
+    paths = prepared.paths
+    staging = ExperimentPaths(paths.root / f".renewed-{os.getpid()}")
+    try:
+        staging.root.mkdir(mode=0o700, exist_ok=True)
+        bundle.save(staging, prepared.trainable, prepared.setup)
+        start()
+        try:
+            _publish(staging, paths)
+            spec_file.write(paths, prepared.spec)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                leave(f"its definition cannot be stored: {error!r}")
+            raise
+    except OSError as error:
+        raise StorageError(f"Cannot write in {paths.root}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(staging.root, ignore_errors=True)
+
+
+def discard(paths: ExperimentPaths) -> None:
+    """Remove what :func:`create` made, and the directory if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for path in (paths.spec, Path(paths.trainable), paths.driver_bundle):
+            path.unlink(missing_ok=True)
+        for directory in (paths.objects, paths.drivers):
+            shutil.rmtree(directory, ignore_errors=True)
+        paths.root.rmdir()
+
+
+def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
+    if staging.objects.is_dir():
+        paths.objects.mkdir(mode=0o700, exist_ok=True)
+        for path in staging.objects.iterdir():
+            path.replace(paths.objects / path.name)
+    Path(staging.trainable).replace(paths.trainable)
+    staging.driver_bundle.replace(paths.driver_bundle)
+
+
+def _share(directory: Path, new_root: bool) -> None:
+    """Let the group read the experiment, and pass through the directory of experiments if that was made for it."""
+    permissions.share(directory)
+    if new_root:
+        permissions.share(directory.parent)
+    elif not directory.parent.stat().st_mode & stat.S_IXGRP:
+        tell(f"The group cannot get to {directory} yet: chmod g+x {directory.parent}")
+
+
+def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperiment:
+    """The experiment with a directory. One that exists and holds no experiment will do for a user's own name."""
+    name = prepared.spec.name
+    for number in range(2, _MAX_NUMBER):
+        directory = prepared.paths.root
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            if prepared.named:
+                refuse_existing(prepared)
+                return prepared
+            other = f"{name}_{number}"
+            prepared = replace(prepared, paths=ExperimentPaths(root / other), spec=replace(prepared.spec, name=other))
+        except OSError as error:
+            raise StorageError(
+                f"Cannot make {directory}: {error.strerror or error}. Choose another place with storage_path= or "
+                "TUNE_RESULT_DIR."
+            ) from error
+        else:
+            return prepared
+    raise StorageError(f"{root} holds too many experiments called {name}. Give this one a name=.")

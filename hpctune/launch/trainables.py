@@ -1,0 +1,99 @@
+"""What may be tuned, under which name, and with which resources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+from hpctune.common.log import tell
+from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.worker import Trainable, form_of, is_class_trainable, resources_of
+
+_registered: dict[str, Any] = {}
+
+
+def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
+    """Let ``name`` stand for a trainable: a function, a class derived from Trainable, or a Command.
+
+    A later registration replaces an earlier one; with ``warn`` it says so where they differ. Raises TrainableError for
+    what is no trainable, UsageError for a bad name.
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"A trainable's name must be a string, not {name!r}.")
+    form_of(trainable)
+    before = _registered.get(name)
+    if warn and before is not None and before is not trainable:
+        tell(f"The trainable {name!r} was registered before and is replaced.")
+    _registered[name] = trainable
+
+
+def register_env(name: str, env_creator: Callable[..., Any]) -> NoReturn:
+    """Not supported: environments are part of RLlib."""
+    raise NotYetSupportedError(
+        "register_env is for RLlib, which is not supported. Make the environment inside your trainable."
+    )
+
+
+def as_trainable(run: Any) -> Any:
+    """The trainable that ``run`` is or names. Raises TrainableError when it is none."""
+    if isinstance(run, str):
+        if run not in _registered:
+            known = ", ".join(sorted(_registered)) or "none"
+            raise TrainableError(
+                f"No trainable is registered as {run!r} (registered: {known}). Register it first: "
+                f"hpctune.register_trainable({run!r}, function_or_class)"
+            )
+        return _registered[run]
+    form_of(run)
+    return run
+
+
+def trainable_name(run: Any) -> str:
+    """A name for ``run``, fit for directories. Raises TrainableError for what is no trainable."""
+    if isinstance(run, str):
+        return run
+    form_of(run)
+    named = run
+    while isinstance(named, partial):
+        named = named.func
+    name = getattr(named, "__name__", None) or type(named).__name__
+    return re.sub(r"[^\w.-]+", "_", str(name)).strip("_") or "trainable"
+
+
+def requested_resources(trainable: Any, given: Any) -> Any:
+    """What each trial needs, as DriverSetup has it: ``given``, else what the trainable says itself.
+
+    Raises UsageError where both say something.
+    """
+    own = resources_of(trainable)
+    if own is not None:
+        if given is not None:
+            raise UsageError("resources_per_trial and with_resources(...) both say what trials need. Keep one of them.")
+        return own
+    if is_class_trainable(trainable) and _overrides_request(trainable):
+        return _ClassRequest(trainable, given)
+    return given
+
+
+def _overrides_request(cls: type[Trainable]) -> bool:
+    own, usual = cls.default_resource_request, Trainable.default_resource_request
+    return getattr(own, "__func__", own) is not getattr(usual, "__func__", usual)
+
+
+class _ClassRequest:
+    """The resources that a class asks for by ``default_resource_request``, else those given."""
+
+    def __init__(self, cls: type[Trainable], given: Any) -> None:
+        self.cls, self.given = cls, given
+
+    def __call__(self, config: Mapping[str, Any]) -> Any:
+        own = self.cls.default_resource_request(dict(config))
+        given = self.given(config) if callable(self.given) else self.given
+        if own is not None and given is not None:
+            raise UsageError(
+                f"{self.cls.__name__}.default_resource_request says what trials need, and so does resources_per_trial. "
+                "Drop resources_per_trial."
+            )
+        return given if own is None else own

@@ -1,0 +1,192 @@
+"""What the driver shows while it works: nothing, a block now and then, a live table, or what a reporter prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol, TextIO
+
+from hpctune.core.state import ExperimentState
+from hpctune.errors import TuneError
+from hpctune.model.spec import ExperimentSpec
+from hpctune.output.display.layout import Status, as_text
+from hpctune.output.display.live import RichProgress
+from hpctune.output.display.reporters import ProgressReporter, TuneReporterBase
+from hpctune.output.display.results import ResultLines
+from hpctune.output.display.status import call_words, status_of
+from hpctune.output.display.throttle import Throttle
+from hpctune.ports import CallStats
+from hpctune.trial import Trial
+
+BLOCK_S = 30.0
+"""Seconds between two blocks where something changed; ten times that where nothing did."""
+Calls = Callable[[], CallStats]
+
+
+class Display(Protocol):
+    """What the driver shows itself on."""
+
+    def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
+        """Called at each turn of the driver; shows something when it is time. ``note``: an outage, in words."""
+
+    def message(self, text: str) -> None:
+        """Show one line, now."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class SilentDisplay:
+    """Shows nothing but messages, on stderr: what cannot wait is said to those who want to hear nothing, too."""
+
+    def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
+        return
+
+    def message(self, text: str) -> None:
+        Lines(sys.stderr).write(text.rstrip("\n") + "\n")
+
+    def close(self) -> None:
+        return
+
+
+class Lines:
+    """A text stream that may be closed, or unable to show a character, without harm to who writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write lines."""
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding or "ascii"
+                self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+
+
+class PlainDisplay:
+    """A block of text now and then. ``verbose`` 1: without tables; 3: and a line for each result."""
+
+    def __init__(
+        self, stream: TextIO, verbose: int = 2, where: str = "", calls: Calls | None = None, block_s: float = BLOCK_S
+    ) -> None:
+        self._lines, self._verbose, self._block_s = Lines(stream), verbose, block_s
+        self._where, self._calls = where, calls
+        self._results = ResultLines() if verbose >= 3 else None
+        self._shown_at, self._throttle = float("-inf"), Throttle(block_s / 10)
+        self._shown: Status | None = None
+        self._done = False
+
+    def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
+        if self._results is not None:
+            for line in self._results.news(state):
+                self._lines.write(line + "\n")
+        if self._done or (not done and now - self._shown_at < self._block_s):
+            return
+        if not done and not self._throttle.due(now):
+            return
+        with self._throttle.measured(now):
+            status = self._status(state, trials, note, now)
+        gist = replace(status, lines=tuple(line for line in status.lines if line[0] not in ("Time", "Cluster")))
+        if not done and gist == self._shown and now - self._shown_at < 10 * self._block_s:
+            return
+        self._shown_at, self._shown, self._done = now, gist, done
+        self._lines.write(as_text(status) + "\n")
+
+    def _status(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float) -> Status:
+        calls = self._calls() if self._calls is not None else None
+        where = self._where or _where(trials)
+        return status_of(state, now, where=where, note=note, calls=calls, table=self._verbose >= 2)
+
+    def message(self, text: str) -> None:
+        self._lines.write(text.rstrip("\n") + "\n")
+
+    def close(self) -> None:
+        return
+
+
+class ReporterDisplay:
+    """Shows what the user's reporter shows."""
+
+    def __init__(
+        self, reporter: ProgressReporter, stream: TextIO, verbose: int, where: str = "", calls: Calls | None = None
+    ) -> None:
+        self._reporter, self._lines, self._where, self._calls = reporter, Lines(stream), where, calls
+        self._results = ResultLines() if verbose >= 3 else None
+        self._verbose, self._ready, self._done, self._now = verbose, False, False, 0.0
+
+    def _setup(self, state: ExperimentState, now: float) -> None:
+        spec = state.spec
+        if isinstance(self._reporter, TuneReporterBase):
+            self._reporter.clock, self._reporter.verbose = lambda: self._now, self._verbose
+        started = state.drivers[0].at if state.drivers else now
+        self._reporter.setup(start_time=started, total_samples=None, metric=spec.metric, mode=spec.mode)
+        self._ready = True
+
+    def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
+        self._now = now
+        if not self._ready:
+            self._setup(state, now)
+        if self._results is not None:
+            for line in self._results.news(state):
+                self._lines.write(line + "\n")
+        if self._done or not (self._reporter.should_report(trials, done) or done):
+            return
+        self._done = done
+        where = self._where or _where(trials)
+        info = [f"Results: {where}"] if where else []
+        info += [f"Cluster: {call_words(self._calls())}"] if self._calls is not None else []
+        info += [f"Note: {note}"] if note else []
+        try:
+            self._reporter.report(trials, done, *info)
+        except OSError:
+            return  # where it prints to is gone
+        except Exception as error:
+            raise TuneError(
+                f"Reporter {type(self._reporter).__name__} failed: {error!r}. Mend or remove it."
+            ) from error
+
+    def message(self, text: str) -> None:
+        self._lines.write(text.rstrip("\n") + "\n")
+
+    def close(self) -> None:
+        return
+
+
+def _where(trials: Sequence[Trial]) -> str:
+    return trials[0].local_experiment_path if len(trials) else ""
+
+
+def make_display(
+    spec: ExperimentSpec,
+    verbose: int = 2,
+    reporter: ProgressReporter | None = None,
+    stream: TextIO | None = None,
+    *,
+    where: str = "",
+    calls: Calls | None = None,
+) -> Display:
+    """The display for a verbosity: 0 nothing, 1 the status in a few lines, 2 with tables, 3 and every result.
+
+    ``where``: the experiment's directory; ``calls``: the cluster's ``stats``, to be shown.
+    """
+    stream = sys.stdout if stream is None else stream
+    if int(verbose) <= 0:
+        return SilentDisplay()
+    if reporter is not None:
+        return ReporterDisplay(reporter, stream, int(verbose), where, calls)
+    if _is_terminal(stream):
+        return RichProgress(stream, int(verbose), where, calls)
+    return PlainDisplay(stream, int(verbose), where, calls)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,186 @@
+"""The status block: what an experiment does now. The only place that says what stands in it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpctune.common.text import duration
+from hpctune.core.state import ExperimentState
+from hpctune.model.rows import lookup
+from hpctune.model.trial import Phase, Trial
+from hpctune.output.display import columns
+from hpctune.output.display.columns import Options, cell
+from hpctune.output.display.layout import Column, Status, Table, as_renderable, as_text
+from hpctune.output.display.selection import choose, count_words
+from hpctune.output.display.words import phase_word, situation
+from hpctune.ports import CallStats
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SITUATION_WIDTH = 44
+RECORD_LAG_S = 15.0
+"""By how much the recorded driven time of a living driver may lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the trials do not know: the time, where results are, the cluster's commands, an outage in words."""
+
+    now: float
+    name: str = ""
+    where: str = ""
+    note: str = ""
+    calls: CallStats | None = None
+    elapsed_s: float | None = None
+    more_to_come: bool = False
+    extra: tuple[str, ...] = ()
+
+
+def options_for(state: ExperimentState, **changes: object) -> Options:
+    """Options with the experiment's metric and mode."""
+    return Options(**{"metric": state.spec.metric, "mode": state.spec.mode, **changes})  # type: ignore[arg-type]
+
+
+def status_of(
+    state: ExperimentState,
+    now: float,
+    *,
+    where: str = "",
+    note: str = "",
+    calls: CallStats | None = None,
+    options: Options | None = None,
+    table: bool = True,
+) -> Status:
+    """The status of an experiment at ``now``."""
+    around = Surroundings(
+        now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None
+    )
+    return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
+
+
+def status_block(
+    state: ExperimentState,
+    now: float,
+    *,
+    where: str = "",
+    note: str = "",
+    calls: CallStats | None = None,
+    options: Options | None = None,
+    table: bool = True,
+) -> str:
+    """:func:`status_of` as plain text."""
+    return as_text(status_of(state, now, where=where, note=note, calls=calls, options=options, table=table))
+
+
+def status_renderable(
+    state: ExperimentState,
+    now: float,
+    *,
+    where: str = "",
+    note: str = "",
+    calls: CallStats | None = None,
+    options: Options | None = None,
+    table: bool = True,
+) -> RenderableType:
+    """:func:`status_of` for a rich console."""
+    return as_renderable(status_of(state, now, where=where, note=note, calls=calls, options=options, table=table))
+
+
+def elapsed_s(state: ExperimentState, now: float) -> float:
+    """Seconds for which the experiment has been driven. The record lags; a first driver that lives is known better."""
+    if len(state.drivers) == 1 and state.ended is None:
+        living = now - state.drivers[0].at
+        if 0 <= living - state.driven_s < RECORD_LAG_S:
+            return living
+    return state.driven_s
+
+
+def status(
+    trials: Collection[Trial], counts: Counter[Phase], around: Surroundings, options: Options, *, table: bool = True
+) -> Status:
+    """The block for any collection of trials."""
+    best = columns.best_trial(trials, options.metric, options.mode)
+    lines = _lines(len(trials), counts, best, around, options)
+    title = f"Experiment {around.name}" if around.name else "Status"
+    failed = [t for t in trials if t.failures or t.phase is Phase.ERROR]
+    if not table or not trials:
+        return Status(title, lines)
+    shown, more = choose(trials, best[0] if best else None, options)
+    newest_failed = failed[-options.max_error_rows :] if options.max_error_rows > 0 else []
+    hidden = len(failed) - len(newest_failed)
+    return Status(
+        title,
+        lines,
+        _trial_table(shown, best[0] if best else None, around.now, options) if shown else None,
+        more,
+        _error_table(newest_failed) if newest_failed else None,
+        f"... {hidden:,} more with errors" if hidden else "",
+    )
+
+
+def _lines(
+    total: int, counts: Counter[Phase], best: tuple[Trial, float] | None, around: Surroundings, options: Options
+) -> tuple[tuple[str, str], ...]:
+    of = f"/{options.total_samples:,}" if options.total_samples and options.total_samples > 0 else ""
+    so_far = " so far" if around.more_to_come and not of else ""
+    lines = [("Trials", f"{total:,}{of}{so_far}" + (f" ({count_words(counts)})" if total else ""))]
+    if best is not None:
+        found = f"{options.metric}={cell(best[1])} by {best[0].name}"
+        parameters = columns.parameters_text(best[0], 200)
+        lines.append(("Best", f"{found} ({parameters})" if parameters else found))
+    if around.elapsed_s is not None:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(around.now))
+        lines.append(("Time", f"{clock}, after {duration(around.elapsed_s, exact=True)}"))
+    if around.where:
+        lines.append(("Results", around.where))
+    if around.calls is not None and (around.calls.total or around.calls.budget_per_minute is not None):
+        lines.append(("Cluster", call_words(around.calls)))
+    if around.note:
+        lines.append(("Note", around.note))
+    return (*lines, *(("", text) for text in around.extra))
+
+
+def call_words(calls: CallStats) -> str:
+    """How often the cluster's commands were called."""
+    budget = f" of {calls.budget_per_minute} allowed" if calls.budget_per_minute is not None else ""
+    put_off = f", {calls.deferred:,} put off" if calls.deferred else ""
+    return f"{calls.total:,} calls, {calls.last_minute:,}{budget} in the last minute{put_off}"
+
+
+def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, options: Options) -> Table:
+    width = options.max_column_length
+    parameters, metrics = columns.parameter_columns(trials, options), columns.metric_columns(trials, options)
+    rows = []
+    for trial in trials:
+        star = "*" if best is not None and trial.trial_id == best.trial_id else " "
+        rows.append(
+            (
+                star + cell(trial.name, max(width, 28)),
+                phase_word(trial.phase),
+                cell(situation(trial, now), SITUATION_WIDTH),
+                *(cell(columns.parameter(trial, key), width) for key in parameters),
+                *(cell(lookup(trial.last, key), width) for key in metrics),
+            )
+        )
+    head = [Column(" trial"), Column("status"), Column("where", rank=2)]
+    head += [Column(cell(h, max(width, 8)), right=True, rank=3) for h in parameters.values()]
+    head += [
+        Column(cell(h, max(width, 8)), right=True, rank=0 if key == options.metric else 1) for key, h in metrics.items()
+    ]
+    return Table(tuple(head), tuple(rows)).without_empty()
+
+
+def _error_table(trials: Sequence[Trial]) -> Table:
+    rows = []
+    for trial in trials:
+        count = trial.failures + (trial.phase is Phase.ERROR)
+        last = cell(trial.error, 60) if trial.error is not None else cell(trial.reason, 60)
+        path = f"{trial.dirname}/error.txt"
+        rows.append((cell(trial.name, 40), str(count), last, path))
+    head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1))
+    return Table((*head, Column("file", rank=3)), tuple(rows))

@@ -1,0 +1,42 @@
+"""What Slurm and the engine say, in words for people."""
+
+from __future__ import annotations
+
+from hpctune.common.text import duration
+from hpctune.model.trial import Leave, Phase, Trial
+from hpctune.output.display.slurm_reasons import explain
+
+_PHASES = {
+    Phase.RUNNING: "running",
+    Phase.QUEUED: "queued",
+    Phase.SUBMITTING: "submitting",
+    Phase.PAUSED: "paused",
+    Phase.PENDING: "pending",
+    Phase.ERROR: "error",
+    Phase.TERMINATED: "terminated",
+}
+_LEAVES = {Leave.PAUSE: "pausing", Leave.MOVE: "moving", Leave.REPLACE: "exploiting"}
+PHASE_ORDER = tuple(_PHASES)
+"""As they are listed: what needs the eye first."""
+
+
+def phase_word(phase: Phase) -> str:
+    """A phase as it stands in tables and counts."""
+    return _PHASES[phase]
+
+
+def situation(trial: Trial, now: float) -> str:
+    """Where a trial is, or what it waits for, in a few words."""
+    attempt = trial.attempt
+    if trial.phase is Phase.RUNNING and attempt is not None:
+        where = attempt.nodes or (f"job {attempt.job_id}" if attempt.job_id else "")
+        ending = "stopping" if trial.stop is not None else _LEAVES[trial.leave] if trial.leave is not None else ""
+        return f"{where} ({ending})" if ending else where
+    if trial.phase is Phase.QUEUED and attempt is not None:
+        return f"job {attempt.job_id}: {explain(attempt.job_reason) or attempt.job_reason or 'waits'}"
+    if trial.phase is Phase.SUBMITTING and attempt is not None:
+        return "submission without an answer" if attempt.uncertain_since is not None else ""
+    if trial.phase is Phase.PENDING and trial.reason:
+        wait = trial.not_before - now
+        return f"{trial.reason} (again in {duration(wait, exact=True)})" if wait > 0 else trial.reason
+    return trial.reason if trial.phase is Phase.PAUSED else ""

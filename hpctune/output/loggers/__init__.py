@@ -1,0 +1,1 @@
+"""Files of results: JSON, CSV, TensorBoard, errors."""

@@ -1,0 +1,1 @@
+"""What searchers that use a library share."""

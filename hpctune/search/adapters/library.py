@@ -1,0 +1,303 @@
+"""The base of all searchers that ask a model, mostly that of a library, for configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hpctune.errors import SearchSpaceError, UsageError
+from hpctune.model.rows import lookup
+from hpctune.search.adapters.objective import Loss as Loss, loss_of
+from hpctune.search.adapters.packages import load
+from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter, ParameterSpace, agree
+from hpctune.search.adapters.points import SEED_LIMIT, Evaluated, checked_points, checked_seed, completed, with_rewards
+from hpctune.search.searcher import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, UNRESOLVED_SEARCH_SPACE, Searcher
+from hpctune.space import flatten_dict, has_unresolved
+from hpctune.space.tree import path_text, unresolved
+
+RETURNED = "_metric"
+"""The name of a value that was reported or returned without one."""
+
+
+class LibrarySearcher(Searcher):
+    """Does for every library what does not depend on it; a subclass defines the methods with an underscore below.
+
+    The space comes from ``space=`` (hpctune domains, or the library's own format) or from the experiment. Values
+    pass between this class and the library flat, by parameter name (see :class:`ParameterSpace`), as plain Python
+    values; a choice with domains inside an option is the number of the option.
+
+    The library's objects are made by :meth:`_start` when they are first needed: then space, metric, mode and seed
+    are known. On resume the library is asked again and told again in the original order. If it answers otherwise
+    than it is recorded that it did, :meth:`_adopt` puts the recorded values in the place of its answer.
+
+    Args:
+        space: The search space; None: the experiment's.
+        metric: The reported value to optimize; None: the experiment's.
+        mode: "min" or "max".
+        points_to_evaluate: Configurations to try first, nested or with flat keys. What one leaves open is drawn at
+            random (or by the library, where it can).
+        evaluated_rewards: The metric of each of those points, if it is known: they are learned from and not tried.
+        seed: None: the experiment's.
+
+    Raises:
+        UsageError: if an argument is of the wrong kind.
+        MissingPackageError: if the library is not installed.
+    """
+
+    package: ClassVar[str] = ""
+    """The module that must be importable."""
+    extra: ClassVar[str] = ""
+    """The extra of hpctune that installs it."""
+    conditional: ClassVar[bool] = False
+    """Whether it can search choices with domains inside their options."""
+    native_by_name: ClassVar[bool] = False
+    """Whether the library's own format is a mapping of names, which may be nested."""
+    several_metrics: ClassVar[bool] = False
+    completes_points: ClassVar[bool] = False
+    """Whether :meth:`_adopt` completes points that leave parameters open."""
+    asks_again: ClassVar[bool] = True
+    """Whether the library is asked on resume; False where that is slow and would not give the same answer."""
+
+    def __init__(
+        self,
+        space: Any = None,
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        evaluated_rewards: Sequence[Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.library()
+        super().__init__(metric, mode)
+        self._seed = checked_seed(seed)
+        self._points = checked_points(points_to_evaluate)
+        self._evaluated: list[Evaluated] = []
+        if evaluated_rewards is not None:
+            self._evaluated = with_rewards(self._points, evaluated_rewards)
+            self._points = []
+        self._own_space = space is not None and space != {}
+        self._from_experiment: dict[str, Any] = {}
+        self._layout: Layout | None = None
+        self._native: Any = None
+        self._started = False
+        self._taken_points = 0
+        self._pending: dict[str, dict[str, Any]] = {}
+        if self._own_space:
+            self._take_space(space)
+
+    # -- what a subclass defines ------------------------------------------------------------------------------
+
+    def _convert(self, parameter: Parameter) -> Any:
+        """Return the library's form of a parameter; ``raise self._unsupported(parameter, ...)`` where there is none."""
+        raise NotImplementedError
+
+    def _start(self, seed: int | None) -> None:
+        """Make the library's objects. :attr:`_native` holds what ``_convert`` returned, by parameter name."""
+        raise NotImplementedError
+
+    def _ask(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the values of a new suggestion; None if there is none now, FINISHED if there is none any more."""
+        raise NotImplementedError
+
+    def _adopt(self, trial_id: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Make these values the trial's suggestion, as though the library had asked for them; return them.
+
+        If the library has been asked for the trial (on resume), that answer is void. Nothing is to be done where
+        the library learns from values (:meth:`_tell` gets them) and needs not know what is under way.
+        """
+        return values
+
+    def _tell(self, trial_id: str, values: dict[str, Any], loss: Loss | None) -> None:
+        """Learn how a suggestion did; ``loss`` is None if its trial failed, or the metric is missing or not finite."""
+        raise NotImplementedError
+
+    def _learn(self, values: dict[str, Any], loss: Loss | None, point: Evaluated) -> None:
+        """Learn from what was evaluated elsewhere; ``loss`` is None if that failed."""
+        raise NotImplementedError
+
+    def _take_native(self, space: Any) -> Layout:
+        """Take a space in the library's own format: set :attr:`_native`, and return its layout."""
+        if self.native_by_name and isinstance(space, Mapping):
+            self._native = flatten_dict(space)
+            return NamedValues(self._native)
+        who = type(self).__name__
+        raise SearchSpaceError(f"{who} takes a space of hpctune domains, as {{'x': uniform(0, 1)}}, not {space!r}.")
+
+    # -- the space --------------------------------------------------------------------------------------------
+
+    def _take_space(self, space: Any) -> None:
+        if isinstance(space, Mapping) and has_unresolved(dict(space)):
+            self._layout = layout = ParameterSpace(space, type(self).__name__, constants=self._own_space)
+            self._native = {each.name: self._converted(each) for each in layout.parameters}
+        else:
+            self._layout = self._take_native(space)
+
+    def _converted(self, parameter: Parameter) -> Any:
+        if parameter.branching and not self.conditional:
+            raise SearchSpaceError(
+                f"{type(self).__name__} cannot search '{parameter.name}': it is a choice with domains inside an "
+                "option. Use OptunaSearch, HyperOptSearch or TuneBOHB, or make those domains parameters of their own."
+            )
+        return self._convert(parameter)
+
+    def _unsupported(self, parameter: Parameter, instead: str) -> SearchSpaceError:
+        """The error for a domain that the library does not have; ``instead`` is a sentence that says what to do."""
+        return SearchSpaceError(
+            f"{type(self).__name__} cannot search '{parameter.name}': {parameter.domain!r} has no counterpart in "
+            f"{self.package or 'it'}. {instead}"
+        )
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameters, if the space is one of hpctune domains."""
+        return self._layout.parameters if isinstance(self._layout, ParameterSpace) else []
+
+    def set_search_properties(
+        self,
+        metric: str | Sequence[str] | None,
+        mode: str | Sequence[str] | None,
+        config: Mapping[str, Any],
+        **spec: Any,
+    ) -> bool:
+        """Take over what the searcher has not been told: metric, mode, space and seed.
+
+        Returns:
+            Whether it searches ``config``: not if nothing is open in it.
+
+        Raises:
+            SearchSpaceError: if there is nothing to search, something that cannot be, or two spaces.
+            UsageError: if metric or mode is missing, or there are several metrics and the library takes one.
+        """
+        super().set_search_properties(metric, mode, config)
+        if self._seed is None and spec.get("seed") is not None:
+            self._seed = int(spec["seed"]) % SEED_LIMIT
+        accepted = self._take_experiment(config)
+        self._check()
+        return accepted
+
+    def _take_experiment(self, config: Mapping[str, Any]) -> bool:
+        open_leaves = {path_text(path): leaf for path, leaf in unresolved(dict(config)).items()}
+        if not open_leaves:
+            return False
+        if self._own_space:
+            raise SearchSpaceError(
+                UNRESOLVED_SEARCH_SPACE.format(par=next(iter(open_leaves)), cls=type(self).__name__, space="space")
+            )
+        if self._from_experiment and self._from_experiment != open_leaves:
+            raise SearchSpaceError(
+                f"This {type(self).__name__} has searched another space already. Make a new one for this experiment."
+            )
+        if not self._from_experiment:
+            self._take_space(config)
+            self._from_experiment = open_leaves
+        return True
+
+    def _check(self) -> None:
+        who = type(self).__name__
+        if self._layout is None:
+            raise SearchSpaceError(UNDEFINED_SEARCH_SPACE.format(cls=who, space="space"))
+        if self._metric is None and isinstance(self._mode, str):
+            self._metric = RETURNED
+        if not self._metric or not self._mode:
+            raise UsageError(UNDEFINED_METRIC_MODE.format(cls=who, metric=self._metric, mode=self._mode))
+        if not isinstance(self._metric, str) and not self.several_metrics:
+            raise UsageError(f"{who} optimizes one metric, not {self._metric!r}. OptunaSearch takes several.")
+
+    # -- asking and telling -----------------------------------------------------------------------------------
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next point to evaluate, or what the library suggests. Raises as ``set_search_properties`` does."""
+        layout = self._ready()
+        answer = self._next(trial_id, layout)
+        if not isinstance(answer, dict):
+            return answer
+        self._pending[trial_id] = answer
+        return layout.nest(answer)
+
+    def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
+        """Bring the library to where it was after this suggestion; one that the space has no place for is left out."""
+        layout = self._ready()
+        answer = self._next(trial_id, layout) if self.asks_again or self._points else None
+        if isinstance(answer, dict) and agree(layout.nest(answer), config):
+            self._pending[trial_id] = answer
+            return
+        try:
+            recorded = layout.flatten(config, strict=False, where="The recorded configuration")
+        except SearchSpaceError:  # the space was changed for the resume
+            return
+        if not layout.missing(recorded):
+            self._pending[trial_id] = self._adopt(trial_id, recorded)
+
+    def _next(self, trial_id: str, layout: Layout) -> dict[str, Any] | str | None:
+        if not self._points:
+            return self._ask(trial_id)
+        point = layout.flatten(self._points.pop(0), strict=True, where=f"points_to_evaluate[{self._taken_points}]")
+        self._taken_points += 1
+        if not self.completes_points:
+            point = completed(point, layout, self._seed or 0, self._taken_points)
+        return self._adopt(trial_id, point)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the library the trial's last metric; a trial that failed, or without a finite metric, has failed."""
+        values = self._pending.pop(trial_id, None)
+        if values is not None:
+            self._tell(trial_id, values, None if error or not result else self._loss_of(result))
+
+    def _loss_of(self, result: Mapping[str, Any]) -> Loss | None:
+        metrics = self._metric or ()
+        return self._loss(lookup(result, metrics) if isinstance(metrics, str) else [lookup(result, m) for m in metrics])
+
+    def _loss(self, value: Any) -> Loss | None:
+        """What the library is to minimize; None if the metric (or one of several) is no finite number."""
+        return loss_of(value, self._mode or "min")
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Learn from a configuration that was evaluated elsewhere; it may hold constants of the space as well.
+
+        What a library has no notion of (pruned trials, intermediate values) is left out for it: ``value`` counts.
+        Before the searcher knows its space it takes note, and learns when it does.
+
+        Raises:
+            SearchSpaceError: if the configuration is not one of the search space.
+        """
+        self._evaluated.append(Evaluated(dict(parameters), value, error, pruned, intermediate_values))
+        if self._started:
+            self._learn_noted()
+
+    def _learn_noted(self) -> None:
+        assert self._layout is not None
+        while self._evaluated:
+            point = self._evaluated.pop(0)
+            values = self._layout.flatten(point.parameters, strict=False, where="An evaluated point")
+            if missing := self._layout.missing(values):
+                raise SearchSpaceError(
+                    f"An evaluated point must be complete, but sets no '{missing[0].name}': {point.parameters!r}."
+                )
+            self._learn(values, None if point.error else self._loss(point.value), point)
+
+    def _ready(self) -> Layout:
+        """Make the library's objects, once."""
+        if not self._started:
+            self._check()
+            self._start(self._seed)
+            self._started = True
+            self._learn_noted()
+        assert self._layout is not None
+        return self._layout
+
+    @classmethod
+    def convert_search_space(cls, spec: Mapping[str, Any]) -> Any:
+        """Return a search space of hpctune domains in the library's format, as far as it has one."""
+        return cls(spec)._native
+
+    @classmethod
+    def library(cls, submodule: str = "") -> Any:
+        """The library, or one of its modules. Raises MissingPackageError if it is not installed or broken."""
+        return load(cls.package, submodule, cls.extra, cls.__name__) if cls.package else None

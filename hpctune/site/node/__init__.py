@@ -1,0 +1,1 @@
+"""Checks of ``hpctune doctor`` that run on a compute node."""

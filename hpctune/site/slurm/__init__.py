@@ -1,0 +1,1 @@
+"""Checks of ``hpctune doctor`` about Slurm."""

@@ -1,0 +1,1 @@
+"""A worker that stays: a job that takes trial after trial."""

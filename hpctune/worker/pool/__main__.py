@@ -1,0 +1,8 @@
+"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: what the job of a worker runs."""
+
+from __future__ import annotations
+
+from hpctune.worker.pool.main import main
+
+if __name__ == "__main__":
+    main()

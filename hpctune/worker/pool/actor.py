@@ -1,0 +1,139 @@
+"""Children that stay: class trainables that can take another configuration in place (``reset_config``).
+
+Such a child runs one trial after another. It tells the worker of each end by a line; the next assignment comes by a
+line, too. Before it claims a trial it asks the trainable whether it can take the configuration. Where it cannot, the
+child leaves with NOT_REUSABLE, and the worker starts a new one for the same trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from hpctune.model.pool import Assignment, WorkerSpec
+from hpctune.storage import bundle, values
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.worker.actor_reuse import kept
+from hpctune.worker.main import await_control
+from hpctune.worker.pool.process import WARNINGS, Child, enter, own_run, redirect, run_here
+from hpctune.worker.runners import clean_up, is_class_trainable
+from hpctune.worker.trainable import Trainable
+
+NOT_REUSABLE = 78
+NOTHING = Assignment(-1, "", (), "", "")
+"""What a child does between two trials."""
+
+
+def wanted(experiment: ExperimentPaths) -> bool:
+    """Whether the experiment's trainable can take another configuration in place."""
+    trainable = bundle.load_trainable(experiment)
+    return is_class_trainable(trainable) and trainable.reset_config is not Trainable.reset_config
+
+
+def channel() -> tuple[int, int]:
+    """Two connected descriptors."""
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+# -- the worker's end ----------------------------------------------------------------------------------------------
+
+
+def hand(child: Child, assignment: Assignment) -> bool:
+    """Give the next assignment to a child that stayed; False when it cannot take it."""
+    if own_run(assignment) is None:
+        return False
+    text = [assignment.number, assignment.tag, assignment.command, assignment.stdout, assignment.stderr]
+    try:
+        os.write(child.lines, values.dumps([*text, dict(assignment.env)]).encode() + b"\n")
+    except OSError:
+        return False
+    return True
+
+
+def heard(child: Child) -> int | None:
+    """The exit code of the trial that has just ended in ``child``; None where none has."""
+    os.set_blocking(child.lines, False)
+    try:
+        said = os.read(child.lines, 64)
+    except OSError:
+        return None
+    return int(said) if said.strip() else None
+
+
+def let_go(child: Child) -> None:
+    """Tell a child that nothing more comes."""
+    with contextlib.suppress(OSError):
+        os.close(child.lines)
+
+
+# -- the child's end -----------------------------------------------------------------------------------------------
+
+
+class Actor:
+    """One child that stays. ``lines``: the worker's descriptor and its own, by which they talk."""
+
+    def __init__(
+        self, spec: WorkerSpec, experiment: ExperimentPaths, lines: tuple[int, int], first: Assignment
+    ) -> None:
+        self._spec, self._experiment, self._assignment = spec, experiment, first
+        self._workers, self._lines = lines
+
+    def work(self) -> int:
+        """Run trials until none comes any more; the exit code."""
+        os.close(self._workers)
+        kept.wanted = True
+        code = self._run()
+        while kept.holds:
+            os.write(self._lines, f"{code}\n".encode())
+            if not self._next():
+                break
+            signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)  # until the run has its handlers
+            redirect(self._assignment)
+            enter(f"{self._spec.worker}.{self._assignment.number}", self._assignment)
+            if not self._reset():
+                code = NOT_REUSABLE
+                break
+            code = self._run()
+        trainable = kept.release()
+        if trainable is not None:
+            clean_up(trainable)
+        return code
+
+    def _run(self) -> int:
+        run = own_run(self._assignment)
+        assert run is not None
+        return run_here(run, self._spec)
+
+    def _next(self) -> bool:
+        """Wait for the next assignment; False when the worker has closed its end."""
+        text = b""
+        while not text.endswith(b"\n"):
+            part = os.read(self._lines, 1 << 16)
+            if not part:
+                return False
+            text += part
+        number, tag, command, stdout, stderr, env = json.loads(text)
+        self._assignment = Assignment(number, tag, tuple(command), stdout, stderr, env)
+        return True
+
+    def _reset(self) -> bool:
+        """Whether the trainable takes the configuration of the next trial; one that is over needs none."""
+        run = own_run(self._assignment)
+        assert run is not None
+        control = await_control(self._experiment, self._experiment.trial(run.dirname), run.attempt)
+        return control is None or _takes(control.config)
+
+
+def _takes(config: Mapping[str, Any]) -> bool:
+    try:
+        return kept.reset(config)
+    except Exception:
+        traceback.print_exc()
+        return False

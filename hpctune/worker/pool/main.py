@@ -1,0 +1,298 @@
+"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: a job that takes trial after trial.
+
+It imports the user's code once, then forks a process for each assignment, notes its beginning and its end, and takes
+the next. It decides nothing: which trial it gets, and whether there is time for it, is the pool's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from hpctune.common.poll import readable
+from hpctune.errors import StorageError
+from hpctune.model.pool import (
+    Assignment,
+    Began,
+    Claimed,
+    Ended,
+    Left,
+    Orders,
+    Ready,
+    Returned,
+    WorkerRecord,
+    WorkerSpec,
+)
+from hpctune.storage import bundle, worker_files
+from hpctune.storage.doorbell import Ringer
+from hpctune.storage.layout import ExperimentPaths, WorkerPaths
+from hpctune.storage.worker_files import WorkerFile
+from hpctune.worker import scratch
+from hpctune.worker.autofill import node_ip
+from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
+from hpctune.worker.pool import resources
+from hpctune.worker.pool.process import WARNINGS, Nursery
+from hpctune.worker.pool.slots import Crew, send
+from hpctune.worker.pool.warmup import rehearse
+from hpctune.worker.runners import known_form
+
+SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
+"""Between two looks at the orders: right after work, and when nothing has happened for long."""
+PATIENCE = 20.0
+"""After a quiet time of T seconds it looks again after T / PATIENCE."""
+
+
+def main() -> None:
+    """Serve, and leave, whatever the user's code has left behind in this process."""
+    code = 1
+    try:
+        code = serve(ExperimentPaths(Path(sys.argv[1]).absolute()), sys.argv[2])
+    except BaseException:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def serve(experiment: ExperimentPaths, name: str) -> int:
+    """Be the worker ``name`` until there is nothing more to do. Returns the exit code."""
+    paths = experiment.worker(name)
+    spec = _await_spec(paths)
+    if spec is None:
+        print(f"hpctune: nothing to do: there is no worker {name} in {experiment.root}.", file=sys.stderr)
+        return 0
+    claimed = _claim(paths)
+    if claimed is None:
+        print(f"hpctune: nothing to do: worker {name} has been started already.", file=sys.stderr)
+        return 0
+    resources.limit_threads(spec, os.environ)
+    worker = Worker(experiment, paths, spec, *claimed)
+    worker.prepare()
+    return worker.work()
+
+
+def _await_spec(paths: WorkerPaths) -> WorkerSpec | None:
+    """What we are; the directory may be visible here only after a while."""
+    deadline = time.monotonic() + VISIBLE_WITHIN_S
+    while (spec := worker_files.read_spec(paths)) is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return spec
+
+
+def _claim(paths: WorkerPaths) -> tuple[WorkerFile, int] | None:
+    """Claim the first free start, up to the number that Slurm's restarts allow."""
+    for run in range(int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1):
+        claim = Claimed(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), job_began())
+        file = WorkerFile.claim(paths.run(run), claim)
+        if file is not None:
+            return file, run
+    return None
+
+
+class Worker:
+    """One start of one worker."""
+
+    def __init__(
+        self, experiment: ExperimentPaths, paths: WorkerPaths, spec: WorkerSpec, file: WorkerFile, run: int
+    ) -> None:
+        self._experiment, self._paths, self._spec, self._file, self._run = experiment, paths, spec, file, run
+        self._orders, self._text = Orders(run), b""
+        self._seen: set[int] = set()
+        """Numbers of assignments that have begun, or never will."""
+        self._owed: list[WorkerRecord] = []
+        """What the disk has refused to take so far."""
+        self._told = ""
+        """Why we are to leave."""
+        self._superseded = False
+        self._active_at = time.monotonic()
+        self._bell, self._ring = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._ring, False)
+        self._ringer = Ringer(experiment.doorbell)
+        """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
+        self._nursery = Nursery(spec, experiment, self._forget)
+        self._crew = Crew(spec, experiment, self._nursery)
+
+    def prepare(self) -> None:
+        """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
+        here = Path.cwd()
+        scratch.sweep_once()
+        scratch.keep_sockets_together()
+        node_ip()  # found once, for all trials
+        if self._spec.start == "fork":
+            rehearse()
+        try:
+            bundle.preload(self._experiment)
+            known_form(bundle.load_trainable(self._experiment))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            traceback.print_exc()
+        os.chdir(here)
+        self._nursery.randomness.imported()
+        for number in WARNINGS:
+            signal.signal(number, self._warned)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
+        gc.collect()
+        gc.freeze()  # what is there now is not written to any more, and stays shared with the children
+        self._file.append(Ready(time.time()))
+        self._ringer.ring()
+
+    def _forget(self) -> None:
+        """In a child: let go of what is ours alone."""
+        signal.set_wakeup_fd(-1)
+        self._ringer.forget()
+        os.close(self._bell)
+        os.close(self._ring)
+        for other in self._crew.children.values():
+            if other.lines >= 0:
+                os.close(other.lines)
+
+    def work(self) -> int:
+        """Take assignments until it is time to leave; the exit code."""
+        while True:
+            self._reap()
+            self._look()
+            if self._superseded:
+                self._crew.kill()  # another start of this worker has our place: what runs here is nobody's
+                return 0
+            self._cancel_and_return()
+            while not self._leaving() and (due := self._due()) is not None and self._begin(due):
+                pass
+            if self._told:
+                self._crew.warn()  # also those that were just being started when the signal came
+            if self._may_go():
+                self._crew.dismiss()
+                scratch.remove_sockets()
+                self._say(Left(self._leaving(), time.time()))
+                return 0
+            self._wait()
+
+    # -- orders --------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read the orders, if they can be read; those of another start of this worker are not for us."""
+        try:
+            text = worker_files.read_orders(self._paths)
+        except StorageError:
+            return
+        if not text and not self._experiment.root.is_dir():
+            self._told = self._told or "the experiment's directory is gone"
+        if text == self._text:
+            return
+        orders = worker_files.parse_orders(text)
+        if orders is None:
+            return
+        self._text = text
+        self._superseded = orders.run > self._run
+        if orders.run == self._run:
+            self._orders = orders
+            self._active_at = time.monotonic()
+
+    def _leaving(self) -> str:
+        """Why nothing more is to begin here; "" where it may."""
+        return self._told or self._orders.leave
+
+    def _due(self) -> Assignment | None:
+        """The next assignment, if a slot is free for it."""
+        if self._crew.free_slot() is None:
+            return None
+        return next((a for a in self._orders.assignments if a.number not in self._seen), None)
+
+    def _cancel_and_return(self) -> None:
+        pending = {a.number for a in self._orders.assignments} - self._seen
+        never = pending.intersection(self._orders.cancel)
+        back = pending.intersection(self._orders.back) - never
+        if never or back:
+            self._say(*(Ended(n, None, time.time(), "cancelled") for n in sorted(never)))
+            self._say(*(Returned(n, time.time()) for n in sorted(back)))
+            self._seen |= never | back
+        for number in self._orders.cancel:
+            self._crew.cancel(number)
+
+    def _warned(self, number: int, frame: FrameType | None) -> None:
+        """Slurm or somebody asks us to leave: so do the trials, at their next reports. Slurm may have told them itself,
+        and a second SIGTERM means "now", so what is passed on first is never that."""
+        name = signal.Signals(number).name
+        again = bool(self._told) and number == signal.SIGTERM
+        self._told = self._told or f"{name} received"
+        if again:
+            for child in self._crew.busy():
+                send(child.pid, signal.SIGTERM)
+        self._crew.warn()
+
+    def _say(self, *records: WorkerRecord) -> bool:
+        """Note it; what the disk refuses is noted later, in order. False: something is still owed."""
+        self._owed += records
+        try:
+            while self._owed:
+                self._file.append(self._owed[0])
+                self._owed.pop(0)
+        except OSError:
+            return False
+        if records:
+            self._ringer.ring()
+        return True
+
+    # -- children ------------------------------------------------------------------------------------------------
+
+    def _begin(self, assignment: Assignment) -> bool:
+        """Start it; False where its beginning cannot be noted: then it does not begin."""
+        if not self._say():
+            return False
+        slot = self._crew.free_slot()
+        assert slot is not None
+        output = (assignment.stdout, assignment.stderr)
+        try:
+            self._file.append(Began(assignment.number, assignment.tag, slot, output, time.time()))
+        except OSError:
+            return False
+        self._seen.add(assignment.number)
+        self._active_at = time.monotonic()
+        failed = self._crew.begin(assignment, slot)
+        if failed is not None:
+            self._say(failed)
+        return True
+
+    def _reap(self) -> None:
+        """Note which trials are over."""
+        ended = self._crew.reap()
+        if ended:
+            self._say(*ended)
+            self._active_at = time.monotonic()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _may_go(self) -> bool:
+        if self._crew.busy():
+            return False
+        idle_s = time.monotonic() - self._active_at
+        if not self._leaving() and self._due() is None and idle_s > self._patience_s():
+            self._told = f"nothing to do for {idle_s:.0f} s"
+        return bool(self._leaving())
+
+    def _patience_s(self) -> float:
+        """How long we may have nothing to do."""
+        return max(self._spec.idle_timeout_s, self._orders.linger_s)
+
+    def _wait(self) -> None:
+        """Until a child ends or says something, a signal comes, or it is time to look again."""
+        quiet_s = time.monotonic() - self._active_at
+        pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+        full = self._crew.free_slot() is None
+        rings = [] if full else self._ringer.ends()
+        lines = [child.lines for child in self._crew.busy() if child.lines >= 0]
+        readable([self._bell, *rings, *lines], LONGEST_LOOK_S if full else pause)
+        self._ringer.heard()
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell, 4096)

@@ -1,0 +1,239 @@
+"""One trial's process below a worker: forked from it (the user's code is there already), or started afresh."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpctune.errors import TuneError
+from hpctune.model.pool import Assignment, WorkerSpec
+from hpctune.storage import permissions
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.worker.pool import resources
+from hpctune.worker.pool.random_state import Randomness
+
+WARNINGS = frozenset({signal.SIGTERM, signal.SIGUSR2})
+"""Signals by which Slurm, and people, ask a job to leave."""
+_OWN_COMMAND = ("-u", "-m", "hpctune.worker")
+_PR_SET_PDEATHSIG = 1
+_TERMINATE_S = 2.0
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+
+@dataclass(slots=True)
+class Child:
+    """A running trial: ``pid`` is also its process group. ``started_at`` and ``cancelled_at``: monotonic seconds.
+    ``warned``: it was asked to leave at its next report."""
+
+    pid: int
+    slot: int
+    assignment: Assignment
+    started_at: float
+    cancelled_at: float | None = None
+    killed: bool = False
+    warned: bool = False
+    lines: int = -1
+    """A descriptor by which a process that stays talks with us; -1: it does not stay."""
+    oom_kills: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRun:
+    """What an assignment of hpctune's own worker command means."""
+
+    directory: str
+    dirname: str
+    attempt: int
+
+
+def own_run(assignment: Assignment) -> OwnRun | None:
+    """The run that the assignment stands for; None where it is any other command."""
+    command = assignment.command
+    if command[1:4] != _OWN_COMMAND or len(command) != 7 or not command[6].isdigit():
+        return None
+    return OwnRun(command[4], command[5], int(command[6]))
+
+
+@dataclass(slots=True)
+class Nursery:
+    """Starts children. ``tidy``: called in a forked child, to let go of what is the parent's."""
+
+    spec: WorkerSpec
+    experiment: ExperimentPaths
+    tidy: Callable[[], None] = field(default=lambda: None)
+    randomness: Randomness = field(default_factory=Randomness)
+
+    def fork(self, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> int:
+        """A child that calls ``work`` as if it were the whole program; its process id. Raises OSError."""
+        parent = os.getpid()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_a_child(parent, job_id, assignment, slot, work)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with contextlib.suppress(OSError):  # it has done so itself already, or is gone
+            os.setpgid(pid, pid)
+        return pid
+
+    def _be_a_child(self, parent: int, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> None:
+        """Never returns. The signals of WARNINGS stay blocked until the run has its handlers."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            _die_with(parent)
+            self.tidy()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+            redirect(assignment)
+            enter(job_id, assignment)
+            resources.take(self.spec, slot)
+            self.randomness.renew()
+            code = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(BaseException):
+                    stream.flush()
+            os._exit(code)
+
+    def spawn(self, job_id: str, assignment: Assignment, slot: int) -> int:
+        """A fresh process that runs the assignment's command; its process id. Raises OSError."""
+        command = list(assignment.command)
+        if own_run(assignment) is not None:
+            command[0] = sys.executable
+        parent = os.getpid()
+
+        def prepare() -> None:
+            _die_with(parent)
+            resources.take(self.spec, slot)
+
+        env = {**os.environ, **assignment.env, "HPCTUNE_JOB_ID": job_id}
+        visible = resources.devices(self.spec, slot, os.environ)
+        if visible is not None:
+            env["CUDA_VISIBLE_DEVICES"] = visible
+        out, err = (permissions.open_to_append(path, parents=True) for path in (assignment.stdout, assignment.stderr))
+        try:
+            process = subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0, preexec_fn=prepare
+            )
+        finally:
+            os.close(out)
+            os.close(err)
+        process.returncode = 0  # it is reaped by its process id; Popen must not wait for it as well
+        return process.pid
+
+
+def redirect(assignment: Assignment) -> None:
+    """Let this process write to the files of the assignment, and read nothing."""
+    for target, path in ((0, None), (1, assignment.stdout), (2, assignment.stderr)):
+        fd = os.open(os.devnull, os.O_RDONLY) if path is None else permissions.open_to_append(path, parents=True)
+        os.dup2(fd, target)
+        os.close(fd)
+
+
+def enter(job_id: str, assignment: Assignment) -> None:
+    """Let the environment be that of the assignment's job."""
+    os.environ.update(assignment.env)
+    os.environ["HPCTUNE_JOB_ID"] = job_id
+
+
+def run_here(run: OwnRun, spec: WorkerSpec) -> int:
+    """Run the attempt in this process; its exit code, as that of ``python -m hpctune.worker``."""
+    from hpctune.worker.main import run_attempt
+
+    if spec.wait_for_gpu and spec.gpus >= 1:
+        _await_gpu()
+    try:
+        return run_attempt(run.directory, run.dirname, run.attempt, rings=False)
+    except TuneError as error:
+        print(f"hpctune: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _await_gpu() -> None:
+    """Until the memory of our GPU is free of what the last trial had there. In vain: the trial begins all the same."""
+    from hpctune.worker.gpus import wait_for_gpu
+
+    try:
+        wait_for_gpu(delay_s=1, retry=60)
+    except RuntimeError as error:
+        print(f"hpctune: {error}", file=sys.stderr)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when the worker dies: a trial without its worker could run twice."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+# -- the end of one ------------------------------------------------------------------------------------------------
+
+
+def end_group(pid: int, sleep: Callable[[float], None]) -> None:
+    """End what a trial that is over has left running in its process group: politely, then at once."""
+    waited = 0.0
+    number = signal.SIGTERM
+    while True:
+        try:
+            os.killpg(pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        if number is signal.SIGKILL:
+            return
+        sleep(0.05)
+        waited += 0.05
+        number = signal.SIGKILL if waited >= _TERMINATE_S else signal.Signals(signal.SIGTERM)
+
+
+def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
+    """Seconds from the run's start to its first checkpoint, as its own file says; None where it made none."""
+    import json
+
+    path = experiment.trial(run.dirname).run(run.attempt, 0)
+    try:
+        with open(path, "rb") as file:
+            line = next((li for li in file if b'"checkpoint":' in li[:80] and li.startswith(b'{"seq"')), b"")
+        return float(json.loads(line)["row"]["time_since_restore"]) if line else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def oom_kills(environ: Mapping[str, str] | None = None) -> int:
+    """How many processes the kernel has killed in this control group for want of memory; 0 where it does not say."""
+    try:
+        events = _memory_events().read_text().split()
+        return int(events[events.index("oom_kill") + 1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@functools.cache
+def _memory_events() -> Path:
+    """Where the kernel counts what happens for want of memory in our control group; a path that is not, where it does
+    not."""
+    with contextlib.suppress(OSError, StopIteration):
+        line = next(li for li in Path("/proc/self/cgroup").read_text().splitlines() if li.startswith("0::"))
+        path = Path(f"/sys/fs/cgroup{line[3:]}/memory.events")
+        if path.exists():
+            return path
+    return Path("/nonexistent")

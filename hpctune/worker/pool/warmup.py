@@ -1,0 +1,81 @@
+"""What a worker does before its first trial, so that no trial has to do it.
+
+Python makes code that has run several times faster, and remembers where it has found things. Each trial is forked from
+the worker, and would do the same anew, in memory that it must copy for that. So the worker runs a trial that does
+nothing, a few times: all of what surrounds the user's code, and none of the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpctune.model.records import Control
+from hpctune.storage import atomic, bundle, control_file
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.worker import scratch, storage_retry
+from hpctune.worker.environment import environment
+from hpctune.worker.main import run_attempt
+from hpctune.worker.session import SYNC_S
+
+TIMES = 20
+"""Python looks at what code does from its eighth run on, and is done soon after."""
+
+
+def rehearse() -> bool:
+    """Run it; False where that was not possible, which costs nothing but time. No thread is left when this returns.
+    What :mod:`bundle` keeps is the rehearsal's afterwards."""
+    directory = scratch.make_in_memory()
+    if directory is None:
+        return False
+    done: list[bool] = []
+    # Not in the main thread: a signal does there what it does without us.
+    thread = threading.Thread(target=lambda: done.append(_run(directory)), name="hpctune-rehearsal")
+    try:
+        with environment({storage_retry.VARIABLE: "0"}):
+            thread.start()
+            thread.join()
+            _await_threads()
+    except RuntimeError:  # no thread can be started
+        return False
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return done == [True]
+
+
+def _await_threads() -> None:
+    """Until the threads of the runs have left, which they do at once: who forks should be alone."""
+    deadline = time.monotonic() + 2 * SYNC_S
+    with contextlib.suppress(OSError):
+        while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _run(directory: Path) -> bool:
+    experiment = ExperimentPaths(directory)
+    try:
+        place = json.dumps({"sys_path": [], "cwd": str(directory)}).encode()
+        atomic.write(experiment.trainable, place + b"\n" + pickle.dumps(_trial))
+        bundle.preload(experiment)
+        for number in range(TIMES):
+            paths = experiment.trial(f"trial{number}")
+            control = Control("experiment", f"t_{number}", "trial", "tag", 1, {"x": 0.5, "epochs": 3}, {})
+            control_file.publish(paths.control, control)
+            run_attempt(directory, f"trial{number}", 1, rings=False)
+    except Exception:
+        return False
+    return True
+
+
+def _trial(config: Mapping[str, Any]) -> None:
+    """Reports as user code does."""
+    sys.modules["hpctune"].report({"loss": config["x"]})

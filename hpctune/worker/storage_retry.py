@@ -1,0 +1,84 @@
+"""Waiting for a shared filesystem that refuses for a while: full, over quota, read-only, stale, or not answering."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from hpctune.common.log import tell
+from hpctune.errors import StorageError
+
+PATIENCE_S = 600.0
+"""Seconds for which a trial waits at most; HPCTUNE_STORAGE_PATIENCE_S says otherwise."""
+LAST_WORD_S = 60.0
+"""The same for a run that has nothing left to do but to write how it ended."""
+VARIABLE = "HPCTUNE_STORAGE_PATIENCE_S"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_PASSING = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOLCK,
+    errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV, errno.EREMOTEIO,
+})  # fmt: skip
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+
+_Result = TypeVar("_Result")
+
+
+def passing(error: BaseException | None) -> bool:
+    """Whether ``error`` (or what caused it) is one of a filesystem that may work again later."""
+    while error is not None:
+        if isinstance(error, OSError) and _numbers(error) & _PASSING:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _numbers(error: OSError) -> set[int | None]:
+    if isinstance(error, shutil.Error):  # of a copied tree: (source, target, why) of each file, as text
+        return {int(number) for number in _NUMBER.findall(str(error.args))}
+    return {error.errno}
+
+
+def patience_s() -> float:
+    """Seconds for which a trial waits."""
+    try:
+        return max(0.0, float(os.environ[VARIABLE]))
+    except (KeyError, ValueError):
+        return PATIENCE_S
+
+
+def patiently(
+    action: Callable[[], _Result], *, within_s: float | None = None, give_up: Callable[[], object] = lambda: False
+) -> _Result:
+    """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
+    :func:`patience_s`), and until ``give_up``. Raises what the last try has raised."""
+    began = time.monotonic()
+    waiting: Iterator[None] | None = None
+    while True:
+        try:
+            result = action()
+        except (OSError, StorageError) as error:
+            limit = patience_s() if within_s is None else within_s
+            if not passing(error) or time.monotonic() - began >= limit or give_up():
+                raise
+            if waiting is None:
+                waiting = pauses(began + limit)
+                tell(f"hpctune: waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
+        else:
+            if waiting is not None:
+                tell(f"hpctune: the storage works again after {time.monotonic() - began:.0f} s")
+            return result
+        next(waiting)
+
+
+def pauses(deadline: float) -> Iterator[None]:
+    """Each sleeps when it is asked for, longer than the one before, but not beyond ``deadline`` (monotonic)."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(pause * 2, _LONGEST_PAUSE_S)
+        yield
