@@ -40,26 +40,28 @@ class CallStats:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How many jobs the experiment could use now, besides those it has: a level, told again whenever it may be another.
+    """How many jobs the experiment could use now, besides those it has. A level: it is sent again whenever it changes.
 
-    ``needs``: amounts by resources, the first most urgent. ``later``: more may be wanted in time. ``ahead``: jobs may
-    be handed out before there is a place for them: what they are does not depend on the results of others. ``over``:
-    nothing will be wanted any more.
+    ``needs``: numbers of jobs by resources, the most urgent first. ``more_expected``: more may be needed later.
+    ``prefetchable``: jobs may be handed out before there is room for them, since they do not depend on the results of
+    others. ``finished``: nothing will be needed any more.
     """
 
     needs: Sequence[tuple[Resources, int]] = ()
-    later: bool = True
-    ahead: bool = False
-    over: bool = False
+    more_expected: bool = True
+    prefetchable: bool = False
+    finished: bool = False
 
 
-OVER = Demand(later=False, over=True)
+NO_DEMAND = Demand(more_expected=False, finished=True)
 
 
 class Cluster(Protocol):
-    """Where jobs run. One that grows and shrinks with what is wanted has a method ``demand(demand: Demand)`` as well,
-    may have ``summary()`` and ``queue()``: a few words for people on what it has, and on what its jobs waited; and has
-    a property ``supplied``: whether what runs there has something to go on with.
+    """Where jobs run.
+
+    A cluster that grows and shrinks with the demand has a method ``demand(demand: Demand)`` as well, and a property
+    ``all_workers_prefetched``: whether each of its workers has its next trial already. It may have ``summary()`` and
+    ``queue()``: a few words for people on what it has, and on how long its jobs waited.
 
     ``poll_s`` and ``quiet_poll_s`` are the shortest and longest sensible intervals between two :meth:`jobs` calls.
     Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing follows.

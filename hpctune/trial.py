@@ -31,7 +31,7 @@ def as_exception(error: ErrorInfo) -> TuneError:
 
 
 @dataclass(slots=True)
-class Habit:
+class StatsTracking:
     """Whether anybody has asked for statistics: from then on views keep them up to date."""
 
     asked: bool = False
@@ -51,11 +51,11 @@ class Trial:
         paths: ExperimentPaths,
         spec: ExperimentSpec,
         rows: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
-        habit: Habit | None = None,
+        tracking: StatsTracking | None = None,
     ) -> None:
-        """``rows``: reads all results of ``value``; ``habit``: shared with other views."""
+        """``rows``: reads all results of ``value``; ``tracking``: shared with other views."""
         self._value, self._paths, self.spec, self._rows = value, paths, spec, rows
-        self._habit = habit or Habit()
+        self._tracking = tracking or StatsTracking()
         self._stats = MetricStats()
 
     @property
@@ -66,7 +66,7 @@ class Trial:
     @value.setter
     def value(self, value: model.Trial) -> None:
         before = self._value.results
-        if self._habit.asked and value.results == before + 1 and self._stats.count == before:
+        if self._tracking.asked and value.results == before + 1 and self._stats.count == before:
             self._stats.add(value.last)
         self._value = value
 
@@ -191,7 +191,7 @@ class Trial:
 
     def statistics(self) -> MetricStats:
         """Statistics over all results: those seen here, or else those on record."""
-        self._habit.asked = True
+        self._tracking.asked = True
         if self._stats.count != self._value.results:
             self.learn(self._rows() if self._rows is not None else self._read_rows())
         return self._stats

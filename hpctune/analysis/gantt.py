@@ -9,7 +9,7 @@ from typing import Any
 from hpctune.analysis.timeline import Lane, Span, Use, seconds
 from hpctune.errors import MissingPackageError, UsageError
 
-MOST_LANES = 60
+MAX_LANES = 60
 """With more allocations, those that did not overlap share a line, and waiting is shown by its number only."""
 KINDS = (".png", ".svg", ".pdf")
 _COLOURS = {Use.QUEUE: "#d9d9d9", Use.STARTUP: "#f0a030", Use.IDLE: "#d62728"}
@@ -31,12 +31,12 @@ def draw(lanes: Sequence[Lane], title: str, file: Path) -> None:
         raise MissingPackageError(
             "A picture needs matplotlib, which is not installed. Install it: pip install 'hpctune[plots]'"
         ) from error
-    rows = [[lane] for lane in lanes] if len(lanes) <= MOST_LANES else packed(lanes)
+    rows = [[lane] for lane in lanes] if len(lanes) <= MAX_LANES else packed(lanes)
     zero = min(span.begin for lane in lanes for span in lane.spans)
     figure = Figure(figsize=(10, min(14.0, 2.6 + 0.22 * len(rows))), layout="constrained")
     FigureCanvasAgg(figure)
     bars, waits = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.25 * len(rows)), 1.0])
-    _bars(bars, rows, zero, with_queue=len(lanes) <= MOST_LANES)
+    _bars(bars, rows, zero, with_queue=len(lanes) <= MAX_LANES)
     _waits(waits, lanes, zero)
     figure.suptitle(f"{title}\n{shares(lanes)}", fontsize=10)
     figure.savefig(file, dpi=90)

@@ -8,7 +8,7 @@ from hpctune.cluster.choice import reopen_cluster
 from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
-from hpctune.ports import OVER
+from hpctune.ports import NO_DEMAND
 from hpctune.storage.layout import ExperimentPaths
 
 
@@ -23,7 +23,7 @@ def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Colle
     try:
         if isinstance(cluster, PooledCluster) and not trial_ids:
             cluster.jobs()
-            cluster.demand(OVER)  # workers leave when their trials have
+            cluster.demand(NO_DEMAND)  # workers leave when their trials have
         live = [j for j in cluster.jobs() if not j.state.final and (not trial_ids or j.tag.trial_id in trial_ids)]
         if live:
             cluster.cancel([j.job_id for j in live])

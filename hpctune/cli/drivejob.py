@@ -31,7 +31,7 @@ from hpctune.storage.reader import read_experiment
 
 WARNING = "SIGUSR1"
 """The signal that Slurm sends before the time limit."""
-MOST_DEATHS = 5
+MAX_DEATHS = 5
 """Drivers in a row that may die young."""
 YOUNG_S = 60.0
 AGAIN_S = 5.0
@@ -49,9 +49,9 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
         if ended is not None:
             chain.give_up(f"nothing is left to drive: {ended}")
             return exitcodes.DONE
-        if deaths(journal.read(paths.journal, sealed_ok=True)) >= MOST_DEATHS:
+        if deaths(journal.read(paths.journal, sealed_ok=True)) >= MAX_DEATHS:
             chain.give_up(
-                f"the last {MOST_DEATHS} drivers died within {YOUNG_S:g} s without any news. See their output in "
+                f"the last {MAX_DEATHS} drivers died within {YOUNG_S:g} s without any news. See their output in "
                 f"{paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
             )
             return exitcodes.FAILED
@@ -65,7 +65,7 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
 def _may_drive(paths: ExperimentPaths, chain: DriverJobChain) -> bool:
     """Wait while another driver lives. False where the chain has enough jobs without this one."""
     asked_at = float("-inf")
-    while not lease.vacant(paths):
+    while not lease.is_free(paths):
         if time.monotonic() - asked_at >= CHECK_S:
             asked_at = time.monotonic()
             if chain.is_redundant():

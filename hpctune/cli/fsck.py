@@ -47,13 +47,13 @@ def command(
     ctx: click.Context, directory: str | None, dry_run: bool, rebuild: bool, cancel_orphans: bool, json_wanted: bool
 ) -> None:
     """The command."""
-    from hpctune.repair.examine import Wishes
+    from hpctune.repair.examine import FsckOptions
     from hpctune.repair.fsck import check, repair, worst
 
     reports = []
     width = max(shutil.get_terminal_size((100, 40)).columns, 60)
     places = experiments_in(directory)
-    wishes = Wishes(rebuild, cancel_orphans, ask_always=len(places) == 1)
+    wishes = FsckOptions(rebuild, cancel_orphans, ask_always=len(places) == 1)
     for paths in places:
         report = (check if dry_run else repair)(paths, wishes, lambda spec, paths=paths: _cluster(paths, spec))  # type: ignore[misc]
         reports.append(report)

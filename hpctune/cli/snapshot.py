@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpctune.core.state import ExperimentState
-from hpctune.driver import status_file as glance
+from hpctune.driver import status_file
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.rows import flatten, number
@@ -43,7 +43,7 @@ class Snapshot:
     paths: ExperimentPaths
     state: ExperimentState
     driving: Driving
-    glance: glance.Glance | None
+    status: status_file.DriverStatus | None
     best: Trial | None
     now: float
     jobs: DriverJobs | None = None
@@ -61,7 +61,14 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
     return Snapshot(
-        paths, state, seen, glance.read(paths), best_trial(state), now, jobs, free_space.trouble(paths.root)
+        paths,
+        state,
+        seen,
+        status_file.read(paths),
+        best_trial(state),
+        now,
+        jobs,
+        free_space.storage_problem(paths.root),
     )
 
 

@@ -34,10 +34,10 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
     if shot.jobs is not None and driving.word != "finished":
         yield f"  driver    {clean(_driver_jobs(shot.jobs, driving.alive))}"
     yield f"  trials    {_counts(shot)}"
-    if shot.glance is not None and shot.glance.workers and shot.driving.word != "finished":
-        yield f"  workers   {clean(shot.glance.workers)}"
-    if shot.glance is not None and shot.glance.queue and shot.driving.word != "finished":
-        yield f"  queue     {clean(shot.glance.queue)}"
+    if shot.status is not None and shot.status.workers and shot.driving.word != "finished":
+        yield f"  workers   {clean(shot.status.workers)}"
+    if shot.status is not None and shot.status.queue and shot.driving.word != "finished":
+        yield f"  queue     {clean(shot.status.queue)}"
     if shot.storage and shot.driving.word != "finished":
         yield from textwrap.wrap(
             f"  storage   {clean(shot.storage)}. {_WAITS}", columns, subsequent_indent=" " * 12, break_on_hyphens=False
@@ -150,7 +150,7 @@ def _section(title: str, amount: int, lines: list[str], phase: str, columns: int
 
 
 def _tail(shot: Snapshot) -> Iterator[str]:
-    glance = shot.glance
+    glance = shot.status
     if glance is not None and glance.calls.total:
         calls = glance.calls
         live = shot.driving.alive is not False
@@ -194,7 +194,7 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
         "failed": [_trial(shot, t) for t in shot.in_phase(Phase.ERROR)],
         "cluster": _cluster(shot),
         "storage": shot.storage,
-        "note": shot.glance.note if shot.glance is not None else "",
+        "note": shot.status.note if shot.status is not None else "",
     }
 
 
@@ -216,7 +216,7 @@ def _jobs(jobs: look.DriverJobs) -> dict[str, Any]:
 
 
 def _cluster(shot: Snapshot) -> dict[str, Any] | None:
-    glance = shot.glance
+    glance = shot.status
     if glance is None:
         return None
     return {

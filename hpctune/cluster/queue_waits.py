@@ -14,15 +14,15 @@ from hpctune.common.text import duration
 
 LAST = 32
 """Jobs that count: the newest."""
-LONGEST_LINGER_S = 900.0
+MAX_IDLE_GRACE_S = 900.0
 """However long the queue is, nobody pays for an idle allocation for longer (unless ``idle_timeout_s`` says so)."""
-LONGEST_LEAD_S = 4 * 3600.0
+MAX_PROVISIONING_S = 4 * 3600.0
 """A successor is asked for no earlier than this before its predecessor's time is up."""
 TRIALS_A_WORKER = 4
 """An allocation should hold so many trials of the longest kind seen lately."""
 WAITS_A_WORKER = 3
 """An allocation should last so many times what it took to get it: a quarter of the time is lost at most."""
-LEAST_MINUTES, MOST_MINUTES = 10, 240
+MIN_MINUTES, MAX_MINUTES = 10, 240
 UNKNOWN_MINUTES = 60
 """Asked for while no trial has ended yet."""
 
@@ -82,38 +82,40 @@ def censored_median(seen: Iterable[float], unfinished: Iterable[float] = ()) -> 
     return both[-1][0] if both else 0.0
 
 
-def linger_s(idle_timeout_s: float, wait_s: float) -> float:
+def idle_grace_s(idle_timeout_s: float, wait_s: float) -> float:
     """How long a worker without work, or a place in the queue, is kept while more may come.
 
     As long as it would take to get another one: that never costs more than twice what knowing the future would. At
-    least ``idle_timeout_s``; a longer wait counts as LONGEST_LINGER_S.
+    least ``idle_timeout_s``; a longer wait counts as MAX_IDLE_GRACE_S.
     """
-    return max(idle_timeout_s, min(wait_s, LONGEST_LINGER_S))
+    return max(idle_timeout_s, min(wait_s, MAX_IDLE_GRACE_S))
 
 
-def done_meanwhile(places: int, trial_s: float | None, lead_s: float) -> int:
-    """How many trials begin in ``places`` places before a worker that is asked for now could take one, ``lead_s`` from
-    now. For so many no worker is asked for. ``trial_s``: what a trial takes on average; None: not known."""
-    return int(places * lead_s / trial_s) if trial_s else 0
+def trials_started_within(places: int, trial_s: float | None, provisioning_s: float) -> int:
+    """How many trials begin in ``places`` places before a worker that is asked for now could take one.
+
+    For so many no worker is asked for. ``trial_s``: seconds that a trial takes on average; None: not known.
+    ``provisioning_s``: seconds until the worker could begin."""
+    return int(places * provisioning_s / trial_s) if trial_s else 0
 
 
-def retires(age_s: float, time_left_s: float, warning_s: float, lead_s: float) -> bool:
+def needs_successor(age_s: float, time_left_s: float, warning_s: float, provisioning_s: float) -> bool:
     """Whether a worker that is told to leave ``warning_s`` before its end has so little time left that its successor
     should be in the queue now: no more than a new worker takes to come, and half of its own at most. So a successor
     that comes early does not end it before it was of use."""
-    return lead_s > 0 and time_left_s - warning_s <= min(lead_s, LONGEST_LEAD_S, age_s)
+    return provisioning_s > 0 and time_left_s - warning_s <= min(provisioning_s, MAX_PROVISIONING_S, age_s)
 
 
-def worker_minutes(trials_s: Sequence[float], lead_s: float, warning_s: float, most: int | None = None) -> int:
-    """The time limit of a worker where the pool chooses it: short enough to fit into gaps, long enough to be worth the
+def worker_minutes(trials_s: Sequence[float], provisioning_s: float, warning_s: float, most: int | None = None) -> int:
+    """The time limit of a worker, if the pool chooses it: short enough to fit into gaps, long enough to be worth the
     wait.
 
-    TRIALS_A_WORKER trials of the longest of ``trials_s`` (what trials took lately), or WAITS_A_WORKER times ``lead_s``
-    (queue and start-up) if that is more, and ``warning_s`` on top; at least LEAST_MINUTES, at most ``most`` (None:
-    MOST_MINUTES). UNKNOWN_MINUTES, within these bounds, while no trial has ended.
+    The time of TRIALS_A_WORKER trials as long as the longest of ``trials_s`` (seconds that recent trials took), or
+    WAITS_A_WORKER times ``provisioning_s`` (queue and start-up) if that is more; plus ``warning_s``. At least
+    MIN_MINUTES, at most ``most`` (None: MAX_MINUTES); UNKNOWN_MINUTES while no trial has ended.
     """
-    bound = MOST_MINUTES if most is None else most
+    bound = MAX_MINUTES if most is None else most
     if not trials_s:
         return min(UNKNOWN_MINUTES, bound)
-    work_s = max(TRIALS_A_WORKER * max(trials_s), WAITS_A_WORKER * lead_s)
-    return min(max(math.ceil((work_s + warning_s) / 60.0), LEAST_MINUTES), bound)
+    work_s = max(TRIALS_A_WORKER * max(trials_s), WAITS_A_WORKER * provisioning_s)
+    return min(max(math.ceil((work_s + warning_s) / 60.0), MIN_MINUTES), bound)

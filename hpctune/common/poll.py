@@ -11,7 +11,7 @@ class _End(Protocol):
     def fileno(self) -> int: ...
 
 
-def readable(ends: Iterable[int | _End], seconds: float) -> set[int]:
+def wait_readable(ends: Iterable[int | _End], seconds: float) -> set[int]:
     """Those descriptors of ``ends`` that can be read now or within so many seconds, to the millisecond.
 
     They may have any number, where ``select.select`` ends at 1,023: user code may hold many files open.

@@ -1,4 +1,4 @@
-"""What a trial takes in memory once it is settled: equal keys, texts, numbers and requests are there once.
+"""What a trial takes in memory once it is finalized: equal keys, texts, numbers and requests are there once.
 
 A driver keeps every trial to its end, and most of them are over. Their values stay as they are; only how they are held
 changes.

@@ -9,7 +9,7 @@ from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.rows import lookup
-from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
 
 def add(event: e.TrialAdded, at: float) -> Trial:
@@ -46,12 +46,12 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
         case e.StopRequested():
             return changed(trial, stop=event.reason, stop_at=at)
         case e.PauseRequested():
-            return changed(trial, leave=Leave.PAUSE, stop_at=at)
+            return changed(trial, leave=VacateReason.PAUSE, stop_at=at)
         case e.ExploitRequested():
             return _exploit(trial, event, at)
         case e.ResourcesChanged():
             growths = trial.growths + event.growth
-            return changed(trial, resources=event.resources, growths=growths, **_leaving(trial, Leave.MOVE, at))
+            return changed(trial, resources=event.resources, growths=growths, **_leaving(trial, VacateReason.MOVE, at))
         case e.MilestoneSet():
             milestone = event.value
             return changed(trial, milestone=milestone, milestone_attr=event.attribute, milestone_pause=event.pause)
@@ -67,8 +67,8 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
         case e.TrialEnded():
             ended = changed(trial, phase=event.phase, attempt=None, leave=None, ended_at=at, released_at=at)
             return changed(ended, reason=event.reason, error=event.error)
-        case e.TrialSettled():
-            return changed(trial, settled=True)
+        case e.TrialFinalized():
+            return changed(trial, finalized=True)
         case e.TrialReopened():
             return _reopen(trial, event)
         case e.CheckpointDeleted():
@@ -170,7 +170,7 @@ def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:
     if new is None:
         return {}
     checkpoints = (*(c for c in trial.checkpoints if c.name != new.name), new)
-    if trial.leave is Leave.REPLACE:
+    if trial.leave is VacateReason.REPLACE:
         return {"checkpoints": checkpoints}
     return {"checkpoints": checkpoints, "restore": f"{trial.dirname}/{new.name}", "restore_iteration": new.iteration}
 
@@ -186,14 +186,14 @@ def _forget(trial: Trial, name: str) -> Trial:
     return changed(trial, checkpoints=left, restore=restore, restore_iteration=left[-1].iteration)
 
 
-def _leaving(trial: Trial, leave: Leave, at: float) -> dict[str, Any]:
+def _leaving(trial: Trial, leave: VacateReason, at: float) -> dict[str, Any]:
     """What changes for a trial that is to leave its job, if it has one."""
     return {"leave": leave, "stop_at": at} if trial.phase.live else {}
 
 
-def _still(trial: Trial) -> Leave | None:
+def _still(trial: Trial) -> VacateReason | None:
     """The order to leave that is not carried out by leaving alone."""
-    return trial.leave if trial.leave is Leave.PAUSE else None
+    return trial.leave if trial.leave is VacateReason.PAUSE else None
 
 
 def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
@@ -208,7 +208,7 @@ def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
         last_iteration=event.iteration,
         answered=None,
         interruptions=0,
-        **_leaving(trial, Leave.REPLACE, at),
+        **_leaving(trial, VacateReason.REPLACE, at),
     )
 
 
@@ -240,7 +240,7 @@ def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
         not_before=0.0,
         stop=None,
         stop_at=None,
-        settled=False,
+        finalized=False,
         reason="",
         error=None,
         ended_at=None,

@@ -13,21 +13,23 @@ from hpctune.model.trial import Phase, Trial
 _FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
 
 
-def grown(trial: Trial, care: FailurePolicy, *, memory: bool = False, time: bool = False) -> e.ResourcesChanged | None:
+def grow_request(
+    trial: Trial, policy: FailurePolicy, *, memory: bool = False, time: bool = False
+) -> e.ResourcesChanged | None:
     """A larger request for a trial that had too little memory or time; None where it may not grow (any more)."""
     now = trial.resources
     if trial.stop is not None or trial.growths >= MAX_GROWTHS:
         return None
-    if memory and care.grow_memory is not None and now.memory_bytes is not None:
-        return e.ResourcesChanged(trial.trial_id, now.grown(memory=care.grow_memory), "it ran out of memory", True)
-    if time and care.grow_time is not None:
-        return e.ResourcesChanged(trial.trial_id, now.grown(time=care.grow_time), "it ran out of time", True)
+    if memory and policy.grow_memory is not None and now.memory_bytes is not None:
+        return e.ResourcesChanged(trial.trial_id, now.grown(memory=policy.grow_memory), "it ran out of memory", True)
+    if time and policy.grow_time is not None:
+        return e.ResourcesChanged(trial.trial_id, now.grown(time=policy.grow_time), "it ran out of time", True)
     return None
 
 
-def hung(trial: Trial, care: FailurePolicy, now: float) -> e.RunGivenUp | None:
+def detect_hang(trial: Trial, policy: FailurePolicy, now: float) -> e.RunGivenUp | None:
     """The fact that a run has been silent for too long."""
-    attempt, limit = trial.attempt, care.report_timeout_s
+    attempt, limit = trial.attempt, policy.report_timeout_s
     if limit is None or trial.phase is not Phase.RUNNING or attempt is None or attempt.over or attempt.heard_at is None:
         return None
     silent = now - attempt.heard_at
@@ -38,12 +40,12 @@ def hung(trial: Trial, care: FailurePolicy, now: float) -> e.RunGivenUp | None:
     return e.RunGivenUp(trial.trial_id, attempt.number, ErrorInfo("NoReport", message))
 
 
-def needless(state: ExperimentState, ended: Trial) -> str | None:
+def early_stop_reason(state: ExperimentState, ended: Trial) -> str | None:
     """Why the experiment is to stop after ``ended`` has failed, rather than let more trials fail; None: it is not."""
-    care = state.spec.care
-    if care.canary and not state.reported:
+    policy = state.spec.failure_policy
+    if policy.canary and not state.reported:
         return f"the canary trial {ended.name} failed before it had reported: {ended.error}"
-    limit = care.same_error_limit
+    limit = policy.same_error_limit
     if limit is None or state.phases[Phase.TERMINATED] or state.phases[Phase.ERROR] < limit:
         return None
     failed = [t for t in state.trials.values() if t.phase is Phase.ERROR]
@@ -52,9 +54,9 @@ def needless(state: ExperimentState, ended: Trial) -> str | None:
     return f"the first {len(failed)} trials have all failed with the same error: {ended.error}"
 
 
-def held_back(state: ExperimentState) -> bool:
+def canary_pending(state: ExperimentState) -> bool:
     """Whether no further trial may start, since the canary has not reported yet."""
-    return state.spec.care.canary and not state.reported and state.live > 0
+    return state.spec.failure_policy.canary and not state.reported and state.live > 0
 
 
 def _signature(error: ErrorInfo | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Control
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.model.trial import CheckpointRef, Leave, Phase, Trial
+from hpctune.model.trial import CheckpointRef, Phase, Trial, VacateReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class View:
     now: float
     jobs: Sequence[JobStatus]
     jobs_asked_at: float
-    published: Mapping[str, Orders]
+    published: Mapping[str, ControlVersion]
     tidy: bool = True
 
 
@@ -34,9 +34,9 @@ def plan(state: ExperimentState, view: View) -> list[a.Action]:
     for trial in state.active_trials():
         actions += _retention(trial, state.spec.checkpoint, in_use)
         actions += _owed(trial, state.spec, view)
-    for trial in state.unsettled_trials() if view.tidy else ():
+    for trial in state.unfinalized_trials() if view.tidy else ():
         actions += _retention(trial, state.spec.checkpoint, in_use)
-        actions.append(a.Settle(trial.trial_id))
+        actions.append(a.Finalize(trial.trial_id))
     actions += _orphans(state, view)
     return actions
 
@@ -74,11 +74,11 @@ def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
     return trial.phase is Phase.RUNNING and trial.stop_at is not None and now - trial.stop_at > spec.stop_grace_s
 
 
-Orders = tuple[int, str | None, Leave | None, float | None, float | None]
+ControlVersion = tuple[int, str | None, VacateReason | None, float | None, float | None]
 """All that changes in the control file of a trial: attempt, stop, leave, milestone, answered."""
 
 
-def orders(trial: Trial) -> Orders:
+def orders(trial: Trial) -> ControlVersion:
     """What the control file must say now."""
     number = trial.attempt.number if trial.attempt is not None else 0
     return (number, trial.stop, trial.leave, trial.milestone, trial.answered)

@@ -1,4 +1,4 @@
-"""What follows from the state, as facts to record: verdicts on ended attempts, admissions, the end.
+"""What follows from the state, as facts to record: resolve_attempts on ended attempts, admissions, the end.
 
 Every function is level-triggered: it looks at the state alone, so a crash between two records loses nothing.
 """
@@ -19,7 +19,7 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Attempt, Leave, Phase, Trial
+from hpctune.model.trial import Attempt, Phase, Trial, VacateReason
 from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
 
 _UNFINISHED = (Outcome.PAUSED, Outcome.INTERRUPTED, Outcome.REVOKED, Outcome.REPLACED)
@@ -32,7 +32,7 @@ _ENDS = {
 }
 LAST_WORD_S = 60.0
 """How long the cluster may take to say what became of a job whose run left on SIGTERM."""
-LONGEST_BACKOFF_S = 300.0
+MAX_BACKOFF_S = 300.0
 """How long a trial that fails again and again waits before its next attempt, at most."""
 MAX_INTERRUPTIONS = 5
 """Attempts in a row that may end without a new result and without fault of the trial, before it is given up."""
@@ -41,7 +41,7 @@ NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
 """(index, trial id, suggestion) -> the fact; names, directory and resources are the caller's choice."""
 
 
-def judge(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialEvent | None:
+def resolve_attempt(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialEvent | None:
     """What becomes of a trial whose attempt is over, or that is told to stop or pause while it has none.
 
     A run that left on SIGTERM may have been preempted, or cancelled by somebody: the cluster is heard on that first.
@@ -50,16 +50,16 @@ def judge(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialE
     if attempt is None:
         if trial.stop is not None and not trial.phase.final:
             return e.TrialEnded(trial.trial_id, Phase.TERMINATED, trial.stop)
-        if trial.leave is Leave.PAUSE and trial.phase is Phase.PENDING:
+        if trial.leave is VacateReason.PAUSE and trial.phase is Phase.PENDING:
             return e.TrialPaused(trial.trial_id, "paused before it ran")
         return None
     if not attempt.over:
         return None
     if trial.stop is not None and attempt.outcome is not Outcome.FAILED:
         return _completed(trial, trial.stop, spec)
-    if trial.leave is Leave.REPLACE:
+    if trial.leave is VacateReason.REPLACE:
         return e.RetryScheduled(trial.trial_id, "it goes on from another trial's checkpoint", counts=False)
-    if trial.leave is Leave.MOVE and (attempt.outcome in _UNFINISHED or attempt.ended in _TOO_LITTLE):
+    if trial.leave is VacateReason.MOVE and (attempt.outcome in _UNFINISHED or attempt.ended in _TOO_LITTLE):
         return _moves(trial)
     if attempt.outcome is Outcome.INTERRUPTED and attempt.ended is JobState.CANCELLED:
         return _judge_job(trial, attempt, attempt.ended, spec, now)
@@ -121,7 +121,7 @@ def _completed(trial: Trial, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
 def _interrupted(trial: Trial, attempt: Attempt, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
     fruitless = trial.results == attempt.base_results
     if fruitless and (attempt.ended is JobState.TIMEOUT or attempt.reason.startswith("SIGUSR2")):
-        more = failure_policy.grown(trial, spec.care, time=True)
+        more = failure_policy.grow_request(trial, spec.failure_policy, time=True)
         if more is not None:
             return more
     if fruitless and trial.interruptions + 1 >= MAX_INTERRUPTIONS:
@@ -135,14 +135,14 @@ def _interrupted(trial: Trial, attempt: Attempt, reason: str, spec: ExperimentSp
 
 def _failed(trial: Trial, error: ErrorInfo, spec: ExperimentSpec, now: float) -> e.TrialEvent:
     if error.kind in ("OutOfMemory", "MemoryError"):
-        if trial.leave is Leave.MOVE:
+        if trial.leave is VacateReason.MOVE:
             return _moves(trial)
-        more = failure_policy.grown(trial, spec.care, memory=True)
+        more = failure_policy.grow_request(trial, spec.failure_policy, memory=True)
         if more is not None:
             return more
     retry = spec.max_failures < 0 or trial.failures < spec.max_failures
     if retry and trial.stop is None:
-        wait = min(2.0**trial.failures, LONGEST_BACKOFF_S) if trial.failures and now < math.inf else 0.0
+        wait = min(2.0**trial.failures, MAX_BACKOFF_S) if trial.failures and now < math.inf else 0.0
         return e.RetryScheduled(trial.trial_id, str(error), counts=True, not_before=now + wait if wait else 0.0)
     return _ended_in_error(trial, error)
 
@@ -151,15 +151,15 @@ def _ended_in_error(trial: Trial, error: ErrorInfo) -> e.TrialEnded:
     return e.TrialEnded(trial.trial_id, Phase.ERROR, str(error), error)
 
 
-def verdicts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
+def resolve_attempts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
     """Verdicts on every active trial; an experiment that is stopping tells its trials so."""
     for trial in state.active_trials():
         if state.stopping is not None and trial.stop is None:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
-        silent = failure_policy.hung(trial, state.spec.care, now)
+        silent = failure_policy.detect_hang(trial, state.spec.failure_policy, now)
         if silent is not None:
             yield silent
-        event = judge(state.trials[trial.trial_id], state.spec, now)
+        event = resolve_attempt(state.trials[trial.trial_id], state.spec, now)
         if event is not None:
             yield event
 
@@ -170,10 +170,10 @@ def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopReques
         return None
     if ended.error.kind == "MetricError" and not any(t.seen_metric for t in state.trials.values()):
         return e.ExperimentStopRequested(ended.error.message, fatal=True)
-    needless = failure_policy.needless(state, ended)
-    if needless is not None:
+    early_stop_reason = failure_policy.early_stop_reason(state, ended)
+    if early_stop_reason is not None:
         hint = "Mend it, then: hpctune resume DIR --restart-errored"
-        return e.ExperimentStopRequested(f"{needless}. {hint}", fatal=False)
+        return e.ExperimentStopRequested(f"{early_stop_reason}. {hint}", fatal=False)
     if state.spec.fail_fast:
         return e.ExperimentStopRequested(f"fail_fast: trial {ended.name} failed: {ended.error}", fatal=False)
     return None
@@ -187,7 +187,7 @@ def budget(state: ExperimentState, driven_s: float) -> e.ExperimentStopRequested
     return e.ExperimentStopRequested(f"time budget of {limit:g} s used up")
 
 
-def admit_one(
+def admit_trial(
     state: ExperimentState,
     policies: Policies,
     room: Callable[[Resources], int],
@@ -198,7 +198,7 @@ def admit_one(
     if state.stopping is not None:
         return []
     limit = state.spec.max_concurrent
-    if (limit and state.live >= limit) or failure_policy.held_back(state):
+    if (limit and state.live >= limit) or failure_policy.canary_pending(state):
         return []
     waiting = [
         t
@@ -255,8 +255,8 @@ def _typical(state: ExperimentState) -> Resources:
 
 
 def finished(state: ExperimentState) -> e.ExperimentEnded | None:
-    """Whether every trial is over and settled and no more will come."""
-    if state.ended is not None or state.active or state.unsettled:
+    """Whether every trial is over and finalized and no more will come."""
+    if state.ended is not None or state.active or state.unfinalized:
         return None
     if state.stopping is not None:
         return e.ExperimentEnded(state.stopping.reason)

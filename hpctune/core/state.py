@@ -31,8 +31,8 @@ class ExperimentState:
         self.dirnames: set[str] = set()
         self.active: dict[str, None] = {}
         """Ids of the trials that are not over, oldest first."""
-        self.unsettled: dict[str, None] = {}
-        """Ids of those that are over and not settled: there is something left to be removed."""
+        self.unfinalized: dict[str, None] = {}
+        """Ids of those that are over and not finalized: there is something left to be removed."""
         self.borrowed: dict[str, str] = {}
         """By trial, whether or not it is over: the checkpoint of another one from which it would start."""
         self.phases: Counter[Phase] = Counter()
@@ -85,9 +85,9 @@ class ExperimentState:
             if not trial.phase.final:
                 yield trial
 
-    def unsettled_trials(self) -> list[Trial]:
-        """The trials that are over and not settled."""
-        return [self.trials[trial_id] for trial_id in self.unsettled]
+    def unfinalized_trials(self) -> list[Trial]:
+        """The trials that are over and not finalized."""
+        return [self.trials[trial_id] for trial_id in self.unfinalized]
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in these phases (none of them final), oldest first."""
@@ -131,8 +131,8 @@ class ExperimentState:
         self._put(before, evolve(before, event, at, self.spec.metric))
 
     def _put(self, before: Trial | None, after: Trial) -> None:
-        if before is not None and before.settled != after.settled:
-            after = self._packer.pack(after) if after.settled else reopened(after)
+        if before is not None and before.finalized != after.finalized:
+            after = self._packer.pack(after) if after.finalized else reopened(after)
         self.trials[after.trial_id] = after
         if before is None or before.restore != after.restore:
             self.borrowed.pop(after.trial_id, None)
@@ -156,7 +156,7 @@ class ExperimentState:
         """Where the trial is to be found; None where nothing more is to be done for it."""
         if not trial.phase.final:
             return self.active
-        return None if trial.settled else self.unsettled
+        return None if trial.finalized else self.unfinalized
 
     def _note_health(self, trial: Trial, event: e.TrialEvent) -> None:
         """What an attempt's end says of its node, where it had one node."""

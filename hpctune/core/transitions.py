@@ -8,7 +8,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Exit, ResultRow
 from hpctune.model.rows import number
 from hpctune.model.spec import CheckpointPolicy
-from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
 _LIVE = frozenset({Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING})
 _UNENDED = frozenset(Phase) - {Phase.TERMINATED, Phase.ERROR}
@@ -37,7 +37,7 @@ LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
     e.TrialPaused: _LIVE | {Phase.PENDING},
     e.TrialResumed: frozenset({Phase.PAUSED}),
     e.TrialEnded: _UNENDED,
-    e.TrialSettled: frozenset({Phase.TERMINATED, Phase.ERROR}),
+    e.TrialFinalized: frozenset({Phase.TERMINATED, Phase.ERROR}),
     e.TrialReopened: frozenset({Phase.TERMINATED, Phase.ERROR}),
     e.CheckpointDeleted: frozenset(Phase),
 }
@@ -75,9 +75,9 @@ def acceptable(trial: Trial, event: e.TrialEvent) -> bool:
         case e.PauseRequested():
             return trial.leave is None and trial.phase is not Phase.PAUSED
         case e.ExploitRequested() | e.ResourcesChanged():
-            return trial.stop is None and trial.leave is not Leave.REPLACE
-        case e.TrialSettled():
-            return not trial.settled
+            return trial.stop is None and trial.leave is not VacateReason.REPLACE
+        case e.TrialFinalized():
+            return not trial.finalized
         case e.CheckpointDeleted():
             return any(c.name == event.name for c in trial.checkpoints)
         case _:
@@ -96,7 +96,7 @@ def _holds(trial: Trial, run: RunKey) -> bool:
     return run.attempt == attempt.number and run.restart == attempt.restart and run.trial_id == trial.trial_id
 
 
-def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
+def classify_row(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
     """What becomes of a row: counted once per iteration, never after a decision to stop or to exploit another trial.
 
     After a decision to pause rows count: the trial goes on later from what it had reached, and would not repeat them.
@@ -104,7 +104,7 @@ def admit(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultRep
     iteration = iteration_of(row.row, trial.last_iteration + 1)
     if iteration <= trial.last_iteration:
         verdict = e.Verdict.REPEATED
-    elif trial.stop is not None or trial.leave is Leave.REPLACE:
+    elif trial.stop is not None or trial.leave is VacateReason.REPLACE:
         verdict = e.Verdict.OVERRUN
     else:
         verdict = e.Verdict.COUNTED
@@ -120,7 +120,7 @@ def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointP
     """The fact that a record of a run file states, whether or not it is news for the trial (see :func:`acceptable`)."""
     match record:
         case ResultRow():
-            return admit(trial, record, policy)
+            return classify_row(trial, record, policy)
         case Claim():
             began = record.job_began
             return e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes, record.at, began)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 
-from hpctune.common.poll import readable
+from hpctune.common.poll import wait_readable
 from hpctune.storage.doorbell import Doorbell
 
 SHORT_S = 0.002
@@ -59,7 +59,7 @@ class WallClock:
         """Whether something ended the wait before ``seconds`` were over."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ready = readable([self._wake_out, *bells], left)
+            ready = wait_readable([self._wake_out, *bells], left)
             if self._wake_out in ready:
                 os.read(self._wake_out, 4096)
                 return True

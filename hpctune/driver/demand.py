@@ -9,25 +9,27 @@ from hpctune.core.state import ExperimentState
 from hpctune.driver.setup import DriverSetup
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Phase
-from hpctune.ports import OVER, Demand
+from hpctune.ports import NO_DEMAND, Demand
 
 ENDLESS = 1_000_000
 """Stands for a number of suggestions that nobody knows."""
 
 
-def wanted(state: ExperimentState, policies: Policies, setup: DriverSetup, room: Callable[[Resources], int]) -> Demand:
+def compute_demand(
+    state: ExperimentState, policies: Policies, setup: DriverSetup, room: Callable[[Resources], int]
+) -> Demand:
     """The jobs that the experiment could use besides those it has.
 
     To be asked after everything was admitted for which there is room: what is left over wants room. Where there is room
     and nothing was admitted (the searcher or scheduler waits for results), nothing is wanted now.
     """
     if state.stopping is not None or state.ended is not None:
-        return OVER
-    ahead = getattr(policies.search, "learns", True) is False
+        return NO_DEMAND
+    prefetchable = getattr(policies.search, "learns", True) is False
     waiting = state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]
     total = policies.search.total
     coming = 0 if state.exhausted else ENDLESS if total is None else max(0, total - len(state.trials))
-    later = bool(waiting or coming)
+    more_expected = bool(waiting or coming)
     limit = state.spec.max_concurrent
     most = limit - state.live if limit else ENDLESS
     needs: list[tuple[Resources, int]] = []
@@ -36,7 +38,7 @@ def wanted(state: ExperimentState, policies: Policies, setup: DriverSetup, room:
         if count > 0 and room(resources) < 1:
             needs.append((resources, count))
             most -= count
-    return Demand(tuple(needs), later, ahead)
+    return Demand(tuple(needs), more_expected, prefetchable)
 
 
 def _waiting(state: ExperimentState, policies: Policies) -> list[tuple[Resources, int]]:

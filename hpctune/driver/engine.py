@@ -13,24 +13,24 @@ from hpctune.core.policies import Policies
 from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
-from hpctune.driver.demand import wanted
-from hpctune.driver.job_stderr import explained
+from hpctune.driver.demand import compute_demand
+from hpctune.driver.job_stderr import refine_job_end
 from hpctune.driver.observe import JobWatcher, RunWatcher
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.driver.status import Onlookers, note
-from hpctune.driver.status_file import GLANCE_S
+from hpctune.driver.status import StatusPublisher, note
+from hpctune.driver.status_file import STATUS_INTERVAL_S
 from hpctune.errors import StorageError
 from hpctune.model import events as e
-from hpctune.model.actions import Action, DeleteCheckpoint, Settle
+from hpctune.model.actions import Action, DeleteCheckpoint, Finalize
 from hpctune.model.jobs import JobState
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.output.display.display import Display
 from hpctune.output.loggers.pbt_log import PolicyLog
-from hpctune.ports import OVER, Clock, Cluster, Demand
+from hpctune.ports import NO_DEMAND, Clock, Cluster, Demand
 from hpctune.storage import journal
 from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.inbox import Inbox
@@ -61,7 +61,7 @@ class Driver:
 
     ``bell``: rung back after each turn that changed something. ``exit_lag_s``: seconds by which a run's exit record may
     come to light after the cluster calls its job ended; ``pause_s``: the shortest (after news) and longest pause
-    between two turns; ``glance_s``: between two glances.
+    between two turns; ``status_interval_s``: between two writes of driver.json.
     Everything it decides is a function of the journal, the clock and the seeds.
     """
 
@@ -78,21 +78,21 @@ class Driver:
         bell: Doorbell | None = None,
         exit_lag_s: float = 0.0,
         pause_s: tuple[float, float] = (0.05, 1.0),
-        glance_s: float = GLANCE_S,
+        status_interval_s: float = STATUS_INTERVAL_S,
     ) -> None:
         self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
         self._setup, self._exit_lag_s, self._pause_s = setup, exit_lag_s, pause_s
         self.state, self._bell = ExperimentState(spec), bell
-        self._tell: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
+        self._send_demand: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
         """Why the storage refuses us at the moment; nothing is performed meanwhile."""
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
-        self._onlookers = Onlookers(paths, cluster, display, glance_s)
+        self._status_publisher = StatusPublisher(paths, cluster, display, status_interval_s)
         self._buffer: list[list[e.Recorded]] = []
         """What was recorded and is not in the journal yet: each fact with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
         self._synced_at = self._noted_at = self._complained_at = float("-inf")
-        self._tidied_at = self._settled_at = self._turned_at = float("-inf")
+        self._tidied_at = self._finalized_at = self._turned_at = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Driver:
         for recorded in journal.read(self.paths.journal):
             self.state.apply(recorded)
             self._policies.replay(recorded.event, self.state)
-            self._onlookers.take(recorded, self.state)
+            self._status_publisher.take(recorded, self.state)
             self._projector.take(recorded.event, self.state)
             self._performer.take(recorded.event)
         self._performer.begin()
@@ -155,7 +155,7 @@ class Driver:
                 self._performer.sweep()
             self._record(e.DriverStopped(reason))
             self._flush()
-            self.failure = self._onlookers.glance(self.state, self.note, self.clock.now()) or self.failure
+            self.failure = self._status_publisher.publish(self.state, self.note, self.clock.now()) or self.failure
             if self.lease.held:
                 self._projector.save()
         finally:
@@ -167,12 +167,12 @@ class Driver:
     def cancel_jobs(self, reason: str) -> int:
         """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
         self._observe(self.clock.now())
-        while self._runs.behind:
+        while self._runs.backlog:
             self._observe(self.clock.now())
         live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
         self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
-        if self._tell is not None:
-            self._tell(OVER)
+        if self._send_demand is not None:
+            self._send_demand(NO_DEMAND)
         for trial in live:
             assert trial.attempt is not None
             self._record(e.JobEnded(trial.trial_id, trial.attempt.number, JobState.PREEMPTED, reason))
@@ -199,7 +199,7 @@ class Driver:
         now = self.clock.now()
         before = self._count
         try:
-            self.lease.beat(now)
+            self.lease.heartbeat(now)
             self._observe(now)
             for _ in range(ROUNDS_A_STEP):
                 decided = self._count
@@ -209,7 +209,7 @@ class Driver:
                 self._perform(now)
                 if self._count == decided:
                     break
-            self._want()
+            self._update_demand()
             self._flush()
         except StorageError as error:
             self.failure = str(error)
@@ -228,7 +228,7 @@ class Driver:
     def _pause(self, now: float) -> float:
         """How long nothing need be looked at: short after news, longer when quiet."""
         shortest, longest = self._pause_s
-        if self._runs.behind:
+        if self._runs.backlog:
             return 0.0
         self._idle_s = min(max(self._idle_s * 1.5, shortest), longest)
         if not self.state.live:
@@ -236,10 +236,10 @@ class Driver:
         return max(min(self._idle_s, self._jobs.seconds_until_due(now)), shortest)
 
     @property
-    def undisturbed_s(self) -> float:
+    def batching_window_s(self) -> float:
         """How long news may gather before the next turn: while workers have something to go on with, and no trial is at
         a milestone soon, nobody waits for it."""
-        if self._runs.behind or not getattr(self.cluster, "supplied", False):
+        if self._runs.backlog or not getattr(self.cluster, "all_workers_prefetched", False):
             return 0.0
         running = self.state.in_phase(Phase.QUEUED, Phase.RUNNING)
         return 0.0 if any(trial.has_open_milestone for trial in running) else GATHER_S
@@ -260,7 +260,13 @@ class Driver:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
         performer = self._performer
         # Once in any case: jobs of earlier drivers may take room, or be in need of tidying, where no trial is live now.
-        worthwhile = self.state.live > 0 or performer.untidied or performer.jobs_of or self._jobs.jobs or self._tell
+        worthwhile = (
+            self.state.live > 0
+            or performer.cleanup_pending
+            or performer.jobs_of
+            or self._jobs.jobs
+            or self._send_demand
+        )
         due = self._jobs.due(now) or self._worker_rang()
         asked = (bool(worthwhile) or not self._jobs.answered) and due and self._jobs.ask(now)
         if self._runs.look(self.state, self._record, probe=asked):
@@ -269,17 +275,17 @@ class Driver:
             for event in list(self._jobs.state_changes(self.state)):
                 self._record(event)
             self._performer.tidy(self._jobs.jobs)
-        for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s, self._runs.behind)):
+        for ended in list(self._jobs.ended(self.state, now, self._exit_lag_s, self._runs.backlog)):
             self._runs.look_at(self.state, ended.trial_id, self._record, probe=True)
             stderr = self.paths.trial(self.state.trials[ended.trial_id].dirname).root / (self.spec.stderr or os.devnull)
-            self._record(explained(ended, stderr))
+            self._record(refine_job_end(ended, stderr))
 
     def _worker_rang(self) -> bool:
         """Whether somebody has rung since the last look, where that may be a worker that is ready for more."""
         if self._bell is None or not self._bell.rung:
             return False
         self._bell.rung = False
-        return self._tell is not None
+        return self._send_demand is not None
 
     def _command(self, event: e.CommandReceived) -> None:
         self._record(event)
@@ -301,7 +307,7 @@ class Driver:
             self._record(e.ExperimentStopRequested(f"stopper {type(self._setup.stopper).__name__} stopped all"))
         self._verdicts()
         while not self.failure:
-            admitted = react.admit_one(self.state, self._policies, self._room, now, self._namer)
+            admitted = react.admit_trial(self.state, self._policies, self._room, now, self._namer)
             if not admitted:
                 break
             for event in admitted:
@@ -314,10 +320,10 @@ class Driver:
     def _driven_s(self, now: float) -> float:
         return self._driven_before + now - self._started_at
 
-    def _want(self) -> None:
+    def _update_demand(self) -> None:
         """Tell a cluster that grows and shrinks what could be used now."""
-        if self._tell is not None:
-            self._tell(wanted(self.state, self._policies, self._setup, self._room))
+        if self._send_demand is not None:
+            self._send_demand(compute_demand(self.state, self._policies, self._setup, self._room))
 
     def _room(self, resources: Resources) -> int:
         if not self.state.trials:  # nobody knows yet what trials need, unless all need the same
@@ -329,7 +335,7 @@ class Driver:
         return self.cluster.room(resources) - unsubmitted
 
     def _verdicts(self) -> None:
-        for event in react.verdicts(self.state, self.clock.now()):
+        for event in react.resolve_attempts(self.state, self.clock.now()):
             self._record(event)
             if isinstance(event, e.TrialEnded):
                 self._after_end(event.trial_id)
@@ -343,23 +349,23 @@ class Driver:
 
     def _perform(self, now: float) -> None:
         may_tidy = not (self.state.live and 0 <= now - self._tidied_at < TIDY_S)
-        settle = may_tidy and self._may_settle(now)
-        actions = plan(self.state, View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published, settle))
-        awaited: list[Action] = [action for action in actions if not isinstance(action, (Settle, DeleteCheckpoint))]
+        finalize = may_tidy and self._may_finalize(now)
+        actions = plan(self.state, View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published, finalize))
+        awaited: list[Action] = [action for action in actions if not isinstance(action, (Finalize, DeleteCheckpoint))]
         if not may_tidy:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now
             self._sync()  # the facts that were taken from what is removed now
-        if settle:
-            self._settled_at = now
+        if finalize:
+            self._finalized_at = now
         if self._performer.perform(actions, self._record):
             self._jobs.expect(now)
 
-    def _may_settle(self, now: float) -> bool:
+    def _may_finalize(self, now: float) -> bool:
         busy = self.state.live > 0 and 0 <= now - self._turned_at < RESTED_S
-        lately = 0 <= now - self._settled_at <= TIDY_WITHIN_S
-        return not (busy and lately) or len(self.state.unsettled) > UNTIDY_AT_MOST
+        lately = 0 <= now - self._finalized_at <= TIDY_WITHIN_S
+        return not (busy and lately) or len(self.state.unfinalized) > UNTIDY_AT_MOST
 
     # -- records ------------------------------------------------------------------------------------------------
 
@@ -376,7 +382,7 @@ class Driver:
             self._open_group.append(recorded)
             self._count += 1
             self.state.apply(recorded)
-            self._onlookers.take(recorded, self.state)
+            self._status_publisher.take(recorded, self.state)
             self._performer.take(event)
             self._projector.take(event, self.state)
             for answer in self._policies.feed(event, self.state):
@@ -414,4 +420,4 @@ class Driver:
         return note(self.state, self.cluster, self.failure, self._jobs.outage)
 
     def _show(self, now: float) -> None:
-        self.failure = self._onlookers.show(self.state, self._projector.trials, self.note, now) or self.failure
+        self.failure = self._status_publisher.show(self.state, self._projector.trials, self.note, now) or self.failure

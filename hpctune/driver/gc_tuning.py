@@ -12,7 +12,7 @@ ALL_S = 60.0
 
 
 @contextlib.contextmanager
-def old_objects_left_alone() -> Iterator[None]:
+def frozen_gc() -> Iterator[None]:
     """While this lasts, what has survived a full collection is not looked at again for a minute.
 
     A driver keeps a value of each trial that is over. The collector looks at every object there is again and again, so

@@ -15,7 +15,7 @@ _OUT_OF_MEMORY = ("exceeded memory limit", "exceeded job memory limit", "oom_kil
 """What slurmstepd writes; sites without cgroups call such an end FAILED."""
 
 
-def explained(event: e.JobEnded, stderr: Path) -> e.JobEnded:
+def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
     """``event`` with the last words of a job that is said to have failed, and as out of memory where they say so."""
     if event.state is not JobState.FAILED:
         return event

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from hpctune.driver.engine import Driver
-from hpctune.driver.gc_tuning import old_objects_left_alone
+from hpctune.driver.gc_tuning import frozen_gc
 from hpctune.ports import Clock
 
 LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -63,7 +63,7 @@ def drive(
     running = list(drivers)
     try:
         # The debug cluster's trials run in this process, and may count on what the collector does.
-        with contextlib.nullcontext() if _trials_are_here(drivers) else old_objects_left_alone():
+        with contextlib.nullcontext() if _trials_are_here(drivers) else frozen_gc():
             _step_all(running, clock, leave)
     except BaseException as error:
         for driver in running:
@@ -88,5 +88,5 @@ def _step_all(running: list[Driver], clock: Clock, leave: LeaveRequest) -> None:
                 running.remove(driver)
                 driver.leave("finished")
         if running and not leave:
-            undisturbed = min(driver.undisturbed_s for driver in running)
+            undisturbed = min(driver.batching_window_s for driver in running)
             clock.sleep(min(pauses), undisturbed)  # even of no length it lets others have the machine

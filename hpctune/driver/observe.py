@@ -25,7 +25,7 @@ class RunWatcher:
 
     def __init__(self, paths: ExperimentPaths) -> None:
         self._paths = paths
-        self.behind: set[str] = set()
+        self.backlog: set[str] = set()
         """Trials of which the last look has left results to be read: one with many does not hold up the others."""
         self._tails: dict[str, tuple[RunTail, RunTail]] = {}
         """By trial: the run that holds the attempt, and the one that would supersede it."""
@@ -35,17 +35,17 @@ class RunWatcher:
 
         Returns whether a run has left for a reason that the cluster knows better.
         """
-        puzzling = False
-        self.behind.clear()
+        awaiting_job_state = False
+        self.backlog.clear()
         self._tails = {trial_id: tails for trial_id, tails in self._tails.items() if trial_id in state.active}
         for trial in state.active_trials():
             if trial.phase.live:
                 self.look_at(state, trial.trial_id, record, probe=probe, some=True)
                 attempt = state.trials[trial.trial_id].attempt
-                puzzling |= attempt is not None and attempt.unexplained
+                awaiting_job_state |= attempt is not None and attempt.unexplained
             else:
                 self._tails.pop(trial.trial_id, None)
-        return puzzling
+        return awaiting_job_state
 
     def look_at(
         self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool, some: bool = False
@@ -66,7 +66,7 @@ class RunWatcher:
         if attempt.restart >= 0:
             self._drain(state, current.read(some and not records), record)
         if current.behind or following.behind:
-            self.behind.add(trial_id)
+            self.backlog.add(trial_id)
         if records:
             self._drain(state, records, record)
             follower = RunKey(trial_id, attempt.number, following.run.restart + 1)
@@ -186,17 +186,17 @@ class JobWatcher:
             self._over_since.setdefault(key, self.asked_at)
 
     def ended(
-        self, state: ExperimentState, now: float, lag_s: float, behind: Collection[str] = ()
+        self, state: ExperimentState, now: float, lag_s: float, backlog: Collection[str] = ()
     ) -> Iterator[e.JobEnded]:
         """Jobs that have been over for ``lag_s`` seconds without an exit record of their run having come to light;
-        ``behind``: trials whose records are still being read."""
+        ``backlog``: trials whose records are still being read."""
         by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
         for key, since in list(self._over_since.items()):
             trial = state.trials[key[0]]
             attempt = trial.attempt
             if attempt is None or attempt.number != key[1] or attempt.over:
                 del self._over_since[key]
-            elif now - since >= lag_s and key[0] not in behind:
+            elif now - since >= lag_s and key[0] not in backlog:
                 del self._over_since[key]
                 job = by_tag.get(key)
                 if job is None:

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from hpctune.core.plan import Orders, control_of, orders, starting_points
+from hpctune.core.plan import ControlVersion, control_of, orders, starting_points
 from hpctune.core.state import ExperimentState
 from hpctune.driver.observe import Record
 from hpctune.errors import ClusterUnavailableError, StorageError
@@ -17,7 +17,7 @@ from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
-from hpctune.ports import OVER, Clock, Cluster
+from hpctune.ports import NO_DEMAND, Clock, Cluster
 from hpctune.storage import checkpoints, permissions, run_file
 from hpctune.storage.control_file import ControlFile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
@@ -39,11 +39,11 @@ class Performer:
         self, paths: ExperimentPaths, state: ExperimentState, cluster: Cluster, clock: Clock, env: dict[str, str]
     ) -> None:
         self._paths, self._state, self._cluster, self._clock, self._env = paths, state, cluster, clock, env
-        self.published: dict[str, Orders] = {}
+        self.published: dict[str, ControlVersion] = {}
         self._controls: dict[str, ControlFile] = {}
         self.jobs_of: dict[str, list[str]] = {}
-        """Ids of the jobs that each unsettled trial has had."""
-        self.untidied: set[str] = set()
+        """Ids of the jobs that each unfinalized trial has had."""
+        self.cleanup_pending: set[str] = set()
         """Ids of jobs of trials that are surely over whose files may be there still."""
         self._ended: set[str] = set()
         """The same, where it is not durable yet that the trial is over."""
@@ -59,17 +59,17 @@ class Performer:
             self._ended.update(self.jobs_of.get(event.trial_id, []))
         elif isinstance(event, e.TrialReopened):
             self._ended.difference_update(self.jobs_of.get(event.trial_id, []))
-            self.untidied.difference_update(self.jobs_of.get(event.trial_id, []))
-        elif isinstance(event, e.TrialSettled):
+            self.cleanup_pending.difference_update(self.jobs_of.get(event.trial_id, []))
+        elif isinstance(event, e.TrialFinalized):
             self.jobs_of.pop(event.trial_id, None)
 
     def begin(self) -> None:
-        """What was taken so far, earlier drivers have done: their trials that are settled need no tidying."""
-        self._ended = {job for t in self._state.unsettled_trials() for job in self.jobs_of.get(t.trial_id, [])}
+        """What was taken so far, earlier drivers have done: their trials that are finalized need no tidying."""
+        self._ended = {job for t in self._state.unfinalized_trials() for job in self.jobs_of.get(t.trial_id, [])}
 
     def durable(self) -> None:
         """What was taken so far is on the disk."""
-        self.untidied |= self._ended
+        self.cleanup_pending |= self._ended
         self._ended.clear()
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
@@ -101,8 +101,8 @@ class Performer:
                 trial = self._state.trials[action.trial_id]
                 checkpoints.delete(self._paths.trial(trial.dirname).checkpoint(action.name))
                 record(e.CheckpointDeleted(action.trial_id, action.name))
-            case a.Settle():
-                self._settle(self._state.trials[action.trial_id], record)
+            case a.Finalize():
+                self._finalize(self._state.trials[action.trial_id], record)
             case a.Submit() | a.Cancel():
                 pass  # in batches
 
@@ -118,7 +118,9 @@ class Performer:
             stdout=paths.root / (spec.stdout or os.devnull),
             stderr=paths.root / (spec.stderr or os.devnull),
             env=self._env,
-            avoid=tuple(self._state.bad_nodes(spec.care.exclude_nodes_after)) if spec.care.exclude_nodes_after else (),
+            avoid=tuple(self._state.bad_nodes(spec.failure_policy.exclude_nodes_after))
+            if spec.failure_policy.exclude_nodes_after
+            else (),
         )
 
     def _publish(self, trial: Trial) -> None:
@@ -178,11 +180,11 @@ class Performer:
     def tidy(self, jobs: Sequence[JobStatus]) -> None:
         """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
         over_ids = {job.job_id for job in jobs if self._is_over(job.tag.trial_id)}
-        self.untidied |= over_ids - self._ended
-        if self.untidied:
-            over = self.untidied - {job.job_id for job in jobs if not job.state.final}
+        self.cleanup_pending |= over_ids - self._ended
+        if self.cleanup_pending:
+            over = self.cleanup_pending - {job.job_id for job in jobs if not job.state.final}
             self._cluster.tidy(sorted(over))
-            self.untidied -= over
+            self.cleanup_pending -= over
 
     def _is_over(self, trial_id: str) -> bool:
         trial = self._state.trials.get(trial_id)
@@ -194,7 +196,7 @@ class Performer:
         killed_by = deadline + getattr(self._cluster, "kills_within_s", 0.0)
         tell = getattr(self._cluster, "demand", None)
         if tell is not None:
-            tell(OVER)
+            tell(NO_DEMAND)
         with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
             while True:
                 jobs = self._cluster.jobs()
@@ -216,7 +218,7 @@ class Performer:
             self._cluster.cancel(job_ids)
             self._cancelled_at.update(dict.fromkeys(job_ids, now))
 
-    def _settle(self, trial: Trial, record: Record) -> None:
+    def _finalize(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
             _remove(directory.control)  # first: with it, and without their claims, runs could begin
@@ -229,7 +231,7 @@ class Performer:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error
         self.published.pop(trial.trial_id, None)
         self._controls.pop(trial.trial_id, None)
-        record(e.TrialSettled(trial.trial_id))
+        record(e.TrialFinalized(trial.trial_id))
 
     def _remove_unreported(self, trial: Trial, directory: TrialPaths, names: list[str]) -> None:
         """What killed runs have saved without a result that names it is among those that are not to be kept."""

@@ -15,7 +15,7 @@ from hpctune.output.loggers.error_file import write_error
 from hpctune.output.loggers.pbt_log import PolicyLog
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
-from hpctune.trial import Habit, Trial
+from hpctune.trial import StatsTracking, Trial
 
 
 class Trials(Sequence[Trial]):
@@ -26,7 +26,7 @@ class Trials(Sequence[Trial]):
         self._views: dict[str, Trial] = {}
         self._order: list[str] = []
         self._state: ExperimentState | None = None
-        self._habit = Habit()
+        self._tracking = StatsTracking()
 
     def bind(self, state: ExperimentState) -> None:
         """Show the trials of ``state`` from now on."""
@@ -37,13 +37,13 @@ class Trials(Sequence[Trial]):
         self._order.append(trial_id)
 
     def view(self, trial_id: str) -> Trial:
-        """The view of one trial, up to date. Those of settled trials are kept only where they may hold statistics."""
+        """The view of one trial, up to date. Those of finalized trials are kept only where they may hold statistics."""
         assert self._state is not None
         value = self._state.trials[trial_id]
         view = self._views.get(trial_id)
         if view is None:
-            view = Trial(value, self._paths, self._spec, habit=self._habit)
-            if not value.settled or self._habit.asked:
+            view = Trial(value, self._paths, self._spec, tracking=self._tracking)
+            if not value.finalized or self._tracking.asked:
                 self._views[trial_id] = view
         view.value = value
         return view
@@ -84,7 +84,7 @@ class Projector:
         self._ended = False
 
     def start(self, state: ExperimentState) -> None:
-        """Set the callbacks up and bring the files of unsettled trials to where the journal is."""
+        """Set the callbacks up and bring the files of unfinalized trials to where the journal is."""
         self.trials.bind(state)
         self._callbacks.setup(
             stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
@@ -93,7 +93,7 @@ class Projector:
         self._started = True
         if self._policy_log is not None:
             self._policy_log.start()
-        begun = [t.trial_id for t in (*state.active_trials(), *state.unsettled_trials()) if t.started_at is not None]
+        begun = [t.trial_id for t in (*state.active_trials(), *state.unfinalized_trials()) if t.started_at is not None]
         rows = counted_rows(self._paths, begun) if begun else {}
         for trial_id in begun:
             view = self.trials.view(trial_id)
@@ -142,7 +142,7 @@ class Projector:
                 calls.rebuild(trials.view(event.trial_id), [])
             case e.TrialEnded():
                 self._trial_ended(state, event)
-            case e.TrialSettled():
+            case e.TrialFinalized():
                 trials.forget(event.trial_id)
             case e.ExperimentEnded():
                 self._end()

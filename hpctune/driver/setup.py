@@ -22,7 +22,7 @@ from hpctune.storage.layout import RESERVED, ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
 MAX_DIRNAME = 110
-LONGEST_NAME = 200
+MAX_NAME = 200
 """Bytes of a directory's name: filesystems take 255, and temporary names are longer than what they stand for."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
 
@@ -101,11 +101,11 @@ class TrialNamer:
             raise UsageError(f"trial_name_creator must return text without null characters, not {name!r}.")
         if "/" in dirname or "\0" in dirname or dirname in (".", ".."):
             raise UsageError(f"trial_dirname_creator must return a plain name without a path, not {dirname!r}.")
-        if len(os.fsencode(dirname)) > LONGEST_NAME:
+        if len(os.fsencode(dirname)) > MAX_NAME:
             raise UsageError(
-                f"trial_dirname_creator must return {LONGEST_NAME} bytes at most; {dirname[:40]!r}... is longer."
+                f"trial_dirname_creator must return {MAX_NAME} bytes at most; {dirname[:40]!r}... is longer."
             )
-        if dirname in self._taken or dirname in RESERVED or permissions.there(self._paths.at(dirname)):
+        if dirname in self._taken or dirname in RESERVED or permissions.exists(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(
             trial_id=trial_id,

@@ -1,4 +1,4 @@
-"""``driver.json``: a glance at the driver for those who only read. May lag, may be missing; nothing depends on it."""
+"""``driver.json``: the driver's state for commands that only read. May lag or be missing; nothing depends on it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hpctune.ports import CallStats
 from hpctune.storage import atomic, values
 from hpctune.storage.layout import ExperimentPaths
 
-GLANCE_S = 5.0
+STATUS_INTERVAL_S = 5.0
 """Seconds between two writes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class DriverStatus:
     """``updated_at``: Unix seconds on the driver's clock; ``note``: an outage or warning in words; ``calls``: made to
     the cluster's commands by this driver; ``workers``: those that stay, in words ("" where there are none); ``queue``:
     what jobs waited in the queue, likewise."""
@@ -30,14 +30,14 @@ class Glance:
 
     def write(self, paths: ExperimentPaths) -> None:
         """Publish."""
-        atomic.write(paths.glance, values.dumps(asdict(self)) + "\n")
+        atomic.write(paths.driver_status, values.dumps(asdict(self)) + "\n")
 
 
-def read(paths: ExperimentPaths) -> Glance | None:
-    """The last glance, or None when there is none that can be read."""
+def read(paths: ExperimentPaths) -> DriverStatus | None:
+    """The newest status, or None if there is none that can be read."""
     try:
-        data: dict[str, Any] = json.loads(paths.glance.read_bytes())
+        data: dict[str, Any] = json.loads(paths.driver_status.read_bytes())
         words = (data.get("workers", ""), data.get("queue", ""))
-        return Glance(data["cluster"], data["updated_at"], data["note"], CallStats(**data["calls"]), *words)
+        return DriverStatus(data["cluster"], data["updated_at"], data["note"], CallStats(**data["calls"]), *words)
     except (OSError, ValueError, KeyError, TypeError, StorageError):
         return None

@@ -279,7 +279,7 @@ def _spec(
         max_concurrent=None if limit is None else as_whole("max_concurrent_trials", limit),
         max_failures=failure.max_failures,
         fail_fast="raise" if isinstance(failure.fail_fast, str) else "stop" if failure.fail_fast else "",
-        care=failure.policy(),
+        failure_policy=failure.policy(),
         decision_timeout_s=failure.decision_timeout_s,
         checkpoint=experiment.checkpoint_config.policy(),
         export_formats=experiment.export_formats,

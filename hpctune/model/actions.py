@@ -45,10 +45,10 @@ class DeleteCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class Finalize:
     """Complete the projections of an ended trial, then remove its control and run files."""
 
     trial_id: str
 
 
-Action = Submit | Revoke | PublishControl | Cancel | DeleteCheckpoint | Settle
+Action = Submit | Revoke | PublishControl | Cancel | DeleteCheckpoint | Finalize

@@ -277,7 +277,7 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialSettled:
+class TrialFinalized:
     """Everything owed for the ended trial is done: projections complete, run files folded and removed."""
 
     trial_id: str
@@ -330,7 +330,7 @@ class BudgetUsed:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentEnded:
-    """Every trial is over and settled, and no more will come."""
+    """Every trial is over and finalized, and no more will come."""
 
     reason: str
 
@@ -357,7 +357,7 @@ TrialEvent = (
     | TrialPaused
     | TrialResumed
     | TrialEnded
-    | TrialSettled
+    | TrialFinalized
     | TrialReopened
     | CheckpointDeleted
 )

@@ -44,19 +44,19 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What run ``run`` of a worker shall do: a level, not a message. ``cancel`` and ``back`` are numbers.
+class WorkerOrders:
+    """What run ``run`` of a worker shall do: a level, not a message. ``cancel`` and ``retracted`` are numbers.
 
-    ``back``: give these back if they have not begun. ``leave``: why it shall take nothing more; "" for go on.
-    ``linger_s``: it may have nothing to do for so long before it leaves, where that is more than its own time-out.
+    ``retracted``: give these back if they have not begun. ``leave``: why it shall take nothing more; "" for go on.
+    ``idle_grace_s``: it may have nothing to do for so long before it leaves, where that is more than its own time-out.
     """
 
     run: int
     assignments: tuple[Assignment, ...] = ()
     cancel: tuple[int, ...] = ()
-    back: tuple[int, ...] = ()
+    retracted: tuple[int, ...] = ()
     leave: str = ""
-    linger_s: float = 0.0
+    idle_grace_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Retracted:
     """An assignment that will not begin here."""
 
     number: int
@@ -119,4 +119,4 @@ class Left:
     at: float
 
 
-WorkerRecord = Claimed | Ready | Began | Ended | Returned | Left
+WorkerRecord = Claimed | Ready | Began | Ended | Retracted | Left

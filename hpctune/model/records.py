@@ -93,12 +93,12 @@ RunRecord = Claim | ResultRow | Exit
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What the current attempt of a trial shall do. Absent or of another attempt: nothing, exit at once.
+    """What the current attempt of a trial shall do. If it is absent or of another attempt: nothing, exit at once.
 
     ``restore`` is the path of a checkpoint directory to start from. ``criteria`` are stop thresholds that the worker
-    checks itself. ``stop`` and ``leave`` (a Leave) are orders, obeyed at the next report. ``milestone`` is the report
-    (value of ``milestone_attr``) at which the worker waits, up to ``decision_timeout_s``, for an answer (``answered``
-    reaching that value) before it goes on; with ``milestone_pause`` it pauses where none comes.
+    checks itself. ``stop`` and ``leave`` (a VacateReason) are orders, obeyed at the next report. ``milestone`` is a
+    report (a value of ``milestone_attr``): there the worker waits, up to ``decision_timeout_s`` seconds, until
+    ``answered`` reaches that value. If no answer comes it goes on, or pauses with ``milestone_pause``.
     """
 
     experiment_id: str

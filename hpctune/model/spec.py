@@ -61,7 +61,7 @@ class ExperimentSpec:
     max_failures: int = 0
     fail_fast: str = ""
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
-    care: FailurePolicy = field(default_factory=FailurePolicy)
+    failure_policy: FailurePolicy = field(default_factory=FailurePolicy)
     export_formats: tuple[str, ...] = ()
     restore: str | None = None
     stdout: str | None = "stdout"
@@ -91,7 +91,9 @@ class ExperimentSpec:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; :meth:`from_json` is its inverse."""
-        return asdict(self)
+        data = asdict(self)
+        data["care"] = data.pop("failure_policy")  # its name on disk
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExperimentSpec:
@@ -103,6 +105,6 @@ class ExperimentSpec:
             )
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
-        known["care"] = FailurePolicy(**known.get("care", {}))
+        known["failure_policy"] = FailurePolicy(**data.get("care", {}))
         known["export_formats"] = tuple(known.get("export_formats", ()))
         return cls(**known)

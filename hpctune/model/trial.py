@@ -13,7 +13,7 @@ from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 
 
-class Leave(str, Enum):
+class VacateReason(str, Enum):
     """Why a trial that goes on is to leave its job at its next report."""
 
     PAUSE = "pause"
@@ -146,7 +146,7 @@ class Trial:
     restore_iteration: int = 0
     stop: str | None = None
     stop_at: float | None = None
-    leave: Leave | None = None
+    leave: VacateReason | None = None
     milestone: float | None = None
     milestone_attr: str = "training_iteration"
     milestone_pause: bool = False
@@ -156,7 +156,7 @@ class Trial:
     started_at: float | None = None
     ended_at: float | None = None
     released_at: float = 0.0
-    settled: bool = False
+    finalized: bool = False
 
     @property
     def run(self) -> RunKey | None:

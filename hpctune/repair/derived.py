@@ -50,11 +50,11 @@ def project(facts: Facts, trial_id: str, loggers: Sequence[type[Callback]], root
 
 
 def check_derived(
-    facts: Facts, paths: ExperimentPaths, loggers: Sequence[type[Callback]], *, every: bool, settled_only: bool
+    facts: Facts, paths: ExperimentPaths, loggers: Sequence[type[Callback]], *, every: bool, finalized_only: bool
 ) -> Iterator[Finding]:
     """Derived files that are missing or differ. ``every``: all of them are to be made anew, sound or not."""
     for trial in facts.state.trials.values():
-        if settled_only and not trial.settled:
+        if finalized_only and not trial.finalized:
             continue
         with tempfile.TemporaryDirectory(prefix="hpctune-fsck-") as scratch:
             wanted = project(facts, trial.trial_id, loggers, Path(scratch))

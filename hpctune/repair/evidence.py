@@ -48,10 +48,10 @@ class DiskEvidence:
             identity, index, name, root.name, tag, config, evaluated, resources, self._spec.restore
         )  # fmt: skip
 
-    def settled(self, trial: Trial) -> bool:
+    def finalized(self, trial: Trial) -> bool:
         """Its directory is there, and nothing in it is for a run or by one."""
         paths = self._paths.trial(trial.dirname)
-        return paths.root.is_dir() and not permissions.there(paths.control) and not any(paths.root.glob("run-*.jsonl"))
+        return paths.root.is_dir() and not permissions.exists(paths.control) and not any(paths.root.glob("run-*.jsonl"))
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:
         paths = self._paths.trial(trial.dirname)

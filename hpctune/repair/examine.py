@@ -30,7 +30,7 @@ ClusterOf = Callable[[ExperimentSpec], tuple[Cluster | None, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class FsckOptions:
     """``rebuild``: make every derived file anew. ``cancel_orphans``: cancel the jobs that nobody wants.
     ``ask_always``: look for jobs of experiments that are over, too: one more call of Slurm for each."""
 
@@ -40,7 +40,7 @@ class Wishes:
 
 
 @dataclass(slots=True)
-class Look:
+class Inspection:
     """``facts``: None where the journal cannot be read. ``driven``: who drives, if somebody surely does."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -58,9 +58,11 @@ def _shared(paths: ExperimentPaths) -> bool:
         return False
 
 
-def examine(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, *, holding: bool = False) -> Look:
-    """Look at everything. ``holding``: the lease is ours, so nobody else's life needs to be looked for."""
-    look = Look()
+def examine(
+    paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, *, holding: bool = False
+) -> Inspection:
+    """Inspection at everything. ``holding``: the lease is ours, so nobody else's life needs to be looked for."""
+    look = Inspection()
     seen = LeaseSeen(None, False) if holding else see_lease(paths)
     look.driven = seen.who if seen.alive else ""
     look.findings += check_ownership(walk(paths.root), os.geteuid(), shared=_shared(paths))
@@ -88,27 +90,27 @@ def examine(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, *, ho
         look.loggers = chosen_loggers(bundle.names, look.facts, paths)
         logs_exploits = "log_config" in bundle.switched_on or (bundle.names is None and any(policy_files(paths.root)))
         if logs_exploits and not look.driven:
-            look.findings += check_policy_log(look.facts, paths, every=wishes.rebuild)
-        look.findings += _contents(look, look.facts, paths, wishes, cluster_of)
+            look.findings += check_policy_log(look.facts, paths, every=options.rebuild)
+        look.findings += _contents(look, look.facts, paths, options, cluster_of)
     return look
 
 
 def _contents(
-    look: Look, facts: Facts, paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf
+    look: Inspection, facts: Facts, paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf
 ) -> Iterator[Finding]:
     """Trials and jobs. While a driver lives only what it is done with."""
     driven = bool(look.driven)
     jobs = JobsSeen(None)
     over = facts.state.ended is not None
-    if not driven and (not over or wishes.cancel_orphans or wishes.ask_always):
+    if not driven and (not over or options.cancel_orphans or options.ask_always):
         look.cluster, why = cluster_of(facts.spec)
-        jobs = ask(look.cluster, time.time(), "" if over and not wishes.cancel_orphans else why)
+        jobs = ask(look.cluster, time.time(), "" if over and not options.cancel_orphans else why)
     if not driven:
         yield from check_root(paths, facts)
         yield from check_workers(paths)
         yield from check_driver_jobs(paths)
-        yield from check_jobs(facts.state, jobs, facts.spec.cluster, cancel=wishes.cancel_orphans)
+        yield from check_jobs(facts.state, jobs, facts.spec.cluster, cancel=options.cancel_orphans)
     for trial in facts.state.trials.values():
-        if trial.settled or not driven:
+        if trial.finalized or not driven:
             yield from check_trial(facts, trial, paths, jobs.live)
-    yield from check_derived(facts, paths, look.loggers, every=wishes.rebuild, settled_only=driven)
+    yield from check_derived(facts, paths, look.loggers, every=options.rebuild, finalized_only=driven)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.errors import DriverAliveError, StorageError
-from hpctune.repair.examine import ClusterOf, Look, Wishes, examine
+from hpctune.repair.examine import ClusterOf, FsckOptions, Inspection, examine
 from hpctune.repair.findings import FIRST, Finding, ReleaseLease, WriteLease, mendable, problems
-from hpctune.repair.perform import Mechanic, finish_replacing
+from hpctune.repair.perform import Repairer, finish_replacing
 from hpctune.repair.quarantine import Quarantine
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import TAKEOVER_S, Lease, Watch
 
-MOST_PASSES = 8
+MAX_PASSES = 8
 CLEAN, REPAIRED, LEFT = 0, 1, 2
 
 
@@ -54,17 +54,17 @@ class Report:
         }
 
 
-def check(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf) -> Report:
+def check(paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf) -> Report:
     """Only look."""
-    look = examine(paths, wishes, cluster_of)
+    look = examine(paths, options, cluster_of)
     _close(look)
     return Report(paths.root, left=problems(look.findings), notes=_notes(look), dry_run=True)
 
 
-def repair(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, watch: Watch | None = None) -> Report:
-    """Look, and mend what can be mended, unless somebody drives the experiment."""
+def repair(paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, watch: Watch | None = None) -> Report:
+    """Inspection, and mend what can be mended, unless somebody drives the experiment."""
     watch = watch or Watch()
-    look = examine(paths, wishes, cluster_of)
+    look = examine(paths, options, cluster_of)
     report = Report(paths.root, left=problems(look.findings), notes=_notes(look))
     unfinished = any(x.kind == "unfinished repair" for x in look.findings)
     todo = mendable(look.findings)
@@ -76,22 +76,22 @@ def repair(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, watch:
         _close(look)
         return report
     quarantine = Quarantine(paths.root)
-    mechanic = Mechanic(paths, quarantine)
+    repairer = Repairer(paths, quarantine)
     try:
-        _mend_lease(look, mechanic, paths, watch, report)
+        _mend_lease(look, repairer, paths, watch, report)
         lease = Lease(paths, time.time(), watch)
     except DriverAliveError as error:
         report.refused = str(error)
         _close(look)
         return report
     lease.keep()
-    mechanic.beat = lambda: lease.beat(time.time())
+    repairer.heartbeat = lambda: lease.heartbeat(time.time())
     try:
         if unfinished:
             finish_replacing(paths)
             report.done += [x for x in look.findings if x.kind == "unfinished repair"]
         report.done += [replace(x) for x in look.findings if isinstance(x.fix, ReleaseLease)]
-        look = _passes(paths, wishes, cluster_of, mechanic, report)
+        look = _passes(paths, options, cluster_of, repairer, report)
     finally:
         lease.release()
         _close(look)
@@ -100,7 +100,7 @@ def repair(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, watch:
     return report
 
 
-def _refusal(look: Look) -> str:
+def _refusal(look: Inspection) -> str:
     if look.driven:
         return f"a driver is at work ({look.driven}): nothing was changed. Stop it first, or look again when it is done"
     if any(x.kind == "owner" and x.where == "." for x in look.findings):
@@ -108,7 +108,7 @@ def _refusal(look: Look) -> str:
     return ""
 
 
-def _mend_lease(look: Look, mechanic: Mechanic, paths: ExperimentPaths, watch: Watch, report: Report) -> None:
+def _mend_lease(look: Inspection, repairer: Repairer, paths: ExperimentPaths, watch: Watch, report: Report) -> None:
     """A lease that cannot be read keeps every driver out. Its holder may live: it has the lock then, or, on another
     host, writes its glance and its journal."""
     broken = [x for x in look.findings if isinstance(x.fix, WriteLease)]
@@ -120,14 +120,14 @@ def _mend_lease(look: Look, mechanic: Mechanic, paths: ExperimentPaths, watch: W
     try:
         with lock.acquire(timeout=0):
             if look.facts is None or look.facts.driver_host != socket.gethostname():
-                _await_silence(paths, watch)
-            mechanic.mend(broken)
+                _await_no_heartbeat(paths, watch)
+            repairer.mend(broken)
     except filelock.Timeout as error:
         raise DriverAliveError("a driver is at work: its lock is held. Nothing was changed") from error
     report.done += broken
 
 
-def _await_silence(paths: ExperimentPaths, watch: Watch) -> None:
+def _await_no_heartbeat(paths: ExperimentPaths, watch: Watch) -> None:
     before = _signs(paths)
     deadline = watch.monotonic() + TAKEOVER_S
     while watch.monotonic() < deadline:
@@ -137,37 +137,39 @@ def _await_silence(paths: ExperimentPaths, watch: Watch) -> None:
 
 
 def _signs(paths: ExperimentPaths) -> list[tuple[str, int, int]]:
-    files = [paths.glance, paths.lease, *sorted(paths.journal.glob("*.jsonl"))]
+    files = [paths.driver_status, paths.lease, *sorted(paths.journal.glob("*.jsonl"))]
     return [(p.name, s.st_size, s.st_mtime_ns) for p in files if p.exists() and (s := p.stat())]
 
 
-def _passes(paths: ExperimentPaths, wishes: Wishes, cluster_of: ClusterOf, mechanic: Mechanic, report: Report) -> Look:
+def _passes(
+    paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, repairer: Repairer, report: Report
+) -> Inspection:
     """Mend until nothing is left to be mended, what others depend on first."""
-    look = examine(paths, wishes, cluster_of, holding=True)
-    for _ in range(MOST_PASSES):
+    look = examine(paths, options, cluster_of, holding=True)
+    for _ in range(MAX_PASSES):
         todo = mendable(look.findings)
         todo = [x for x in todo if isinstance(x.fix, FIRST)] or todo
         if not todo:
             break
-        mechanic.facts, mechanic.loggers, mechanic.cluster = look.facts, look.loggers, look.cluster
+        repairer.facts, repairer.loggers, repairer.cluster = look.facts, look.loggers, look.cluster
         try:
-            mechanic.mend(todo)
+            repairer.mend(todo)
         except StorageError as error:
             report.refused = str(error)
             break
         report.done += todo
         if not isinstance(todo[0].fix, FIRST):
-            wishes = replace(wishes, rebuild=False)
+            options = replace(options, rebuild=False)
         _close(look)
-        look = examine(paths, wishes, cluster_of, holding=True)
+        look = examine(paths, options, cluster_of, holding=True)
     return look
 
 
-def _notes(look: Look) -> list[Finding]:
+def _notes(look: Inspection) -> list[Finding]:
     return [x for x in look.findings if x.note]
 
 
-def _close(look: Look) -> None:
+def _close(look: Inspection) -> None:
     if look.cluster is not None:
         look.cluster.close()
         look.cluster = None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from hpctune.core.evolve import iteration_of
 from hpctune.core.state import ExperimentState
-from hpctune.core.transitions import acceptable, admit
+from hpctune.core.transitions import acceptable, classify_row
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey, trial_id
 from hpctune.model.jobs import JobState
@@ -33,7 +33,7 @@ class Evidence(Protocol):
         """The trial with this number."""
         ...
 
-    def settled(self, trial: Trial) -> bool:
+    def finalized(self, trial: Trial) -> bool:
         """Whether the trial's directory looks as that of a trial does that is over and done with."""
         ...
 
@@ -54,7 +54,7 @@ class Mended:
     lost_trials: dict[str, None] = field(default_factory=dict)
 
 
-class Mender:
+class JournalRepairer:
     """Goes through the facts, part by part, and puts back what is missing."""
 
     def __init__(self, spec: ExperimentSpec, evidence: Evidence) -> None:
@@ -84,7 +84,7 @@ class Mender:
                 run = trial.run or RunKey(trial.trial_id, attempt.number, 0)  # of whose beginning nothing may be left
                 if self._evidence.reported(trial, run):
                     continue  # it speaks for itself
-            over = self._evidence.settled(trial)
+            over = self._evidence.finalized(trial)
             for row in self._rows_after(trial) if over or attempt is not None else ():
                 self._run(row.run, row.row, at)
                 self._results(trial.trial_id, at)
@@ -198,7 +198,7 @@ class Mender:
                 self._results(identity, at)  # its run was not known before
             case e.RetryScheduled() | e.TrialPaused() | e.TrialEnded():
                 self._over(identity, at)
-            case e.TrialSettled() | e.TrialReopened():
+            case e.TrialFinalized() | e.TrialReopened():
                 self._over(identity, at)
                 self._insert(e.TrialEnded(identity, Phase.TERMINATED, f"its end was {LOST}"), at)
             case e.TrialResumed():
@@ -265,7 +265,7 @@ class Mender:
             numbered = row if row.seq else ResultRow(trial.run, attempt.seq + 1, row.row, row.checkpoint)
             if end is not None and numbered.seq >= end:
                 return
-            self._insert(admit(self._trial(identity), numbered, self._state.spec.checkpoint), at)
+            self._insert(classify_row(self._trial(identity), numbered, self._state.spec.checkpoint), at)
 
     def _lost_rows(self, trial: Trial, run: RunKey, upto: e.ResultReported | None) -> Iterator[ResultRow]:
         assert trial.attempt is not None
@@ -282,7 +282,7 @@ class Mender:
 
 def mend(spec: ExperimentSpec, parts: Sequence[Callable[[], Sequence[e.Recorded]]], evidence: Evidence) -> Mended:
     """The facts of ``parts`` with what is missing between and in them put back."""
-    mender = Mender(spec, evidence)
+    mender = JournalRepairer(spec, evidence)
     for facts in parts:
         mender.part(facts())
     return mender.finish()

@@ -29,8 +29,8 @@ MENDED_JOURNAL = ".journal.mended"
 """A whole new journal; where it is there and the journal is not, a repair was killed between two renames."""
 
 
-class Mechanic:
-    """Mends one experiment. ``facts``, ``loggers`` and ``cluster``: as of the newest look. ``beat``: called between
+class Repairer:
+    """Mends one experiment. ``facts``, ``loggers`` and ``cluster``: as of the newest look. ``heartbeat``: called between
     two repairs, so that nobody takes us for dead."""
 
     def __init__(self, paths: ExperimentPaths, quarantine: Quarantine) -> None:
@@ -38,7 +38,7 @@ class Mechanic:
         self.facts: Facts | None = None
         self.loggers: Sequence[type[Callback]] = ()
         self.cluster: Cluster | None = None
-        self.beat: Callable[[], None] = lambda: None
+        self.heartbeat: Callable[[], None] = lambda: None
 
     def mend(self, found: Sequence[f.Finding]) -> None:
         """Carry out what these findings need, each fix once; what the journal lacks in one go. Raises StorageError."""
@@ -49,7 +49,7 @@ class Mechanic:
             if fix is None or any(fix is d for d in done):
                 continue
             done.append(fix)
-            self.beat()
+            self.heartbeat()
             if isinstance(fix, f.RecordEvent):
                 events.append(fix.event)
                 continue

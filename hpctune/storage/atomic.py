@@ -30,7 +30,7 @@ def write(path: StrPath, data: bytes | str, *, durable: bool = False, mode: int 
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
-            permissions.settle(fd, mode)
+            permissions.fix_mode(fd, mode)
             _write_all(fd, payload)
             if durable:
                 os.fsync(fd)
@@ -74,7 +74,7 @@ def create_exclusively(path: StrPath, data: bytes) -> bool:
     a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
     Raises OSError.
     """
-    if permissions.there(path):
+    if permissions.exists(path):
         return False
     temporary = f"{permissions.parent(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}.new"
     try:
@@ -109,7 +109,7 @@ def _write_new(path: StrPath, data: bytes) -> None:
     mode = permissions.mode_in(permissions.parent(path))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        permissions.settle(fd, mode)
+        permissions.fix_mode(fd, mode)
         _write_all(fd, data)
     finally:
         os.close(fd)

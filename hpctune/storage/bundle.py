@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from hpctune.errors import StorageError, TrainableError
 from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.unpicklable import culprit
+from hpctune.storage.unpicklable import find_unpicklable
 
 BY_VALUE_MODULES: set[str] = set()
 """Names of modules (the user's config file) whose functions and classes are pickled by value."""
@@ -108,7 +108,7 @@ class _Stored:
 
 
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
-    """Write the bundle. Raises TrainableError, naming the culprit, when something cannot be pickled."""
+    """Write the bundle. Raises TrainableError, naming the find_unpicklable, when something cannot be pickled."""
     with _bundling(paths):
         code = _dumps(trainable, "The trainable")
         driver = _dumps(driver_objects, "The search space, a callback or another option")
@@ -221,7 +221,7 @@ def _dumps(value: Any, what: str) -> bytes:
     except StorageError:
         raise
     except Exception as error:
-        found = culprit(value)
+        found = find_unpicklable(value)
         raise TrainableError(
             f"{what} cannot be pickled, so no job can get it: {type(error).__name__}: {error}."
             + (f" The culprit is {found}." if found else "")

@@ -16,7 +16,16 @@ from hpctune.model.resources import Resources
 from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.storage import values
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(e.Event)}
+_NAMES_ON_DISK = {"TrialFinalized": "TrialSettled"}
+"""Events that journals call otherwise than the code does: what is written stays readable for earlier versions."""
+
+
+def disk_name(kind: type[Any]) -> str:
+    """What journals call this kind of event."""
+    return _NAMES_ON_DISK.get(kind.__name__, kind.__name__)
+
+
+_KINDS: dict[str, type[Any]] = {disk_name(kind): kind for kind in get_args(e.Event)}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     name: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for name, kind in _KINDS.items()
 }
@@ -48,7 +57,7 @@ def encode(recorded: e.Recorded) -> str:
     event = recorded.event
     if type(event) is e.ResultReported:
         return _encode_result(recorded.at, event)
-    name = type(event).__name__
+    name = disk_name(type(event))
     defaults = _DEFAULTS[name]
     data: dict[str, Any] = {"at": recorded.at, "event": name}
     for field in event.__dataclass_fields__:

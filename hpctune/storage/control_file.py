@@ -64,7 +64,7 @@ def read(path: StrPath) -> Control | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class TrialOrders:
     """The part of a control file that changes during an attempt."""
 
     attempt: int
@@ -74,18 +74,18 @@ class Orders:
     answered: float | None
 
 
-def read_orders(path: StrPath) -> Orders | None:
+def read_orders(path: StrPath) -> TrialOrders | None:
     """Only the orders, without decoding the rest; None when there is no control file."""
     data = _load(path)
     try:
-        return Orders(*(data[name] for name in Orders.__slots__)) if data is not None else None
+        return TrialOrders(*(data[name] for name in TrialOrders.__slots__)) if data is not None else None
     except KeyError as error:
         raise StorageError(f"Cannot read {path}: {error} is missing.") from error
 
 
-def with_orders(control: Control, orders: Orders) -> Control:
+def with_orders(control: Control, orders: TrialOrders) -> Control:
     """``control`` with newer orders."""
-    return replace(control, **{name: getattr(orders, name) for name in Orders.__slots__})
+    return replace(control, **{name: getattr(orders, name) for name in TrialOrders.__slots__})
 
 
 def _load(path: StrPath) -> dict[str, Any] | None:

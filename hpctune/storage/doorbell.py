@@ -14,7 +14,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from hpctune.common.poll import readable
+from hpctune.common.poll import wait_readable
 from hpctune.errors import StorageError
 from hpctune.storage import atomic
 
@@ -91,7 +91,7 @@ class Doorbell:
                 os.unlink(self._path)
 
 
-class Ringer:
+class DoorbellClient:
     """A run's end. Makes no sound, and never fails, where there is no bell."""
 
     def __init__(self, path: StrPath) -> None:
@@ -135,7 +135,7 @@ class Ringer:
         """Wait for so long, or until the driver rings back."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if not readable(self.ends(), left) or self.heard():
+            if not wait_readable(self.ends(), left) or self.heard():
                 return
 
     def close(self) -> None:

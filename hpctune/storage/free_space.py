@@ -13,7 +13,7 @@ FEW_BYTES, FEW_FILES = 100 << 20, 1000
 _TRIED_BYTES = 1 << 16
 
 
-def trouble(directory: Path) -> str:
+def storage_problem(directory: Path) -> str:
     """Why nothing much can be written in ``directory``: read-only, or hardly any room left; "" where nothing is known
     to be wrong. Changes nothing; a quota is not to be seen."""
     try:
@@ -32,7 +32,7 @@ def trouble(directory: Path) -> str:
 
 def trouble_writing(directory: Path) -> str:
     """The same, also by writing a small file: it shows a quota that is used up."""
-    found = trouble(directory)
+    found = storage_problem(directory)
     if found:
         return found
     path = directory / f".room.{os.getpid()}.tmp"

@@ -59,7 +59,7 @@ class Journal:
         try:
             mode = permissions.mode_in(self.directory)
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            permissions.settle(fd, mode)
+            permissions.fix_mode(fd, mode)
             return fd
         except FileExistsError as error:
             raise LeaseLostError(f"Another driver has just taken over: {self.path} exists.") from error

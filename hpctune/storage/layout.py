@@ -129,7 +129,7 @@ class ExperimentPaths(_Directory):
         return self.root / "lease.json"
 
     @property
-    def glance(self) -> Path:
+    def driver_status(self) -> Path:
         return self.root / "driver.json"
 
     @property

@@ -26,12 +26,12 @@ from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, values
 from hpctune.storage.layout import ExperimentPaths
 
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 """Seconds between two changes of ``beat``."""
 TAKEOVER_S = 75.0
 """Seconds for which another host's lease must not change before it is taken over: longer than NFS may show an old
 directory (60 s by default)."""
-PATIENCE_S = BEAT_S + 2.0
+PATIENCE_S = HEARTBEAT_S + 2.0
 """Seconds within which a living driver's lease changes, where nothing is cached."""
 SETTLE_S = 3.0
 """Where there are no locks: seconds after which of several that took the lease at once the last one has it."""
@@ -91,7 +91,7 @@ class Lease:
         try:
             if not self._lock.real:
                 _without_locks(paths, time_of)
-            previous = _await_silence(paths, time_of)
+            previous = _await_no_heartbeat(paths, time_of)
             epoch = previous.epoch + 1 if previous else 1
             job = os.environ.get("SLURM_JOB_ID", "")
             self.holder = Holder(socket.gethostname(), os.getpid(), now, epoch, job=job)
@@ -107,16 +107,16 @@ class Lease:
             self._lock.release()
             raise
 
-    def beat(self, now: float) -> None:
-        """Show that we live (at most every :data:`BEAT_S`). Raises LeaseLostError when another driver took over."""
-        if 0 <= now - self._beaten_at < BEAT_S:
+    def heartbeat(self, now: float) -> None:
+        """Show that we live, at most every :data:`HEARTBEAT_S`. Raises LeaseLostError if another driver took over."""
+        if 0 <= now - self._beaten_at < HEARTBEAT_S:
             return
         with self._mutex:
             other = self._other()
             if other is not None:
                 raise LeaseLostError(f"Another driver took over: {other.describe()}. This one leaves.")
             self._beaten_at = now
-            self._beat()
+            self._write_heartbeat()
 
     @property
     def held(self) -> bool:
@@ -128,13 +128,13 @@ class Lease:
         threading.Thread(target=self._keep, name="hpctune-lease", daemon=True).start()
 
     def _keep(self) -> None:
-        while not self._over.wait(BEAT_S):
+        while not self._over.wait(HEARTBEAT_S):
             with self._mutex, contextlib.suppress(StorageError):
                 if self._over.is_set() or self._other() is not None:
                     return  # the driver itself finds that out, and leaves
-                self._beat()
+                self._write_heartbeat()
 
-    def _beat(self) -> None:
+    def _write_heartbeat(self) -> None:
         self.holder = replace(self.holder, beat=self.holder.beat + 1)
         self._publish()
 
@@ -192,13 +192,13 @@ def changes(paths: ExperimentPaths, holder: Holder, within_s: float, watch: Watc
     time_of = watch or Watch()
     deadline = time_of.monotonic() + within_s
     while time_of.monotonic() < deadline:
-        time_of.sleep(BEAT_S / 10)
+        time_of.sleep(HEARTBEAT_S / 10)
         if _last_seen(paths) not in (holder, None):
             return True
     return False
 
 
-def vacant(paths: ExperimentPaths, watch: Watch | None = None) -> bool:
+def is_free(paths: ExperimentPaths, watch: Watch | None = None) -> bool:
     """Whether nobody seems to drive, so that it is worth trying to take the lease: nobody ever did, the last driver has
     left or died, or its lease has not changed for so long that it may be taken over. Waits for that long."""
     holder = read(paths)
@@ -245,12 +245,12 @@ def _without_locks(paths: ExperimentPaths, watch: Watch) -> None:
 def _tidy(paths: ExperimentPaths) -> None:
     """Remove what drivers left that died while they replaced a file; the lease is ours now."""
     with contextlib.suppress(OSError):
-        for name in (paths.lease.name, paths.glance.name, paths.spec.name):
+        for name in (paths.lease.name, paths.driver_status.name, paths.spec.name):
             for path in paths.root.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)
 
 
-def _await_silence(paths: ExperimentPaths, watch: Watch) -> Holder | None:
+def _await_no_heartbeat(paths: ExperimentPaths, watch: Watch) -> Holder | None:
     """The last holder. We have the lock; if another host's driver may live all the same, see whether its lease changes
     within TAKEOVER_S."""
     previous = read(paths)
@@ -259,7 +259,7 @@ def _await_silence(paths: ExperimentPaths, watch: Watch) -> Holder | None:
     watch.tell(f"Looking whether the driver lives that was {previous.place}; this takes up to {TAKEOVER_S:g} s.")
     deadline = watch.monotonic() + TAKEOVER_S
     while watch.monotonic() < deadline:
-        watch.sleep(BEAT_S / 5)
+        watch.sleep(HEARTBEAT_S / 5)
         current = read(paths)
         if current is None or current.released:
             return current or previous

@@ -34,7 +34,7 @@ def shared(directory: StrPath) -> bool:
         return False
 
 
-def there(path: StrPath) -> bool:
+def exists(path: StrPath) -> bool:
     """Whether there is a file or a directory. Raises OSError where that cannot be told."""
     try:
         os.stat(path)
@@ -68,7 +68,7 @@ def mode_in(directory: StrPath) -> int:
     return SHARED_FILE if shared(directory) else PRIVATE_FILE
 
 
-def settle(fd: int, mode: int) -> None:
+def fix_mode(fd: int, mode: int) -> None:
     """Give the open file a mode of this module, where the umask has kept it from having that. Raises OSError."""
     if mode == SHARED_FILE:
         os.fchmod(fd, mode)
@@ -87,7 +87,7 @@ def open_to_append(path: StrPath, *, parents: bool = False) -> int:
         return open_to_append(path)
     try:
         if os.fstat(fd).st_size == 0:
-            settle(fd, mode)
+            fix_mode(fd, mode)
     except BaseException:
         os.close(fd)
         raise

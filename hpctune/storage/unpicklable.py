@@ -10,11 +10,11 @@ from typing import Any
 DEPTH = 5
 
 
-def culprit(value: Any, depth: int = DEPTH) -> str:
+def find_unpicklable(value: Any, depth: int = DEPTH) -> str:
     """The innermost named thing that cannot be pickled: a closure's variable, a global, an attribute; "" for none."""
     for name, inner in _parts(value):
         if not picklable(inner):
-            return (culprit(inner, depth - 1) if depth else "") or f"{name} = {_shown(inner)}"
+            return (find_unpicklable(inner, depth - 1) if depth else "") or f"{name} = {_shown(inner)}"
     return ""
 
 

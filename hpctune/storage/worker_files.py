@@ -20,9 +20,9 @@ from hpctune.model.pool import (
     Claimed,
     Ended,
     Left,
-    Orders,
     Ready,
-    Returned,
+    Retracted,
+    WorkerOrders,
     WorkerRecord,
     WorkerSpec,
 )
@@ -38,7 +38,7 @@ _KINDS: dict[str, type[WorkerRecord]] = {
     "ready": Ready,
     "began": Began,
     "ended": Ended,
-    "returned": Returned,
+    "returned": Retracted,
     "left": Left,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -64,19 +64,19 @@ class OrdersFile:
     def __init__(self, paths: WorkerPaths) -> None:
         self._file = LastLine(paths.orders)
 
-    def publish(self, orders: Orders) -> None:
+    def publish(self, orders: WorkerOrders) -> None:
         """Let these orders count. Raises StorageError."""
         self._file.publish(_orders_text(orders))
 
 
-def _orders_text(orders: Orders) -> str:
+def _orders_text(orders: WorkerOrders) -> str:
     data = {
         "run": orders.run,
         "assignments": [[a.number, a.tag, a.command, a.stdout, a.stderr, dict(a.env)] for a in orders.assignments],
         "cancel": orders.cancel,
-        "back": orders.back,
+        "back": orders.retracted,
         "leave": orders.leave,
-        "linger_s": orders.linger_s,
+        "linger_s": orders.idle_grace_s,
     }
     return values.dumps(data)
 
@@ -91,7 +91,7 @@ def read_orders(paths: WorkerPaths) -> bytes:
         raise StorageError(f"Cannot read {paths.orders}: {error.strerror or error}.") from error
 
 
-def parse_orders(text: bytes) -> Orders | None:
+def parse_orders(text: bytes) -> WorkerOrders | None:
     """The orders in ``text``; None where it holds none."""
     try:
         data = json.loads(last_line(text))
@@ -100,7 +100,7 @@ def parse_orders(text: bytes) -> Orders | None:
             for number, tag, command, stdout, stderr, env in data["assignments"]
         )
         cancel, back = tuple(data["cancel"]), tuple(data["back"])
-        return Orders(data["run"], assignments, cancel, back, data["leave"], data.get("linger_s", 0.0))
+        return WorkerOrders(data["run"], assignments, cancel, back, data["leave"], data.get("linger_s", 0.0))
     except (ValueError, KeyError, TypeError):
         return None
 

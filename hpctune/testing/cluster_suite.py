@@ -22,7 +22,7 @@ from hpctune.errors import RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused
 from hpctune.model.resources import Bundle, Resources
-from hpctune.ports import OVER, Clock, Cluster, Demand
+from hpctune.ports import NO_DEMAND, Clock, Cluster, Demand
 
 NASTY = 'it\'s a "trial" $(touch pwned) `id` %j %% #1 ; & | * ü'
 _PRINT = "import os,sys; print('out', os.environ.get('SUITE')); print('err', file=sys.stderr)"
@@ -93,7 +93,7 @@ class ClusterSuite:
         """Let a cluster that shrinks with what is wanted do so: nothing of it may be left."""
         tell = getattr(cluster, "demand", None)
         if tell is not None:
-            tell(OVER)
+            tell(NO_DEMAND)
             self.until(clock, lambda: [cluster.jobs()] and cluster.room(Resources()) == 0, "nobody takes a job")
 
     def end_all(self, cluster: Cluster, clock: Clock) -> None:

@@ -21,7 +21,7 @@ from hpctune.model.ids import RunKey, Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.records import Claim, Control, Exit, Outcome, RunRecord
 from hpctune.model.resources import Resources
-from hpctune.model.trial import Leave
+from hpctune.model.trial import VacateReason
 from hpctune.ports import CallStats
 from hpctune.storage import control_file, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths, checkpoint_name
@@ -333,7 +333,7 @@ class SimulatedRun:
         if self.blind:
             return self._seen
         control = control_file.read(self.paths.control)
-        superseded = permissions.there(self.paths.run(self.key.attempt, self.key.restart + 1))
+        superseded = permissions.exists(self.paths.run(self.key.attempt, self.key.restart + 1))
         ours = control is not None and control.attempt == self.key.attempt and not superseded
         self._seen = control if ours else None
         return self._seen
@@ -371,7 +371,7 @@ class SimulatedRun:
         """Whether it has left, as it was told to."""
         if control.stop is not None:
             self._exit(Outcome.STOPPED, control.stop)
-        elif control.leave == Leave.REPLACE.value:
+        elif control.leave == VacateReason.REPLACE.value:
             self._exit(Outcome.REPLACED, "told to leave")
         elif control.leave is not None:
             self._exit(Outcome.PAUSED, "told to leave", saves=self.cluster.curve.saves)

@@ -17,9 +17,9 @@ from hpctune.model.pool import (
     Claimed,
     Ended,
     Left,
-    Orders,
     Ready,
-    Returned,
+    Retracted,
+    WorkerOrders,
     WorkerRecord,
     WorkerSpec,
 )
@@ -70,7 +70,7 @@ class SimulatedWorker:
         self._spec = WorkerSpec("", "")
         self._file: WorkerFile | None = None
         self._run = -1
-        self._orders = Orders(0)
+        self._orders = WorkerOrders(0)
         self._seen: set[int] = set()
         self.runs: dict[int, SimulatedRun] = {}
         """What runs here, by number of the assignment."""
@@ -128,7 +128,7 @@ class SimulatedWorker:
         self._obey()
         self._begin()
         idle_s = self.clock.now() - self._active_at
-        patience_s = max(self._spec.idle_timeout_s, self._orders.linger_s)
+        patience_s = max(self._spec.idle_timeout_s, self._orders.idle_grace_s)
         if self.runs or not (self._orders.leave or idle_s > patience_s):
             self.clock.after(self._look_s, self._look)
         else:
@@ -140,9 +140,9 @@ class SimulatedWorker:
         pending = {a.number for a in self._orders.assignments} - self._seen
         for number in sorted(pending.intersection(self._orders.cancel)):
             self._say(Ended(number, None, now, "cancelled"))
-        for number in sorted(pending.intersection(self._orders.back) - set(self._orders.cancel)):
-            self._say(Returned(number, now))
-        self._seen |= pending.intersection((*self._orders.cancel, *self._orders.back))
+        for number in sorted(pending.intersection(self._orders.retracted) - set(self._orders.cancel)):
+            self._say(Retracted(number, now))
+        self._seen |= pending.intersection((*self._orders.cancel, *self._orders.retracted))
         for number in set(self.runs).intersection(self._orders.cancel):
             self.runs.pop(number).alive = False
             self._say(Ended(number, 143, now, "cancelled"))

@@ -102,7 +102,7 @@ class Simulation:
         """A driver, not started yet."""
         return Driver(
             self.paths, self.spec, self.setup, self.cluster_for_driver(), self.clock, QuietDisplay(), experiment_tag,
-            exit_lag_s=self._pause_s, pause_s=(self._pause_s, self._pause_s), glance_s=600.0,
+            exit_lag_s=self._pause_s, pause_s=(self._pause_s, self._pause_s), status_interval_s=600.0,
         )  # fmt: skip
 
     def run(self) -> ExperimentState:

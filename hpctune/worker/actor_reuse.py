@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _GOOD_ENDS = frozenset({Outcome.COMPLETED, Outcome.STOPPED, Outcome.PAUSED, Outcome.REPLACED})
 
 
-class Kept:
+class ReusableTrainable:
     """At most one trainable, between two trials; what is not asked for is not kept."""
 
     def __init__(self) -> None:
@@ -50,4 +50,4 @@ class Kept:
         return kept is not None and bool(kept.reset(dict(config)))
 
 
-kept = Kept()
+kept = ReusableTrainable()

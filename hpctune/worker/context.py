@@ -15,7 +15,7 @@ from hpctune.storage import checkpoints
 from hpctune.storage.layout import TrialPaths
 from hpctune.worker import client
 from hpctune.worker.session import Session, current
-from hpctune.worker.storage_retry import patiently
+from hpctune.worker.storage_retry import retry_storage
 
 _warned = False
 _staged: Path | None = None
@@ -90,7 +90,7 @@ def checkpoint_dir(step: int) -> Iterator[str]:
     session, root = _own_session(), get_trial_dir()
     if root is None:
         raise UsageError("checkpoint_dir() only works inside a trial.")
-    directory = patiently(lambda: checkpoints.staging(TrialPaths(Path(root))))
+    directory = retry_storage(lambda: checkpoints.staging(TrialPaths(Path(root))))
     try:
         yield str(directory)
     except BaseException:

@@ -18,7 +18,7 @@ from hpctune.worker.session import Session, current, set_current
 
 
 @contextlib.contextmanager
-def inside(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> Iterator[None]:
+def trial_environment(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> Iterator[None]:
     """Set it up for ``session``, and put it back."""
     before, outer = _here(), current()
     channel = Channel(session, other_nodes=int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) > 1)

@@ -20,10 +20,10 @@ from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
 from hpctune.worker import scratch
 from hpctune.worker.end_of_run import EndOfRun
-from hpctune.worker.environment import inside
+from hpctune.worker.environment import trial_environment
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
-from hpctune.worker.storage_retry import LAST_WORD_S, passing, patience_s, patiently, pauses
+from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, patience_s, pauses, retry_storage
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -42,11 +42,11 @@ def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: b
     paths = experiment.trial(dirname)
     import_path = list(sys.path)
     try:
-        control = patiently(lambda: await_control(experiment, paths, attempt))
+        control = retry_storage(lambda: await_control(experiment, paths, attempt))
         if control is None:
             _say(f"nothing to do: {dirname} attempt {attempt} is over or superseded.")
             return 0
-        claimed = patiently(lambda: _claim(paths, control, restart_count()))
+        claimed = retry_storage(lambda: _claim(paths, control, restart_count()))
         if claimed is None:
             _say(f"nothing to do: {dirname} attempt {attempt} has been run already, or revoked.")
             return 0
@@ -72,7 +72,7 @@ def _run_claimed(
         tell(f"hpctune: {info.traceback}")
         file.exit(Outcome.FAILED, "the run could not begin", time.time(), info)
         return
-    with inside(session, experiment, paths):
+    with trial_environment(session, experiment, paths):
         _run(session, experiment, file)
         if rings:
             session.ringer.ring()
@@ -121,9 +121,9 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
     while True:
         control = _control(experiment, paths)
         late = time.monotonic() >= deadline
-        if control is not None and control.attempt == attempt and (late or permissions.there(experiment.trainable)):
+        if control is not None and control.attempt == attempt and (late or permissions.exists(experiment.trainable)):
             return control
-        over = (control is None and permissions.there(paths.text)) or (
+        over = (control is None and permissions.exists(paths.text)) or (
             control is not None and control.attempt > attempt
         )
         if over or late:
@@ -133,7 +133,7 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
 
 
 def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
-    if not permissions.there(paths.text):
+    if not permissions.exists(paths.text):
         return None
     with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
         bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes
@@ -188,7 +188,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         if session.restored is not None and not session.restored.is_dir():
             raise StorageError(f"The checkpoint to start from is gone: {session.restored}.")
         try:
-            run_trainable(patiently(lambda: bundle.load_trainable(experiment)), session)
+            run_trainable(retry_storage(lambda: bundle.load_trainable(experiment)), session)
         except Exception as failure:
             _blame_the_storage(failure, session)
             raise
@@ -204,7 +204,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
             outcome, reason, error = Outcome.FAILED, f"sys.exit({end.code!r})", _error_info(end)
     except BaseException as failure:
         outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
-        if isinstance(failure, StorageError) and passing(failure):
+        if isinstance(failure, StorageError) and is_transient(failure):
             outcome, reason = Outcome.INTERRUPTED, f"the storage refuses: {failure}"
         if type(failure).__name__ == "BdbQuit":
             outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
@@ -248,7 +248,9 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
         last = None
     name, iteration = last if last is not None else (None, 0)
     at = time.time()
-    patiently(lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, patience_s()))
+    retry_storage(
+        lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, patience_s())
+    )
 
 
 def _end_as_a_child(session: Session) -> None:

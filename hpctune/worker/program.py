@@ -30,9 +30,9 @@ LINGER_S = 1.0
 """Seconds of silence after the program's end until what it left running, and holds its output open, is killed."""
 POLL_S = 0.1
 LAST_LINES = 20
-LONGEST_LINE = 1 << 20
+MAX_LINE = 1 << 20
 """Characters of a line that are searched for results; a longer line has none."""
-LONGEST_VARIABLE = 32_768
+MAX_VARIABLE = 32_768
 """Bytes of a parameter in the environment, where the system allows 128 kB each: longer ones are in the file only."""
 _LINE_ENDS = re.compile(r"[\r\n]")
 
@@ -76,7 +76,7 @@ def _parameters(session: Session) -> dict[str, str]:
     return {
         f"HPCTUNE_PARAM_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}": text
         for name, text in named
-        if len(text) < LONGEST_VARIABLE and "\0" not in text
+        if len(text) < MAX_VARIABLE and "\0" not in text
     }
 
 
@@ -147,7 +147,7 @@ class _Program:
                 self.signal(getattr(signal, forwarded, signal.SIGTERM))
             if killed_at is None and (self._session.ending is not None or self.failure is not None):
                 killed_at = now
-                self._session.heed()
+                self._session.acknowledge()
                 self.signal(signal.SIGTERM)
             elif killed_at is not None and now - killed_at > KILL_AFTER_S:
                 self.signal(signal.SIGKILL)
@@ -196,7 +196,7 @@ class _Reader(threading.Thread):
             if skipping and lines:
                 lines, skipping = lines[1:], False
             yield from (line for line in lines if line)
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE:
                 rest, skipping = "", True
         if rest and not skipping:
             yield rest

@@ -155,11 +155,11 @@ def _steps(trainable: Trainable, session: Session) -> None:
         try:
             session.report(row)
         except EndOfRun as end:
-            _last_rites(trainable, session, end)
+            _finalize(trainable, session, end)
             raise
 
 
-def _last_rites(trainable: Trainable, session: Session, end: EndOfRun) -> None:
+def _finalize(trainable: Trainable, session: Session, end: EndOfRun) -> None:
     """What is owed before the run leaves: a checkpoint where one is needed, exported models where they are wanted.
 
     A finished trial that loses them has failed; one that goes on elsewhere goes on from an earlier checkpoint.
@@ -186,7 +186,7 @@ def can_save(trainable: Trainable) -> bool:
 
 
 def _save(trainable: Trainable, session: Session) -> None:
-    session.stage(session.patiently(lambda: _saved(trainable, session)))
+    session.stage(session.retry_storage(lambda: _saved(trainable, session)))
 
 
 def _saved(trainable: Trainable, session: Session) -> Path:

@@ -19,16 +19,16 @@ from hpctune.errors import CheckpointError, StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control, Outcome
 from hpctune.model.rows import lookup
-from hpctune.model.trial import Leave
+from hpctune.model.trial import VacateReason
 from hpctune.storage import checkpoints, control_file, permissions, values
-from hpctune.storage.doorbell import Ringer
+from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.run_file import RunFile
 from hpctune.worker import scratch
 from hpctune.worker.autofill import Counters
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.rows import Rows
-from hpctune.worker.storage_retry import passing, patiently
+from hpctune.worker.storage_retry import is_transient, retry_storage
 
 LOOK_S = 1.0
 """Seconds between two looks at the control file: one open on the shared filesystem each."""
@@ -56,7 +56,9 @@ class Session:
         self.pid = os.getpid()
         self.newest_checkpoint = restored
         """What a restart in this process would go on from."""
-        start = checkpoints.Progress() if restored is None else patiently(lambda: checkpoints.read_progress(restored))
+        start = (
+            checkpoints.Progress() if restored is None else retry_storage(lambda: checkpoints.read_progress(restored))
+        )
         self.counters = Counters(start)
         self.staged: Path | None = None
         """A checkpoint that was written by ``checkpoint_dir`` and waits for its report."""
@@ -80,7 +82,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
-        self.ringer = Ringer(ExperimentPaths(permissions.parent(paths.text)).doorbell)
+        self.ringer = DoorbellClient(ExperimentPaths(permissions.parent(paths.text)).doorbell)
         self._closed = False
 
     # -- reports ------------------------------------------------------------------------------------------------
@@ -104,14 +106,14 @@ class Session:
                 self.end(Outcome.COMPLETED, f"stop criterion {criterion} reached")
             if done:
                 self.end(Outcome.COMPLETED, "done")
-            self._obey(own, fields)
+            self._apply_orders(own, fields)
 
     def _append(self, row: str, checkpoint: str | None) -> None:
         try:
-            self.patiently(lambda: self._file.result_text(row, checkpoint))
+            self.retry_storage(lambda: self._file.result_text(row, checkpoint))
         except OSError as error:
             words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
-            if passing(error):  # no fault of the trial: it goes on from its last checkpoint when this is over
+            if is_transient(error):  # no fault of the trial: it goes on from its last checkpoint when this is over
                 self.end(Outcome.INTERRUPTED, f"{self.interrupted} received" if self.interrupted else words)
             raise StorageError(words) from error
         self.results += 1
@@ -141,18 +143,18 @@ class Session:
             return checkpoints.persist(source, self.paths, self.run, progress, keep=True)
 
         try:
-            return self.patiently(save)
+            return self.retry_storage(save)
         except CheckpointError:
             if source.parent == self.paths.root and source.name.startswith(checkpoints.STAGING_PREFIX):
                 checkpoints.discard(source)
             raise
 
-    def patiently(self, action: Callable[[], _Result]) -> _Result:
+    def retry_storage(self, action: Callable[[], _Result]) -> _Result:
         """What ``action`` returns; tried again while the filesystem refuses it, until a signal comes or it takes too
         long. That time is not the trial's."""
         began = time.monotonic()
         try:
-            return patiently(action, give_up=lambda: self.interrupted)
+            return retry_storage(action, give_up=lambda: self.interrupted)
         finally:
             if (waited := time.monotonic() - began) > 1.0:
                 self.counters.skip(waited)
@@ -180,10 +182,10 @@ class Session:
 
     def _raise_ending(self) -> NoReturn:
         assert self.ending is not None
-        self.heed()
+        self.acknowledge()
         raise self.ending
 
-    def heed(self) -> None:
+    def acknowledge(self) -> None:
         """Note that the main thread, if this is it, knows of the ending."""
         self._heeded = self._heeded or threading.current_thread() is threading.main_thread()
 
@@ -200,12 +202,12 @@ class Session:
 
     # -- orders -------------------------------------------------------------------------------------------------
 
-    def _obey(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    def _apply_orders(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         """End the run if a signal, the driver or a milestone says so."""
         if self._is_interrupted():
             return
         if time.monotonic() - self._looked_at >= LOOK_S:
-            self._look()
+            self._read_control()
         milestone = self._open_milestone()
         if milestone is not None and self._reaches(milestone, {**own, **fields}):
             self._await_decision(milestone)
@@ -226,12 +228,12 @@ class Session:
         passed = milestone == self._passed or (milestone is not None and answered is not None and answered >= milestone)
         return None if passed else milestone
 
-    def _look(self) -> None:
+    def _read_control(self) -> None:
         """Read the control file and obey it. What cannot be read now says nothing: it is read again later."""
         self._looked_at = time.monotonic()
         try:
             orders = control_file.read_orders(self.paths.control)
-            superseded = permissions.there(self.paths.run(self.run.attempt, self.run.restart + 1))
+            superseded = permissions.exists(self.paths.run(self.run.attempt, self.run.restart + 1))
         except (StorageError, OSError):
             return
         if orders is None or orders.attempt != self.run.attempt or superseded:
@@ -239,7 +241,7 @@ class Session:
         if orders.stop is not None:
             self.end(Outcome.STOPPED, orders.stop)
         if orders.leave is not None:
-            replaced = orders.leave == Leave.REPLACE.value
+            replaced = orders.leave == VacateReason.REPLACE.value
             self.end(Outcome.REPLACED if replaced else Outcome.PAUSED, f"told to leave: {orders.leave}")
         self.control = control_file.with_orders(self.control, orders)
 
@@ -250,7 +252,7 @@ class Session:
         began = time.monotonic()
         pause = 0.02
         while True:
-            self._look()
+            self._read_control()
             if self.control.answered is not None and self.control.answered >= milestone:
                 break
             if self._is_interrupted():
@@ -270,7 +272,7 @@ class Session:
         if due and self._lock.acquire(blocking=False):  # whoever has it is reporting, and looks itself
             try:
                 with contextlib.suppress(EndOfRun):
-                    self._look()
+                    self._read_control()
             finally:
                 self._lock.release()
 

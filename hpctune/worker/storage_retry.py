@@ -18,7 +18,7 @@ PATIENCE_S = 600.0
 LAST_WORD_S = 60.0
 """The same for a run that has nothing left to do but to write how it ended."""
 VARIABLE = "HPCTUNE_STORAGE_PATIENCE_S"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
 _PASSING = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOLCK,
     errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV, errno.EREMOTEIO,
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"\[Errno (\d+)\]")
 _Result = TypeVar("_Result")
 
 
-def passing(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Whether ``error`` (or what caused it) is one of a filesystem that may work again later."""
     while error is not None:
         if isinstance(error, OSError) and _numbers(error) & _PASSING:
@@ -51,7 +51,7 @@ def patience_s() -> float:
         return PATIENCE_S
 
 
-def patiently(
+def retry_storage(
     action: Callable[[], _Result], *, within_s: float | None = None, give_up: Callable[[], object] = lambda: False
 ) -> _Result:
     """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
@@ -63,7 +63,7 @@ def patiently(
             result = action()
         except (OSError, StorageError) as error:
             limit = patience_s() if within_s is None else within_s
-            if not passing(error) or time.monotonic() - began >= limit or give_up():
+            if not is_transient(error) or time.monotonic() - began >= limit or give_up():
                 raise
             if waiting is None:
                 waiting = pauses(began + limit)
@@ -80,5 +80,5 @@ def pauses(deadline: float) -> Iterator[None]:
     pause = _FIRST_PAUSE_S
     while True:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(pause * 2, _LONGEST_PAUSE_S)
+        pause = min(pause * 2, _MAX_PAUSE_S)
         yield

@@ -34,7 +34,7 @@ def _progress(trainable: Trainable) -> checkpoints.Progress:
     return (session.counters if session is not None else trainable._hpctune_counters).progress()
 
 
-class _Shown:
+class _CounterAlias:
     """A count that scripts of old read, and may cover with an attribute of their own."""
 
     def __init__(self, name: str) -> None:
@@ -189,10 +189,10 @@ class Trainable:
         """Iterations so far."""
         return self.iteration
 
-    _iteration = _Shown("iteration")
-    _time_total = _Shown("time_total_s")
-    _timesteps_total = _Shown("timesteps_total")
-    _episodes_total = _Shown("episodes_total")
+    _iteration = _CounterAlias("iteration")
+    _time_total = _CounterAlias("time_total_s")
+    _timesteps_total = _CounterAlias("timesteps_total")
+    _episodes_total = _CounterAlias("episodes_total")
 
     def get_state(self) -> dict[str, Any]:
         """How far it has come."""

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.driver.engine import Driver
-from hpctune.driver.gc_tuning import old_objects_left_alone
+from hpctune.driver.gc_tuning import frozen_gc
 from hpctune.output.callback import Callback
 from hpctune.output.defaults import DEFAULT_LOGGERS
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -126,7 +126,7 @@ def measure(args: argparse.Namespace, trials: int) -> Measured:
     try:
         made = simulation(root / "exp", args, trials)
         driver, others = made.driver(), (made.cluster, made.clock)
-        with old_objects_left_alone():  # as the driver loop has it
+        with frozen_gc():  # as the driver loop has it
             driver.start()
             empty = held([driver], others)
             early = until(made, driver, trials // 2)

@@ -117,7 +117,7 @@ class Search:
         view = read_experiment(self.root, with_rows=True)
         assert len(view.state.trials) == self.trials
         for trial in view.state.trials.values():
-            assert (trial.phase, trial.settled) == (Phase.TERMINATED, True), trial.reason
+            assert (trial.phase, trial.finalized) == (Phase.TERMINATED, True), trial.reason
             rows = [r.row for r in view.rows if r.trial_id == trial.trial_id]
             assert [row["i"] for row in rows] == list(range(1, ITERATIONS + 1))
             assert [row["training_iteration"] for row in rows] == list(range(1, ITERATIONS + 1))

@@ -94,7 +94,7 @@ def meaning(root: Path) -> tuple[Any, Any]:
     table = ExperimentAnalysis(root).dataframe().drop(columns=["logdir"], errors="ignore")
     state = read_experiment(root, peek=False).state
     trials = {
-        t.trial_id: (t.phase, t.results, t.failures, t.settled, [c.name for c in t.checkpoints], dict(t.config))
+        t.trial_id: (t.phase, t.results, t.failures, t.finalized, [c.name for c in t.checkpoints], dict(t.config))
         for t in state.trials.values()
     }
     rows = {t.trial_id: list(r.items()) for t, r in zip(state.trials.values(), table.to_dict("records"), strict=True)}

@@ -179,7 +179,7 @@ def test_a_disk_that_fills_up_and_is_emptied_again(make: Make, disk: Path) -> No
         assert driver.poll() is None, driver.communicate()[1]
         time.sleep(0.05)
     assert search.journal_bytes() <= grown + 4096
-    assert free_space.trouble(search.root) == "0 MB free"
+    assert free_space.storage_problem(search.root) == "0 MB free"
     filler.unlink()
     output, errors = driver.communicate(timeout=120)
     assert output == "finished\n", errors

@@ -211,7 +211,7 @@ def test_the_driver_holds_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     view = read_experiment(tmp_path / "exp", with_rows=True)
     for trial in view.state.trials.values():
         assert [r.row["training_iteration"] for r in view.rows if r.trial_id == trial.trial_id] == [1, 2, 3, 4]
-        assert (trial.attempts, trial.settled) == (1, True)
+        assert (trial.attempts, trial.finalized) == (1, True)
 
 
 def test_a_stale_journal_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ def test_locks_that_do_not_reach_across_nodes_let_nobody_drive_twice(clients: Tw
 
     def sleep(seconds: float) -> None:
         at[0] += seconds
-        first_lease.beat(at[0])
+        first_lease.heartbeat(at[0])
 
     record = json.loads(ours.lease.read_text()) | {"host": "another"}
     ours.lease.write_text(json.dumps(record))

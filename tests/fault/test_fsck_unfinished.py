@@ -54,7 +54,7 @@ def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
 
     def settled() -> list[Path]:
         view = search.view()
-        done = [t for t in view.state.trials.values() if t.settled] if view is not None else []
+        done = [t for t in view.state.trials.values() if t.finalized] if view is not None else []
         return [search.root / t.dirname for t in done]
 
     search.wait(lambda: search.results_so_far() >= 1, "a result")

@@ -76,7 +76,7 @@ def every_event() -> list[list[e.Event]]:
             e.CommandReceived("abc", "stop", ("t0",)), e.StopRequested("t0", "stopped by hpctune stop"),
             e.ResultReported(second, 3, {"training_iteration": 3}, e.Verdict.OVERRUN),
             e.RunEnded(second, Outcome.STOPPED, "stopped by hpctune stop", None, CheckpointRef("c3", 3)),
-            e.TrialEnded("t0", Phase.TERMINATED, "stopped by hpctune stop"), e.TrialSettled("t0"),
+            e.TrialEnded("t0", Phase.TERMINATED, "stopped by hpctune stop"), e.TrialFinalized("t0"),
             e.SubmitRequested("t1", 1, "/ckpt"), e.SubmitAcknowledged("t1", 1, "9"), e.RunStarted(third, "9", "n1", 1),
             e.PauseRequested("t1", "rung"), e.RunEnded(third, Outcome.PAUSED, "rung"), e.TrialPaused("t1", "rung"),
             e.ExploitRequested("t1", "t0", "f_t0_0/c2", 2, {"lr": 0.2}, {"lr": 0.2}, "worse", "1_lr=0.2"),
@@ -85,10 +85,10 @@ def every_event() -> list[list[e.Event]]:
             e.JobChanged("t1", 2, "10", JobState.PENDING, "Priority"),
             e.RunStarted(RunKey("t1", 2, 0), "10", "n1", 2), e.RunGivenUp("t1", 2, error),
             e.TrialEnded("t1", Phase.ERROR, str(error), error),
-            e.TrialSettled("t1"), e.TrialReopened("t1", True), e.TrialEnded("t1", Phase.ERROR, "again", error),
-            e.TrialSettled("t1"), e.SearchExhausted("no more"), e.ExperimentStopRequested("time budget", fatal=True),
+            e.TrialFinalized("t1"), e.TrialReopened("t1", True), e.TrialEnded("t1", Phase.ERROR, "again", error),
+            e.TrialFinalized("t1"), e.SearchExhausted("no more"), e.ExperimentStopRequested("time budget", fatal=True),
             e.StopRequested("t2", "time budget"), e.TrialEnded("t2", Phase.TERMINATED, "time budget"),
-            e.TrialSettled("t2"), e.BudgetUsed(99.25), e.ExperimentEnded("time budget"), e.DriverStopped("finished"),
+            e.TrialFinalized("t2"), e.BudgetUsed(99.25), e.ExperimentEnded("time budget"), e.DriverStopped("finished"),
         ],
     ]  # fmt: skip
 

@@ -119,4 +119,4 @@ class PoolWorld(World):
         assert self.driver is not None
         pool = self.driver.cluster
         assert isinstance(pool, PooledCluster)
-        return list(pool._staff.workers.values())
+        return list(pool._workers.workers.values())

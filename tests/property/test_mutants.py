@@ -38,7 +38,7 @@ def resubmit_without_looking(patch: pytest.MonkeyPatch) -> None:
 
 def count_every_row(patch: pytest.MonkeyPatch) -> None:
     """Iterations that an earlier run had reported count again."""
-    real = transitions.admit
+    real = transitions.classify_row
 
     def admit(*args: Any) -> e.ResultReported:
         return replace(real(*args), verdict=e.Verdict.COUNTED)
@@ -63,8 +63,8 @@ def trust_any_run(patch: pytest.MonkeyPatch) -> None:
 
 def revoke_on_paper(patch: pytest.MonkeyPatch) -> None:
     """The driver notes a revocation without claiming the run, and jobs do not look whose attempt it is."""
-    patch.setattr(perform.runfile, "revoke", lambda path, run, at: True)
-    patch.setattr(simulated.SimulatedRun, "control", lambda run: simulated.controlfile.read(run.paths.control))
+    patch.setattr(perform.run_file, "revoke", lambda path, run, at: True)
+    patch.setattr(simulated.SimulatedRun, "control", lambda run: simulated.control_file.read(run.paths.control))
 
 
 def outage_means_absence(patch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def leave_orphans(patch: pytest.MonkeyPatch) -> None:
 
 def forget_to_settle(patch: pytest.MonkeyPatch) -> None:
     """Ended trials keep their working files, and are called settled."""
-    patch.setattr(perform.Performer, "_settle", lambda self, trial, record: record(e.TrialSettled(trial.trial_id)))
+    patch.setattr(perform.Performer, "_finalize", lambda self, trial, record: record(e.TrialFinalized(trial.trial_id)))
 
 
 def run_again(patch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def two_runs_at_a_time(patch: pytest.MonkeyPatch) -> None:
     real = simulated.SimulatedRun.control
 
     def control(self: Any) -> Any:
-        found = simulated.controlfile.read(self.paths.control)
+        found = simulated.control_file.read(self.paths.control)
         return real(self) if found is None else found
 
     patch.setattr(simulated.SimulatedRun, "control", control)
@@ -172,9 +172,9 @@ def run_after_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan, "_orphans", lambda st, view: iter(()))
 
     def settle(self: Any, trial: Any, record: Any) -> None:
-        record(e.TrialSettled(trial.trial_id))
+        record(e.TrialFinalized(trial.trial_id))
 
-    patch.setattr(perform.Performer, "_settle", settle)
+    patch.setattr(perform.Performer, "_finalize", settle)
     patch.setattr(simulated.SimulatedCluster, "finished", lambda self, run, *more: self.requeue(run.job.job_id))
 
 
@@ -187,7 +187,7 @@ def never_settle(patch: pytest.MonkeyPatch) -> None:
         return e.ExperimentEnded("too early") if over else real(st)
 
     patch.setattr(react, "finished", finished)
-    patch.setattr(perform.Performer, "_settle", lambda self, trial, record: None)
+    patch.setattr(perform.Performer, "_finalize", lambda self, trial, record: None)
 
 
 MUTANTS: dict[Patch, str] = {

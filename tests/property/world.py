@@ -260,7 +260,7 @@ class World:
             key = (run.key.trial_id, run.key.attempt)
             earlier = run.key.restart > 0 or run.key in started  # what is revoked after a requeue is the next run
             check(earlier or key not in revoked, "a revoked attempt is never claimed", run.key)
-        settled = {r.event.trial_id for r in recorded if isinstance(r.event, e.TrialSettled)}
+        settled = {r.event.trial_id for r in recorded if isinstance(r.event, e.TrialFinalized)}
         for trial_id in settled:
             claims = sum(run.key.trial_id == trial_id for run in self.cluster.history)
             at_end = self.ended_at_claim.setdefault(trial_id, claims)
@@ -301,7 +301,7 @@ class World:
             if trial.phase is Phase.TERMINATED and trial.trial_id not in self.stopped:
                 check(trial.results == ITERATIONS, "no result is lost", f"{trial.name}: {trial.results}")
         allowed = {Phase.TERMINATED, Phase.ERROR}
-        check(all(t.phase in allowed and t.settled for t in state.trials.values()), "every trial is settled")
+        check(all(t.phase in allowed and t.finalized for t in state.trials.values()), "every trial is settled")
         files = [*self.paths.root.glob("*/run-*"), *self.paths.root.glob("*/control.json")]
         check(not files, "no working file is left", files)
 

@@ -19,7 +19,7 @@ from hpctune.search import BasicVariantGenerator, SearchGenerator, Suggestion, c
 from hpctune.search.gp import GPSearch
 from hpctune.search.models.axes import Axis, draw_design, draw_prior, normal_cdf
 from hpctune.search.models.base import ModelSearch
-from hpctune.search.models.gp import Observations, Process, log_expected_improvement, propose as gp_propose
+from hpctune.search.models.gp import GaussianProcess, Observations, log_expected_improvement, propose as gp_propose
 from hpctune.search.models.tpe import SETTINGS, Parzen, propose as tpe_propose
 from hpctune.search.tpe import TPESearch
 from tests.searchers.domains import PLAIN_DOMAINS
@@ -277,14 +277,14 @@ def test_by_name() -> None:
 # -- the mathematics --------------------------------------------------------------------------------------------------
 
 AXES = [
-    Axis(masses=(0.5, 0.3, 0.2)),
+    Axis(prior_probabilities=(0.5, 0.3, 0.2)),
     Axis(parent=0, option=1),
-    Axis(masses=(0.25,) * 4, centers=(0.125, 0.375, 0.625, 0.875)),
+    Axis(prior_probabilities=(0.25,) * 4, centers=(0.125, 0.375, 0.625, 0.875)),
 ]
 
 
 def test_a_design_has_one_point_in_every_share_of_an_axis() -> None:
-    points = draw_design([Axis(), Axis(masses=(0.5, 0.25, 0.25))], 8, np.random.default_rng(1))
+    points = draw_design([Axis(), Axis(prior_probabilities=(0.5, 0.25, 0.25))], 8, np.random.default_rng(1))
     assert sorted(np.floor(points[:, 0] * 8)) == list(range(8))
     assert Counter(points[:, 1]) == {0: 4, 1: 2, 2: 2}
 
@@ -333,7 +333,7 @@ def test_a_process_goes_through_what_it_has_seen() -> None:
     rng = np.random.default_rng(3)
     places = rng.random((25, 2))
     values = np.sin(5 * places[:, 0]) + places[:, 1] ** 2
-    process = Process.fit(places, np.array([0, 1]), (values - values.mean()) / values.std(), rng)
+    process = GaussianProcess.fit(places, np.array([0, 1]), (values - values.mean()) / values.std(), rng)
     mean, deviation = process.predict(places)
     assert np.abs(mean * values.std() + values.mean() - values).max() < 0.05
     new = rng.random((200, 2))

@@ -133,7 +133,7 @@ def test_of_a_trial_that_is_over_only_its_value_is_kept(root: Path) -> None:
     sizes = kept(work.driver, callbacks)
     assert sizes["RunWatcher._tails"] > 0
     assert {name for name, size in sizes.items() if size > 60} == {"Trials._order"}, "ids, to be counted by"
-    settled = [trial for trial in dict.values(work.trials) if trial.settled]
+    settled = [trial for trial in dict.values(work.trials) if trial.finalized]
     assert len(settled) >= 250
     assert all(isinstance(mapping, Packed) for t in settled for mapping in (t.config, t.evaluated, t.last))
     work.driver.leave("enough")

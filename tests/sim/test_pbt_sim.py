@@ -153,7 +153,7 @@ def nothing_twice(sim: Simulation) -> None:
 def ended_well(state: ExperimentState, trials: int) -> None:
     assert [t.phase for t in state.trials.values()] == [Phase.TERMINATED] * trials
     assert {t.last["training_iteration"] for t in state.trials.values()} == {LENGTH}
-    assert all(t.settled for t in state.trials.values())
+    assert all(t.finalized for t in state.trials.values())
 
 
 def log_matches(sim: Simulation) -> None:

@@ -49,7 +49,7 @@ def all_done(state: ExperimentState, trials: int, results: int) -> None:
     """Every trial has ended in good order with every result counted once."""
     assert len(state.trials) == state.phases[Phase.TERMINATED] == trials
     assert {t.results for t in state.trials.values()} == {results}
-    assert all(t.settled for t in state.trials.values())
+    assert all(t.finalized for t in state.trials.values())
     assert not state.active
 
 
@@ -176,7 +176,7 @@ def test_a_time_budget(root: Path) -> None:
     simulation = Simulation(root, num_samples=500, iterations=10, slots=4, time_budget_s=1800.0)
     state = simulation.run()
     assert state.ended == "time budget of 1800 s used up"
-    assert all(t.phase is Phase.TERMINATED and t.settled for t in state.trials.values())
+    assert all(t.phase is Phase.TERMINATED and t.finalized for t in state.trials.values())
     assert 8 <= len(state.trials) < 30
     assert 1800 <= simulation.simulated_s < 1800 + 300
     overrun = [r for r in recorded(simulation) if isinstance(r.event, e.ResultReported) and r.at > 1800 + 1.7e9]
@@ -259,7 +259,7 @@ def test_fail_fast(root: Path) -> None:
     assert state.ended is not None
     assert state.ended.startswith("fail_fast: trial simulated_")
     assert len(state.trials) < 50
-    assert all(t.settled for t in state.trials.values())
+    assert all(t.finalized for t in state.trials.values())
 
 
 def test_retries_go_on_from_checkpoints(root: Path) -> None:

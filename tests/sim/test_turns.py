@@ -252,13 +252,13 @@ def unsettled_after_each_step(simulation: Simulation) -> list[int]:
 
     def step() -> float:
         pause = original()
-        seen.append(len(driver.state.unsettled))
+        seen.append(len(driver.state.unfinalized))
         return pause
 
     driver.step = step  # type: ignore[method-assign]
     driver.start()
     drive([driver], simulation.clock, LeaveRequest())
-    assert not driver.state.unsettled
+    assert not driver.state.unfinalized
     assert list(simulation.paths.root.rglob("run-*.jsonl")) == []
     return seen
 
@@ -289,16 +289,16 @@ def test_a_busy_driver_puts_off_tidying_but_not_for_long(tmp_path: Path, monkeyp
 
 
 def test_news_gather_only_where_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def undisturbed(name: str, supplied: bool | None, scheduler: Any = FIFOScheduler) -> set[float]:
+    def undisturbed(name: str, all_workers_prefetched: bool | None, scheduler: Any = FIFOScheduler) -> set[float]:
         simulation = Simulation(tmp_path / name, num_samples=9, iterations=9, slots=3, scheduler=scheduler)
         driver, seen = simulation.driver(), set[float]()
-        if supplied is not None:
-            monkeypatch.setattr(SimulatedCluster, "supplied", supplied, raising=False)
+        if all_workers_prefetched is not None:
+            monkeypatch.setattr(SimulatedCluster, "all_workers_prefetched", all_workers_prefetched, raising=False)
         driver.start()
         while not driver.finished:
             pause = driver.step()
             if driver.state.phases[Phase.RUNNING]:
-                seen.add(driver.undisturbed_s)
+                seen.add(driver.batching_window_s)
             simulation.clock.sleep(pause)
         driver.leave("finished")
         return seen

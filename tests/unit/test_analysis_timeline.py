@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from test_cli_support import Maker
 
-from hpctune.analysis.gantt import MOST_LANES, draw, packed, shares
+from hpctune.analysis.gantt import MAX_LANES, draw, packed, shares
 from hpctune.analysis.timeline import Lane, Span, Use, seconds, timeline
 from hpctune.cli.main import cli
 from hpctune.errors import MissingPackageError, UsageError
@@ -106,7 +106,7 @@ def test_allocations_that_do_not_overlap_share_a_line() -> None:
     assert packed([second, first, third, waits, fourth]) == [[first, fourth], [second, third]]
 
 
-@pytest.mark.parametrize("count", [3, MOST_LANES + 5])
+@pytest.mark.parametrize("count", [3, MAX_LANES + 5])
 @pytest.mark.parametrize(("kind", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_it_is_drawn(tmp_path: Path, count: int, kind: str, magic: bytes) -> None:
     file = tmp_path / f"picture{kind}"

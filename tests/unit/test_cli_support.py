@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hpctune.driver.status_file import Glance
+from hpctune.driver.status_file import DriverStatus
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
@@ -76,11 +76,11 @@ class Maker:
 
     def ends(self, identity: str) -> None:
         self.record(e.RunEnded(RunKey(identity, 1, 0), Outcome.COMPLETED, "the trainable returned"))
-        self.record(e.TrialEnded(identity, Phase.TERMINATED, "the trainable returned"), e.TrialSettled(identity))
+        self.record(e.TrialEnded(identity, Phase.TERMINATED, "the trainable returned"), e.TrialFinalized(identity))
 
     def fails(self, identity: str, message: str) -> None:
         error = ErrorInfo("ValueError", message, f"Traceback (most recent call last):\nValueError: {message}\n")
-        self.record(e.TrialEnded(identity, Phase.ERROR, str(error), error), e.TrialSettled(identity))
+        self.record(e.TrialEnded(identity, Phase.ERROR, str(error), error), e.TrialFinalized(identity))
         (self.dir(identity) / "error.txt").write_text(error.traceback)
 
     def holder(self, pid: int, host: str | None = None, released: bool = False, age_s: float = 0.0) -> None:
@@ -90,7 +90,7 @@ class Maker:
         os.utime(self.paths.lease, (stamp, stamp))
 
     def glance(self, note: str = "") -> None:
-        Glance("slurm", NOW, note, CallStats(120, 4, 60, 2)).write(self.paths)
+        DriverStatus("slurm", NOW, note, CallStats(120, 4, 60, 2)).write(self.paths)
 
 
 def demo(root: Path, metric: str | None = "loss") -> Maker:
@@ -119,7 +119,7 @@ def finish(maker: Maker) -> None:
     for index in (3, 4, 5):
         identity = f"abcde_{index:05d}"
         maker.record(e.StopRequested(identity, "enough"), e.TrialEnded(identity, Phase.TERMINATED, "enough"))
-        maker.record(e.TrialSettled(identity))
+        maker.record(e.TrialFinalized(identity))
     maker.record(e.SearchExhausted(), e.ExperimentEnded("all trials are done"), e.DriverStopped("finished"))
     maker.holder(1, "login1", released=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hpctune.cluster.local import machine
-from hpctune.cluster.local.allocation import Share, Slots
+from hpctune.cluster.local.allocation import Allocation, MachineResources
 from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.local.machine import Place
 from hpctune.cluster.local.records import LocalRecord, run_note
@@ -101,12 +101,12 @@ def pid_of(cluster: LocalCluster, tmp_path: Path, job_id: str) -> int:
     return note.pid
 
 
-def share(machine_: Slots, request_: object, *taken: Share) -> Share | None:
+def share(machine_: MachineResources, request_: object, *taken: Allocation) -> Allocation | None:
     return machine_.assign(Resources.parse(request_), taken)
 
 
 def test_gpus_are_given_without_overlap_and_parts_share_one() -> None:
-    four = Slots(8, ("0", "1", "2", "3"))
+    four = MachineResources(8, ("0", "1", "2", "3"))
     first = share(four, {"gpu": 2})
     assert first is not None
     assert first.gpus == {"0": 1.0, "1": 1.0}
@@ -125,11 +125,11 @@ def test_gpus_are_given_without_overlap_and_parts_share_one() -> None:
 
 @pytest.mark.parametrize(("request_", "room"), [({"cpu": 1}, 8), ({"cpu": 3}, 2), ({"cpu": 0, "gpu": 0.25}, 8)])
 def test_room(request_: object, room: int) -> None:
-    assert Slots(8, ("a", "b")).room(Resources.parse(request_), ()) == room
+    assert MachineResources(8, ("a", "b")).room(Resources.parse(request_), ()) == room
 
 
 def test_thirds_of_a_gpu_are_three() -> None:
-    assert Slots(8, ("a",)).room(Resources.parse({"gpu": 1 / 3}), ()) == 3
+    assert MachineResources(8, ("a",)).room(Resources.parse({"gpu": 1 / 3}), ()) == 3
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_thirds_of_a_gpu_are_three() -> None:
 )
 def test_what_never_fits_is_rejected(request_: object, words: str) -> None:
     with pytest.raises(RequestRejectedError, match=words):
-        Slots(8, ("a", "b")).check(Resources.parse(request_))
+        MachineResources(8, ("a", "b")).check(Resources.parse(request_))
 
 
 def test_gpus_are_those_the_environment_names(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def planted(tmp_path: Path, **changes: Any) -> LocalRecord:
     """A record whose driver died before anything was started."""
     (tmp_path / "jobs").mkdir(exist_ok=True)
     path = tmp_path / "jobs" / "local-planted.json"
-    made = LocalRecord("local-planted", Tag("e1", "t9", 1), Place.here(), Share(1.0), (2**22 + 1, "1"), None, path)
+    made = LocalRecord("local-planted", Tag("e1", "t9", 1), Place.here(), Allocation(1.0), (2**22 + 1, "1"), None, path)
     made = replace(made, **changes)
     made.write()
     return made

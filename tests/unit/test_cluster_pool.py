@@ -15,9 +15,9 @@ from hpctune.cluster.pool.workers import BROKEN_AFTER, SURPLUS_S, WAITING_AT_MOS
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
-from hpctune.model.pool import Began, Claimed, Ended, Left, Orders, Ready, Returned
+from hpctune.model.pool import Began, Claimed, Ended, Left, Ready, Retracted, WorkerOrders
 from hpctune.model.resources import Bundle, Resources
-from hpctune.ports import OVER, CallStats, Demand
+from hpctune.ports import NO_DEMAND, CallStats, Demand
 from hpctune.storage import worker_files
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.worker_files import WorkerFile, WorkerTail
@@ -110,7 +110,7 @@ class Worker:
         self.file.append(Ready(lab.clock.now()))
 
     @property
-    def orders(self) -> Orders:
+    def orders(self) -> WorkerOrders:
         found = worker_files.parse_orders(worker_files.read_orders(self.paths))
         assert found is not None
         return found
@@ -209,7 +209,7 @@ def test_a_pool_without_a_size_grows_with_the_room_but_queues_few(tmp_path: Path
 def test_when_all_is_done_queued_workers_are_cancelled_and_others_told_to_leave(lab: Lab) -> None:
     lab.look(MORE)
     worker = lab.worker()
-    lab.look(OVER)
+    lab.look(NO_DEMAND)
     assert lab.inner.cancelled == ["2"]
     assert worker.orders.leave
 
@@ -218,7 +218,7 @@ def test_the_last_trials_may_yet_come_back(lab: Lab) -> None:
     """Nothing is left to begin: who is idle has a moment, in which a trial may pause or fail."""
     lab.look(MORE)
     worker = lab.worker()
-    lab.look(Demand(later=False))
+    lab.look(Demand(more_expected=False))
     assert worker.orders.leave == ""
     lab.look(seconds=SURPLUS_S + 1.0)
     assert worker.orders.leave
@@ -311,7 +311,7 @@ def two_workers(lab: Lab) -> tuple[Worker, Worker]:
 
 def test_short_trials_are_handed_out_ahead_where_the_searcher_does_not_learn(tmp_path: Path) -> None:
     lab = Lab(tmp_path, workers=1)
-    lab.look(Demand(((ONE, 100),), ahead=True))
+    lab.look(Demand(((ONE, 100),), prefetchable=True))
     worker = lab.worker()
     assert lab.pool.room(ONE) == 1, "nothing is known of the trials yet"
     for number, duration, expected in ((1, 0.1, 1 + 2), (2, 3.0, 1 + 1), (3, 200.0, 1)):
@@ -319,11 +319,11 @@ def test_short_trials_are_handed_out_ahead_where_the_searcher_does_not_learn(tmp
         worker.begin(number)
         lab.clock.sleep(duration)
         worker.end(number)
-        lab.pool._measures.durations.clear()
+        lab.pool._timings.durations.clear()
         lab.look(seconds=0.0)
         assert lab.pool.room(ONE) == expected
-    lab.pool._measures.durations[:] = [0.1]
-    lab.look(Demand(((ONE, 100),), ahead=False))
+    lab.pool._timings.durations[:] = [0.1]
+    lab.look(Demand(((ONE, 100),), prefetchable=False))
     assert lab.pool.room(ONE) == 1, "an adaptive searcher is asked when a place is free"
 
 
@@ -331,24 +331,24 @@ def test_what_waits_behind_another_goes_to_a_worker_that_has_nothing_to_do(tmp_p
     lab = Lab(tmp_path, prefetch=True)
     lab.look(Demand(((ONE, 1),)))
     first = lab.worker()
-    lab.pool._measures.durations.append(0.1)
+    lab.pool._timings.durations.append(0.1)
     lab.submit("t1", "t2")
     first.begin(1)
     lab.look(MORE)
     second = lab.worker("w0002")
     lab.look(NOTHING_NOW)
-    assert first.orders.back == (2,)
-    first.file.append(Returned(2, lab.clock.now()))
+    assert first.orders.retracted == (2,)
+    first.file.append(Retracted(2, lab.clock.now()))
     jobs = lab.look()
     assert jobs["t2"].job_id == "w0002.1"
     assert second.given == [1]
-    assert (first.given, first.orders.back) == ([], ())
+    assert (first.given, first.orders.retracted) == ([], ())
 
 
 def test_what_a_worker_never_began_is_not_lost_with_it(tmp_path: Path) -> None:
     lab = Lab(tmp_path, prefetch=True)
     one, two = two_workers(lab)
-    lab.pool._measures.durations.append(0.1)
+    lab.pool._timings.durations.append(0.1)
     lab.submit("t1", "t2", "t3")
     one.begin(1)
     lab.look()
@@ -455,7 +455,7 @@ def test_ends_of_processes(lab: Lab) -> None:
 def test_a_new_driver_finds_everything(tmp_path: Path) -> None:
     lab = Lab(tmp_path, prefetch=True)
     one, two = two_workers(lab)
-    lab.pool._measures.durations.append(0.1)
+    lab.pool._timings.durations.append(0.1)
     lab.submit("t1", "t2", "t3")
     one.begin(1)
     two.begin(1)
@@ -475,7 +475,7 @@ def test_an_assignment_that_was_just_being_moved_is_moved_once(tmp_path: Path) -
     """The driver died between the new worker's orders and those of the one that had it."""
     lab = Lab(tmp_path, prefetch=True)
     one, two = two_workers(lab)
-    lab.pool._measures.durations.append(0.1)
+    lab.pool._timings.durations.append(0.1)
     lab.submit("t1", "t2", "t3")
     stale = worker_files.read_orders(one.paths)
     lab.inner.set("1", JobState.NODE_FAIL)
@@ -558,26 +558,26 @@ def test_empty_output_of_many_is_removed_at_once(lab: Lab, monkeypatch: pytest.M
     assert left_by("t5") == ["t5"]
     assert left_by("t6") == []
     assert left_by("t7") == ["t7"]
-    lab.pool.demand(OVER)
+    lab.pool.demand(NO_DEMAND)
     lab.pool.tidy([])
     assert left_by() == []
 
 
 def test_a_pool_is_supplied_when_each_worker_has_one_to_go_on_with(tmp_path: Path) -> None:
     lab = Lab(tmp_path, prefetch=True)
-    assert not lab.pool.supplied
+    assert not lab.pool.all_workers_prefetched
     one, two = two_workers(lab)
     worker = {"w0001": one, "w0002": two}
     job_id, *_ = lab.submit("t1", "t2")
     worker[job_id.split(".")[0]].begin(1)
     worker[job_id.split(".")[0]].end(1)  # now it is known that trials are short
-    lab.look(Demand(((ONE, 100),), ahead=True))
-    assert not lab.pool.supplied
+    lab.look(Demand(((ONE, 100),), prefetchable=True))
+    assert not lab.pool.all_workers_prefetched
     for number in range(3, 20):
         if not lab.pool.room(ONE):
             break
         lab.submit(f"t{number}")
-    assert lab.pool.supplied
+    assert lab.pool.all_workers_prefetched
 
 
 def test_tidying_removes_empty_output_and_forgets(lab: Lab) -> None:

@@ -15,16 +15,16 @@ from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.cluster.pool.options import PoolOptions
 from hpctune.cluster.queue_waits import (
     LAST,
-    LEAST_MINUTES,
-    LONGEST_LEAD_S,
-    LONGEST_LINGER_S,
-    MOST_MINUTES,
+    MAX_IDLE_GRACE_S,
+    MAX_MINUTES,
+    MAX_PROVISIONING_S,
+    MIN_MINUTES,
     UNKNOWN_MINUTES,
     QueueWaits,
     censored_median,
-    done_meanwhile,
-    linger_s,
-    retires,
+    idle_grace_s,
+    needs_successor,
+    trials_started_within,
     worker_minutes,
 )
 from hpctune.cluster.slurm.script import script_text
@@ -33,12 +33,12 @@ from hpctune.common.text import duration
 from hpctune.errors import UsageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest, JobState
-from hpctune.model.pool import Orders, WorkerSpec
+from hpctune.model.pool import WorkerOrders, WorkerSpec
 from hpctune.ports import Demand
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker.pool.main import Worker as PoolWorker
-from hpctune.worker.pool.process import Nursery
-from hpctune.worker.pool.slots import Crew
+from hpctune.worker.pool.process import ProcessSpawner
+from hpctune.worker.pool.slots import ProcessSlots
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
@@ -105,31 +105,31 @@ def test_in_a_few_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wait", "expected"), [(0.0, 120.0), (60.0, 120.0), (600.0, 600.0), (86400.0, LONGEST_LINGER_S)]
+    ("wait", "expected"), [(0.0, 120.0), (60.0, 120.0), (600.0, 600.0), (86400.0, MAX_IDLE_GRACE_S)]
 )
 def test_an_idle_worker_is_kept_as_long_as_another_would_take(wait: float, expected: float) -> None:
-    assert linger_s(120.0, wait) == expected
-    assert linger_s(3600.0, wait) == 3600.0
+    assert idle_grace_s(120.0, wait) == expected
+    assert idle_grace_s(3600.0, wait) == 3600.0
 
 
 @pytest.mark.parametrize(
-    ("places", "trial_s", "lead_s", "expected"),
+    ("places", "trial_s", "provisioning_s", "expected"),
     [(4, 60.0, 600.0, 40), (4, 600.0, 600.0, 4), (4, 6000.0, 600.0, 0), (4, None, 600.0, 0), (4, 60.0, 0.0, 0)],
 )
 def test_what_the_present_workers_do_meanwhile(
-    places: int, trial_s: float | None, lead_s: float, expected: int
+    places: int, trial_s: float | None, provisioning_s: float, expected: int
 ) -> None:
-    assert done_meanwhile(places, trial_s, lead_s) == expected
+    assert trials_started_within(places, trial_s, provisioning_s) == expected
 
 
 def test_when_a_successor_is_due() -> None:
-    assert not retires(9000.0, 1000.0, 90.0, 600.0)
-    assert retires(9000.0, 690.0, 90.0, 600.0)
-    assert not retires(9000.0, 690.0, 90.0, 0.0), "nothing is known of the queue, or it does not matter"
-    assert not retires(9000.0, float("inf"), 90.0, 600.0)
-    assert not retires(86400.0, LONGEST_LEAD_S + 100.0, 90.0, 86400.0), "not more than so long ahead"
-    assert not retires(500.0, 690.0, 90.0, 86400.0), "not before half of its time has passed"
-    assert retires(600.0, 690.0, 90.0, 86400.0)
+    assert not needs_successor(9000.0, 1000.0, 90.0, 600.0)
+    assert needs_successor(9000.0, 690.0, 90.0, 600.0)
+    assert not needs_successor(9000.0, 690.0, 90.0, 0.0), "nothing is known of the queue, or it does not matter"
+    assert not needs_successor(9000.0, float("inf"), 90.0, 600.0)
+    assert not needs_successor(86400.0, MAX_PROVISIONING_S + 100.0, 90.0, 86400.0), "not more than so long ahead"
+    assert not needs_successor(500.0, 690.0, 90.0, 86400.0), "not before half of its time has passed"
+    assert needs_successor(600.0, 690.0, 90.0, 86400.0)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_when_a_successor_is_due() -> None:
     [
         ([], 0.0, None, UNKNOWN_MINUTES),
         ([], 0.0, 30, 30),
-        ([1.0, 2.0], 0.0, None, LEAST_MINUTES),
+        ([1.0, 2.0], 0.0, None, MIN_MINUTES),
         ([300.0, 600.0], 0.0, None, 42),  # four of the longest, and the warning of 90 s
         ([1.0], 1200.0, None, 62),  # three times the wait
-        ([36000.0], 0.0, None, MOST_MINUTES),
+        ([36000.0], 0.0, None, MAX_MINUTES),
         ([36000.0], 0.0, 1440, 1440),
         ([1.0], 0.0, 5, 5),
     ],
@@ -186,7 +186,7 @@ def test_idle_workers_and_places_in_the_queue_are_kept_as_long_as_others_would_t
     lab = Lab(tmp_path)
     (worker,) = started(lab, 600.0, "w0001")
     lab.submit("t1")
-    assert worker.orders.linger_s == pytest.approx(600.0, abs=30.0)
+    assert worker.orders.idle_grace_s == pytest.approx(600.0, abs=30.0)
     lab.look(NOTHING_NOW, seconds=1.0)
     lab.look(NOTHING_NOW, seconds=500.0)
     assert lab.inner.cancelled == [], "the second one is still in the queue, where it is worth something"
@@ -198,7 +198,7 @@ def test_they_are_not_where_the_pool_shall_not_adapt(tmp_path: Path) -> None:
     lab = Lab(tmp_path, adapt_to_queue=False)
     (worker,) = started(lab, 600.0, "w0001")
     lab.submit("t1")
-    assert worker.orders.linger_s == lab.options.idle_timeout_s
+    assert worker.orders.idle_grace_s == lab.options.idle_timeout_s
     assert "10 min" in lab.pool.queue(), "it is measured all the same"
     lab.look(NOTHING_NOW, seconds=1.0)
     lab.look(NOTHING_NOW, seconds=61.0)
@@ -212,14 +212,14 @@ def test_how_long_to_wait_is_no_news_that_wakes_a_worker(tmp_path: Path) -> None
     worker.begin(1)
     lab.look()
     before = worker.orders
-    lab.pool._staff.outlook.wait_s = 800.0
-    lab.pool._staff.outlook._options = replace(lab.options, adapt_to_queue=False)  # stays as it is set
+    lab.pool._workers.outlook.wait_s = 800.0
+    lab.pool._workers.outlook._options = replace(lab.options, adapt_to_queue=False)  # stays as it is set
     lab.look()
     assert worker.orders == before
     worker.end(1)
     lab.look()
     lab.submit("t2")
-    assert worker.orders.linger_s == 800.0
+    assert worker.orders.idle_grace_s == 800.0
 
 
 @pytest.mark.parametrize(("adapt", "asked"), [(True, 1), (False, 3)])
@@ -261,7 +261,7 @@ def test_there_is_no_successor_where_nothing_is_left_to_do(tmp_path: Path) -> No
     (old,) = started(lab, 600.0, "w0001")
     one_trial(lab, old, 300.0)
     ends(lab, "1", 100.0)
-    lab.look(Demand(later=False))
+    lab.look(Demand(more_expected=False))
     assert len(lab.inner.requests) == 1
     assert old.orders.leave, "and no trial could be done in what is left"
 
@@ -349,9 +349,9 @@ def test_a_partition_has_the_last_word() -> None:
 @pytest.mark.parametrize(("linger", "goes"), [(0.0, True), (60.0, False), (1.0, True)])
 def test_a_worker_heeds_how_long_it_may_have_nothing_to_do(tmp_path: Path, linger: float, goes: bool) -> None:
     worker = object.__new__(PoolWorker)
-    worker._spec, worker._orders = WorkerSpec("e", "w0001", idle_timeout_s=5.0), Orders(0, linger_s=linger)
+    worker._spec, worker._orders = WorkerSpec("e", "w0001", idle_timeout_s=5.0), WorkerOrders(0, idle_grace_s=linger)
     here = ExperimentPaths(tmp_path)
-    worker._crew = Crew(worker._spec, here, Nursery(worker._spec, here))
+    worker._crew = ProcessSlots(worker._spec, here, ProcessSpawner(worker._spec, here))
     worker._seen, worker._told = set(), ""
     worker._active_at = time.monotonic() - 30.0
     assert worker._may_go() is goes

@@ -22,8 +22,8 @@ def taken_over() -> Two:
     two.settle(e.SubmitAcknowledged("t0", 2, "80"))
     two.settle(e.JobEnded("t0", 2, JobState.CANCELLED, ""))
     two.verdicts()
-    two.settle(e.TrialSettled("t0"))
-    assert (two.first.phase, two.first.settled) == (Phase.ERROR, True)
+    two.settle(e.TrialFinalized("t0"))
+    assert (two.first.phase, two.first.finalized) == (Phase.ERROR, True)
     two.take(two.row("t1", 3, 10, "c10"))
     return two
 

@@ -21,7 +21,7 @@ from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Bundle, Resources
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Leave, Phase, Trial
+from hpctune.model.trial import Phase, Trial, VacateReason
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search.base import WAIT
 
@@ -31,7 +31,7 @@ TRACEBACK = 'Traceback\n  File "/a/train.py", line {line}, in train\n    x()\nVa
 
 
 def spec(**options: Any) -> ExperimentSpec:
-    return replace(BASE, care=FailurePolicy(**options))
+    return replace(BASE, failure_policy=FailurePolicy(**options))
 
 
 class World:
@@ -74,7 +74,7 @@ class World:
     def judge(self, i: str) -> list[e.Event]:
         """Verdicts until there is none."""
         given = []
-        while (verdict := react.judge(self.state.trials[i], self.state.spec)) is not None:
+        while (verdict := react.resolve_attempt(self.state.trials[i], self.state.spec)) is not None:
             given.append(verdict)
             self.take(verdict)
         return given
@@ -91,10 +91,12 @@ def test_a_silent_run_is_given_up_and_its_trial_goes_on() -> None:
     w.state.spec = replace(w.state.spec, max_failures=1)
     i = w.start(0)
     began = w.at
-    assert failure_policy.hung(w.trial(i), w.state.spec.care, began + 60) is None
+    assert failure_policy.detect_hang(w.trial(i), w.state.spec.failure_policy, began + 60) is None
     w.report(i, 1, at=began + 50)
-    assert failure_policy.hung(w.trial(i), w.state.spec.care, began + 110) is None, "it was heard of since"
-    (fact,) = react.verdicts(w.state, began + 111)
+    assert failure_policy.detect_hang(w.trial(i), w.state.spec.failure_policy, began + 110) is None, (
+        "it was heard of since"
+    )
+    (fact,) = react.resolve_attempts(w.state, began + 111)
     assert isinstance(fact, e.RunGivenUp)
     assert "has not reported for 61 s" in fact.error.message
     w.take(fact)
@@ -103,7 +105,7 @@ def test_a_silent_run_is_given_up_and_its_trial_goes_on() -> None:
     assert again.counts
     assert w.trial(i).phase is Phase.PENDING
     w.attempt(i)
-    (fact,) = react.verdicts(w.state, w.at + 1000)
+    (fact,) = react.resolve_attempts(w.state, w.at + 1000)
     w.take(fact)
     (end,) = w.judge(i)
     assert isinstance(end, e.TrialEnded)
@@ -114,9 +116,9 @@ def test_a_silent_run_is_given_up_and_its_trial_goes_on() -> None:
 def test_silence_is_no_hang_without_a_limit_or_a_run() -> None:
     w = World()
     i = w.start(0)
-    assert failure_policy.hung(w.trial(i), w.state.spec.care, 1e12) is None
+    assert failure_policy.detect_hang(w.trial(i), w.state.spec.failure_policy, 1e12) is None
     queued = changed(w.trial(i), phase=Phase.QUEUED)
-    assert failure_policy.hung(queued, FailurePolicy(report_timeout_s=1.0), 1e12) is None
+    assert failure_policy.detect_hang(queued, FailurePolicy(report_timeout_s=1.0), 1e12) is None
 
 
 # -- requests that were too small -----------------------------------------------------------------------------------
@@ -154,7 +156,9 @@ def test_without_the_option_or_a_stated_amount_it_fails_as_ever() -> None:
     w.die(i, JobState.OUT_OF_MEMORY)
     assert [type(x) for x in w.judge(i)] == [e.TrialEnded]
     assert (
-        failure_policy.grown(changed(w.trial(i), resources=Resources()), FailurePolicy(grow_memory=2.0), memory=True)
+        failure_policy.grow_request(
+            changed(w.trial(i), resources=Resources()), FailurePolicy(grow_memory=2.0), memory=True
+        )
         is None
     )
 
@@ -192,7 +196,7 @@ def test_a_failure_while_it_moves_is_a_failure() -> None:
     w = World()
     i = w.start(0)
     w.take(e.ResourcesChanged(i, Resources(), "other"))
-    assert w.trial(i).leave is Leave.MOVE
+    assert w.trial(i).leave is VacateReason.MOVE
     w.leave(i, Outcome.FAILED, error=ErrorInfo("ValueError", "bad"))
     assert [type(x) for x in w.judge(i)] == [e.TrialEnded]
 
@@ -261,7 +265,7 @@ def test_the_canary_runs_alone_until_it_has_reported() -> None:
 
     def admit() -> list[e.Event]:
         policies = Policies(Silent(), FIFOScheduler())  # type: ignore[arg-type]
-        return react.admit_one(w.state, policies, lambda r: 9, w.at, lambda *x: None)  # type: ignore
+        return react.admit_trial(w.state, policies, lambda r: 9, w.at, lambda *x: None)  # type: ignore
 
     assert admit() == []
     w.report(i, 1)
@@ -316,9 +320,11 @@ def test_what_sacct_says() -> None:
 def test_evolve_forgets_what_was_ordered_when_an_attempt_is_revoked() -> None:
     w = World()
     i = w.start(0)
-    queued = changed(w.trial(i), phase=Phase.QUEUED, leave=Leave.MOVE)
+    queued = changed(w.trial(i), phase=Phase.QUEUED, leave=VacateReason.MOVE)
     assert evolve(queued, e.AttemptRevoked(i, 1, "moved"), 1.0).leave is None
-    assert evolve(changed(queued, leave=Leave.PAUSE), e.AttemptRevoked(i, 1, "x"), 1.0).leave is Leave.PAUSE
+    assert (
+        evolve(changed(queued, leave=VacateReason.PAUSE), e.AttemptRevoked(i, 1, "x"), 1.0).leave is VacateReason.PAUSE
+    )
 
 
 # -- again and again -------------------------------------------------------------------------------------------------
@@ -331,7 +337,7 @@ def test_a_trial_that_fails_at_once_is_tried_less_and_less_often() -> None:
     for failures in range(12):
         i = w.start(failures)
         w.leave(i, Outcome.FAILED, error=ErrorInfo("ValueError", "bad"))
-        verdict = react.judge(changed(w.trial(i), failures=failures), spec, 1000.0)
+        verdict = react.resolve_attempt(changed(w.trial(i), failures=failures), spec, 1000.0)
         assert isinstance(verdict, e.RetryScheduled)
         waits.append(max(0.0, verdict.not_before - 1000.0))
     assert waits == [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]

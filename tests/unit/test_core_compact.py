@@ -66,7 +66,7 @@ def life(index: int, *, failed: bool = False) -> Iterator[e.Event]:
     error = ErrorInfo("ValueError", "bad", "Traceback (most recent call last): ...") if failed else None
     yield e.RunEnded(run, Outcome.FAILED if failed else Outcome.COMPLETED, "returned", error)
     yield e.TrialEnded(trial_id, Phase.ERROR if failed else Phase.TERMINATED, "returned", error)
-    yield e.TrialSettled(trial_id)
+    yield e.TrialFinalized(trial_id)
 
 
 def from_journal(events: Iterable[e.Event]) -> Iterator[e.Recorded]:
@@ -77,7 +77,7 @@ def from_journal(events: Iterable[e.Event]) -> Iterator[e.Recorded]:
 
 def state_of(trials: int, *, settled: bool = True, failed: bool = False) -> ExperimentState:
     events = from_journal(event for i in range(trials) for event in life(i, failed=failed))
-    return ExperimentState.fold(SPEC, (r for r in events if settled or not isinstance(r.event, e.TrialSettled)))
+    return ExperimentState.fold(SPEC, (r for r in events if settled or not isinstance(r.event, e.TrialFinalized)))
 
 
 def packed(**changes: Any) -> Trial:
@@ -132,8 +132,8 @@ def test_a_settled_trial_says_what_it_said_before() -> None:
         for one, other in zip(before.trials.values(), after.trials.values(), strict=True):
             assert isinstance(one.last, dict)
             assert isinstance(other.last, Packed)
-            assert replace(one, settled=True) == other
-            assert repr(replace(one, settled=True)) == repr(other), "types included"
+            assert replace(one, finalized=True) == other
+            assert repr(replace(one, finalized=True)) == repr(other), "types included"
 
 
 JSON = st.recursive(
@@ -214,7 +214,7 @@ def test_a_reopened_trial_has_dicts_again() -> None:
         assert type(mapping) is dict
     assert values.encode(trial.config) is trial.config, "its control file holds no pickle"
     state.apply(e.Recorded(10.0, e.TrialEnded(trial.trial_id, Phase.TERMINATED, "stopped")))
-    state.apply(e.Recorded(11.0, e.TrialSettled(trial.trial_id)))
+    state.apply(e.Recorded(11.0, e.TrialFinalized(trial.trial_id)))
     assert isinstance(state.trials["abcde_00000"].last, Packed)
 
 

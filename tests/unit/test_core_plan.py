@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpctune.core.change import changed
-from hpctune.core.plan import Orders, View, control_of, orders, plan
+from hpctune.core.plan import ControlVersion, View, control_of, orders, plan
 from hpctune.core.state import ExperimentState
 from hpctune.model import actions as a, events as e
 from hpctune.model.ids import RunKey, Tag
@@ -17,13 +17,13 @@ from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, VacateReason
 
 SPEC = ExperimentSpec("abcde123", "exp", 0.0, "f", stop_grace_s=30.0)
 P, S, Q, R, W, T, E = (
     Phase.PENDING, Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING, Phase.PAUSED, Phase.TERMINATED, Phase.ERROR,
 )  # fmt: skip
-TOLD: Orders = (1, None, None, None, None)
+TOLD: ControlVersion = (1, None, None, None, None)
 
 
 def state_with(*trials: dict[str, Any], spec: ExperimentSpec = SPEC) -> ExperimentState:
@@ -41,7 +41,7 @@ def state_with(*trials: dict[str, Any], spec: ExperimentSpec = SPEC) -> Experime
 
 def owed(
     *trials: dict[str, Any], spec: ExperimentSpec = SPEC, now: float = 1000.0, asked_at: float = 990.0,
-    jobs: tuple[JobStatus, ...] = (), published: Orders | None = TOLD,
+    jobs: tuple[JobStatus, ...] = (), published: ControlVersion | None = TOLD,
 ) -> list[a.Action]:  # fmt: skip
     told = {f"t{i}": published for i in range(len(trials)) if published is not None}
     return plan(state_with(*trials, spec=spec), View(now, jobs, asked_at, told))  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_nothing_is_owed_to_who_waits_or_runs_as_told() -> None:
 
 
 def test_an_ended_trial_is_settled() -> None:
-    assert owed({"phase": T}, {"phase": E}) == [a.Settle("t0"), a.Settle("t1")]
+    assert owed({"phase": T}, {"phase": E}) == [a.Finalize("t0"), a.Finalize("t1")]
 
 
 def test_a_requested_attempt_is_submitted_once() -> None:
@@ -77,7 +77,7 @@ def test_a_doubtful_submission_is_given_up_only_after_an_answer_to_a_later_quest
     assert action.run == RunKey("t0", 1, 0)
 
 
-@pytest.mark.parametrize("wish", [{"stop": "enough"}, {"leave": Leave.PAUSE}])
+@pytest.mark.parametrize("wish", [{"stop": "enough"}, {"leave": VacateReason.PAUSE}])
 def test_an_unwanted_attempt_is_revoked_and_its_job_cancelled(wish: dict[str, Any]) -> None:
     assert [type(x) for x in owed({"phase": S, "attempt": {}, **wish})] == [a.Revoke]
     assert owed({"phase": S, "attempt": {"uncertain_since": 995.0}, **wish}) == [], "its job may be on its way"
@@ -90,7 +90,7 @@ def test_an_unwanted_attempt_is_revoked_and_its_job_cancelled(wish: dict[str, An
 
 @pytest.mark.parametrize(
     "news",
-    [{"stop": "x"}, {"leave": Leave.PAUSE}, {"milestone": 4.0}, {"answered": 4.0}],
+    [{"stop": "x"}, {"leave": VacateReason.PAUSE}, {"milestone": 4.0}, {"answered": 4.0}],
 )
 def test_a_running_trial_is_told_what_is_new(news: dict[str, Any]) -> None:
     running: dict[str, Any] = {"phase": R, "attempt": {"job_id": "7", "restart": 0}}
@@ -102,7 +102,7 @@ def test_a_running_trial_is_told_what_is_new(news: dict[str, Any]) -> None:
 def test_a_job_that_is_another_trials_by_now_is_not_cancelled() -> None:
     """A controller that was killed has given its number out once more."""
     slow: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}, "stop": "x", "stop_at": 900.0}
-    told: Orders = (1, "x", None, None, None)
+    told: ControlVersion = (1, "x", None, None, None)
     other = replace(job("t1"), job_id="7")
     mine = replace(job("t0"), job_id="7")
     its: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}}
@@ -227,4 +227,4 @@ def test_what_an_attempt_starts_from_is_kept() -> None:
 def test_an_ended_trial_loses_its_spare_checkpoints_before_it_is_settled() -> None:
     refs = (CheckpointRef("c0", 1), CheckpointRef("c1", 2))
     spec = replace(SPEC, checkpoint=CheckpointPolicy(keep=1))
-    assert owed({"phase": T, "checkpoints": refs}, spec=spec) == [a.DeleteCheckpoint("t0", "c0"), a.Settle("t0")]
+    assert owed({"phase": T, "checkpoints": refs}, spec=spec) == [a.DeleteCheckpoint("t0", "c0"), a.Finalize("t0")]

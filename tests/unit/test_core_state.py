@@ -47,7 +47,7 @@ def possible(state: ExperimentState, rng: random.Random) -> e.Event:
         e.ResourcesChanged(i, Resources(), "x"), e.RunGivenUp(i, number, ErrorInfo("NoReport", "x")),
         e.RetryScheduled(i, "x", rng.random() < 0.5),
         e.TrialPaused(i), e.TrialResumed(i), e.TrialEnded(i, Phase.TERMINATED, "done"),
-        e.TrialEnded(i, Phase.ERROR, "bad", ErrorInfo("E", "m")), e.TrialSettled(i), e.TrialReopened(i, False),
+        e.TrialEnded(i, Phase.ERROR, "bad", ErrorInfo("E", "m")), e.TrialFinalized(i), e.TrialReopened(i, False),
         e.DriverStarted(1, "h", 1, "0"), e.BudgetUsed(rng.random()),
     ]  # fmt: skip
     if trial.phase is Phase.RUNNING and rng.random() < 0.8:
@@ -78,8 +78,8 @@ def test_the_indexes_agree_with_the_trials_at_every_moment() -> None:
             assert state.phases == Counter(t.phase for t in trials), "Counter compares missing as 0"
             assert list(state.active_trials()) == [state.trials[i] for i in state.active]
             assert set(state.active) == {t.trial_id for t in trials if not t.phase.final}
-            assert set(state.unsettled) == {t.trial_id for t in trials if t.phase.final and not t.settled}
-            assert state.unsettled_trials() == [state.trials[i] for i in state.unsettled]
+            assert set(state.unfinalized) == {t.trial_id for t in trials if t.phase.final and not t.finalized}
+            assert state.unfinalized_trials() == [state.trials[i] for i in state.unfinalized]
             assert state.live == sum(t.phase.live for t in trials)
             assert state.finished == sum(t.phase.final for t in trials)
             for phase in Phase:

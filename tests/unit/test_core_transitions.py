@@ -9,14 +9,14 @@ import pytest
 
 from hpctune.core.change import changed
 from hpctune.core.evolve import add, evolve, iteration_of
-from hpctune.core.transitions import LEGAL, acceptable, admit, as_event
+from hpctune.core.transitions import LEGAL, acceptable, as_event, classify_row
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow
 from hpctune.model.resources import Resources
 from hpctune.model.spec import CheckpointPolicy
-from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
 RUN = RunKey("t", 1, 0)
 CHECKPOINT = CheckpointRef("checkpoint_000002", 2)
@@ -57,7 +57,7 @@ EVENTS: dict[type[e.TrialEvent], tuple[e.TrialEvent, set[Phase]]] = {
     e.TrialPaused: (e.TrialPaused("t"), {P, S, Q, R}),
     e.TrialResumed: (e.TrialResumed("t"), {W}),
     e.TrialEnded: (e.TrialEnded("t", T, "done"), {P, S, Q, R, W}),
-    e.TrialSettled: (e.TrialSettled("t"), {T, E}),
+    e.TrialFinalized: (e.TrialFinalized("t"), {T, E}),
     e.TrialReopened: (e.TrialReopened("t", False), {T, E}),
     e.CheckpointDeleted: (e.CheckpointDeleted("t", CHECKPOINT.name), set(Phase)),
 }
@@ -131,8 +131,8 @@ def test_fencing() -> None:
 
 def test_nothing_is_asked_for_twice() -> None:
     assert not acceptable(trial_in(R, stop="a"), e.StopRequested("t", "b"))
-    assert not acceptable(trial_in(R, leave=Leave.PAUSE), e.PauseRequested("t", "b"))
-    assert not acceptable(trial_in(T, settled=True), e.TrialSettled("t"))
+    assert not acceptable(trial_in(R, leave=VacateReason.PAUSE), e.PauseRequested("t", "b"))
+    assert not acceptable(trial_in(T, finalized=True), e.TrialFinalized("t"))
     assert not acceptable(trial_in(R, checkpoints=()), e.CheckpointDeleted("t", CHECKPOINT.name))
 
 
@@ -175,9 +175,9 @@ def test_a_life() -> None:
     assert trial.error == ErrorInfo("E", "m")
     trial = evolve(trial, e.TrialEnded("t", E, "E: m", ErrorInfo("E", "m")), 11.0)
     assert (trial.phase, trial.ended_at, trial.attempt) == (E, 11.0, None)
-    trial = evolve(trial, e.TrialSettled("t"), 12.0)
+    trial = evolve(trial, e.TrialFinalized("t"), 12.0)
     again = evolve(trial, e.TrialReopened("t", False), 13.0)
-    assert (again.phase, again.settled, again.failures, again.results, again.error) == (P, False, 0, 1, None)
+    assert (again.phase, again.finalized, again.failures, again.results, again.error) == (P, False, 0, 1, None)
     fresh = evolve(trial, e.TrialReopened("t", True), 13.0)
     assert (fresh.results, fresh.last, fresh.checkpoints, fresh.last_iteration, fresh.attempts) == (0, {}, (), 0, 1)
 
@@ -212,7 +212,7 @@ def test_the_iteration_of_a_row(said: object, means: int) -> None:
     assert iteration_of({"training_iteration": said}, 9) == means
     assert iteration_of({}, 9) == 9
     row = ResultRow(RUN, 1, {"training_iteration": said})
-    assert evolve(trial_in(R), admit(trial_in(R), row, CheckpointPolicy()), 1.0).last_iteration in (2, 3)
+    assert evolve(trial_in(R), classify_row(trial_in(R), row, CheckpointPolicy()), 1.0).last_iteration in (2, 3)
 
 
 def test_changed_is_replace() -> None:
@@ -235,13 +235,13 @@ def test_changed_is_replace() -> None:
         (2, {}, e.Verdict.REPEATED),
         (1, {"stop": "x"}, e.Verdict.REPEATED),
         (3, {"stop": "x"}, e.Verdict.OVERRUN),
-        (3, {"leave": Leave.PAUSE}, e.Verdict.COUNTED),
+        (3, {"leave": VacateReason.PAUSE}, e.Verdict.COUNTED),
         (5, {}, e.Verdict.COUNTED),
     ],
 )
 def test_verdicts_on_rows(iteration: int, changes: dict[str, Any], verdict: e.Verdict) -> None:
     row = ResultRow(RUN, 1, {"training_iteration": iteration}, "checkpoint_x")
-    event = admit(trial_in(R, **changes), row, CheckpointPolicy())
+    event = classify_row(trial_in(R, **changes), row, CheckpointPolicy())
     assert event.verdict is verdict
     assert event.checkpoint == CheckpointRef("checkpoint_x", iteration)
 
@@ -249,9 +249,9 @@ def test_verdicts_on_rows(iteration: int, changes: dict[str, Any], verdict: e.Ve
 def test_the_score_of_a_checkpoint() -> None:
     policy = CheckpointPolicy(keep=1, score_attribute="eval/acc")
     row = ResultRow(RUN, 1, {"training_iteration": 3, "eval": {"acc": 0.5}}, "c")
-    assert admit(trial_in(R), row, policy).checkpoint == CheckpointRef("c", 3, 0.5)
+    assert classify_row(trial_in(R), row, policy).checkpoint == CheckpointRef("c", 3, 0.5)
     bare = ResultRow(RUN, 1, {"training_iteration": 3}, "c")
-    assert admit(trial_in(R), bare, policy).checkpoint == CheckpointRef("c", 3, None)
+    assert classify_row(trial_in(R), bare, policy).checkpoint == CheckpointRef("c", 3, None)
 
 
 def test_records_of_runs_as_facts() -> None:

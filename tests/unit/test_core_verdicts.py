@@ -19,7 +19,7 @@ from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Attempt, CheckpointRef, Leave, Phase, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
 
@@ -92,26 +92,28 @@ def test_the_tables_are_complete() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_a_run_says_of_its_end(outcome: Outcome) -> None:
     attempt = {"outcome": outcome, "reason": "why", "error": ERROR if outcome is Outcome.FAILED else None}
-    asked = [{}, {"stop": "enough"}, *({"leave": leave} for leave in Leave)]
-    assert tuple(kind(react.judge(trial(attempt=attempt, **a), SPEC)) for a in asked) == OUTCOMES[outcome]
+    asked = [{}, {"stop": "enough"}, *({"leave": leave} for leave in VacateReason)]
+    assert tuple(kind(react.resolve_attempt(trial(attempt=attempt, **a), SPEC)) for a in asked) == OUTCOMES[outcome]
 
 
 @pytest.mark.parametrize(("limit", "failures"), FAILURES)
 def test_max_failures(limit: int, failures: int) -> None:
     spec = replace(SPEC, max_failures=limit)
     failed = trial(attempt={"outcome": Outcome.FAILED, "error": ERROR}, failures=failures)
-    assert kind(react.judge(failed, spec)) == FAILURES[limit, failures]
+    assert kind(react.resolve_attempt(failed, spec)) == FAILURES[limit, failures]
     stopped = changed(failed, stop="enough")
-    assert kind(react.judge(stopped, spec)) == "ERROR ValueError", "a trial that is to stop is not tried again"
+    assert kind(react.resolve_attempt(stopped, spec)) == "ERROR ValueError", (
+        "a trial that is to stop is not tried again"
+    )
 
 
 @pytest.mark.parametrize("state", JOBS)
 def test_what_the_cluster_says_of_a_job(state: JobState) -> None:
     attempt = {"ended": state, "nodes": "n1", "reason": "words"}
     verdicts = (
-        react.judge(trial(attempt=attempt), SPEC),
-        react.judge(trial(attempt=attempt, stop="enough"), SPEC),
-        react.judge(trial(attempt=attempt), replace(SPEC, max_failures=1)),
+        react.resolve_attempt(trial(attempt=attempt), SPEC),
+        react.resolve_attempt(trial(attempt=attempt, stop="enough"), SPEC),
+        react.resolve_attempt(trial(attempt=attempt), replace(SPEC, max_failures=1)),
     )
     assert tuple(map(kind, verdicts)) == JOBS[state]
     first = verdicts[0]
@@ -120,38 +122,42 @@ def test_what_the_cluster_says_of_a_job(state: JobState) -> None:
 
 
 def test_a_failure_without_words() -> None:
-    event = react.judge(trial(attempt={"outcome": Outcome.FAILED, "reason": "it died"}), SPEC)
+    event = react.resolve_attempt(trial(attempt={"outcome": Outcome.FAILED, "reason": "it died"}), SPEC)
     assert isinstance(event, e.TrialEnded)
     assert event.error == ErrorInfo("Error", "it died")
 
 
 def test_without_an_attempt() -> None:
-    assert react.judge(trial(), SPEC) is None
-    assert kind(react.judge(trial(stop="enough"), SPEC)) == "TERMINATED"
-    assert kind(react.judge(trial(leave=Leave.PAUSE), SPEC)) == "paused"
-    assert react.judge(trial(phase=Phase.PAUSED), SPEC) is None
-    assert kind(react.judge(trial(phase=Phase.PAUSED, stop="enough"), SPEC)) == "TERMINATED"
-    assert react.judge(trial(phase=Phase.TERMINATED, stop="enough"), SPEC) is None
-    assert react.judge(trial(attempt={}, stop="enough"), SPEC) is None, "its run is still to obey"
+    assert react.resolve_attempt(trial(), SPEC) is None
+    assert kind(react.resolve_attempt(trial(stop="enough"), SPEC)) == "TERMINATED"
+    assert kind(react.resolve_attempt(trial(leave=VacateReason.PAUSE), SPEC)) == "paused"
+    assert react.resolve_attempt(trial(phase=Phase.PAUSED), SPEC) is None
+    assert kind(react.resolve_attempt(trial(phase=Phase.PAUSED, stop="enough"), SPEC)) == "TERMINATED"
+    assert react.resolve_attempt(trial(phase=Phase.TERMINATED, stop="enough"), SPEC) is None
+    assert react.resolve_attempt(trial(attempt={}, stop="enough"), SPEC) is None, "its run is still to obey"
 
 
 def test_attempts_without_progress_end_sometime() -> None:
     last = react.MAX_INTERRUPTIONS - 1
     attempt = {"ended": JobState.TIMEOUT, "base_results": 3}
-    assert kind(react.judge(trial(attempt=attempt, results=3, interruptions=last - 1), SPEC)) == "retry"
-    assert kind(react.judge(trial(attempt=attempt, results=3, interruptions=last), SPEC)) == "ERROR NoProgress"
-    assert kind(react.judge(trial(attempt=attempt, results=4, interruptions=last), SPEC)) == "retry"
+    assert kind(react.resolve_attempt(trial(attempt=attempt, results=3, interruptions=last - 1), SPEC)) == "retry"
+    assert (
+        kind(react.resolve_attempt(trial(attempt=attempt, results=3, interruptions=last), SPEC)) == "ERROR NoProgress"
+    )
+    assert kind(react.resolve_attempt(trial(attempt=attempt, results=4, interruptions=last), SPEC)) == "retry"
 
 
 def test_a_metric_that_was_never_reported() -> None:
     spec = replace(SPEC, metric="acc", mode="max")
     done = trial(attempt={"outcome": Outcome.COMPLETED}, results=2, last={"eval": {"loss": 1}})
-    event = react.judge(done, spec)
+    event = react.resolve_attempt(done, spec)
     assert kind(event) == "ERROR MetricError"
     assert isinstance(event, e.TrialEnded)
     assert "'acc' was never reported. Reported were: eval/loss." in event.reason
-    assert kind(react.judge(changed(done, seen_metric=True), spec)) == "TERMINATED"
-    assert kind(react.judge(changed(done, results=0), spec)) == "TERMINATED", "no results, no metric: no error"
+    assert kind(react.resolve_attempt(changed(done, seen_metric=True), spec)) == "TERMINATED"
+    assert kind(react.resolve_attempt(changed(done, results=0), spec)) == "TERMINATED", (
+        "no results, no metric: no error"
+    )
 
 
 # -- the experiment -------------------------------------------------------------------------------------------------
@@ -193,7 +199,7 @@ def test_a_missing_metric_ends_all_unless_some_trial_reports_it() -> None:
 
 def test_an_experiment_that_stops_tells_its_trials() -> None:
     state = state_of(added(0), added(1), ended(1), e.ExperimentStopRequested("budget"))
-    assert list(react.verdicts(state)) == [e.StopRequested("t0", "budget")]
+    assert list(react.resolve_attempts(state)) == [e.StopRequested("t0", "budget")]
 
 
 def test_the_time_budget() -> None:
@@ -205,7 +211,7 @@ def test_the_time_budget() -> None:
 
 
 def test_when_an_experiment_is_finished() -> None:
-    settled = e.TrialSettled("t0")
+    settled = e.TrialFinalized("t0")
     assert react.finished(state_of()) is None
     assert react.finished(state_of(e.SearchExhausted())) is not None
     assert react.finished(state_of(added(), e.SearchExhausted(), ended(0))) is None, "not settled"
@@ -239,7 +245,7 @@ class Search:
 
 def admit(state: ExperimentState, *answers: object, room: int = 9, scheduler: Any = None, now: float = 100.0) -> Any:
     policies = Policies(Search(*answers), scheduler or FIFOScheduler())  # type: ignore[arg-type]
-    return react.admit_one(state, policies, lambda resources: room, now, lambda i, t, s: added(i))
+    return react.admit_trial(state, policies, lambda resources: room, now, lambda i, t, s: added(i))
 
 
 def test_admission_asks_the_searcher_when_nobody_waits() -> None:
@@ -254,7 +260,7 @@ def test_admission_asks_the_searcher_when_nobody_waits() -> None:
 def test_who_waits_goes_first_and_the_oldest_of_them() -> None:
     assert admit(state_of(added(0), added(1))) == [e.SubmitRequested("t0", 1)]
     assert admit(state_of(added(0)), room=0) == []
-    reopened = state_of(added(0), added(1), ended(0), e.TrialSettled("t0"), e.TrialReopened("t0", False))
+    reopened = state_of(added(0), added(1), ended(0), e.TrialFinalized("t0"), e.TrialReopened("t0", False))
     assert admit(reopened) == [e.SubmitRequested("t0", 1)], "oldest means first made, not last reopened"
 
 
@@ -304,14 +310,14 @@ def test_a_run_that_left_on_sigterm_is_explained_by_the_cluster_first() -> None:
     """A job that somebody cancelled is not submitted again; one that was preempted is."""
     left = {"outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received", "left_at": 100.0, "nodes": "n1"}
     waits = trial(attempt=left)
-    assert react.judge(waits, SPEC, 100.0 + react.LAST_WORD_S - 1) is None
-    assert kind(react.judge(waits, SPEC, 100.0 + react.LAST_WORD_S)) == "retry", "it does not wait for ever"
-    assert kind(react.judge(trial(attempt={**left, "reason": "SIGUSR1 received"}), SPEC, 100.0)) == "retry"
+    assert react.resolve_attempt(waits, SPEC, 100.0 + react.LAST_WORD_S - 1) is None
+    assert kind(react.resolve_attempt(waits, SPEC, 100.0 + react.LAST_WORD_S)) == "retry", "it does not wait for ever"
+    assert kind(react.resolve_attempt(trial(attempt={**left, "reason": "SIGUSR1 received"}), SPEC, 100.0)) == "retry"
     stopped = trial(attempt=left, stop="enough")
-    assert kind(react.judge(stopped, SPEC, 100.0)) == "TERMINATED", "it was told to end"
+    assert kind(react.resolve_attempt(stopped, SPEC, 100.0)) == "TERMINATED", "it was told to end"
     for state in JobState:
         if state.final:
-            event = react.judge(trial(attempt={**left, "ended": state}), SPEC, 100.0)
+            event = react.resolve_attempt(trial(attempt={**left, "ended": state}), SPEC, 100.0)
             assert kind(event) == ("ERROR JobCancelled" if state is JobState.CANCELLED else "retry")
 
 
@@ -328,7 +334,7 @@ def test_a_run_that_left_on_sigterm_is_explained_by_the_cluster_first() -> None:
 def test_why_it_waits_is_said_in_the_clusters_words_and_not_in_a_signals(state: JobState, words: str) -> None:
     left = {"outcome": Outcome.INTERRUPTED, "reason": "SIGTERM received", "ended": state}
     interrupted = trial(attempt=left)
-    event = react.judge(interrupted, SPEC, 100.0)
+    event = react.resolve_attempt(interrupted, SPEC, 100.0)
     assert isinstance(event, e.RetryScheduled)
     assert interrupted.attempt is not None
     assert event.reason == (f"job {interrupted.attempt.job_id} {words}" if words else "SIGTERM received")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.driver.clock import WallClock
-from hpctune.storage.doorbell import Doorbell, Ringer
+from hpctune.storage.doorbell import Doorbell, DoorbellClient
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def bell(tmp_path: Path) -> Iterator[Doorbell]:
 
 
 @pytest.fixture
-def ringer(tmp_path: Path) -> Iterator[Ringer]:
-    one = Ringer(tmp_path / "doorbell.json")
+def ringer(tmp_path: Path) -> Iterator[DoorbellClient]:
+    one = DoorbellClient(tmp_path / "doorbell.json")
     yield one
     one.close()
 
 
-def test_a_ring_ends_a_sleep_and_is_answered(bell: Doorbell, ringer: Ringer) -> None:
+def test_a_ring_ends_a_sleep_and_is_answered(bell: Doorbell, ringer: DoorbellClient) -> None:
     clock = WallClock()
     clock.listen(bell)
     began = time.monotonic()
@@ -45,7 +45,7 @@ def test_a_ring_ends_a_sleep_and_is_answered(bell: Doorbell, ringer: Ringer) -> 
     assert time.monotonic() - began < 30
 
 
-def test_who_is_gone_is_not_rung_back(bell: Doorbell, ringer: Ringer) -> None:
+def test_who_is_gone_is_not_rung_back(bell: Doorbell, ringer: DoorbellClient) -> None:
     ringer.ring()
     assert bell.heard()
     bell.answer()
@@ -77,7 +77,7 @@ def test_only_the_token_counts(bell: Doorbell, tmp_path: Path) -> None:
         assert stranger.recv(100) == where["token"].encode()
 
 
-def test_without_a_bell_a_wait_is_a_wait(ringer: Ringer, tmp_path: Path) -> None:
+def test_without_a_bell_a_wait_is_a_wait(ringer: DoorbellClient, tmp_path: Path) -> None:
     for text in (None, "", "{}", '{"host": "no such host.invalid", "port": 9, "token": "x"}', '{"host": 3}'):
         if text is not None:
             (tmp_path / "doorbell.json").write_text(text)
@@ -87,7 +87,7 @@ def test_without_a_bell_a_wait_is_a_wait(ringer: Ringer, tmp_path: Path) -> None
         assert time.monotonic() - began >= 0.05
 
 
-def test_a_bell_whose_driver_is_gone_keeps_nobody_awake(bell: Doorbell, ringer: Ringer, tmp_path: Path) -> None:
+def test_a_bell_whose_driver_is_gone_keeps_nobody_awake(bell: Doorbell, ringer: DoorbellClient, tmp_path: Path) -> None:
     text = (tmp_path / "doorbell.json").read_text()
     bell.close()
     assert not (tmp_path / "doorbell.json").exists()

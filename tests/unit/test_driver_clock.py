@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.driver.clock import WallClock
-from hpctune.storage.doorbell import Doorbell, Ringer
+from hpctune.storage.doorbell import Doorbell, DoorbellClient
 
 LONG_S = 60.0
 
@@ -31,7 +31,7 @@ def slept(clock: WallClock, seconds: float, undisturbed: float = 0.0) -> float:
 def test_a_bell_ends_a_sleep_but_not_what_is_to_be_undisturbed(tmp_path: Path, bell: Doorbell) -> None:
     clock = WallClock(busy=1.0)
     clock.listen(bell)
-    ringer = Ringer(str(tmp_path / "doorbell.json"))
+    ringer = DoorbellClient(str(tmp_path / "doorbell.json"))
     ringer.ring()
     assert slept(clock, LONG_S) < LONG_S / 2
     ringer.ring()

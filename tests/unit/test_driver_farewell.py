@@ -1,4 +1,4 @@
-"""What a driver says when it leaves is true, and what cannot begin leaves nothing behind."""
+"""What a driver says when it leaves is true, and what cannot begin leaves nothing backlog."""
 
 from __future__ import annotations
 

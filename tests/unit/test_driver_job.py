@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hpctune.cli import drivejob
-from hpctune.cli.drivejob import MOST_DEATHS, YOUNG_S, deaths
+from hpctune.cli.drivejob import MAX_DEATHS, YOUNG_S, deaths
 from hpctune.cli.main import cli
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.driver_job import DriverJobOptions, DriverQueue, QueuedDriver, script
@@ -129,7 +129,7 @@ def test_a_job_that_waits_for_the_driver_says_so_while_it_waits(
     paths.drivers.mkdir()
     monkeypatch.setattr(driver_chain, "_queue", lambda *args: queue)
     monkeypatch.setattr(drivejob.time, "sleep", lambda s: noted.append(driver_jobs.of(paths, "2").note))
-    monkeypatch.setattr(drivejob.lease, "vacant", lambda paths: bool(noted))
+    monkeypatch.setattr(drivejob.lease, "is_free", lambda paths: bool(noted))
     spec = ExperimentSpec("abc", "n", 0.0, "train")
     assert drivejob._may_drive(paths, driver_chain.DriverJobChain(paths, spec, "2"))
     assert noted == ["waiting for the driver that lives to leave"]
@@ -173,7 +173,7 @@ def test_drivers_that_die_young(events: list[e.Event], count: int) -> None:
         at += YOUNG_S + 1 if event is MUCH else 1.0
         recorded.append(e.Recorded(at, event))
     assert deaths(recorded) == count
-    assert MOST_DEATHS > 2
+    assert MAX_DEATHS > 2
 
 
 def test_a_successor_does_not_undo_a_stop() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.driver.job_stderr import explained
+from hpctune.driver.job_stderr import refine_job_end
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 
@@ -25,7 +25,7 @@ FAILED = e.JobEnded("t", 1, JobState.FAILED, "NonZeroExitCode")
 def test_out_of_memory(tmp_path: Path, line: str) -> None:
     path = tmp_path / "stderr"
     path.write_text(f"epoch 1\n{line}\nsrun: error: n1: task 0: Killed\n")
-    event = explained(FAILED, path)
+    event = refine_job_end(FAILED, path)
     assert (event.state, event.reason) == (
         JobState.OUT_OF_MEMORY, "NonZeroExitCode, exceeded its memory limit"
     )  # fmt: skip
@@ -34,7 +34,7 @@ def test_out_of_memory(tmp_path: Path, line: str) -> None:
 def test_a_trials_own_words_about_memory_are_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "stderr"
     path.write_text("we will be out of memory soon\n\n")
-    event = explained(FAILED, path)
+    event = refine_job_end(FAILED, path)
     assert event.state is JobState.FAILED
     assert event.reason == "NonZeroExitCode, last words: we will be out of memory soon"
 
@@ -42,15 +42,15 @@ def test_a_trials_own_words_about_memory_are_not_believed(tmp_path: Path) -> Non
 def test_slurms_words_come_first_and_only_the_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "stderr"
     path.write_bytes(b"x" * 1_000_000 + b"\nsrun: error: n1: task 0: Segmentation fault\n\xff\x1b[2Jnoise\n")
-    assert explained(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Segmentation fault")
+    assert refine_job_end(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Segmentation fault")
 
 
 def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
-    assert explained(FAILED, tmp_path / "none") == FAILED
-    assert explained(FAILED, Path("/dev/null")) == FAILED
+    assert refine_job_end(FAILED, tmp_path / "none") == FAILED
+    assert refine_job_end(FAILED, Path("/dev/null")) == FAILED
     timeout = e.JobEnded("t", 1, JobState.TIMEOUT, "")
     (tmp_path / "stderr").write_text("slurmstepd: error: exceeded memory limit\n")
-    assert explained(timeout, tmp_path / "stderr") == timeout
+    assert refine_job_end(timeout, tmp_path / "stderr") == timeout
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
 def test_an_exit_code_says_less_than_the_words_before_it(tmp_path: Path, words: str) -> None:
     path = tmp_path / "stderr"
     path.write_text(f"Traceback\n{words}\nsrun: error: n1: task 0: Exited with exit code 2\n")
-    assert explained(FAILED, path).reason.endswith(f"last words: {words}")
+    assert refine_job_end(FAILED, path).reason.endswith(f"last words: {words}")
     path.write_text("srun: error: n1: task 0: Exited with exit code 2\n")
-    assert explained(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Exited with exit code 2")
+    assert refine_job_end(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Exited with exit code 2")

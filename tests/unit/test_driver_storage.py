@@ -18,7 +18,7 @@ from hpctune.errors import JournalError, LeaseLostError, StorageError
 from hpctune.model import events as e
 from hpctune.model.spec import CheckpointPolicy
 from hpctune.storage import atomic, journal, lease
-from hpctune.storage.lease import BEAT_S
+from hpctune.storage.lease import HEARTBEAT_S
 from hpctune.storage.reader import read_experiment
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
@@ -93,7 +93,7 @@ def everything_is_there(simulation: Simulation, trials: int = 3) -> None:
     for trial in view.state.trials.values():
         counted = [r.row["training_iteration"] for r in view.rows if r.trial_id == trial.trial_id]
         assert counted == [1, 2, 3, 4]
-        assert (trial.attempts, trial.settled) == (1, True)
+        assert (trial.attempts, trial.finalized) == (1, True)
         on_disk = [p.name for p in (simulation.paths.root / trial.dirname).glob("checkpoint_*")]
         assert on_disk == [c.name for c in trial.checkpoints] == ["checkpoint_000004"]
 
@@ -190,13 +190,13 @@ def test_what_a_zombie_appends_after_its_successor_started_reaches_neither_state
         successor.start()
     assert successor.state.driven_s != 12345.0
     assert read_experiment(root, peek=False).state.trials == successor.state.trials
-    simulation.clock.sleep(BEAT_S)
+    simulation.clock.sleep(HEARTBEAT_S)
     with pytest.raises(LeaseLostError, match="took over"):
         zombie.step()
     zombie.leave("lost")
     holder = lease.read(simulation.paths)
     assert holder == successor.lease.holder, "a zombie's farewell leaves the lease alone"
-    simulation.clock.sleep(BEAT_S)
+    simulation.clock.sleep(HEARTBEAT_S)
     successor.step()
     successor.leave("done")
 
@@ -224,7 +224,7 @@ def test_settling_waits_until_the_facts_are_durable(root: Path, monkeypatch: pyt
     simulation = search(root)
     driver = simulation.driver()
     driver.start()
-    settle = driver._performer._settle
+    settle = driver._performer._finalize
 
     def watched(*args: Any) -> None:
         written = b"".join(p.read_bytes() for p in sorted(simulation.paths.journal.iterdir()))
@@ -233,7 +233,7 @@ def test_settling_waits_until_the_facts_are_durable(root: Path, monkeypatch: pyt
         assert f'"TrialEnded","trial_id":"{args[0].trial_id}"'.encode() in ended
         settle(*args)
 
-    monkeypatch.setattr(driver._performer, "_settle", watched)
+    monkeypatch.setattr(driver._performer, "_finalize", watched)
     for _ in range(500):
         simulation.clock.sleep(driver.step() or 0.01)
         if driver.finished:

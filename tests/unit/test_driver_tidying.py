@@ -23,7 +23,7 @@ BEGUN = (
     e.TrialAdded("t", 0, "train", "dir", "0", {}, {}, Resources()), e.SubmitRequested("t", 1),
     e.SubmitAcknowledged("t", 1, "7"), e.JobEnded("t", 1, JobState.FAILED, ""),
 )  # fmt: skip
-OVER = e.TrialEnded("t", Phase.ERROR, "it failed")
+NO_DEMAND = e.TrialEnded("t", Phase.ERROR, "it failed")
 AGAIN = e.TrialReopened("t", restart=True)
 
 
@@ -66,14 +66,14 @@ def test_only_when_it_is_durable_that_the_trial_is_over(bench: Bench) -> None:
     job = JobStatus("7", Tag("abcde", "t", 1), JobState.FAILED)
     bench.performer.durable()
     assert bench.tidied(job) == []
-    bench.take(OVER)
+    bench.take(NO_DEMAND)
     assert bench.tidied(job) == []
     bench.performer.durable()
     assert bench.tidied(job) == ["7"]
 
 
 def test_not_while_the_job_is_there(bench: Bench) -> None:
-    bench.take(OVER)
+    bench.take(NO_DEMAND)
     bench.performer.durable()
     assert bench.tidied(JobStatus("7", Tag("abcde", "t", 1), JobState.COMPLETING)) == []
     assert bench.tidied() == ["7"]
@@ -82,13 +82,13 @@ def test_not_while_the_job_is_there(bench: Bench) -> None:
 @pytest.mark.parametrize("durable", [False, True])
 def test_not_where_the_trial_goes_on_after_all(bench: Bench, durable: bool) -> None:
     """The next attempt writes to the same files."""
-    bench.take(OVER)
+    bench.take(NO_DEMAND)
     if durable:
         bench.performer.durable()
     bench.take(AGAIN)
     bench.performer.durable()
     assert bench.tidied() == []
-    bench.take(OVER, e.TrialSettled("t"))
+    bench.take(NO_DEMAND, e.TrialFinalized("t"))
     bench.performer.durable()
     assert bench.tidied() == ["7"]
 
@@ -96,7 +96,7 @@ def test_not_where_the_trial_goes_on_after_all(bench: Bench, durable: bool) -> N
 def test_a_new_driver_tidies_what_is_over_and_not_settled(tmp_path: Path) -> None:
     for settled, expected in ((False, ["7"]), (True, [])):
         bench = Bench(tmp_path)
-        bench.take(*BEGUN, OVER, *([e.TrialSettled("t")] if settled else []))
+        bench.take(*BEGUN, NO_DEMAND, *([e.TrialFinalized("t")] if settled else []))
         bench.performer.begin()
         bench.performer.durable()
         assert bench.tidied() == expected

@@ -255,7 +255,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "failure_config": [
         Case({"failure_config": tune.FailureConfig(max_failures=2)}, spec_has(max_failures=2)),
-        Case({"failure_config": tune.FailureConfig(canary=True)}, lambda s: s.spec.care.canary),
+        Case({"failure_config": tune.FailureConfig(canary=True)}, lambda s: s.spec.failure_policy.canary),
         Case({"failure_config": tune.FailureConfig(decision_timeout_s=5)}, spec_has(decision_timeout_s=5)),
         Case({"failure_config": tune.FailureConfig(), "max_failures": 1}, error=UsageError, says="failure_config"),
     ],

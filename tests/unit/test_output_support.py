@@ -95,7 +95,7 @@ class Recorder:
         run = self.state.trials[trial_id].run
         assert run is not None
         self.record(e.RunEnded(run, Outcome.COMPLETED, "returned"))
-        self.record(e.TrialEnded(trial_id, Phase.TERMINATED, ""), e.TrialSettled(trial_id))
+        self.record(e.TrialEnded(trial_id, Phase.TERMINATED, ""), e.TrialFinalized(trial_id))
 
     def view(self, trial_id: str) -> Trial:
         return Trial(self.state.trials[trial_id], self.paths, self.spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpctune.cluster.pool.sizing import MOST_AT_ONCE, Kind, Resizing, Standing, fits, kind_for, resize
+from hpctune.cluster.pool.sizing import MAX_AT_ONCE, ScalePlan, WorkerLoad, WorkerShape, fits, kind_for, resize
 from hpctune.model.pool import WorkerSpec
 from hpctune.model.resources import Bundle, Resources
 from hpctune.worker.pool import resources as pool_slots
@@ -15,8 +15,8 @@ QUARTER = Resources((Bundle(cpus=2.0, gpus=0.25, memory_bytes=2**30),))
 TWO_TASKS = Resources((Bundle(), Bundle()))
 
 
-def one(name: str, held: int = 0, started: bool = True, kind: Kind | None = None) -> Standing:
-    return Standing(name, kind or Kind(ONE), held, started)
+def one(name: str, held: int = 0, started: bool = True, kind: WorkerShape | None = None) -> WorkerLoad:
+    return WorkerLoad(name, kind or WorkerShape(ONE), held, started)
 
 
 # -- kinds ------------------------------------------------------------------------------------------------------------
@@ -57,28 +57,30 @@ def test_what_a_worker_asks_for(
     ],
 )
 def test_which_trials_fit(have: Resources, need: Resources, expected: bool) -> None:
-    assert fits(Kind(have), need) is expected
+    assert fits(WorkerShape(have), need) is expected
 
 
 # -- growing and shrinking ---------------------------------------------------------------------------------------------
 
 
 def test_grows_to_what_is_wanted_and_no_further_than_allowed() -> None:
-    assert resize([], [(ONE, 3)]) == Resizing((Kind(ONE),) * 3)
-    assert resize([], [(ONE, 100)], most=4) == Resizing((Kind(ONE),) * 4)
-    assert resize([one("a", 1), one("b", started=False)], [(ONE, 2)]) == Resizing((Kind(ONE),))
-    assert resize([one("a", 1)], []) == Resizing()
+    assert resize([], [(ONE, 3)]) == ScalePlan((WorkerShape(ONE),) * 3)
+    assert resize([], [(ONE, 100)], most=4) == ScalePlan((WorkerShape(ONE),) * 4)
+    assert resize([one("a", 1), one("b", started=False)], [(ONE, 2)]) == ScalePlan((WorkerShape(ONE),))
+    assert resize([one("a", 1)], []) == ScalePlan()
 
 
 def test_places_in_one_worker_count() -> None:
     quarter = kind_for(QUARTER, None)
     assert resize([], [(QUARTER, 9)]).grow == (quarter,) * 3
     assert resize([one("a", 2, kind=quarter)], [(QUARTER, 3)]).grow == (quarter,)
-    assert resize([one("a", 2, kind=quarter)], [(QUARTER, 2)]) == Resizing()
+    assert resize([one("a", 2, kind=quarter)], [(QUARTER, 2)]) == ScalePlan()
 
 
 def test_what_was_handed_out_ahead_wants_a_place_too() -> None:
-    assert resize([Standing("a", Kind(ONE), held=3, started=True, behind=2)], []).grow == (Kind(ONE),) * 2
+    assert (
+        resize([WorkerLoad("a", WorkerShape(ONE), held=3, started=True, behind=2)], []).grow == (WorkerShape(ONE),) * 2
+    )
     assert resize([one("a", 3)], []).grow == (), "it was given just now, and will begin in a moment"
 
 
@@ -90,7 +92,7 @@ def test_the_surplus_is_first_what_has_not_started_and_the_newest() -> None:
 
 def test_a_full_pool_of_the_wrong_kind_says_so() -> None:
     pool = [one("a"), one("b", 1)]
-    assert resize(pool, [(GPU, 1)], most=2) == Resizing((), ("a",), short=True)
+    assert resize(pool, [(GPU, 1)], most=2) == ScalePlan((), ("a",), short=True)
     assert not resize([one("a", 1)], [(GPU, 1)], most=1).short
 
 
@@ -126,4 +128,4 @@ def test_threads_are_those_of_one_place_unless_the_user_chose() -> None:
 
 
 def test_an_endless_search_asks_for_no_endless_pool() -> None:
-    assert len(resize([], [(ONE, 10**9)]).grow) == MOST_AT_ONCE
+    assert len(resize([], [(ONE, 10**9)]).grow) == MAX_AT_ONCE

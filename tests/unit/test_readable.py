@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hpctune.common.poll import readable
+from hpctune.common.poll import wait_readable
 from hpctune.driver.clock import WallClock
 
 
@@ -18,20 +18,20 @@ def test_what_can_be_read_is_found() -> None:
     quiet, silent = os.pipe()
     loud, voice = os.pipe()
     try:
-        assert readable([quiet, loud], 0) == set()
+        assert wait_readable([quiet, loud], 0) == set()
         os.write(voice, b"x")
-        assert readable([quiet, loud], 60) == {loud}
+        assert wait_readable([quiet, loud], 60) == {loud}
         os.close(silent)
-        assert readable([quiet], 60) == {quiet}, "its end counts, too"
+        assert wait_readable([quiet], 60) == {quiet}, "its end counts, too"
         silent = os.dup(voice)
-        assert readable([], 0) == set()
+        assert wait_readable([], 0) == set()
     finally:
         for end in (quiet, silent, loud, voice):
             os.close(end)
     one, other = socket.socketpair()
     with one, other:
         other.send(b"x")
-        assert readable([one], -1.0) == {one.fileno()}
+        assert wait_readable([one], -1.0) == {one.fileno()}
 
 
 def test_a_driver_sleeps_with_more_files_open_than_select_can_take(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ from hpctune.repair.checks.own import Entry, check_ownership
 from hpctune.repair.checks.trial import Liveness, check_trial, progress_of
 from hpctune.repair.facts import Facts, gather
 from hpctune.repair.findings import CancelJobs, Finding, RevokeRun, SetMode
-from hpctune.repair.mend import Mended, Mender
-from hpctune.repair.perform import Mechanic
+from hpctune.repair.mend import JournalRepairer, Mended
+from hpctune.repair.perform import Repairer
 from hpctune.repair.quarantine import Quarantine
 from hpctune.repair.segments import read
 from hpctune.storage import codec, journal, spec_file
@@ -42,7 +42,7 @@ class Nothing:
     def added(self, index: int, identity: str) -> e.TrialAdded | None:
         return None
 
-    def settled(self, trial: Trial) -> bool:
+    def finalized(self, trial: Trial) -> bool:
         return False
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:
@@ -50,7 +50,7 @@ class Nothing:
 
 
 def mended(spec: ExperimentSpec, facts: Sequence[e.Recorded]) -> Mended:
-    mender = Mender(spec, Nothing())
+    mender = JournalRepairer(spec, Nothing())
     mender.part(facts)
     return mender.finish()
 
@@ -211,7 +211,7 @@ def test_a_run_file_that_says_nothing_keeps_every_job_out(tmp_path: Path) -> Non
     run = RunKey("abcde_00000", 1, 0)
     fix = found["unclaimed attempt"].fix
     assert fix == RevokeRun(path, run)
-    mechanic = Mechanic(ExperimentPaths(tmp_path), Quarantine(tmp_path))
+    mechanic = Repairer(ExperimentPaths(tmp_path), Quarantine(tmp_path))
     mechanic.facts = Facts(running())
     mechanic.mend(list(found.values()))
     assert len(RunTail(path, run).read()) == 2

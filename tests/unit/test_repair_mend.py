@@ -34,7 +34,7 @@ class Files:
     def added(self, index: int, identity: str) -> e.TrialAdded | None:
         return None
 
-    def settled(self, trial: Trial) -> bool:
+    def finalized(self, trial: Trial) -> bool:
         return self.over
 
     def reported(self, trial: Trial, run: RunKey | None) -> Sequence[ResultRow]:

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from hpctune.driver import gc_tuning
-from hpctune.driver.gc_tuning import old_objects_left_alone
+from hpctune.driver.gc_tuning import frozen_gc
 
 
 class Knot:
@@ -24,7 +24,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
     monkeypatch.setattr(gc_tuning.time, "monotonic", lambda: clock[0])
     gc.collect()
     assert gc.get_freeze_count() == 0
-    with old_objects_left_alone():
+    with frozen_gc():
         old = Knot()
         gc.collect()
         assert gc.get_freeze_count() > 1000
@@ -39,7 +39,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
         gc.collect()
         assert kept() is None, "what is old is collected after a while"
         assert gc.get_freeze_count() > 1000
-        with old_objects_left_alone():  # a search within a search
+        with frozen_gc():  # a search within a search
             gc.collect()
         assert gc.get_freeze_count() > 1000
     assert gc.get_freeze_count() == 0
@@ -50,7 +50,7 @@ def test_who_freezes_objects_keeps_them_frozen() -> None:
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
-        with old_objects_left_alone():
+        with frozen_gc():
             gc.collect()
         assert gc.get_freeze_count() <= frozen
         assert gc.get_freeze_count() > 0

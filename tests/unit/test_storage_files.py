@@ -227,7 +227,7 @@ def test_a_control_file_comes_back_as_it_was(tmp_path: Path) -> None:
     assert control_file.read(path) == CONTROL
     assert path.parent.stat().st_mode & 0o777 == 0o700
     orders = control_file.read_orders(path)
-    assert orders == control_file.Orders(3, "enough", "pause", 4.0, 3.0)
+    assert orders == control_file.TrialOrders(3, "enough", "pause", 4.0, 3.0)
     assert control_file.with_orders(replace(CONTROL, stop=None, leave=None), orders) == CONTROL
 
 

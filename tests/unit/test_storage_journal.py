@@ -19,6 +19,7 @@ from hpctune.model import events as e
 from hpctune.model.records import ErrorInfo
 from hpctune.model.resources import Resources
 from hpctune.storage import journal
+from hpctune.storage.codec import disk_name
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.values import Sealed
@@ -314,4 +315,4 @@ def test_there_are_frozen_journals_with_every_event() -> None:
     lines = [line for path in JOURNALS.glob("*/journal/*.jsonl") for line in path.read_text().splitlines()]
     groups = [group if isinstance(group, list) else [group] for group in map(json.loads, lines)]
     kinds = {fact.get("event") for group in groups for fact in group}
-    assert {kind.__name__ for kind in get_args(e.Event)} <= kinds
+    assert {disk_name(kind) for kind in get_args(e.Event)} <= kinds

@@ -19,7 +19,7 @@ import pytest
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, lease
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.lease import BEAT_S, SETTLE_S, TAKEOVER_S, Holder, Lease, Watch
+from hpctune.storage.lease import HEARTBEAT_S, SETTLE_S, TAKEOVER_S, Holder, Lease, Watch
 
 SINCE = 1_700_000_000.0
 
@@ -128,7 +128,7 @@ def test_another_host_that_beats_is_left_alone(paths: ExperimentPaths) -> None:
     time = Time(lambda: put(paths, replace(ELSEWHERE, beat=6)) if time.now > 1004 else None)
     with pytest.raises(DriverAliveError, match="process 77 on login9, since 20"):
         Lease(paths, SINCE, time.watch)
-    assert time.now - 1000 <= BEAT_S + 1
+    assert time.now - 1000 <= HEARTBEAT_S + 1
     holder = lease.read(paths)
     assert holder == replace(ELSEWHERE, beat=6)
     put(paths, replace(ELSEWHERE, released=True))
@@ -150,7 +150,7 @@ def test_a_released_lease_is_taken_at_once(paths: ExperimentPaths, before: bool)
     put(paths, released if before else ELSEWHERE)
     time = Time(lambda: put(paths, released))
     one = Lease(paths, SINCE, time.watch)
-    assert time.now - 1000 <= BEAT_S
+    assert time.now - 1000 <= HEARTBEAT_S
     assert one.holder.epoch == ELSEWHERE.epoch + 1
     one.release()
 
@@ -199,14 +199,14 @@ def test_of_two_that_take_it_at_once_the_last_has_it(paths: ExperimentPaths) -> 
 
 def test_the_beat(paths: ExperimentPaths) -> None:
     one = Lease(paths, SINCE)
-    one.beat(SINCE + BEAT_S - 0.1)
+    one.heartbeat(SINCE + HEARTBEAT_S - 0.1)
     assert lease.read(paths) == replace(one.holder, beat=0)
-    one.beat(SINCE + BEAT_S)
+    one.heartbeat(SINCE + HEARTBEAT_S)
     holder = lease.read(paths)
     assert holder is not None
     assert holder.beat == 1
     paths.lease.unlink()
-    one.beat(SINCE + 3 * BEAT_S)
+    one.heartbeat(SINCE + 3 * HEARTBEAT_S)
     assert lease.read(paths) == one.holder, "it comes back"
     one.release()
 
@@ -219,7 +219,7 @@ def test_who_was_taken_over_leaves_and_does_not_touch_the_lease_of_the_other(
     other = replace(one.holder, **changes)  # type: ignore[arg-type]
     put(paths, other)
     with pytest.raises(LeaseLostError, match="Another driver took over: process"):
-        one.beat(SINCE + BEAT_S)
+        one.heartbeat(SINCE + HEARTBEAT_S)
     one.release()
     assert lease.read(paths) == other
 
@@ -235,7 +235,7 @@ def test_a_full_disk_is_a_storage_error_and_does_not_stop_a_release(
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "write", refuse)
         with pytest.raises(StorageError):
-            one.beat(SINCE + BEAT_S)
+            one.heartbeat(SINCE + HEARTBEAT_S)
         one.release()
         with pytest.raises(StorageError):
             Lease(paths, SINCE)
@@ -261,30 +261,30 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_held_up_still_beats(paths: ExperimentPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "BEAT_S", 0.02)
+    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.02)
     one = Lease(paths, SINCE)
     one.keep()
     assert lease.changes(paths, one.holder, within_s=20.0)
     put(paths, replace(one.holder, epoch=2))  # somebody thought that it was dead
     other = lease.read(paths)
     with pytest.raises(LeaseLostError):
-        one.beat(SINCE + BEAT_S)
+        one.heartbeat(SINCE + HEARTBEAT_S)
     one.release()
     assert lease.read(paths) == other
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_beat(paths: ExperimentPaths) -> None:
     one = Lease(paths, SINCE)
-    one.beat(SINCE - 3600)
+    one.heartbeat(SINCE - 3600)
     assert one.holder.beat == 1
     one.release()
 
 
 @pytest.mark.parametrize("changes_after_s", [None, 30.0])
 def test_is_it_worth_trying(paths: ExperimentPaths, changes_after_s: float | None) -> None:
-    assert lease.vacant(paths)
+    assert lease.is_free(paths)
     put(paths, replace(ELSEWHERE, released=True))
-    assert lease.vacant(paths)
+    assert lease.is_free(paths)
     put(paths, ELSEWHERE)
     time = Time(
         lambda: (
@@ -293,10 +293,10 @@ def test_is_it_worth_trying(paths: ExperimentPaths, changes_after_s: float | Non
             else None
         )
     )
-    assert lease.vacant(paths, time.watch) is (changes_after_s is None)
+    assert lease.is_free(paths, time.watch) is (changes_after_s is None)
     assert time.now - 1000 == pytest.approx(changes_after_s or TAKEOVER_S, abs=1)
     put(paths, Holder(socket.gethostname(), os.getpid(), SINCE, 4))
-    assert not lease.vacant(paths)
+    assert not lease.is_free(paths)
 
 
 def test_a_dead_process_that_nobody_has_reaped_does_not_drive() -> None:

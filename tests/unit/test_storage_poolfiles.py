@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hpctune.model.pool import Assignment, Began, Claimed, Ended, Left, Orders, Ready, Returned, WorkerSpec
+from hpctune.model.pool import Assignment, Began, Claimed, Ended, Left, Ready, Retracted, WorkerOrders, WorkerSpec
 from hpctune.storage import worker_files
 from hpctune.storage.layout import WorkerPaths
 from hpctune.storage.worker_files import WorkerFile, WorkerTail
@@ -19,7 +19,7 @@ RECORDS = [
     Ready(1001.0),
     Began(1, "hpctune:e:t:1", 0, ("/a/stdout", "/a/stderr"), 1002.0),
     Ended(1, -11, 1003.0, "oom", 2.5),
-    Returned(2, 1004.0),
+    Retracted(2, 1004.0),
     Left("idle", 1005.0),
 ]
 
@@ -62,9 +62,9 @@ def test_orders_and_what_a_worker_is(tmp_path: Path) -> None:
     spec = WorkerSpec("e", "w0001", slots=4, cpus=0.5, gpus=0.25, start="spawn", resources={"strategy": "PACK"})
     worker_files.write_spec(paths, spec)
     assert worker_files.read_spec(paths) == spec
-    orders = Orders(1, (Assignment(3, "t", ("a", "b"), "out", "err", {"K": "v"}),), (1, 2), (3,), "enough")
+    orders = WorkerOrders(1, (Assignment(3, "t", ("a", "b"), "out", "err", {"K": "v"}),), (1, 2), (3,), "enough")
     file = worker_files.OrdersFile(paths)
-    for told in (Orders(0), orders):
+    for told in (WorkerOrders(0), orders):
         file.publish(told)
         assert worker_files.parse_orders(worker_files.read_orders(paths)) == told
     assert worker_files.parse_orders(b'{"run": 1}') is None

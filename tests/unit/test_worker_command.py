@@ -113,7 +113,7 @@ def test_output_without_line_ends_is_passed_on_and_takes_no_memory(lab: Lab, cap
 
 
 def test_a_line_that_is_too_long_is_no_result(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(program, "MAX_LINE", 1000)
     write = "print('hpctune: loss=1', 'x' * 200_000, 'hpctune: loss=2'); print('hpctune: loss=3')"
     lab.run(hpctune.Command([sys.executable, "-c", write]))
     assert lab.column("loss") == [3]

@@ -230,12 +230,12 @@ def test_what_a_refused_write_has_left_is_cut_off(
 
 def test_the_reasons_of_a_copied_tree_count(tmp_path: Path) -> None:
     error = shutil.Error([("a", "b", "[Errno 28] No space left on device"), ("c", "d", "[Errno 2] No such file")])
-    assert storage_retry.passing(error)
-    assert not storage_retry.passing(shutil.Error([("c", "d", "[Errno 2] No such file")]))
+    assert storage_retry.is_transient(error)
+    assert not storage_retry.is_transient(shutil.Error([("c", "d", "[Errno 2] No such file")]))
     wrapped = CheckpointError("Cannot save")
     wrapped.__cause__ = OSError(errno.ESTALE, "stale")
-    assert storage_retry.passing(wrapped)
-    assert not storage_retry.passing(ValueError("x"))
+    assert storage_retry.is_transient(wrapped)
+    assert not storage_retry.is_transient(ValueError("x"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("12.5", 12.5), ("-1", 0.0), ("", 600.0), ("soon", 600.0)])

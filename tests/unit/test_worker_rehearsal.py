@@ -48,7 +48,7 @@ def test_it_leaves_everything_as_it_was(place: Path, monkeypatch: pytest.MonkeyP
         if told is not None:
             monkeypatch.setenv("HPCTUNE_STORAGE_PATIENCE_S", told)
         before, threads = surroundings(), len(list(Path("/proc/self/task").iterdir()))
-        assert warmup.rehearse()
+        assert warmup.warm_up()
         assert surroundings() == before
         assert len(list(Path("/proc/self/task").iterdir())) <= threads
     assert list(place.iterdir()) == []
@@ -56,7 +56,7 @@ def test_it_leaves_everything_as_it_was(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_it_has_run_is_not_taken_for_the_users_code(place: Path) -> None:
-    assert warmup.rehearse()
+    assert warmup.warm_up()
     assert not bundle.preloaded(ExperimentPaths(place / "exp"))
     bundle.save(ExperimentPaths(place), len, None)
     assert not bundle.preloaded(ExperimentPaths(place))
@@ -66,8 +66,8 @@ def test_what_it_has_run_is_not_taken_for_the_users_code(place: Path) -> None:
 def test_every_run_goes_all_the_way(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reported = list[Any]()
     monkeypatch.setattr(hpctune, "report", lambda row: reported.append((row, current())))
-    assert warmup.rehearse()
-    assert [row for row, _ in reported] == [{"loss": 0.5}] * warmup.TIMES
+    assert warmup.warm_up()
+    assert [row for row, _ in reported] == [{"loss": 0.5}] * warmup.WARMUP_RUNS
     assert all(session is not None and session.ending is None for _, session in reported)
 
 
@@ -79,12 +79,12 @@ def test_where_there_is_no_room_nobody_waits(place: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(control_file, "publish", refuse)
-        assert not warmup.rehearse()
+        assert not warmup.warm_up()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda thread: exec("raise RuntimeError('no thread can be started')"))
-        assert not warmup.rehearse()
+        assert not warmup.warm_up()
     monkeypatch.setattr(scratch, "SOCKET_PARENTS", ("/nonexistent",))
-    assert not warmup.rehearse()
+    assert not warmup.warm_up()
     assert list(place.iterdir()) == []
     assert threading.active_count() == threads
 

@@ -14,7 +14,7 @@ _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Allocation:
     """What one job holds: CPUs, and of each GPU (by id) how much."""
 
     cpus: float = 0.0
@@ -22,7 +22,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class MachineResources:
     """The machine: a number of CPUs, and ids of GPUs."""
 
     cpus: int
@@ -46,7 +46,7 @@ class Slots:
                 f"A trial needs {resources.gpus:g} GPUs. Above one GPU only whole ones can be given."
             )
 
-    def assign(self, resources: Resources, taken: Iterable[Share]) -> Share | None:
+    def assign(self, resources: Resources, taken: Iterable[Allocation]) -> Allocation | None:
         """A share for ``resources`` beside those ``taken``; None when it does not fit now."""
         held = list(taken)
         cpus = self.cpus - sum(s.cpus for s in held)
@@ -54,9 +54,9 @@ class Slots:
             return None
         free = {g: 1.0 - sum(s.gpus.get(g, 0.0) for s in held) for g in self.gpus}
         gpus = _gpus(resources.gpus, free)
-        return None if gpus is None else Share(resources.cpus, gpus)
+        return None if gpus is None else Allocation(resources.cpus, gpus)
 
-    def room(self, resources: Resources, taken: Iterable[Share]) -> int:
+    def room(self, resources: Resources, taken: Iterable[Allocation]) -> int:
         """How many jobs that need ``resources`` still fit beside those ``taken``."""
         held = list(taken)
         before = len(held)
@@ -76,6 +76,6 @@ def _gpus(wanted: float, free: Mapping[str, float]) -> dict[str, float] | None:
     return dict.fromkeys(whole[:count], 1.0) if len(whole) >= count else None
 
 
-def visible(share: Share, machine: Sequence[str]) -> str | None:
+def visible(share: Allocation, machine: Sequence[str]) -> str | None:
     """CUDA_VISIBLE_DEVICES for a job with ``share``; None on machines without GPUs: leave it alone."""
     return ",".join(share.gpus) if machine else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctune.cluster.local import machine
-from hpctune.cluster.local.allocation import Share, Slots
+from hpctune.cluster.local.allocation import Allocation, MachineResources
 from hpctune.cluster.local.machine import Place
 from hpctune.cluster.local.process import command_line, environment, start
 from hpctune.cluster.local.records import LocalRecord, RunNote, revoke, run_note
@@ -52,7 +52,7 @@ class LocalCluster:
         self._folder = ExperimentPaths(experiment_dir.absolute()).jobs
         self._place = Place.here()
         self._me = (os.getpid(), machine.start_time(os.getpid()) or "")
-        self._slots: Slots | None = None
+        self._slots: MachineResources | None = None
         self._records: dict[str, LocalRecord] | None = None
         self._over: dict[str, JobStatus] = {}
         self._started: dict[str, LocalJob[object]] = {}
@@ -60,7 +60,7 @@ class LocalCluster:
         self._missed_since: dict[str, float] = {}
 
     @property
-    def slots(self) -> Slots:
+    def slots(self) -> MachineResources:
         """What this machine offers to the experiment."""
         if self._slots is None:
             self._slots = _slots(self.options)
@@ -127,7 +127,7 @@ class LocalCluster:
 
     def preview(self, request: JobRequest) -> str:
         """The command and what its environment has beyond the driver's."""
-        share = self.slots.assign(request.resources, ()) or Share(request.resources.cpus)
+        share = self.slots.assign(request.resources, ()) or Allocation(request.resources.cpus)
         record = LocalRecord("local-ID", request.tag, self._place, share)
         env = environment(request, self.options, record, self.slots.gpus, {})
         words = command_line(request, self.options)
@@ -237,7 +237,7 @@ class LocalCluster:
             self._records = {record.job_id: record for record in ours}
         return self._records
 
-    def _taken(self) -> list[Share]:
+    def _taken(self) -> list[Allocation]:
         return [record.share for job_id, record in self._known().items() if job_id not in self._over]
 
 
@@ -261,11 +261,11 @@ def _end(record: LocalRecord, note: RunNote) -> tuple[JobState, str]:
     return JobState.FAILED, f"exit code {code}"
 
 
-def _slots(options: LocalOptions) -> Slots:
+def _slots(options: LocalOptions) -> MachineResources:
     cpus = options.cpus if options.cpus is not None else machine.cpu_count()
     if options.gpus is None:
-        return Slots(cpus, machine.gpu_ids(os.environ))
+        return MachineResources(cpus, machine.gpu_ids(os.environ))
     if isinstance(options.gpus, int):
         ids = machine.gpu_ids(os.environ) or tuple(str(i) for i in range(options.gpus))
-        return Slots(cpus, ids[: options.gpus])
-    return Slots(cpus, tuple(str(g) for g in options.gpus))
+        return MachineResources(cpus, ids[: options.gpus])
+    return MachineResources(cpus, tuple(str(g) for g in options.gpus))

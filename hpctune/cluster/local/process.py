@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hpctune.cluster.command import interpreter_first, shell_command
 from hpctune.cluster.environment import outside_any_job
 from hpctune.cluster.local.allocation import visible
-from hpctune.cluster.local.records import KEEPER, LocalRecord
+from hpctune.cluster.local.records import WRAPPER_SCRIPT, LocalRecord
 from hpctune.cluster.options import LocalOptions
 from hpctune.model.jobs import JobRequest
 from hpctune.storage import permissions
@@ -70,7 +70,7 @@ def _popen(
         os.fdopen(permissions.open_to_append(request.stderr, parents=True), "ab") as err,
     ):
         return subprocess.Popen(
-            ["/bin/sh", "-c", KEEPER, "hpctune-keeper", str(record.run_path), *command_line(request, options)],
+            ["/bin/sh", "-c", WRAPPER_SCRIPT, "hpctune-keeper", str(record.run_path), *command_line(request, options)],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hpctune.cluster.local.allocation import Share
+from hpctune.cluster.local.allocation import Allocation
 from hpctune.cluster.local.machine import Place
 from hpctune.model.ids import Tag
 from hpctune.storage import atomic
 
-KEEPER = r"""
+WRAPPER_SCRIPT = r"""
 record=$1; shift
 { read -r stat < /proc/$$/stat; } 2>/dev/null
 ticks=$(set -- ${stat##*\) }; echo "${20}")
@@ -44,7 +44,7 @@ class LocalRecord:
     job_id: str
     tag: Tag
     place: Place
-    share: Share
+    share: Allocation
     driver: tuple[int, str] = (0, "")
     cancelled_at: float | None = None
     path: Path = field(default_factory=Path)
@@ -79,7 +79,7 @@ class LocalRecord:
             tag = Tag.parse(data["tag"])
             if tag is None:
                 return None
-            share = Share(float(data["cpus"]), {str(k): float(v) for k, v in data["gpus"].items()})
+            share = Allocation(float(data["cpus"]), {str(k): float(v) for k, v in data["gpus"].items()})
             driver = (int(data["driver"][0]), str(data["driver"][1]))
             return cls(path.stem, tag, Place(**data["place"]), share, driver, data["cancelled_at"], path)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):

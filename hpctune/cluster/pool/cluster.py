@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hpctune.cluster.pool.options import PoolOptions
-from hpctune.cluster.pool.sizing import Kind, fits, kind_for
-from hpctune.cluster.pool.worker import Entry, Measures, WorkerView
-from hpctune.cluster.pool.workers import Staff
+from hpctune.cluster.pool.sizing import WorkerShape, fits, kind_for
+from hpctune.cluster.pool.worker import AssignmentState, TrialTimings, WorkerView
+from hpctune.cluster.pool.workers import WorkerSet
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError, StorageError
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
 from hpctune.model.pool import Assignment
@@ -29,10 +29,10 @@ HANDOVER_S = 0.25
 """What it may take until a worker that is done has its next trial; trials shorter than this are handed out ahead."""
 SHORT_TRIAL_S = 25.0
 """With trials longer than this, the hand-over is less than a hundredth, and nothing is handed out ahead."""
-MOST_AHEAD = 8
+MAX_AHEAD = 8
 OUTPUTS_WITHIN_S, OUTPUTS_AT_MOST = 10.0, 1000
 """Output files that have stayed empty are removed after so many seconds, or when those of so many trials may have."""
-WITHDRAW_S = 1.0
+REBALANCE_AFTER_S = 1.0
 """What was handed out ahead is taken back when another worker has had nothing to do for so long."""
 
 
@@ -46,11 +46,11 @@ class PooledCluster:
         self.name = inner.name
         self.poll_s, self.quiet_poll_s = options.poll_s, options.quiet_poll_s
         self._paths = ExperimentPaths(experiment_dir.absolute())
-        self._measures = Measures()
-        self._staff = Staff(inner, self._paths, experiment_id, options, clock, self._measures)
+        self._timings = TrialTimings()
+        self._workers = WorkerSet(inner, self._paths, experiment_id, options, clock, self._timings)
         self._demand: Demand | None = None
         """None: who holds this is no driver, and only looks."""
-        self._homeless: list[Entry] = []
+        self._displaced: list[AssignmentState] = []
         """Assignments without a worker: theirs is gone, or has given them back."""
         self._waits_since: float | None = None
         self._outputs: list[tuple[str, str]] = []
@@ -66,17 +66,17 @@ class PooledCluster:
     def demand(self, demand: Demand) -> None:
         """What the experiment could use now besides what it has."""
         self._demand = demand
-        if demand.over:
+        if demand.finished:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
-                self._staff.resize(demand, self._homeless)
+                self._workers.resize(demand, self._displaced)
                 self._publish()
 
     def room(self, resources: Resources) -> int:
         """How many assignments workers can take now: free places, and a few ahead where trials are short."""
-        if self._staff.broken:
+        if self._workers.startup_failure:
             return 1  # so that a submission is tried, and refused with the reason
         free = sum(self._free(worker, ahead=True) for worker in self._takers(resources))
-        return max(0, free - len(self._homeless))
+        return max(0, free - len(self._displaced))
 
     def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
         """Hand each request to the worker with the most free places."""
@@ -88,9 +88,9 @@ class PooledCluster:
         return outcomes
 
     def _submit(self, request: JobRequest) -> SubmitOutcome:
-        self._staff.avoid = request.avoid
-        if self._staff.broken:
-            return Refused(self._staff.broken, permanent=True)
+        self._workers.avoid = request.avoid
+        if self._workers.startup_failure:
+            return Refused(self._workers.startup_failure, permanent=True)
         takers = list(self._takers(request.resources))
         worker = max(takers, key=lambda w: self._free(w, ahead=True), default=None)
         if worker is None or self._free(worker, ahead=True) < 1:
@@ -112,19 +112,23 @@ class PooledCluster:
         While the cluster does not answer, the workers' own files are believed.
         """
         try:
-            self._staff.look()
+            self._workers.look()
             self._collect()
             if self._demand is not None:
-                self._house()
-                self._withdraw()
-                self._staff.resize(self._demand, self._homeless)
+                self._reassign_displaced()
+                self._rebalance()
+                self._workers.resize(self._demand, self._displaced)
                 self._publish()
         except StorageError as error:
             raise ClusterUnavailableError(str(error)) from error
         waiting = [
-            JobStatus(entry.job_id, entry.tag, JobState.PENDING, "waits for a worker") for entry in self._homeless
+            JobStatus(entry.job_id, entry.tag, JobState.PENDING, "waits for a worker") for entry in self._displaced
         ]
-        return [*self._staff.strangers, *(s for w in self._staff.workers.values() for s in w.statuses()), *waiting]
+        return [
+            *self._workers.unmanaged_jobs,
+            *(s for w in self._workers.workers.values() for s in w.statuses()),
+            *waiting,
+        ]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End these assignments, and nothing else that their workers do."""
@@ -134,13 +138,13 @@ class PooledCluster:
             if found is None:
                 others.append(job_id)
                 continue
-            worker = self._staff.workers.get(found[1])
+            worker = self._workers.workers.get(found[1])
             if worker is not None:
                 worker.cancel(int(found[2]))
-            for entry in [e for e in self._homeless if e.job_id == job_id]:
-                self._homeless.remove(entry)
+            for entry in [e for e in self._displaced if e.job_id == job_id]:
+                self._displaced.remove(entry)
                 entry.state, entry.reason = JobState.CANCELLED, "cancelled"
-                self._staff.keep(entry)
+                self._workers.keep(entry)
         try:
             self._publish()
         except StorageError as error:
@@ -150,7 +154,7 @@ class PooledCluster:
 
     def preview(self, request: JobRequest) -> str:
         """The job of a worker, and what it runs for the trial."""
-        job = self._staff.request("w0001", self._kind(request.resources))
+        job = self._workers.request("w0001", self._kind(request.resources))
         return f"{self.inner.preview(job)}\n# takes trial after trial, each as: {' '.join(request.command)}\n"
 
     def stats(self) -> CallStats:
@@ -165,12 +169,12 @@ class PooledCluster:
             if found is None:
                 others.append(job_id)
                 continue
-            worker = self._staff.workers.get(found[1])
+            worker = self._workers.workers.get(found[1])
             entry = worker.entries.get(int(found[2])) if worker is not None else None
             if worker is not None and entry is not None and entry.state.final:
                 del worker.entries[entry.number]
                 self._outputs.append(entry.output)
-        over = self._demand is not None and self._demand.over
+        over = self._demand is not None and self._demand.finished
         lately = 0 <= self._clock.now() - self._outputs_looked_at <= OUTPUTS_WITHIN_S
         if over or not lately or len(self._outputs) > OUTPUTS_AT_MOST:
             self._remove_empty_outputs()
@@ -187,9 +191,9 @@ class PooledCluster:
         self.inner.close()
 
     @property
-    def supplied(self) -> bool:
+    def all_workers_prefetched(self) -> bool:
         """Whether every worker that takes trials has one that waits behind those that run."""
-        workers = [worker for worker in self._staff.workers.values() if worker.usable]
+        workers = [worker for worker in self._workers.workers.values() if worker.usable]
         return bool(workers) and all(len(worker.held) > worker.kind.slots for worker in workers)
 
     @property
@@ -200,30 +204,30 @@ class PooledCluster:
     @property
     def trouble(self) -> str:
         """Why the cluster does not answer, where it does not; meanwhile the workers go on."""
-        return self._staff.outage
+        return self._workers.outage
 
     def summary(self) -> str:
         """The workers in a few words, for people."""
-        return self._staff.summary()
+        return self._workers.summary()
 
     def queue(self) -> str:
         """What the workers' jobs waited in the queue, in a few words."""
-        return self._staff.outlook.summary()
+        return self._workers.outlook.summary()
 
     # -- who gets what -------------------------------------------------------------------------------------------
 
-    def _kind(self, resources: Resources) -> Kind:
+    def _kind(self, resources: Resources) -> WorkerShape:
         return kind_for(resources, self.options.trials_per_worker)
 
     def _takers(self, resources: Resources) -> Iterator[WorkerView]:
         """The workers that may take such a trial now."""
-        for worker in self._staff.workers.values():
+        for worker in self._workers.workers.values():
             if self._may_take(worker, resources):
                 yield worker
 
     def _may_take(self, worker: WorkerView, resources: Resources) -> bool:
-        shunned = worker.node in self._staff.avoid
-        in_time = self._staff.outlook.has_time(worker, self._clock.now())
+        shunned = worker.node in self._workers.avoid
+        in_time = self._workers.outlook.has_time(worker, self._clock.now())
         return worker.usable and not shunned and fits(worker.kind, resources) and in_time
 
     def _free(self, worker: WorkerView, *, ahead: bool) -> int:
@@ -232,52 +236,52 @@ class PooledCluster:
 
     def _ahead(self) -> int:
         """How many trials a place may have waiting: as many as it does while it would wait for the next."""
-        told = self._demand is not None and self._demand.ahead
+        told = self._demand is not None and self._demand.prefetchable
         wanted = told if self.options.prefetch is None else self.options.prefetch
-        durations = self._measures.durations
+        durations = self._timings.durations
         if not wanted or not durations:
             return 0
         mean = sum(durations) / len(durations)
-        return 0 if mean > SHORT_TRIAL_S else max(1, min(MOST_AHEAD, round(HANDOVER_S / max(mean, 1e-6))))
+        return 0 if mean > SHORT_TRIAL_S else max(1, min(MAX_AHEAD, round(HANDOVER_S / max(mean, 1e-6))))
 
     def _collect(self) -> None:
-        for worker in self._staff.workers.values():
-            self._homeless += worker.homeless
-            worker.homeless.clear()
+        for worker in self._workers.workers.values():
+            self._displaced += worker.displaced
+            worker.displaced.clear()
 
-    def _house(self) -> None:
+    def _reassign_displaced(self) -> None:
         """Give what lost its worker to another."""
-        for entry in list(self._homeless):
+        for entry in list(self._displaced):
             assert entry.assignment is not None
-            if self._staff.has(entry.tag):
-                self._homeless.remove(entry)  # an earlier driver had moved it already
+            if self._workers.has(entry.tag):
+                self._displaced.remove(entry)  # an earlier driver had moved it already
                 continue
             able = [w for w in self._takers(entry.resources) if self._free(w, ahead=False)]
             if not able:
                 return
             best = max(able, key=lambda w: self._free(w, ahead=False))
-            self._homeless.remove(entry)
+            self._displaced.remove(entry)
             best.give(entry.tag, entry.assignment, entry.resources, self._clock.now())
             best.publish(self._clock.now())  # before the worker that had it forgets it
 
-    def _withdraw(self) -> None:
+    def _rebalance(self) -> None:
         """Take back what waits behind another trial while a worker elsewhere has nothing to do."""
         now = self._clock.now()
-        workers = [w for w in self._staff.workers.values() if w.usable]
+        workers = [w for w in self._workers.workers.values() if w.usable]
         idle = any(self._free(w, ahead=False) for w in workers)
         behind = [w for w in workers if len(w.held) > w.kind.slots]
         if not (idle and behind):
             self._waits_since = None
             return
         self._waits_since = now if self._waits_since is None else self._waits_since
-        if now - self._waits_since > WITHDRAW_S:
+        if now - self._waits_since > REBALANCE_AFTER_S:
             most = max(behind, key=lambda w: len(w.held))
             last = max((e for e in most.held if e.state is JobState.PENDING), key=lambda e: e.number, default=None)
             if last is not None:
-                most.take_back(last.number)
+                most.retract(last.number)
 
     def _publish(self) -> None:
         now = self._clock.now()
-        for worker in self._staff.workers.values():
+        for worker in self._workers.workers.values():
             if worker.run >= 0:
                 worker.publish(now)

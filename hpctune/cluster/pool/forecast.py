@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hpctune.cluster.pool.options import PoolOptions
-from hpctune.cluster.pool.sizing import Standing, fits
-from hpctune.cluster.pool.worker import Measures, WorkerView
-from hpctune.cluster.queue_waits import QueueWaits, done_meanwhile, linger_s, retires, worker_minutes
+from hpctune.cluster.pool.sizing import WorkerLoad, fits
+from hpctune.cluster.pool.worker import TrialTimings, WorkerView
+from hpctune.cluster.queue_waits import QueueWaits, idle_grace_s, needs_successor, trials_started_within, worker_minutes
 from hpctune.model.resources import Resources
 
 TIME_FACTOR = 1.2
@@ -17,16 +17,19 @@ TIME_FACTOR = 1.2
 Needs = Sequence[tuple[Resources, int]]
 
 
-class Outlook:
-    """Kept by :meth:`update`. ``wait_s`` and ``lead_s``: how long a worker that is asked for now would wait in the
-    queue, and take to its first trial; 0.0 where that is not known yet, or the pool shall not mind."""
+class QueueForecast:
+    """Kept by :meth:`update`. ``wait_s``: seconds that a worker that is asked for now would wait in the queue.
 
-    def __init__(self, options: PoolOptions, measures: Measures) -> None:
-        self._options, self._measures = options, measures
+    ``provisioning_s``: seconds from now to its first trial. Both are 0.0 if that is not known yet, or if the pool shall
+    not adapt to the queue.
+    """
+
+    def __init__(self, options: PoolOptions, measures: TrialTimings) -> None:
+        self._options, self._timings = options, measures
         self._waits = QueueWaits()
         self._queued: list[float] = []
         self._counted: set[str] = set()
-        self.wait_s = self.lead_s = 0.0
+        self.wait_s = self.provisioning_s = 0.0
 
     def update(self, workers: Iterable[WorkerView], now: float) -> None:
         """Take in what there is to know of ``workers``. The first start of each counts, also under earlier drivers."""
@@ -44,34 +47,38 @@ class Outlook:
             self._waits.began(worker.ready_at - claimed.at)
         if self._options.adapt_to_queue:
             self.wait_s = self._waits.wait_s(self._queued)
-            self.lead_s = self.wait_s + self._waits.startup_s
+            self.provisioning_s = self.wait_s + self._waits.startup_s
 
     @property
-    def linger_s(self) -> float:
+    def idle_grace_s(self) -> float:
         """How long a worker that has nothing to do, or a place in the queue, is kept while more may come."""
-        return linger_s(self._options.idle_timeout_s, self.wait_s)
+        return idle_grace_s(self._options.idle_timeout_s, self.wait_s)
 
     def has_time(self, worker: WorkerView, now: float) -> bool:
         """Whether a trial could get as far as its end or its next checkpoint. A worker that has done nothing yet has:
         the next one would have no more time."""
         if not worker.worked and not worker.held:
             return True
-        need = TIME_FACTOR * max(self._measures.needs, default=0.0)
+        need = TIME_FACTOR * max(self._timings.to_first_checkpoint, default=0.0)
         return worker.time_left_s(now) - self._options.warning_s > need
 
-    def retires(self, worker: WorkerView, now: float) -> bool:
+    def needs_successor(self, worker: WorkerView, now: float) -> bool:
         """Whether it is time to ask for its successor, or was: what is learned meanwhile changes nothing."""
         if worker.ready and worker.claimed is not None:
             age_s, left_s = now - worker.claimed.at, worker.time_left_s(now)
-            worker.retiring = worker.retiring or retires(age_s, left_s, self._options.warning_s, self.lead_s)
+            worker.retiring = worker.retiring or needs_successor(
+                age_s, left_s, self._options.warning_s, self.provisioning_s
+            )
         return worker.retiring
 
-    def lacking(self, workers: Sequence[Standing], needs: Needs) -> tuple[list[Standing], list[tuple[Resources, int]]]:
+    def unmet_demand(
+        self, workers: Sequence[WorkerLoad], needs: Needs
+    ) -> tuple[list[WorkerLoad], list[tuple[Resources, int]]]:
         """What is left of ``needs``, and of what waits behind other trials, without what the workers that run will
         have begun before a new one could."""
-        durations = self._measures.durations
+        durations = self._timings.durations
         trial_s = sum(durations) / len(durations) if durations else None
-        soon = {w.name: done_meanwhile(w.kind.slots, trial_s, self.lead_s) for w in workers if w.started}
+        soon = {w.name: trials_started_within(w.kind.slots, trial_s, self.provisioning_s) for w in workers if w.started}
         kinds = {w.name: w.kind for w in workers}
         left = []
         for standing in workers:
@@ -95,7 +102,7 @@ class Outlook:
         options = self._options
         if not options.choose_time:
             return None
-        return worker_minutes(self._measures.durations, self.lead_s, options.warning_s, options.most_minutes)
+        return worker_minutes(self._timings.durations, self.provisioning_s, options.warning_s, options.most_minutes)
 
     def summary(self) -> str:
         """What its jobs waited, in words."""

@@ -10,12 +10,12 @@ from hpctune.model.resources import Resources
 from hpctune.worker.pool.resources import gpus_for, trials_per_gpu
 
 _EPSILON = 1e-9
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 """Places asked for in one look, however many are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class WorkerShape:
     """Workers of one kind: ``slots`` trials side by side, each of which may need up to ``resources``."""
 
     resources: Resources
@@ -37,25 +37,25 @@ class Kind:
         return Resources((together,), self.resources.strategy)
 
 
-def kind_for(resources: Resources, trials_per_worker: int | None) -> Kind:
+def kind_for(resources: Resources, trials_per_worker: int | None) -> WorkerShape:
     """The workers for trials that need ``resources``.
 
     Without ``trials_per_worker``: as many as share a GPU (or, where none is asked for, a CPU) that they need a fraction
     of, else one. A trial of several tasks always has its worker for itself.
     """
     if len(resources.bundles) > 1:
-        return Kind(resources)
+        return WorkerShape(resources)
     if trials_per_worker is not None:
-        return Kind(resources, trials_per_worker)
+        return WorkerShape(resources, trials_per_worker)
     bundle = resources.bundles[0]
     if 0 < bundle.gpus < 1:
-        return Kind(resources, trials_per_gpu(bundle.gpus))
+        return WorkerShape(resources, trials_per_gpu(bundle.gpus))
     if bundle.gpus == 0 and 0 < bundle.cpus < 1:
-        return Kind(resources, max(1, math.floor(1.0 / bundle.cpus + _EPSILON)))
-    return Kind(resources)
+        return WorkerShape(resources, max(1, math.floor(1.0 / bundle.cpus + _EPSILON)))
+    return WorkerShape(resources)
 
 
-def fits(kind: Kind, resources: Resources) -> bool:
+def fits(kind: WorkerShape, resources: Resources) -> bool:
     """Whether a trial that needs ``resources`` may run on such a worker."""
     if kind.resources == resources:
         return True
@@ -68,39 +68,39 @@ def fits(kind: Kind, resources: Resources) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WorkerLoad:
     """One worker as far as the size of the pool is concerned. ``held``: assignments that are not over; ``behind``: how
     many of them have been waiting behind others for too long."""
 
     name: str
-    kind: Kind
+    kind: WorkerShape
     held: int = 0
     started: bool = False
     behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Resizing:
-    """What the pool lacks, one Kind a worker, and which workers have nothing to do: those that wait for their start
-    first, the newest of them first. ``short``: there are needs for which the pool is full of others."""
+class ScalePlan:
+    """What to change. ``grow``: the workers that the pool lacks. ``surplus``: those without work, first those that wait
+    for their start, the newest of them first. ``short``: the pool is full of workers of other shapes."""
 
-    grow: tuple[Kind, ...] = ()
+    grow: tuple[WorkerShape, ...] = ()
     surplus: tuple[str, ...] = ()
     short: bool = False
 
 
 def resize(
-    workers: Sequence[Standing],
+    workers: Sequence[WorkerLoad],
     needs: Sequence[tuple[Resources, int]],
     trials_per_worker: int | None = None,
     most: int | None = None,
-) -> Resizing:
+) -> ScalePlan:
     """Compare ``workers`` (those that are leaving left out) with what is wanted: ``needs`` besides what they hold."""
     free = {w.name: max(0, w.kind.slots - w.held) for w in workers}
     used = {w.name for w in workers if w.held}
     behind = [(w.kind.resources, w.behind) for w in workers if w.behind]
     in_order = sorted(workers, key=lambda w: (not w.started, w.name))
-    grow: list[Kind] = []
+    grow: list[WorkerShape] = []
     for resources, count in [*behind, *needs]:
         for worker in in_order:
             if count > 0 and free[worker.name] and fits(worker.kind, resources):
@@ -110,9 +110,9 @@ def resize(
                 used.add(worker.name)
         if count > 0:
             kind = kind_for(resources, trials_per_worker)
-            grow += [kind] * math.ceil(min(count, MOST_AT_ONCE) / kind.slots)
+            grow += [kind] * math.ceil(min(count, MAX_AT_ONCE) / kind.slots)
     surplus = [w for w in workers if w.name not in used]
     surplus.sort(key=lambda w: w.name, reverse=True)
     surplus.sort(key=lambda w: w.started)
     room = len(grow) if most is None else max(0, most - len(workers))
-    return Resizing(tuple(grow[:room]), tuple(w.name for w in surplus), bool(surplus) and len(grow) > room)
+    return ScalePlan(tuple(grow[:room]), tuple(w.name for w in surplus), bool(surplus) and len(grow) > room)

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from hpctune.cluster.pool.sizing import Kind, Standing
+from hpctune.cluster.pool.sizing import WorkerLoad, WorkerShape
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.pool import (
@@ -15,9 +15,9 @@ from hpctune.model.pool import (
     Claimed,
     Ended,
     Left,
-    Orders,
     Ready,
-    Returned,
+    Retracted,
+    WorkerOrders,
     WorkerRecord,
     WorkerSpec,
 )
@@ -29,13 +29,13 @@ from hpctune.storage.worker_files import WorkerTail
 BEHIND_S = 1.0
 """What waits behind another trial for so long is worth a worker of its own."""
 AGAIN_S = 5.0
-"""Orders that a worker with a free place does not follow for so long are published again."""
+"""WorkerOrders that a worker with a free place does not follow for so long are published again."""
 _PASSED_ON = frozenset({JobState.TIMEOUT, JobState.NODE_FAIL, JobState.PREEMPTED})
 """Ends of a worker's job that are its trials' ends, too. What else ends a worker is no fault of theirs: LOST."""
 
 
 @dataclass(slots=True)
-class Entry:
+class AssignmentState:
     """One assignment: to the engine, a job."""
 
     worker: str
@@ -56,25 +56,28 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Measures:
+class TrialTimings:
     """What trials took lately: ``durations`` from start to end, ``needs`` from start to the first checkpoint or end."""
 
     durations: list[float] = field(default_factory=list)
-    needs: list[float] = field(default_factory=list)
+    to_first_checkpoint: list[float] = field(default_factory=list)
 
     def take(self, duration_s: float, saved_s: float | None, finished: bool) -> None:
         """One more. Of a trial that was interrupted before its first checkpoint nothing is known."""
         if finished:
             self.durations = [*self.durations[-15:], duration_s]
         if finished or saved_s is not None:
-            self.needs = [*self.needs[-31:], duration_s if saved_s is None else min(saved_s, duration_s)]
+            self.to_first_checkpoint = [
+                *self.to_first_checkpoint[-31:],
+                duration_s if saved_s is None else min(saved_s, duration_s),
+            ]
 
 
 class WorkerView:
     """One worker. ``job``: what the cluster said of its job last; ``gone``: nothing runs in it and nothing will."""
 
-    def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: Kind, measures: Measures) -> None:
-        self.name, self.paths, self.spec, self.kind, self._measures = spec.worker, paths, spec, kind, measures
+    def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: WorkerShape, measures: TrialTimings) -> None:
+        self.name, self.paths, self.spec, self.kind, self._timings = spec.worker, paths, spec, kind, measures
         self.job: JobStatus | None = None
         self.missing = 0
         """Answers in a row in which its job was not."""
@@ -90,17 +93,17 @@ class WorkerView:
         self.worked = False
         """Whether anything has begun in its current run."""
         self.leave = ""
-        self.linger_s = 0.0
+        self.idle_grace_s = 0.0
         self.retiring = False
         """Its time is so nearly up that a successor was asked for."""
         self.dismissed_at = float("-inf")
         self.idle_since: float | None = None
         """Since when there has been nothing for it to do."""
         self.submitted_at = float("-inf")
-        self.entries: dict[int, Entry] = {}
-        self._held: dict[int, Entry] = {}
+        self.entries: dict[int, AssignmentState] = {}
+        self._held: dict[int, AssignmentState] = {}
         """Those of them that are not over."""
-        self.homeless: list[Entry] = []
+        self.displaced: list[AssignmentState] = []
         """What was given to it and will not begin here."""
         self._cancel: set[int] = set()
         self._back: set[int] = set()
@@ -110,13 +113,13 @@ class WorkerView:
         self._tail: WorkerTail | None = None
         self._following = WorkerTail(paths.run(0))
         self._orders = worker_files.OrdersFile(paths)
-        self._published: Orders | None = None
+        self._published: WorkerOrders | None = None
         self._published_at = float("-inf")
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> list[Entry]:
+    def held(self) -> list[AssignmentState]:
         """Assignments that are not over."""
         return list(self._held.values())
 
@@ -125,12 +128,12 @@ class WorkerView:
         """Whether it takes assignments."""
         return self.ready and not (self.gone or self.left or self.leave)
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, now: float) -> WorkerLoad:
         """What the size of the pool depends on."""
         held = self.held
         waiting = sum(e.state is JobState.PENDING and now - e.given_at > BEHIND_S for e in held)
         free = self.kind.slots - (len(held) - waiting)
-        return Standing(self.name, self.kind, len(held), self.started, max(0, waiting - max(0, free)))
+        return WorkerLoad(self.name, self.kind, len(held), self.started, max(0, waiting - max(0, free)))
 
     @property
     def node(self) -> str:
@@ -165,7 +168,7 @@ class WorkerView:
                 continue
             self._next = max(self._next, assignment.number + 1)
             output = (assignment.stdout, assignment.stderr)
-            entry = Entry(self.name, assignment.number, tag, assignment, self.kind.resources, output)
+            entry = AssignmentState(self.name, assignment.number, tag, assignment, self.kind.resources, output)
             self.entries[assignment.number] = self._held[assignment.number] = entry
             if orders.run < self.run:
                 self._cannot_begin(assignment.number)
@@ -202,7 +205,7 @@ class WorkerView:
                     self._began(record)
                 case Ended():
                     self._ended(record)
-                case Returned():
+                case Retracted():
                     self._know(record.number)
                     self._cannot_begin(record.number)
                 case Left():
@@ -220,7 +223,7 @@ class WorkerView:
             tag = Tag.parse(record.tag)
             if tag is None:
                 return
-            entry = Entry(self.name, record.number, tag, None, self.kind.resources, record.output)
+            entry = AssignmentState(self.name, record.number, tag, None, self.kind.resources, record.output)
             self.entries[record.number] = self._held[record.number] = entry
         if not entry.state.final:
             entry.began_at, entry.state, entry.reason = record.at, JobState.RUNNING, ""
@@ -234,13 +237,13 @@ class WorkerView:
         del self._held[record.number]
         if entry.began_at is not None:
             finished = entry.state in (JobState.COMPLETED, JobState.FAILED)
-            self._measures.take(max(0.0, record.at - entry.began_at), record.saved_s, finished)
+            self._timings.take(max(0.0, record.at - entry.began_at), record.saved_s, finished)
 
     def _cannot_begin(self, number: int) -> None:
         entry = self.entries.get(number)
         if entry is not None and entry.state is JobState.PENDING:
             del self.entries[number], self._held[number]
-            self.homeless.append(entry)
+            self.displaced.append(entry)
 
     # -- what the cluster says of its job ------------------------------------------------------------------------
 
@@ -277,12 +280,12 @@ class WorkerView:
 
     # -- orders --------------------------------------------------------------------------------------------------
 
-    def give(self, tag: Tag, assignment: Assignment, resources: Resources, now: float) -> Entry:
+    def give(self, tag: Tag, assignment: Assignment, resources: Resources, now: float) -> AssignmentState:
         """Add an assignment (its number is ours to choose); it is told with the next :meth:`publish`."""
         number = self._next
         self._next += 1
         own = replace(assignment, number=number)
-        entry = Entry(self.name, number, tag, own, resources, (own.stdout, own.stderr), given_at=now)
+        entry = AssignmentState(self.name, number, tag, own, resources, (own.stdout, own.stderr), given_at=now)
         self.entries[number] = self._held[number] = entry
         self.idle_since = None
         return entry
@@ -290,7 +293,7 @@ class WorkerView:
     def cancel(self, number: int) -> None:
         self._cancel.add(number)
 
-    def take_back(self, number: int) -> None:
+    def retract(self, number: int) -> None:
         """Ask for an assignment that has not begun, for another worker."""
         self._back.add(number)
 
@@ -300,13 +303,13 @@ class WorkerView:
         waiting = [e for e in held if e.state is JobState.PENDING and e.assignment is not None]
         numbers = {entry.number for entry in held}
         pending = {entry.number for entry in waiting}
-        orders = Orders(
+        orders = WorkerOrders(
             max(self.run, 0),
             tuple(entry.assignment for entry in waiting if entry.assignment is not None),
             tuple(sorted(self._cancel & numbers)),
             tuple(sorted(self._back & pending)),
             self.leave,
-            self.linger_s,
+            self.idle_grace_s,
         )
         idle = bool(waiting) and len(held) - len(waiting) < self.kind.slots
         told = self._published
@@ -315,11 +318,11 @@ class WorkerView:
             self._published, self._published_at = orders, now
 
 
-def _matters(orders: Orders, told: Orders) -> bool:
+def _matters(orders: WorkerOrders, told: WorkerOrders) -> bool:
     """Whether a worker that was told ``told`` has to be told anew. That an assignment has begun it knows; how long it
     may be idle is told with the next change, since each change is a sign of life."""
     known = {assignment.number for assignment in told.assignments}
-    as_before = replace(told, assignments=orders.assignments, linger_s=orders.linger_s)
+    as_before = replace(told, assignments=orders.assignments, idle_grace_s=orders.idle_grace_s)
     return orders != as_before or not known.issuperset(a.number for a in orders.assignments)
 
 

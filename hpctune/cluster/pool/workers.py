@@ -6,10 +6,10 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from hpctune.cluster.pool.forecast import Outlook
+from hpctune.cluster.pool.forecast import QueueForecast
 from hpctune.cluster.pool.options import PoolOptions
-from hpctune.cluster.pool.sizing import Kind, Resizing, resize
-from hpctune.cluster.pool.worker import Entry, Measures, WorkerView
+from hpctune.cluster.pool.sizing import ScalePlan, WorkerShape, resize
+from hpctune.cluster.pool.worker import AssignmentState, TrialTimings, WorkerView
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused
@@ -24,18 +24,18 @@ WAITING_AT_MOST = 8
 BROKEN_AFTER = 3
 """Workers in a row that ended before they were ready: then there is something wrong with all of them."""
 GROW_AGAIN_S = 5.0
-"""After a refusal; doubled each time, up to LONGEST_PAUSE_S."""
-UNNEEDED_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+"""After a refusal; doubled each time, up to MAX_PAUSE_S."""
+UNNEEDED_PAUSE_S, MAX_PAUSE_S = 60.0, 3600.0
 """After a worker that left without having had anything to do no other is asked for; doubled each time."""
 DISMISS_AGAIN_S = 15.0
 SURPLUS_S = 2.0
 """A worker for which nothing is in sight has this much longer: trials that are under way may yet pause or fail."""
 
 
-class Staff:
-    """The workers that are not over, by name. ``strangers``: jobs of the experiment that are none.
+class WorkerSet:
+    """The workers that are not over, by name. ``unmanaged_jobs``: jobs of the experiment that are none.
 
-    ``broken``: why no worker can start, where that is so.
+    ``startup_failure``: why no worker can start, where that is so.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Staff:
         experiment_id: str,
         options: PoolOptions,
         clock: Clock,
-        measures: Measures,
+        measures: TrialTimings,
     ) -> None:
         self._inner, self._paths, self._experiment_id = inner, paths, experiment_id
-        self._options, self._clock, self._measures = options, clock, measures
-        self.outlook = Outlook(options, measures)
+        self._options, self._clock, self._timings = options, clock, measures
+        self.outlook = QueueForecast(options, measures)
         self.workers: dict[str, WorkerView] = {}
-        self.strangers: list[JobStatus] = []
-        self.outage = self.broken = ""
+        self.unmanaged_jobs: list[JobStatus] = []
+        self.outage = self.startup_failure = ""
         self.avoid: tuple[str, ...] = ()
         """Nodes on which no worker is wanted."""
         self._loaded = False
@@ -61,7 +61,7 @@ class Staff:
         self._asked_at = self._due_at = float("-inf")
         self._interval = inner.poll_s
         self._said: Sequence[JobStatus] = ()
-        self._grow_at, self._refusals, self._unneeded, self._stillborn = float("-inf"), 0, 0, 0
+        self._grow_at, self._refusals, self._unneeded, self._failed_starts = float("-inf"), 0, 0, 0
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Staff:
         for worker in list(self.workers.values()):
             if not worker.gone:
                 self._look_at(worker, now)
-            elif not worker.entries and not worker.homeless:
+            elif not worker.entries and not worker.displaced:
                 del self.workers[worker.name]
         self.outlook.update(self.workers.values(), now)
 
@@ -88,17 +88,17 @@ class Staff:
             raise StorageError(f"Cannot read {self._paths.workers}: {error.strerror or error}.") from error
         for name in names:
             self._last = max(self._last, int(name[1:]))
-            self._read_in(name, now)
+            self._load_worker(name, now)
         self._loaded = True
 
-    def _read_in(self, name: str, now: float) -> WorkerView | None:
+    def _load_worker(self, name: str, now: float) -> WorkerView | None:
         """The worker that an earlier driver asked for; None where it never came so far, or is another experiment's."""
         paths = self._paths.worker(name)
         spec = worker_files.read_spec(paths)
         if spec is None or spec.experiment_id != self._experiment_id:
             return None
-        kind = Kind(Resources.from_json(spec.resources), spec.slots)
-        worker = WorkerView(paths, spec, kind, self._measures)
+        kind = WorkerShape(Resources.from_json(spec.resources), spec.slots)
+        worker = WorkerView(paths, spec, kind, self._timings)
         worker.adopt(now)
         self.workers[name] = worker
         return worker
@@ -108,13 +108,13 @@ class Staff:
         worker.read(now)
         worker.judge(self._asked_at)
         if worker.ready and not ready:
-            self._stillborn, self.broken = 0, ""
+            self._failed_starts, self.startup_failure = 0, ""
         if worker.worked:
             self._unneeded = 0
         if worker.gone:
-            self._part_from(worker, now)
+            self._on_worker_gone(worker, now)
 
-    def _part_from(self, worker: WorkerView, now: float) -> None:
+    def _on_worker_gone(self, worker: WorkerView, now: float) -> None:
         if worker.job is not None and worker.job.state.final:
             self._inner.tidy([worker.job.job_id])
             for path in (worker.paths.stdout, worker.paths.stderr):
@@ -122,10 +122,10 @@ class Staff:
         if worker.leave:
             return
         if not worker.ready and worker.job is not None and not worker.job.state.interruption:
-            self._stillborn += 1
-            self._pause_growth(now, GROW_AGAIN_S, self._stillborn)
-            if self._stillborn >= BROKEN_AFTER:
-                self.broken = (
+            self._failed_starts += 1
+            self._pause_growth(now, GROW_AGAIN_S, self._failed_starts)
+            if self._failed_starts >= BROKEN_AFTER:
+                self.startup_failure = (
                     f"{BROKEN_AFTER} workers in a row ended before they could take a trial; the last: job "
                     f"{worker.job.job_id} ended as {worker.job.state.value} "
                     f"({worker.job.reason or 'no reason given'}). See {worker.paths.stderr}."
@@ -135,7 +135,7 @@ class Staff:
             self._pause_growth(now, UNNEEDED_PAUSE_S, self._unneeded)
 
     def _pause_growth(self, now: float, base_s: float, times: int) -> None:
-        self._grow_at = now + min(LONGEST_PAUSE_S, base_s * 2.0 ** (times - 1))
+        self._grow_at = now + min(MAX_PAUSE_S, base_s * 2.0 ** (times - 1))
 
     def _ask(self, now: float) -> None:
         """Ask the cluster for our jobs. Where it does not answer, nothing follows."""
@@ -153,21 +153,21 @@ class Staff:
         quiet_s = self._inner.quiet_poll_s
         self._interval = self._inner.poll_s if changed else min(self._interval * 1.5, quiet_s)
         self._due_at = now + self._interval
-        self._sort(jobs, now)
+        self._match_jobs(jobs, now)
 
-    def _sort(self, jobs: Sequence[JobStatus], now: float) -> None:
+    def _match_jobs(self, jobs: Sequence[JobStatus], now: float) -> None:
         """Whose job is which."""
         mine: dict[str, JobStatus] = {}
-        self.strangers = []
+        self.unmanaged_jobs = []
         for job in jobs:
             name = job.tag.trial_id
             known = name in self.workers
             if not known and not job.state.final and self._paths.worker(name).spec.exists():
-                known = self._read_in(name, now) is not None
+                known = self._load_worker(name, now) is not None
             if known:
                 mine[name] = job
             elif not self._paths.worker(name).root.is_dir():
-                self.strangers.append(job)
+                self.unmanaged_jobs.append(job)
         for worker in self.workers.values():
             found = mine.get(worker.name)
             if found is not None:
@@ -179,14 +179,14 @@ class Staff:
 
     # -- growing and shrinking -----------------------------------------------------------------------------------
 
-    def resize(self, demand: Demand, homeless: Sequence[Entry]) -> None:
-        """Ask for the workers that are lacking, send those away that are too many."""
+    def resize(self, demand: Demand, displaced: Sequence[AssignmentState]) -> None:
+        """Ask for the workers that are unmet_demand, send those away that are too many."""
         now = self._clock.now()
         alive = [w for w in self.workers.values() if not (w.gone or w.left or w.leave)]
-        old = [] if demand.over else [w for w in alive if self.outlook.retires(w, now)]
+        old = [] if demand.finished else [w for w in alive if self.outlook.needs_successor(w, now)]
         lasting = [w for w in alive if w not in old]
         after = [(w.kind.resources, len(w.held)) for w in old if w.held]
-        needs = [*((entry.resources, 1) for entry in homeless), *after, *demand.needs]
+        needs = [*((entry.resources, 1) for entry in displaced), *after, *demand.needs]
         options, standing = self._options, [w.standing(now) for w in lasting]
         due = resize(standing, needs, options.trials_per_worker, options.workers)
         idle = {*due.surplus, *(w.name for w in old if not w.held)}
@@ -196,15 +196,15 @@ class Staff:
             elif worker.idle_since is None:
                 worker.idle_since = now
             idle_s = now - worker.idle_since if worker.idle_since is not None else 0.0
-            if worker.name in idle and (demand.over or idle_s > self._patience_s(worker, demand, due)):
+            if worker.name in idle and (demand.finished or idle_s > self._patience_s(worker, demand, due)):
                 worker.leave = "other workers are needed" if due.short else "there is nothing more to do"
-            worker.linger_s = self.outlook.linger_s
+            worker.idle_grace_s = self.outlook.idle_grace_s
         self._retire(alive, lasting, now)
         for worker in self.workers.values():
             if worker.leave and not worker.gone and now - worker.dismissed_at > DISMISS_AGAIN_S:
-                self._dismiss(worker, now)
-        grow = resize(*self.outlook.lacking(standing, needs), options.trials_per_worker, options.workers).grow
-        if grow and now >= self._grow_at and not self.broken:
+                self._stop_worker(worker, now)
+        grow = resize(*self.outlook.unmet_demand(standing, needs), options.trials_per_worker, options.workers).grow
+        if grow and now >= self._grow_at and not self.startup_failure:
             self._grow(grow, sum(not w.started for w in lasting), now)
 
     def _retire(self, alive: Sequence[WorkerView], lasting: Sequence[WorkerView], now: float) -> None:
@@ -220,14 +220,14 @@ class Staff:
                 spare -= 1
                 worker.leave = "its successor is there"
 
-    def _patience_s(self, worker: WorkerView, demand: Demand, due: Resizing) -> float:
+    def _patience_s(self, worker: WorkerView, demand: Demand, due: ScalePlan) -> float:
         """How long a worker may have nothing to do before it is sent away. One that runs and may be needed yet is not
         sent away at all: it leaves by itself, driver or not."""
-        if due.short or not demand.later:
+        if due.short or not demand.more_expected:
             return SURPLUS_S
-        return float("inf") if worker.started else self.outlook.linger_s
+        return float("inf") if worker.started else self.outlook.idle_grace_s
 
-    def _dismiss(self, worker: WorkerView, now: float) -> None:
+    def _stop_worker(self, worker: WorkerView, now: float) -> None:
         worker.dismissed_at = now
         worker.publish(now)
         if not worker.started and worker.job is not None:
@@ -235,16 +235,16 @@ class Staff:
                 self._inner.cancel([worker.job.job_id])
                 self._due_at = now
 
-    def _grow(self, kinds: Sequence[Kind], waiting: int, now: float) -> None:
+    def _grow(self, kinds: Sequence[WorkerShape], waiting: int, now: float) -> None:
         if self._options.workers is None:
             kinds = kinds[: max(0, WAITING_AT_MOST - waiting)]
-        chosen: list[Kind] = []
+        chosen: list[WorkerShape] = []
         for kind in kinds:
             if sum(k == kind for k in chosen) < self._inner.room(kind.job):
                 chosen.append(kind)
         if not chosen:
             return
-        names = [self._found(kind) for kind in chosen]
+        names = [self._create_worker(kind) for kind in chosen]
         requests = [self.request(name, kind) for name, kind in zip(names, chosen, strict=True)]
         try:
             outcomes = self._inner.submit(requests)
@@ -261,9 +261,9 @@ class Staff:
                 self._refusals += 1
                 self._pause_growth(now, GROW_AGAIN_S, self._refusals)
                 if outcome.permanent:
-                    self.broken = outcome.reason
+                    self.startup_failure = outcome.reason
 
-    def _found(self, kind: Kind) -> str:
+    def _create_worker(self, kind: WorkerShape) -> str:
         """Make the directory of one more worker; its name."""
         options, first = self._options, kind.resources.bundles[0]
         while True:
@@ -292,7 +292,7 @@ class Staff:
             submitted_at=self._clock.now(),
         )
         worker_files.write_spec(paths, spec)
-        worker = self.workers[name] = WorkerView(paths, spec, kind, self._measures)
+        worker = self.workers[name] = WorkerView(paths, spec, kind, self._timings)
         worker.submitted_at = self._clock.now()
         return name
 
@@ -303,7 +303,7 @@ class Staff:
             paths.spec.unlink()
             paths.root.rmdir()
 
-    def request(self, name: str, kind: Kind) -> JobRequest:
+    def request(self, name: str, kind: WorkerShape) -> JobRequest:
         """The job of worker ``name``."""
         paths = self._paths.worker(name)
         return JobRequest(
@@ -323,7 +323,7 @@ class Staff:
         """Whether any worker has, or had, the assignment with this tag."""
         return any(entry.tag == tag for worker in self.workers.values() for entry in worker.entries.values())
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: AssignmentState) -> None:
         """Remember an assignment that is over without a worker, until it is tidied."""
         worker = self.workers.get(entry.worker)
         if worker is not None:

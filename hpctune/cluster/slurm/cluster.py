@@ -25,7 +25,7 @@ from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
 from hpctune.storage.layout import ExperimentPaths
 
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 15.0, 900.0
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 15.0, 900.0
 _CANCELLED_AT_ONCE = 100
 _NOTHING_TO_CANCEL = ("invalid job id", "already completing or completed", "already finished")
 _IN_AN_ARRAY = """
@@ -141,7 +141,7 @@ class SlurmCluster:
         if any(isinstance(outcome, Accepted) for outcome in outcomes):
             self._backoff_s, self._not_before = 0.0, float("-inf")
         if slurm_refused:
-            self._backoff_s = min(_LONGEST_BACKOFF_S, max(_FIRST_BACKOFF_S, 2 * self._backoff_s))
+            self._backoff_s = min(_MAX_BACKOFF_S, max(_FIRST_BACKOFF_S, 2 * self._backoff_s))
             self._not_before = self._clock.now() + self._backoff_s
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Accepted):

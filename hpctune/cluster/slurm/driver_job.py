@@ -31,7 +31,7 @@ from hpctune.storage.layout import ExperimentPaths
 TAG_PREFIX = "hpctune-driver"
 CALLS_PER_MINUTE = 10
 """Slurm commands for the chain itself, beyond those of the driver that it carries."""
-MOST_AHEAD = 50
+MAX_AHEAD = 50
 _WARN_S = 120
 _OWNED = ("output", "error", "signal", "dependency", "array", "requeue", "no-requeue", "job-name", "comment", "wrap")
 _RECORD, _FIELD = "\x1e", "\x1f"
@@ -59,8 +59,8 @@ class DriverJobOptions:
             minutes(self.time)
         if self.mem is not None:
             memory_bytes(self.mem, "driver-mem")
-        if not 1 <= self.ahead <= MOST_AHEAD:
-            raise UsageError(f"The number of driver jobs ahead must be from 1 to {MOST_AHEAD}, not {self.ahead!r}.")
+        if not 1 <= self.ahead <= MAX_AHEAD:
+            raise UsageError(f"The number of driver jobs ahead must be from 1 to {MAX_AHEAD}, not {self.ahead!r}.")
         for name, value in self.additional_parameters.items():
             if name in _OWNED or name in {f.name for f in fields(self)}:
                 raise UsageError(f"An option of its own, or hpctune itself, sets {name!r} of the driver's job.")

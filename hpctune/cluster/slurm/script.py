@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 _PLAIN = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "exclusive", "dependency", "mail_type")
 _EXTRA = ("reservation", "nice", "priority", "licenses", "mail_user", "clusters")
-_LONGEST_NAME = 128
-_LONGEST_COMMENT = 1000
+_MAX_NAME = 128
+_MAX_COMMENT = 1000
 
 
 def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]) -> str:
@@ -208,11 +208,11 @@ def _directive(value: object) -> Any:
 
 
 def _job_name(name: str, options: SlurmOptions) -> Any:
-    return _directive(_one_line(options.job_name_prefix + name, _LONGEST_NAME))
+    return _directive(_one_line(options.job_name_prefix + name, _MAX_NAME))
 
 
 def _comment(tag: Tag | ArrayTag, options: SlurmOptions) -> Any:
-    own = _one_line(options.comment or "", _LONGEST_COMMENT)
+    own = _one_line(options.comment or "", _MAX_COMMENT)
     return _directive(f"{tag} {own}".strip())
 
 

@@ -46,13 +46,13 @@ class SilentDisplay:
         return
 
     def message(self, text: str) -> None:
-        Lines(sys.stderr).write(text.rstrip("\n") + "\n")
+        SafeStream(sys.stderr).write(text.rstrip("\n") + "\n")
 
     def close(self) -> None:
         return
 
 
-class Lines:
+class SafeStream:
     """A text stream that may be closed, or unable to show a character, without harm to who writes to it."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -75,7 +75,7 @@ class PlainDisplay:
     def __init__(
         self, stream: TextIO, verbose: int = 2, where: str = "", calls: Calls | None = None, block_s: float = BLOCK_S
     ) -> None:
-        self._lines, self._verbose, self._block_s = Lines(stream), verbose, block_s
+        self._lines, self._verbose, self._block_s = SafeStream(stream), verbose, block_s
         self._where, self._calls = where, calls
         self._results = ResultLines() if verbose >= 3 else None
         self._shown_at, self._throttle = float("-inf"), Throttle(block_s / 10)
@@ -116,7 +116,7 @@ class ReporterDisplay:
     def __init__(
         self, reporter: ProgressReporter, stream: TextIO, verbose: int, where: str = "", calls: Calls | None = None
     ) -> None:
-        self._reporter, self._lines, self._where, self._calls = reporter, Lines(stream), where, calls
+        self._reporter, self._lines, self._where, self._calls = reporter, SafeStream(stream), where, calls
         self._results = ResultLines() if verbose >= 3 else None
         self._verbose, self._ready, self._done, self._now = verbose, False, False, 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpctune.common.text import duration
-from hpctune.model.trial import Leave, Phase, Trial
+from hpctune.model.trial import Phase, Trial, VacateReason
 from hpctune.output.display.slurm_reasons import explain
 
 _PHASES = {
@@ -15,7 +15,7 @@ _PHASES = {
     Phase.ERROR: "error",
     Phase.TERMINATED: "terminated",
 }
-_LEAVES = {Leave.PAUSE: "pausing", Leave.MOVE: "moving", Leave.REPLACE: "exploiting"}
+_LEAVES = {VacateReason.PAUSE: "pausing", VacateReason.MOVE: "moving", VacateReason.REPLACE: "exploiting"}
 PHASE_ORDER = tuple(_PHASES)
 """As they are listed: what needs the eye first."""
 

@@ -13,7 +13,7 @@ from hpctune.errors import StorageError
 from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
-from hpctune.output.loggers.row_shapes import Known
+from hpctune.output.loggers.row_shapes import ShapeCache
 from hpctune.storage import atomic, permissions, values
 from hpctune.trial import Trial
 
@@ -32,7 +32,7 @@ class _Table:
     known: set[str] = field(default_factory=set)
     lines: list[Sequence[Any]] = field(default_factory=list)
     waiting: list[dict[str, Any]] = field(default_factory=list)
-    quick: Known[_Cells] = field(default_factory=Known)
+    quick: ShapeCache[_Cells] = field(default_factory=ShapeCache)
     """How rows become lines that have exactly these columns, and nothing nested."""
 
 
@@ -119,7 +119,7 @@ class CSVLoggerCallback(LoggerCallback):
     def _reopen(self, trial: Trial) -> _Table:
         """The table of a trial that goes on after its end."""
         path = trial.paths.at(PROGRESS_FILE)
-        head = _read(path)[:1] if permissions.there(path) else []
+        head = _read(path)[:1] if permissions.exists(path) else []
         table = self._tables[trial.trial_id] = _Table(path)
         if head:
             table.columns, table.known = head[0], set(head[0])

@@ -10,7 +10,7 @@ SHAPES = 1000
 _Found = TypeVar("_Found")
 
 
-class Known(dict[Shape, _Found]):
+class ShapeCache(dict[Shape, _Found]):
     """What was found out, by shape, of so many shapes: with more than that, it begins anew."""
 
     def note(self, shape: Shape, found: _Found) -> _Found:

@@ -14,7 +14,7 @@ from hpctune.model.rows import Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
 from hpctune.output.loggers.hparams import summaries
-from hpctune.output.loggers.row_shapes import Known
+from hpctune.output.loggers.row_shapes import ShapeCache
 from hpctune.output.loggers.tfrecord import event_message, file_head, record, scalar_head, scalar_value, scalars_of
 from hpctune.storage import values
 from hpctune.trial import Trial
@@ -37,7 +37,7 @@ class TBXLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         self._files = AppendFiles()
         self._paths: dict[str, str] = {}
-        self._quick: Known[_Summary | None] = Known()
+        self._quick: ShapeCache[_Summary | None] = ShapeCache()
         """How rows that hold nothing nested, and at least two numbers, are written."""
 
     def log_trial_start(self, trial: Trial) -> None:

@@ -11,7 +11,7 @@ from hpctune.model.spec import ExperimentSpec
 from hpctune.repair.evidence import DiskEvidence
 from hpctune.repair.facts import Facts, gather
 from hpctune.repair.findings import Finding, ReplaceJournal, Rewrite
-from hpctune.repair.mend import Mended, Mender
+from hpctune.repair.mend import JournalRepairer, Mended
 from hpctune.repair.segments import Link, RawJournal, read
 from hpctune.storage import codec, values
 from hpctune.storage.journal import JOURNAL_VERSION
@@ -92,7 +92,7 @@ def _hopeless(raw: RawJournal, mended: Mended, contradiction: str) -> list[Findi
 
 
 def _mend(raw: RawJournal, paths: ExperimentPaths, spec: ExperimentSpec) -> Mended:
-    mender = Mender(spec, DiskEvidence(paths, spec))
+    mender = JournalRepairer(spec, DiskEvidence(paths, spec))
     for link in raw.chain:
         mender.part([fact for line in link.lines for fact in line.facts or ()])
     return mender.finish()

@@ -59,9 +59,9 @@ def check_lease(seen: LeaseSeen, epoch: int) -> Iterator[Finding]:
 def check_root(paths: ExperimentPaths, facts: Facts) -> Iterator[Finding]:
     """Commands, the glance, and what killed writers left. Only where nobody drives."""
     yield from _inbox(paths)
-    if paths.glance.exists() and status_file.read(paths) is None:
+    if paths.driver_status.exists() and status_file.read(paths) is None:
         what = "cannot be read; it is only a glance at the last driver"
-        yield Finding("glance", paths.glance.name, what, "moved to quarantine", MoveAside(paths.glance))
+        yield Finding("glance", paths.driver_status.name, what, "moved to quarantine", MoveAside(paths.driver_status))
     for directory in (
         paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *entries(paths.workers)
     ):  # fmt: skip

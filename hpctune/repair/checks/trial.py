@@ -60,7 +60,7 @@ def check_trial(facts: Facts, trial: Trial, paths: ExperimentPaths, live: Livene
     runs = live.may_run(trial)
     yield from _leftovers(trial, directory, names, runs)
     yield from _checkpoints(facts, trial, directory, names, runs)
-    if trial.settled:
+    if trial.finalized:
         for name in names:
             if name == "control.json" or _RUN.fullmatch(name):
                 what = "is left over from a trial that is over, and whose results are all in the journal"
@@ -108,7 +108,7 @@ def _checkpoints(
             where = f"{ref.name}/{checkpoints.PROGRESS_FILE}"
             yield _found("checkpoint's progress", trial, where, problem, "made anew", anew)
     yield from _start(trial, directory)
-    if runs or not trial.settled:
+    if runs or not trial.finalized:
         return  # the run files name some that no driver has read of yet
     known = {ref.name for ref in trial.checkpoints}
     for name in names:

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One dimension. ``masses``: the prior chances of the options of a discrete axis, empty on a continuous one.
+    """One dimension. ``prior_probabilities``: those of the options of a discrete axis; empty on a continuous one.
 
     ``centers``: where in [0, 1] the options lie, if they have an order. ``parent`` and ``option``: the axis exists
     only for points that have this option on that axis, which comes before it.
     """
 
-    masses: tuple[float, ...] = ()
+    prior_probabilities: tuple[float, ...] = ()
     centers: tuple[float, ...] = ()
     parent: int | None = None
     option: int = 0
 
-    def places(self, shares: Array) -> Array:
+    def quantile(self, shares: Array) -> Array:
         """The places on this axis below which these shares (0 to 1) of the prior lie."""
         import numpy as np
 
-        if not self.masses:
+        if not self.prior_probabilities:
             return shares
-        limits = np.cumsum(self.masses)
+        limits = np.cumsum(self.prior_probabilities)
         found: Array = np.minimum(np.searchsorted(limits, shares * limits[-1], side="right"), len(limits) - 1).astype(
             float
         )
@@ -56,7 +56,7 @@ def draw_prior(axes: Sequence[Axis], count: int, rng: np.random.Generator) -> Ar
     """Points drawn at random."""
     import numpy as np
 
-    return prune(axes, np.column_stack([axis.places(rng.random(count)) for axis in axes]))
+    return prune(axes, np.column_stack([axis.quantile(rng.random(count)) for axis in axes]))
 
 
 def draw_design(axes: Sequence[Axis], count: int, rng: np.random.Generator) -> Array:
@@ -64,7 +64,7 @@ def draw_design(axes: Sequence[Axis], count: int, rng: np.random.Generator) -> A
     import numpy as np
 
     shares = [(rng.permutation(count) + rng.random(count)) / count for _ in axes]
-    return prune(axes, np.column_stack([axis.places(share) for axis, share in zip(axes, shares, strict=True)]))
+    return prune(axes, np.column_stack([axis.quantile(share) for axis, share in zip(axes, shares, strict=True)]))
 
 
 def known_among(points: Array, *known: Array) -> NDArray[np.bool_]:

@@ -249,10 +249,10 @@ def _dimension(parameter: Parameter, numbers: Mapping[str, int]) -> _Dimension:
         count = len(domain)
         centers = tuple((i + 0.5) / count for i in range(count)) if _rising(domain.categories) else ()
         return _Dimension(parameter, Axis((1 / count,) * count, centers, parent, option))
-    values, masses, centers = _table(domain)
+    values, prior_probabilities, centers = _table(domain)
     if len(values) > _TABLE_AT_MOST:
         return _Dimension(parameter, Axis(parent=parent, option=option))
-    return _Dimension(parameter, Axis(masses, centers, parent, option), values)
+    return _Dimension(parameter, Axis(prior_probabilities, centers, parent, option), values)
 
 
 def _table(domain: Domain) -> tuple[tuple[Any, ...], tuple[float, ...], tuple[float, ...]]:

@@ -64,30 +64,30 @@ def propose(axes: Sequence[Axis], seen: Observations, pending: Array, rng: np.ra
     timed = bool(np.ptp(kept.times) > 0)
     space = _Features(axes, timed)
     features, targets, few = space(kept.points, kept.times), _targets(kept.losses), kept.most(_FITTED_TO)
-    fitted = Process.fit(features[few], space.axis_of, targets[few], rng)
-    process = Process(features, targets, fitted.scales, fitted.noise)
+    fitted = GaussianProcess.fit(features[few], space.axis_of, targets[few], rng)
+    process = GaussianProcess(features, targets, fitted.scales, fitted.noise)
     final = kept.times == kept.times.max()
     goal = float(process.predict(space(kept.points[final]))[0].min())
     if len(pending):
-        process = process.believing(space(pending))
+        process = process.condition_on_predictions(space(pending))
 
-    def promise(points: Array) -> Array:
+    def acquisition(points: Array) -> Array:
         mean, deviation = process.predict(space(points))
         expected = log_expected_improvement(mean, deviation, goal)
         return np.where(known_among(points, seen.points, pending), -np.inf, expected)
 
     near = np.repeat(kept.points[:5], 40, axis=0)
     points = np.vstack([draw_prior(axes, 300, rng), _moved(axes, near, 0.15, rng)])
-    values = promise(points)
+    values = acquisition(points)
     for step in _STEPS:
         top = np.argsort(-values, kind="stable")[:12]
         moved = _moved(axes, np.repeat(points[top], 6, axis=0), step, rng)
-        points, values = np.vstack([points[top], moved]), np.append(values[top], promise(moved))
+        points, values = np.vstack([points[top], moved]), np.append(values[top], acquisition(moved))
     found: Array = points[int(np.argmax(values))]
     return found
 
 
-class Process:
+class GaussianProcess:
     """A Gaussian process. ``scales``: the length scale of each feature; ``noise``: its variance, per signal's."""
 
     def __init__(self, features: Array, targets: Array, scales: Array, noise: float) -> None:
@@ -100,7 +100,9 @@ class Process:
         self.weights, self.variance = self.whiten.T @ white, (white @ white + 2) / (len(targets) + 2)
 
     @classmethod
-    def fit(cls, features: Array, axis_of: NDArray[np.int_], targets: Array, rng: np.random.Generator) -> Process:
+    def fit(
+        cls, features: Array, axis_of: NDArray[np.int_], targets: Array, rng: np.random.Generator
+    ) -> GaussianProcess:
         """Fit length scales and noise: the most likely of some, each a step from the best before it.
 
         The prior of the scales grows with the number of axes (Hvarfner et al., ICML 2024).
@@ -113,7 +115,7 @@ class Process:
 
         def unlikely(theta: Array) -> float:
             scaled = features / np.exp(theta[:-1])[axis_of]
-            return _unlikelihood(scaled, targets, math.exp(theta[-1])) + 0.5 * float(
+            return negative_log_likelihood(scaled, targets, math.exp(theta[-1])) + 0.5 * float(
                 (((theta - usual) / spread) ** 2).sum()
             )
 
@@ -128,12 +130,12 @@ class Process:
                 step = max(0.93 * step, 0.15)
         return cls(features, targets, np.exp(best[:-1])[axis_of], math.exp(best[-1]))
 
-    def believing(self, features: Array) -> Process:
+    def condition_on_predictions(self, features: Array) -> GaussianProcess:
         """This process, had it seen what it predicts at these features."""
         import numpy as np
 
         known = np.vstack([self.features * self.scales, features])
-        return Process(known, np.append(self.targets, self.predict(features)[0]), self.scales, self.noise)
+        return GaussianProcess(known, np.append(self.targets, self.predict(features)[0]), self.scales, self.noise)
 
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at each row of features, without noise."""
@@ -154,7 +156,9 @@ class _Features:
         import numpy as np
 
         self._axes, self._timed = axes, timed
-        sizes = [len(axis.masses) if axis.masses and not axis.centers else 1 for axis in axes] + [1] * timed
+        sizes = [
+            len(axis.prior_probabilities) if axis.prior_probabilities and not axis.centers else 1 for axis in axes
+        ] + [1] * timed
         self.axis_of = np.repeat(np.arange(len(sizes)), sizes)
 
     def __call__(self, points: Array, times: Array | None = None) -> Array:
@@ -170,12 +174,12 @@ def _columns(axis: Axis, at: Array) -> Array:
     import numpy as np
 
     exists = ~np.isnan(at)
-    if not axis.masses:
+    if not axis.prior_probabilities:
         return np.where(exists, at, 0.5)[:, None]
     option = np.where(exists, at, 0).astype(int)
     if axis.centers:
         return np.where(exists, np.array(axis.centers)[option], 0.5)[:, None]
-    found: Array = np.eye(len(axis.masses))[option] * exists[:, None] * math.sqrt(0.5)
+    found: Array = np.eye(len(axis.prior_probabilities))[option] * exists[:, None] * math.sqrt(0.5)
     return found
 
 
@@ -188,7 +192,7 @@ def _matern(a: Array, b: Array) -> Array:
     return found
 
 
-def _unlikelihood(features: Array, targets: Array, noise: float) -> float:
+def negative_log_likelihood(features: Array, targets: Array, noise: float) -> float:
     """Minus the logarithm of the likelihood, with the most likely variance of the signal."""
     import numpy as np
 
@@ -239,13 +243,13 @@ def _moved(axes: Sequence[Axis], points: Array, step: float, rng: np.random.Gene
     moved, count = points.copy(), len(points)
     for i, axis in enumerate(axes):
         at, hit = moved[:, i], rng.random(count) < max(0.5, 1 / len(axes))
-        anew = axis.places(rng.random(count))
+        anew = axis.quantile(rng.random(count))
         away = step * rng.standard_normal(count)
-        if not axis.masses:
+        if not axis.prior_probabilities:
             to = 1 - np.abs(1 - np.abs(at + away))  # reflected at 0 and 1
         elif axis.centers:
-            size = np.maximum(1, np.round(np.abs(away) * len(axis.masses)))
-            to = np.clip(at + np.sign(away) * size, 0, len(axis.masses) - 1)
+            size = np.maximum(1, np.round(np.abs(away) * len(axis.prior_probabilities)))
+            to = np.clip(at + np.sign(away) * size, 0, len(axis.prior_probabilities) - 1)
         else:
             to, hit = anew, hit & (rng.random(count) < 0.3)
         moved[:, i] = np.where(np.isnan(at), anew, np.where(hit, to, at))

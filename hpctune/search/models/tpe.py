@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class TPEParameters:
     """What can be turned, with the values that did best on average over test functions and learning curves.
 
     ``gamma``: the share of points that counts as good, ``good_at_most`` of them. ``candidates``: how many points are
@@ -43,13 +43,13 @@ class Settings:
     prior: float = 1.0
 
 
-SETTINGS = Settings()
+SETTINGS = TPEParameters()
 
 
 class Parzen:
     """A density: one kernel for each point, and the prior as one more."""
 
-    def __init__(self, axes: Sequence[Axis], points: Array, weights: Array, settings: Settings) -> None:
+    def __init__(self, axes: Sequence[Axis], points: Array, weights: Array, settings: TPEParameters) -> None:
         import numpy as np
 
         self.axes, self.count = axes, len(points)
@@ -84,23 +84,23 @@ class Parzen:
         return found
 
 
-def _kernel(axis: Axis, at: Array, count: int, dimensions: int, settings: Settings) -> Any:
+def _kernel(axis: Axis, at: Array, count: int, dimensions: int, settings: TPEParameters) -> Any:
     import numpy as np
 
     width = max(settings.width * max(count, 1) ** (-1 / (dimensions + 4)), settings.narrowest)
-    if not axis.masses:
-        return _Bell(at, width)
-    masses = np.array(axis.masses)
+    if not axis.prior_probabilities:
+        return TruncatedNormalKernel(at, width)
+    prior_probabilities = np.array(axis.prior_probabilities)
     if axis.centers:
         centers = np.array(axis.centers)
-        table = masses * np.exp(-(((centers[:, None] - centers) / width) ** 2) / 2)
+        table = prior_probabilities * np.exp(-(((centers[:, None] - centers) / width) ** 2) / 2)
     else:
         share = settings.smoothing
-        table = (1 - share) * np.eye(len(masses)) + share * masses
-    return _Table(at, masses, table / table.sum(axis=1, keepdims=True))
+        table = (1 - share) * np.eye(len(prior_probabilities)) + share * prior_probabilities
+    return CategoricalKernel(at, prior_probabilities, table / table.sum(axis=1, keepdims=True))
 
 
-class _Bell:
+class TruncatedNormalKernel:
     """Gaussians of one width, cut off at 0 and 1; flat for points that have no position."""
 
     def __init__(self, at: Array, width: float) -> None:
@@ -131,14 +131,14 @@ class _Bell:
         return self.log_scale - self.sharpness * away * away
 
 
-class _Table:
+class CategoricalKernel:
     """A row of chances for each option that a point can have; the prior for points that have none."""
 
-    def __init__(self, at: Array, masses: Array, table: Array) -> None:
+    def __init__(self, at: Array, prior_probabilities: Array, table: Array) -> None:
         import numpy as np
 
-        rows = np.vstack([table, masses])
-        self.row = np.where(np.isnan(at), len(masses), at).astype(int)
+        rows = np.vstack([table, prior_probabilities])
+        self.row = np.where(np.isnan(at), len(prior_probabilities), at).astype(int)
         self.cumulated, self.logs = np.cumsum(rows, axis=1), np.log(rows)
 
     def sample(self, chosen: Array, rng: np.random.Generator) -> Array:
@@ -155,7 +155,12 @@ class _Table:
 
 
 def propose(
-    axes: Sequence[Axis], points: Array, losses: Array, pending: Array, settings: Settings, rng: np.random.Generator
+    axes: Sequence[Axis],
+    points: Array,
+    losses: Array,
+    pending: Array,
+    settings: TPEParameters,
+    rng: np.random.Generator,
 ) -> Array:
     """The next point, given points with their losses (less is better) and points still under way, which count as bad.
 

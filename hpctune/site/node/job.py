@@ -26,7 +26,7 @@ from hpctune.ports import Clock
 from hpctune.site.findings import Advice, Check, seconds
 from hpctune.site.node.checks import judge_node
 from hpctune.site.node.facts import NodeFacts
-from hpctune.site.node.program import LONGEST_S
+from hpctune.site.node.program import MAX_S
 from hpctune.site.storage import pingpong
 from hpctune.site.storage.checks import judge_shared
 
@@ -63,7 +63,7 @@ def scratch_in(directory: Path) -> Iterator[Path]:
 def look_at(folder: Path, alive: pingpong.Alive, here: NodeFacts, gpus: int, say: Say) -> Iterator[Advice]:
     """Everything about the node that runs the program in ``folder``."""
     say("asking the node")
-    text = pingpong.await_file(folder, "facts.json", LONGEST_S, alive)
+    text = pingpong.await_file(folder, "facts.json", MAX_S, alive)
     if text is None:
         what = "the job began, and never told what it found"
         yield Advice((Check(AREA, "fail", what, _last_words(folder)),))

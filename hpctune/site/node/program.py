@@ -22,7 +22,7 @@ from typing import Any
 RACES = 40
 PATIENCE_S = 65.0
 """How long one change may take to be seen."""
-LONGEST_S = 240.0
+MAX_S = 240.0
 KINDS = ("create", "append", "rename", "listing")
 _IMPORT = "import time; t = time.monotonic(); import hpctune; print(time.monotonic() - t, hpctune.__version__)"
 
@@ -176,7 +176,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     put(folder / "started", socket.gethostname())
     order = json.loads((folder / "order.json").read_text())
-    deadline = time.time() + LONGEST_S
+    deadline = time.time() + MAX_S
     prepare(folder, "node")
     put(folder / "facts.json", json.dumps(facts(folder, order["packages"], order["foreign"])))
     for number in range(1, order["rounds"] + 1):

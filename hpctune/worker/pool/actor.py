@@ -21,12 +21,12 @@ from hpctune.storage import bundle, values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker.actor_reuse import kept
 from hpctune.worker.main import await_control
-from hpctune.worker.pool.process import WARNINGS, Child, enter, own_run, redirect, run_here
+from hpctune.worker.pool.process import WARNINGS, TrialProcess, enter, own_run, redirect, run_here
 from hpctune.worker.runners import clean_up, is_class_trainable
 from hpctune.worker.trainable import Trainable
 
 NOT_REUSABLE = 78
-NOTHING = Assignment(-1, "", (), "", "")
+IDLE = Assignment(-1, "", (), "", "")
 """What a child does between two trials."""
 
 
@@ -45,7 +45,7 @@ def channel() -> tuple[int, int]:
 # -- the worker's end ----------------------------------------------------------------------------------------------
 
 
-def hand(child: Child, assignment: Assignment) -> bool:
+def assign(child: TrialProcess, assignment: Assignment) -> bool:
     """Give the next assignment to a child that stayed; False when it cannot take it."""
     if own_run(assignment) is None:
         return False
@@ -57,7 +57,7 @@ def hand(child: Child, assignment: Assignment) -> bool:
     return True
 
 
-def heard(child: Child) -> int | None:
+def poll_exit(child: TrialProcess) -> int | None:
     """The exit code of the trial that has just ended in ``child``; None where none has."""
     os.set_blocking(child.lines, False)
     try:
@@ -67,7 +67,7 @@ def heard(child: Child) -> int | None:
     return int(said) if said.strip() else None
 
 
-def let_go(child: Child) -> None:
+def release(child: TrialProcess) -> None:
     """Tell a child that nothing more comes."""
     with contextlib.suppress(OSError):
         os.close(child.lines)

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from hpctune.common.poll import readable
+from hpctune.common.poll import wait_readable
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
     Assignment,
@@ -25,26 +25,26 @@ from hpctune.model.pool import (
     Claimed,
     Ended,
     Left,
-    Orders,
     Ready,
-    Returned,
+    Retracted,
+    WorkerOrders,
     WorkerRecord,
     WorkerSpec,
 )
 from hpctune.storage import bundle, worker_files
-from hpctune.storage.doorbell import Ringer
+from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.worker_files import WorkerFile
 from hpctune.worker import scratch
 from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
 from hpctune.worker.pool import resources
-from hpctune.worker.pool.process import WARNINGS, Nursery
-from hpctune.worker.pool.slots import Crew, send
-from hpctune.worker.pool.warmup import rehearse
+from hpctune.worker.pool.process import WARNINGS, ProcessSpawner
+from hpctune.worker.pool.slots import ProcessSlots, send
+from hpctune.worker.pool.warmup import warm_up
 from hpctune.worker.runners import known_form
 
-SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.01, 0.5
+MIN_LOOK_S, MAX_LOOK_S = 0.01, 0.5
 """Between two looks at the orders: right after work, and when nothing has happened for long."""
 PATIENCE = 20.0
 """After a quiet time of T seconds it looks again after T / PATIENCE."""
@@ -105,7 +105,7 @@ class Worker:
         self, experiment: ExperimentPaths, paths: WorkerPaths, spec: WorkerSpec, file: WorkerFile, run: int
     ) -> None:
         self._experiment, self._paths, self._spec, self._file, self._run = experiment, paths, spec, file, run
-        self._orders, self._text = Orders(run), b""
+        self._orders, self._text = WorkerOrders(run), b""
         self._seen: set[int] = set()
         """Numbers of assignments that have begun, or never will."""
         self._owed: list[WorkerRecord] = []
@@ -117,10 +117,10 @@ class Worker:
         self._bell, self._ring = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(self._ring, False)
-        self._ringer = Ringer(experiment.doorbell)
+        self._ringer = DoorbellClient(experiment.doorbell)
         """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
-        self._nursery = Nursery(spec, experiment, self._forget)
-        self._crew = Crew(spec, experiment, self._nursery)
+        self._nursery = ProcessSpawner(spec, experiment, self._forget)
+        self._crew = ProcessSlots(spec, experiment, self._nursery)
 
     def prepare(self) -> None:
         """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
@@ -129,7 +129,7 @@ class Worker:
         scratch.keep_sockets_together()
         node_ip()  # found once, for all trials
         if self._spec.start == "fork":
-            rehearse()
+            warm_up()
         try:
             bundle.preload(self._experiment)
             known_form(bundle.load_trainable(self._experiment))
@@ -212,10 +212,10 @@ class Worker:
     def _cancel_and_return(self) -> None:
         pending = {a.number for a in self._orders.assignments} - self._seen
         never = pending.intersection(self._orders.cancel)
-        back = pending.intersection(self._orders.back) - never
+        back = pending.intersection(self._orders.retracted) - never
         if never or back:
             self._say(*(Ended(n, None, time.time(), "cancelled") for n in sorted(never)))
-            self._say(*(Returned(n, time.time()) for n in sorted(back)))
+            self._say(*(Retracted(n, time.time()) for n in sorted(back)))
             self._seen |= never | back
         for number in self._orders.cancel:
             self._crew.cancel(number)
@@ -283,16 +283,16 @@ class Worker:
 
     def _patience_s(self) -> float:
         """How long we may have nothing to do."""
-        return max(self._spec.idle_timeout_s, self._orders.linger_s)
+        return max(self._spec.idle_timeout_s, self._orders.idle_grace_s)
 
     def _wait(self) -> None:
         """Until a child ends or says something, a signal comes, or it is time to look again."""
         quiet_s = time.monotonic() - self._active_at
-        pause = min(max(quiet_s / PATIENCE, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+        pause = min(max(quiet_s / PATIENCE, MIN_LOOK_S), MAX_LOOK_S)
         full = self._crew.free_slot() is None
         rings = [] if full else self._ringer.ends()
         lines = [child.lines for child in self._crew.busy() if child.lines >= 0]
-        readable([self._bell, *rings, *lines], LONGEST_LOOK_S if full else pause)
+        wait_readable([self._bell, *rings, *lines], MAX_LOOK_S if full else pause)
         self._ringer.heard()
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell, 4096)

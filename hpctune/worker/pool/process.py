@@ -30,7 +30,7 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 @dataclass(slots=True)
-class Child:
+class TrialProcess:
     """A running trial: ``pid`` is also its process group. ``started_at`` and ``cancelled_at``: monotonic seconds.
     ``warned``: it was asked to leave at its next report."""
 
@@ -64,7 +64,7 @@ def own_run(assignment: Assignment) -> OwnRun | None:
 
 
 @dataclass(slots=True)
-class Nursery:
+class ProcessSpawner:
     """Starts children. ``tidy``: called in a forked child, to let go of what is the parent's."""
 
     spec: WorkerSpec
@@ -82,14 +82,14 @@ class Nursery:
         try:
             pid = os.fork()
             if pid == 0:
-                self._be_a_child(parent, job_id, assignment, slot, work)
+                self._run_child(parent, job_id, assignment, slot, work)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         with contextlib.suppress(OSError):  # it has done so itself already, or is gone
             os.setpgid(pid, pid)
         return pid
 
-    def _be_a_child(self, parent: int, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> None:
+    def _run_child(self, parent: int, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> None:
         """Never returns. The signals of WARNINGS stay blocked until the run has its handlers."""
         code = 1
         try:

@@ -14,9 +14,9 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker.pool import actor as pool_actor
 from hpctune.worker.pool.process import (
     WARNINGS,
-    Child,
-    Nursery,
     OwnRun,
+    ProcessSpawner,
+    TrialProcess,
     end_group,
     first_saved_s,
     oom_kills,
@@ -28,15 +28,15 @@ WORTH_MEASURING_S = 5.0
 """A trial shorter than this fits into any allocation; its first checkpoint is not looked for."""
 
 
-class Crew:
+class ProcessSlots:
     """Starts trials, and says how they ended. Decides nothing."""
 
-    def __init__(self, spec: WorkerSpec, experiment: ExperimentPaths, nursery: Nursery) -> None:
+    def __init__(self, spec: WorkerSpec, experiment: ExperimentPaths, nursery: ProcessSpawner) -> None:
         self._spec, self._experiment, self._nursery = spec, experiment, nursery
-        self.children: dict[int, Child] = {}
+        self.children: dict[int, TrialProcess] = {}
         """By slot. One whose assignment is over may stay, for the next."""
 
-    def busy(self) -> list[Child]:
+    def busy(self) -> list[TrialProcess]:
         """Those that have a trial."""
         return [child for child in self.children.values() if child.assignment.number >= 0]
 
@@ -48,7 +48,7 @@ class Crew:
     def begin(self, assignment: Assignment, slot: int) -> Ended | None:
         """Start it in ``slot``; how it ended where it cannot be started."""
         staying = self.children.get(slot)
-        if staying is not None and pool_actor.hand(staying, assignment):
+        if staying is not None and pool_actor.assign(staying, assignment):
             staying.assignment, staying.started_at = assignment, time.monotonic()
             staying.cancelled_at, staying.killed = None, False
             return None
@@ -75,7 +75,7 @@ class Crew:
         except OSError as error:
             print(f"hpctune: {job_id} cannot be started: {error}", file=sys.stderr)
             return Ended(assignment.number, 1, time.time())
-        self.children[slot] = Child(pid, slot, assignment, time.monotonic(), lines=lines, oom_kills=kills)
+        self.children[slot] = TrialProcess(pid, slot, assignment, time.monotonic(), lines=lines, oom_kills=kills)
         return None
 
     def _run_alone(self, run: OwnRun) -> int:
@@ -87,9 +87,9 @@ class Crew:
         """The trials that are over since this was asked last."""
         ended: list[Ended | None] = []
         for child in list(self.children.values()):
-            if child.lines >= 0 and child.assignment.number >= 0 and (code := pool_actor.heard(child)) is not None:
+            if child.lines >= 0 and child.assignment.number >= 0 and (code := pool_actor.poll_exit(child)) is not None:
                 ended.append(self._end_of(child, code))
-                child.assignment = pool_actor.NOTHING
+                child.assignment = pool_actor.IDLE
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid == 0:
                 continue
@@ -106,7 +106,7 @@ class Crew:
                 ended.append(self._end_of(child, code))
         return [each for each in ended if each is not None]
 
-    def _end_of(self, child: Child, code: int) -> Ended:
+    def _end_of(self, child: TrialProcess, code: int) -> Ended:
         run = own_run(child.assignment)
         long = time.monotonic() - child.started_at > WORTH_MEASURING_S
         saved_s = first_saved_s(run, self._experiment) if run is not None and long else None
@@ -137,9 +137,9 @@ class Crew:
                 child.warned = True
                 send(child.pid, signal.SIGUSR2)
 
-    def _end_staying(self, child: Child) -> None:
+    def _end_staying(self, child: TrialProcess) -> None:
         """Let a process that stayed for another trial go, now that it is not wanted."""
-        pool_actor.let_go(child)
+        pool_actor.release(child)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child.pid, 0)
         end_group(child.pid, time.sleep)

@@ -27,11 +27,11 @@ from hpctune.worker.environment import environment
 from hpctune.worker.main import run_attempt
 from hpctune.worker.session import SYNC_S
 
-TIMES = 20
+WARMUP_RUNS = 20
 """Python looks at what code does from its eighth run on, and is done soon after."""
 
 
-def rehearse() -> bool:
+def warm_up() -> bool:
     """Run it; False where that was not possible, which costs nothing but time. No thread is left when this returns.
     What :mod:`bundle` keeps is the rehearsal's afterwards."""
     directory = scratch.make_in_memory()
@@ -66,7 +66,7 @@ def _run(directory: Path) -> bool:
         place = json.dumps({"sys_path": [], "cwd": str(directory)}).encode()
         atomic.write(experiment.trainable, place + b"\n" + pickle.dumps(_trial))
         bundle.preload(experiment)
-        for number in range(TIMES):
+        for number in range(WARMUP_RUNS):
             paths = experiment.trial(f"trial{number}")
             control = Control("experiment", f"t_{number}", "trial", "tag", 1, {"x": 0.5, "epochs": 3}, {})
             control_file.publish(paths.control, control)
