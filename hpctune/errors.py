@@ -78,10 +78,6 @@ class RequestRejectedError(ClusterError):
     """The cluster will never accept this request: wrong partition or account, more than any node has."""
 
 
-class SubmissionRefusedError(ClusterError):
-    """The cluster does not accept the job now (a limit, a full queue); later it may. Surely no job was made."""
-
-
 class ClusterUnavailableError(ClusterError):
     """The cluster gave no answer. Nothing follows from it: neither acceptance nor absence of any job."""
 

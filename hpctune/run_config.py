@@ -121,7 +121,7 @@ class FailureConfig(FailurePolicy):
 
 def check_failures(max_failures: object, fail_fast: object) -> None:
     """Raise a UsageError (a ValueError) unless the two are valid and do not exclude each other."""
-    if not isinstance(max_failures, int) or isinstance(max_failures, bool) or max_failures < -1:
+    if not is_whole(max_failures) or max_failures < -1:
         raise UsageError(f"max_failures must be -1 (endless), 0 or more, not {max_failures!r}.")
     if not isinstance(fail_fast, bool) and str(fail_fast).lower() != "raise":
         raise UsageError(f"fail_fast must be True, False or 'raise', not {fail_fast!r}.")

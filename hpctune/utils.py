@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from hpctune.common import env
+from hpctune.common.log import log
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
 from hpctune.launch.trainables import as_trainable
 from hpctune.space.tree import flatten_dict, unflatten_dict
@@ -150,7 +150,7 @@ def diagnose_serialization(trainable: Any) -> bool | set[str]:
         return True
     culprits = {name for name, value in _used_by(trainable).items() if not _picklable(value)}
     for name in sorted(culprits):
-        print(f"Cannot be pickled: {name} = {_used_by(trainable)[name]!r}", file=sys.stderr)
+        log.warning(f"Cannot be pickled: {name} = {_used_by(trainable)[name]!r}")
     return culprits or {getattr(trainable, "__name__", repr(trainable))}
 
 
@@ -197,4 +197,4 @@ class warn_if_slow:  # noqa: N801 - the name is Ray Tune's
         duration = time.monotonic() - self._start
         self.too_slow = duration > self.threshold
         if self.too_slow and not self.disable and kind is None:
-            print(self.message.format(name=self.name, duration=duration), file=sys.stderr)
+            log.warning(self.message.format(name=self.name, duration=duration))

@@ -46,7 +46,7 @@ SECTIONS: list[tuple[str, str, list[str]]] = [
     ("Errors", "hpctune.errors", ["TuneError", "UsageError", "ConfigFileError", "NotAnExperimentError", "ResumeError",
                                   "NotYetSupportedError", "DriverAliveError", "LeaseLostError", "StorageError",
                                   "JournalError", "CheckpointError", "ClusterError", "RequestRejectedError",
-                                  "SubmissionRefusedError", "ClusterUnavailableError", "TrainableError",
+                                  "ClusterUnavailableError", "TrainableError",
                                   "SearchSpaceError", "MetricError"]),
 ]  # fmt: skip
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hpctune.analysis.load import reported_keys
+from hpctune.common.checks import check_mode
+from hpctune.common.log import log
 from hpctune.errors import MetricError, UsageError
+from hpctune.model import ranking
 from hpctune.model.metric_stats import as_number
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import CheckpointRef
@@ -16,7 +17,6 @@ from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
-_log = logging.getLogger("hpctune")
 
 
 def checked_scope(scope: str) -> str:
@@ -24,13 +24,6 @@ def checked_scope(scope: str) -> str:
     if scope not in SCOPES:
         raise UsageError(f"scope must be one of {', '.join(SCOPES)}; not {scope!r}.")
     return scope
-
-
-def checked_mode(mode: str) -> str:
-    """``mode`` where it is one."""
-    if mode not in ("min", "max"):
-        raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
-    return mode
 
 
 def best_trial(
@@ -43,22 +36,16 @@ def best_trial(
     Raises:
         MetricError: if results were reported, and none of them ever had this metric.
     """
-    checked_mode(mode), checked_scope(scope)
-    best: tuple[float, Trial] | None = None
-    found = False
-    for trial in trials:
-        value = score(trial, metric, mode, scope)
-        found = found or value is not None
-        if value is None or (filter_nan_and_inf and not math.isfinite(value)):
-            continue
-        rank = -math.inf if math.isnan(value) else value if mode == "max" else -value
-        if best is None or rank > best[0] or math.isnan(best[0]):
-            best = rank, trial
+    check_mode(mode)
+    checked_scope(scope)
+    scored = [(score(trial, metric, mode, scope), trial) for trial in trials]
+    found = any(value is not None for value, _ in scored)
+    best = ranking.best(scored, mode, finite=filter_nan_and_inf)
     if not found and any(t.has_reported_at_least_once for t in trials):
         raise MetricError(metric, reported_keys(trials), "Metric")
     if best is None:
         why = f"every value of {metric!r} is NaN or infinite" if found else "no trial has reported a result yet"
-        _log.warning("There is no best trial: %s.", why)
+        log.warning(f"There is no best trial: {why}.")
         return None
     return best[1]
 
@@ -75,10 +62,8 @@ def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
 
 def best_row(rows: Iterable[Mapping[str, Any]], metric: str, mode: str) -> Mapping[str, Any] | None:
     """The result with the best value of ``metric`` that is not NaN; None where there is none."""
-    valued = [(value, row) for row in rows if (value := as_number(lookup(row, metric))) is not None and value == value]
-    if not valued:
-        return None
-    return (max if mode == "max" else min)(valued, key=lambda pair: pair[0])[1]
+    found = ranking.best(((as_number(lookup(row, metric)), row) for row in rows), mode)
+    return found[1] if found is not None else None
 
 
 def checkpoint_rows(trial: Trial, rows: Sequence[CountedRow]) -> list[tuple[CheckpointRef, Mapping[str, Any]]]:
@@ -98,7 +83,8 @@ def best_checkpoint(
     Raises:
         MetricError: if there are checkpoints, and no result of theirs has the metric.
     """
-    sign = 1.0 if checked_mode(mode) == "max" else -1.0
+    check_mode(mode)
+    sign = 1.0 if mode == "max" else -1.0
     valued = [
         (sign * value, n, ref)
         for n, (ref, row) in enumerate(checkpoints)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hpctune.analysis import best, tables
 from hpctune.analysis.load import LoadedExperiment, experiment_root
 from hpctune.checkpoint import Checkpoint
+from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import CheckpointRef
@@ -62,7 +63,7 @@ class ExperimentAnalysis:
         if storage_filesystem is not None:
             raise UsageError("storage_filesystem is not supported: give the path of a directory that is mounted here.")
         if default_mode is not None:
-            best.checked_mode(default_mode)
+            check_mode(default_mode)
         if trials is not None and len(paths) > 1:
             raise UsageError("ExperimentAnalysis takes trials for one experiment only; leave them out for several.")
         self._experiments = [LoadedExperiment(experiment_root(os.fspath(p)), trials) for p in paths]
@@ -87,7 +88,8 @@ class ExperimentAnalysis:
             raise UsageError(
                 f"{what} needs a mode. Pass mode='min' or 'max', or default_mode=... to ExperimentAnalysis."
             )
-        return best.checked_mode(mode)
+        check_mode(mode)
+        return mode
 
     def _trial(self, trial: Trial | AnyPath) -> Trial:
         """The trial meant by itself, its id, its name or its directory."""
@@ -237,7 +239,7 @@ class ExperimentAnalysis:
         if metric is not None and mode is None:
             raise UsageError(f"dataframe(metric={metric!r}) needs mode='min' or mode='max'.")
         if mode is not None:
-            best.checked_mode(mode)
+            check_mode(mode)
         if metric is None:
             return tables.one_line_each(self.trials, None, None)
         return tables.one_line_each({t: self.rows_of(t) for t in self.trials}, metric, mode)

@@ -9,9 +9,9 @@ from typing import Any
 from hpctune.analysis.filters import parse
 from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError, UsageError
+from hpctune.model.ranking import best_trial
 from hpctune.model.rows import flatten
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.display.columns import best_trial
 from hpctune.output.display.selection import count_words
 from hpctune.output.display.words import phase_word
 from hpctune.storage.layout import ExperimentPaths
@@ -123,8 +123,8 @@ def _experiment(path: Path) -> Row:
         **{phase_word(phase): state.phases[phase] for phase in Phase},
         "metric": spec.metric,
         "mode": spec.mode,
-        "best": best[1] if best else None,
-        "best_trial": best[0].name if best else None,
+        "best": best[0] if best else None,
+        "best_trial": best[1].name if best else None,
         "created_at": spec.created_at,
         "updated_at": state.last_at or spec.created_at,
     }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hpctune.cli import exitcodes
 from hpctune.cli.outcome import exit_code, failure_words
-from hpctune.common.log import tell
+from hpctune.common.log import log, show_messages
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import ClusterError, DriverAliveError, LeaseLostError, RequestRejectedError, StorageError, TuneError
 from hpctune.launch.driven import DrivenExperiment, watched
@@ -58,7 +58,7 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
         try:
             return _drive(paths, chain)
         except (DriverAliveError, LeaseLostError) as error:
-            tell(f"hpctune: {error}")
+            log.error(f"hpctune: {error}")
             time.sleep(AGAIN_S)
 
 
@@ -108,7 +108,7 @@ def _left(chain: DriverJobChain, driven: list[DrivenExperiment]) -> int:
         chain.left("the experiment is over")
         words = failure_words(driven)
         if words:
-            tell(f"hpctune: error: {words}")
+            log.error(f"hpctune: error: {words}")
         return exit_code(driven)
     if one.leave.reason == WARNING:
         chain.ensure_successors()
@@ -132,13 +132,14 @@ def deaths(recorded: Iterable[e.Recorded]) -> int:
 
 def main() -> None:
     """The program."""
+    show_messages()
     os.environ["HPCTUNE_DISABLE_SIGINT_HANDLER"] = "0"  # by signals Slurm says that time is up
     paths = ExperimentPaths(Path(sys.argv[1]))
     job_id = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
     try:
         code = drive(paths, job_id)
     except TuneError as error:
-        tell(f"hpctune: error: {error}")
+        log.error(f"hpctune: error: {error}")
         code = error.exit_code
     sys.exit(code)
 

@@ -42,6 +42,7 @@ class LazyGroup(click.Group):
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
+        import_module("hpctune.common.log").show_messages()
         command = import_module(f"hpctune.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command

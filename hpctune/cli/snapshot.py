@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
-from hpctune.model.rows import flatten, number
+from hpctune.model.ranking import best_trial
+from hpctune.model.rows import flatten
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.slurm_reasons import explain
 from hpctune.output.display.words import PHASE_ORDER, phase_word
@@ -65,7 +65,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         state,
         seen,
         status_file.read(paths),
-        best_trial(state),
+        _best(state),
         now,
         jobs,
         free_space.storage_problem(paths.root),
@@ -91,18 +91,6 @@ def driver_jobs(paths: ExperimentPaths, seen: Driving) -> DriverJobs | None:
     driving_job = seen.holder.job if seen.alive is not False and seen.holder is not None else ""
     running = next((job for job in started if job.job_id == driving_job), None)
     return DriverJobs(running, tuple(job for job in noted if job.started_at is None), last)
-
-
-def best_trial(state: ExperimentState) -> Trial | None:
-    """The trial whose last result is the best; None without a metric or results."""
-    metric, mode = state.spec.metric, state.spec.mode
-    if metric is None:
-        return None
-    scored = [(score, t) for t in state.trials.values() if (score := number(t.last, metric)) is not None]
-    scored = [(score, t) for score, t in scored if not math.isnan(score)]
-    if not scored:
-        return None
-    return (max if mode == "max" else min)(scored, key=lambda pair: pair[0])[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +189,8 @@ def counts(state: ExperimentState) -> dict[str, int]:
 def suspended(trial: Trial) -> bool:
     """Whether the cluster has suspended the trial's job."""
     return trial.attempt is not None and trial.attempt.job_state is JobState.SUSPENDED
+
+
+def _best(state: ExperimentState) -> Trial | None:
+    found = best_trial(state.trials.values(), state.spec.metric, state.spec.mode)
+    return found[1] if found is not None else None

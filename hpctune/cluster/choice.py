@@ -17,7 +17,7 @@ from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.cluster.pool.options import PoolOptions
 from hpctune.cluster.slurm.cluster import SlurmCluster
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.ports import Clock, Cluster
 
@@ -92,7 +92,7 @@ class ClusterChoice:
                 "own: hpctune.cluster.PooledCluster(cluster, ...)."
             )
         if self.name not in ("slurm", "local"):
-            tell(f"Trials run on cluster {self.name!r}, in this process: there are no workers.")
+            log.warning(f"Trials run on cluster {self.name!r}, in this process: there are no workers.")
             return self
         usual = SlurmOptions() if self.name == "slurm" else LocalOptions()
         return ClusterChoice(self.name, (self.options or usual).merge({"workers": workers}))
@@ -129,7 +129,7 @@ def resolve_cluster(
     if given == "auto":  # made definite, so that a resume elsewhere cannot take it for another
         chosen = "slurm" if options is not None or slurm_is_here(os.environ) else "local"
     if options is not None and chosen != "slurm":
-        tell(f"Trials run on cluster {chosen!r}: the options of Slurm jobs mean nothing there.")
+        log.warning(f"Trials run on cluster {chosen!r}: the options of Slurm jobs mean nothing there.")
     return ClusterChoice(chosen, options if chosen == "slurm" else local if chosen == "local" else None)
 
 

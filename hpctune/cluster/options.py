@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from hpctune.cluster.slurm.units import memory_bytes, minutes
+from hpctune.common.checks import check_flag, check_positive, check_whole
 from hpctune.errors import NotYetSupportedError, UsageError
 
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
@@ -118,8 +119,8 @@ class SlurmOptions:
 
     def __post_init__(self) -> None:
         _check_workers(self)
-        _flag(self, "array")
-        _flag(self, "doorbell")
+        check_flag("array", self.array)
+        check_flag("doorbell", self.doorbell)
         for name in ("modules", "setup", "srun_args"):
             _set(self, name, _lines(name, getattr(self, name)))
         _set(self, "env", _environment(self.env))
@@ -215,7 +216,7 @@ class LocalOptions:
 
     def __post_init__(self) -> None:
         _check_workers(self)
-        _flag(self, "doorbell")
+        check_flag("doorbell", self.doorbell)
         _set(self, "setup", _lines("setup", self.setup))
         _set(self, "env", _environment(self.env))
         _whole(self, "cpus", 1)
@@ -288,29 +289,18 @@ def _check_workers(options: SlurmOptions | LocalOptions) -> None:
     if options.start_method not in ("fork", "spawn"):
         raise UsageError(f"start_method must be 'fork' or 'spawn', not {options.start_method!r}.")
     for name in ("prefetch", "wait_for_gpu", "adapt_to_queue"):
-        value = getattr(options, name)
-        if not isinstance(value, bool) and not (value is None and name == "prefetch"):
-            raise UsageError(f"{name} must be True or False, not {value!r}.")
+        if name != "prefetch" or options.prefetch is not None:
+            check_flag(name, getattr(options, name))
 
 
 def _whole(options: object, name: str, least: int, most: int | None = None) -> None:
     value = getattr(options, name)
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise UsageError(f"{name} must be a whole number {bounds}, not {value!r}.")
-
-
-def _flag(options: object, name: str) -> None:
-    if not isinstance(getattr(options, name), bool):
-        raise UsageError(f"{name} must be True or False, not {getattr(options, name)!r}.")
+    if value is not None:
+        check_whole(name, value, least, most)
 
 
 def _positive(options: object, name: str) -> None:
-    value = getattr(options, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    check_positive(name, getattr(options, name))
 
 
 def _additional(value: object) -> dict[str, Any]:

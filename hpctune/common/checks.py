@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import TypeGuard
 
 from hpctune.errors import UsageError
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether ``value`` is an int or a float; booleans are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether ``value`` is an int; booleans are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -38,14 +39,14 @@ def check_mode(mode: object) -> None:
 
 def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
     """``value`` must be a whole number within the bounds."""
-    if not is_whole(value) or value < least or (most is not None and value > most):  # type: ignore[operator]
+    if not is_whole(value) or value < least or (most is not None and value > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise UsageError(f"{name} must be a whole number {bounds}, not {value!r}.")
 
 
 def check_positive(name: str, value: object, unit: str = "seconds") -> None:
     """``value`` must be a number above 0."""
-    if not is_number(value) or not 0 < value < math.inf:  # type: ignore[operator]
+    if not is_number(value) or not 0 < value < math.inf:
         raise UsageError(f"{name} must be a number of {unit} above 0, not {value!r}.")
 
 

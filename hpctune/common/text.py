@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpctune.common.checks import is_number
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
     """Aligned lines: columns of numbers to the right, others to the left; the last one is not padded."""
@@ -27,7 +29,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 def _numeric(cell: object) -> bool:
     if isinstance(cell, str):
         return cell in ("", "-") or cell.replace(".", "", 1).isdigit()
-    return cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool))
+    return cell is None or is_number(cell)
 
 
 def width(text: str) -> int:

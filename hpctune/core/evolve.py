@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from hpctune.common.checks import is_whole
 from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
@@ -161,7 +162,7 @@ def iteration_of(row: Mapping[str, Any], default: int) -> int:
     value = row.get("training_iteration")
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return value if is_whole(value) else default
 
 
 def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.checks import is_number
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
 from hpctune.run_config import CheckpointConfig
 from hpctune.space import Function
@@ -46,7 +47,7 @@ def seconds(given: object, name: str = "time_budget_s") -> float | None:
     if given is None:
         return None
     value = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value <= 0:
+    if not is_number(value) or math.isnan(value) or value <= 0:
         raise UsageError(f"{name} must be a number of seconds above 0, or a timedelta, not {given!r}.")
     return float(value)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.pending_limit import limit_pending
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver
@@ -61,7 +61,7 @@ class ShutdownHandler:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
                 driver.cancel_jobs("cancelled when its driver left")
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what is left behind, and what to do about it; nothing if every experiment is over."""
         for session in self.sessions:
             driver, root = session.driver, session.prepared.paths.root
@@ -70,7 +70,7 @@ class ShutdownHandler:
                 rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
                 if driver.failure:
                     rest += f". What was new could not be saved: {driver.failure} The next driver finds it out again"
-                tell(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
+                log.info(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
 
 
 def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> list[DrivenExperiment]:
@@ -85,7 +85,7 @@ def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = Fals
     shutdown = ShutdownHandler(cancel_on_exit)
     leave = loop.LeaveRequest(wake=lambda: shutdown.announce(clock))
     with contextlib.ExitStack() as stack:
-        stack.callback(shutdown.tell)  # after the displays are closed
+        stack.callback(shutdown.report)  # after the displays are closed
         for one in prepared:
             shutdown.sessions.append(_start_session(one, clock, stack, shutdown.sessions))
         driven = [DrivenExperiment(session.driver, leave) for session in shutdown.sessions]

@@ -13,7 +13,7 @@ from typing import Any
 
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.driver_job import DriverJobOptions, DriverQueue, script
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.driver.clock import WallClock
 from hpctune.errors import ClusterError, ClusterUnavailableError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
@@ -75,8 +75,8 @@ def submit_chain(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJo
         while len(jobs) <= request.options.ahead:
             jobs.append(_submit(paths, queue, jobs[-1]))
     except ClusterError as error:
-        tell(f"Only {len(jobs)} of {request.options.ahead + 1} driver jobs could be submitted; the first tries again. "
-             f"{error}")  # fmt: skip
+        wanted = request.options.ahead + 1
+        log.warning(f"Only {len(jobs)} of {wanted} driver jobs could be submitted; the first tries again. {error}")
     return jobs
 
 
@@ -100,7 +100,9 @@ def cancel_queued(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
         waiting = [job.job_id for job in queue.jobs() if job.waiting]
         queue.cancel(waiting)
     except ClusterError as error:
-        tell(f"Driver jobs that still wait leave by themselves when they start; they could not be cancelled: {error}")
+        log.warning(
+            f"Driver jobs that still wait leave by themselves when they start; they could not be cancelled: {error}"
+        )
         return
     for job_id in waiting:
         driver_jobs.forget(paths, job_id)
@@ -168,12 +170,12 @@ class DriverJobChain:
 
     def say(self, text: str) -> None:
         """Put it into the log, and where ``status`` finds it."""
-        tell(f"hpctune: driver job {self._job_id}: {text}")
+        log.info(f"hpctune: driver job {self._job_id}: {text}")
         self._note(note=text)
 
     def left(self, why: str) -> None:
         """This job drives no more."""
-        tell(f"hpctune: driver job {self._job_id} leaves: {why}")
+        log.info(f"hpctune: driver job {self._job_id} leaves: {why}")
         self._note(left_at=time.time(), note=why)
 
     def give_up(self, why: str) -> None:

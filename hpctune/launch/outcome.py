@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Sequence
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import TuneError
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.model.records import ErrorInfo
@@ -31,7 +31,7 @@ def conclude(driven: Sequence[DrivenExperiment], raise_on_failed_trial: bool) ->
         raise trial_error(failed[0].value.name, error)
     if raise_on_failed_trial:
         raise TuneError("Trials did not complete", failed)
-    tell(f"Trials did not complete: {', '.join(map(str, failed))}")
+    log.warning(f"Trials did not complete: {', '.join(map(str, failed))}")
 
 
 def trial_error(name: str, error: ErrorInfo) -> TuneError:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from hpctune.common import env as environment
 from hpctune.common.env import EnvSettings
-from hpctune.common.log import tell
+from hpctune.common.log import log, show_messages
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import RequestRejectedError, UsageError
 from hpctune.launch import driver_chain, store
@@ -51,6 +51,7 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
 
     Raises as each station does; ResumeError if there is nothing to resume; DryRun and HandedOver.
     """
+    show_messages()
     overrides, env = current(), environment.settings()
     if len(experiments) > 1 and overrides.name is not None:
         raise UsageError("A name on the command line is for one experiment, and the script has several.")
@@ -58,7 +59,7 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
         options = replace(options, resume=overrides.resume, resume_config=None)
     resume = parse_resume(options.resume, options.resume_config)
     if env.without_effect:
-        tell(f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}.")
+        log.warning(f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}.")
     prepared: list[PreparedExperiment] = []
     try:
         for experiment in experiments:
@@ -82,6 +83,7 @@ def resume_directory(
 
     The arguments are those of :func:`hpctune.launch.resolve.resolve_stored`.
     """
+    show_messages()
     overrides, env = current(), environment.settings()
     stored = store.load(paths)
     prepared = resolve_stored(
@@ -104,7 +106,7 @@ def _prepare(
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
     for note in prepared.notes:
-        tell(note)
+        log.warning(note)
     if overrides.dry_run:
         text = dry_run(prepared, overrides.driver_job)
         print(text)

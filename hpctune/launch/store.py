@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.driver.setup import DriverSetup
 from hpctune.errors import StorageError, UsageError
 from hpctune.launch.prepared import PreparedExperiment
@@ -130,7 +130,7 @@ def _share(directory: Path, new_root: bool) -> None:
     if new_root:
         permissions.share(directory.parent)
     elif not directory.parent.stat().st_mode & stat.S_IXGRP:
-        tell(f"The group cannot get to {directory} yet: chmod g+x {directory.parent}")
+        log.warning(f"The group cannot get to {directory} yet: chmod g+x {directory.parent}")
 
 
 def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperiment:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
 from hpctune.worker import Trainable, form_of, is_class_trainable, resources_of
 
@@ -25,7 +25,7 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
     form_of(trainable)
     before = _registered.get(name)
     if warn and before is not None and before is not trainable:
-        tell(f"The trainable {name!r} was registered before and is replaced.")
+        log.warning(f"The trainable {name!r} was registered before and is replaced.")
     _registered[name] = trainable
 
 

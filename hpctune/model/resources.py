@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -160,6 +161,6 @@ def _bundle(request: Mapping[str, Any], default_cpu: float) -> Bundle:
 
 
 def _amount(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    if not is_number(value) or value < 0:
         raise UsageError(f"Resource {key!r} must be a number of 0 or more, not {value!r}.")
     return float(value)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
 from hpctune.model.failure_policy import FailurePolicy
 
@@ -76,8 +77,8 @@ class ExperimentSpec:
     def __post_init__(self) -> None:
         if not _NAME.match(self.name) or self.name in (".", ".."):
             raise UsageError(f"An experiment's name must be a plain directory name, not {self.name!r}.")
-        if self.mode not in (None, "min", "max"):
-            raise UsageError(f"mode must be 'min' or 'max', not {self.mode!r}.")
+        if self.mode is not None:
+            check_mode(self.mode)
         if self.metric is not None and self.mode is None:
             raise UsageError(f"metric={self.metric!r} needs mode='min' or mode='max'.")
         if self.num_samples < -1 or self.num_samples == 0:

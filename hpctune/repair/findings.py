@@ -56,7 +56,7 @@ class ReplaceJournal:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishControl:
+class RepublishControl:
     trial_id: str
 
 
@@ -115,7 +115,7 @@ Fix = (
     | SetMode
     | RecordEvent
     | ReplaceJournal
-    | PublishControl
+    | RepublishControl
     | RebuildFiles
     | RebuildPolicyLog
     | WriteProgress

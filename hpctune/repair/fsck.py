@@ -16,6 +16,7 @@ from hpctune.repair.perform import Repairer, finish_replacing
 from hpctune.repair.quarantine import Quarantine
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import TAKEOVER_S, Lease, Watch
+from hpctune.storage.locks import Lock
 
 MAX_PASSES = 8
 CLEAN, REPAIRED, LEFT = 0, 1, 2
@@ -114,16 +115,16 @@ def _mend_lease(look: Inspection, repairer: Repairer, paths: ExperimentPaths, wa
     broken = [x for x in look.findings if isinstance(x.fix, WriteLease)]
     if not broken:
         return
-    import filelock
-
-    lock = filelock.FileLock(paths.lock)
     try:
-        with lock.acquire(timeout=0):
-            if look.facts is None or look.facts.driver_host != socket.gethostname():
-                _await_no_heartbeat(paths, watch)
-            repairer.mend(broken)
-    except filelock.Timeout as error:
+        lock = Lock(paths.lock)
+    except BlockingIOError as error:
         raise DriverAliveError("a driver is at work: its lock is held. Nothing was changed") from error
+    try:
+        if look.facts is None or look.facts.driver_host != socket.gethostname():
+            _await_no_heartbeat(paths, watch)
+        repairer.mend(broken)
+    finally:
+        lock.release()
     report.done += broken
 
 

@@ -30,8 +30,8 @@ MENDED_JOURNAL = ".journal.mended"
 
 
 class Repairer:
-    """Mends one experiment. ``facts``, ``loggers`` and ``cluster``: as of the newest look. ``heartbeat``: called between
-    two repairs, so that nobody takes us for dead."""
+    """Repairs one experiment. ``facts``, ``loggers``, ``cluster``: as of the newest inspection. ``heartbeat``: called
+    between two repairs, so that the lease is not taken over."""
 
     def __init__(self, paths: ExperimentPaths, quarantine: Quarantine) -> None:
         self._paths, self._quarantine = paths, quarantine
@@ -73,7 +73,7 @@ class Repairer:
                 fix.path.chmod(fix.mode)
             case f.ReplaceJournal():
                 self._replace_journal(fix, why)
-            case f.PublishControl():
+            case f.RepublishControl():
                 self._publish(fix.trial_id, why)
             case f.RebuildFiles():
                 self._rebuild(fix, why)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
@@ -31,7 +32,7 @@ class Amount:
         """Read ``{"CPU": ..., "GPU": ...}``. Raises UsageError, naming the argument, for anything else."""
         amounts = {"cpu": 0.0, "gpu": 0.0}
         for key, value in given.items() if isinstance(given, Mapping) else [("", given)]:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+            number = is_number(value) and 0 <= value < math.inf
             if str(key).lower() not in amounts or not number:
                 raise UsageError(f'{name} must be a dict such as {{"CPU": 8, "GPU": 1}}, not {given!r}.')
             amounts[str(key).lower()] = float(value)

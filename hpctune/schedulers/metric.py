@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from hpctune.common.checks import check_mode, is_number, is_whole
 from hpctune.errors import MetricError, UsageError
 from hpctune.model.rows import flatten, number
 from hpctune.model.trial import Trial
@@ -100,8 +101,8 @@ class MetricScheduler(FIFOScheduler):
 
 def checked_mode(mode: str | None) -> str | None:
     """``mode``. Raises UsageError where it is none."""
-    if mode not in (None, "min", "max"):
-        raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
+    if mode is not None:
+        check_mode(mode)
     return mode
 
 
@@ -114,7 +115,6 @@ def _attribute(name: str, value: object) -> str:
 def positive(name: str, value: object, *, above: float = 0.0, whole: bool = False, least: bool = False) -> None:
     """Raise UsageError unless ``value`` is a (``whole``) number greater than ``above``; ``least``: or equal to it."""
     kind = "a whole number" if whole else "a number"
-    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not is_number or not (value > above or (least and value == above)):  # type: ignore[operator]
+    if not (is_whole(value) if whole else is_number(value)) or not (value > above or (least and value == above)):  # type: ignore[operator]
         relation = "of at least" if least else "greater than"
         raise UsageError(f"{name} must be {kind} {relation} {above:g}, not {value!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
 from hpctune.search.base import EXHAUSTED, WAIT, Exhausted, SearchAlgorithm, Suggestion, Wait
 from hpctune.space import Variants, variants
@@ -35,7 +36,7 @@ class BasicVariantGenerator(SearchAlgorithm):
         constant_grid_search: bool = False,
         random_state: RandomSource = None,
     ) -> None:
-        if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 0:
+        if not is_whole(max_concurrent) or max_concurrent < 0:
             raise UsageError(f"max_concurrent must be 0 (no limit) or more, not {max_concurrent!r}.")
         self.points_to_evaluate = points_to_evaluate
         self.max_concurrent = max_concurrent

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
 from hpctune.search.adapters.axes import AxisSearcher, Kind
 from hpctune.search.adapters.isolation import quiet
@@ -75,7 +76,7 @@ class BayesOptSearch(AxisSearcher):
             ("patience", patience, 1),
             ("repeat_float_precision", repeat_float_precision, 0),
         ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not is_whole(value) or value < least:
                 raise UsageError(f"{name} is a whole number from {least}, not {value!r}.")
         self._steps, self._patience, self._precision = random_search_steps, patience, repeat_float_precision
         self._verbose, self._skip, self._analysis = verbose, skip_duplicate, analysis

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.search.adapters.library import LibrarySearcher
 from hpctune.search.adapters.objective import Loss
@@ -140,7 +141,7 @@ class TuneBOHB(LibrarySearcher):
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Change the limit. Returns True: this searcher keeps it by itself."""
-        if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int):
+        if not is_whole(max_concurrent):
             raise UsageError(f"max_concurrent must be an integer, 0 for no limit, not {max_concurrent!r}.")
         self.max_concurrent = max_concurrent
         return True

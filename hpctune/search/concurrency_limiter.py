@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
 from hpctune.search.searcher import Searcher, SearcherWrapper
 
@@ -33,7 +34,7 @@ class ConcurrencyLimiter(SearcherWrapper):
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Change the limit. Returns True: this searcher keeps it by itself."""
-        if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
+        if not is_whole(max_concurrent) or max_concurrent < 1:
             raise UsageError(f"max_concurrent must be an integer of 1 or more, not {max_concurrent!r}.")
         self.max_concurrent = max_concurrent
         self._kept_inside = not self.batch and self.searcher.set_max_concurrency(max_concurrent)

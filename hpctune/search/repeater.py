@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
 from hpctune.search.searcher import Searcher, SearcherWrapper
 
@@ -43,7 +44,7 @@ class Repeater(SearcherWrapper):
 
     def __init__(self, searcher: Searcher, repeat: int = 1, set_index: bool = True) -> None:
         super().__init__(searcher)
-        if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
+        if not is_whole(repeat) or repeat < 1:
             raise UsageError(f"repeat must be an integer of 1 or more, not {repeat!r}.")
         self.repeat = repeat
         self.set_index = set_index

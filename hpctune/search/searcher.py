@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
 
 UNRESOLVED_SEARCH_SPACE = (
@@ -300,8 +301,7 @@ def offer_search_properties(
 def _check_objective(metric: str | Sequence[str] | None, mode: str | Sequence[str] | None) -> None:
     modes = [mode] if isinstance(mode, str) else list(mode or ())
     for each in modes:
-        if each not in ("min", "max"):
-            raise UsageError(f"mode must be 'min' or 'max', not {each!r}.")
+        check_mode(each)
     listed = [value for value in (metric, mode) if value is not None and not isinstance(value, str)]
     if metric is not None and mode is not None and (len(listed) == 1 or len({len(each) for each in listed}) > 1):
         raise UsageError(f"There must be one mode for each metric, but metric={metric!r} and mode={mode!r}.")

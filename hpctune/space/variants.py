@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import SearchSpaceError
 from hpctune.space.randomness import as_seed, stream
 from hpctune.space.resolve import grid_point, grid_size, resolve
@@ -130,7 +131,7 @@ def variants(
     """
     if not isinstance(space, Mapping):
         raise SearchSpaceError(f"A search space is a dict of parameters, not {space!r}.")
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or (num_samples < 1 and num_samples != -1):
+    if not is_whole(num_samples) or (num_samples < 1 and num_samples != -1):
         raise SearchSpaceError(f"num_samples must be 1 or more, or -1 for no end, not {num_samples!r}.")
     space = dict(space)
     blocks = [_point_block(space, number, point) for number, point in enumerate(points_to_evaluate or ())]

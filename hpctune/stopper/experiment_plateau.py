@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+from hpctune.common.checks import check_mode, is_number, is_whole
 from hpctune.errors import UsageError
-from hpctune.stopper.plateau import check_mode, metric_value, standard_deviation
+from hpctune.stopper.plateau import metric_value, standard_deviation
 from hpctune.stopper.stopper import Stopper
 
 
@@ -28,11 +29,11 @@ class ExperimentPlateauStopper(Stopper):
 
     def __init__(self, metric: str, std: float = 0.001, top: int = 10, mode: str = "min", patience: int = 0) -> None:
         check_mode(mode)
-        if isinstance(top, bool) or not isinstance(top, int) or top <= 1:
+        if not is_whole(top) or top <= 1:
             raise UsageError(f"top must be an integer greater than 1, not {top!r}.")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 0:
+        if not is_whole(patience) or patience < 0:
             raise UsageError(f"patience must be an integer of 0 or more, not {patience!r}.")
-        if isinstance(std, bool) or not isinstance(std, (int, float)) or not std > 0:
+        if not is_number(std) or not std > 0:
             raise UsageError(f"std must be a number greater than 0, not {std!r}.")
         self._metric, self._std, self._top, self._mode, self._patience = metric, std, top, mode, patience
         self._top_values: list[float] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
 from hpctune.stopper.stopper import Stopper
 
@@ -18,7 +19,7 @@ class MaximumIterationStopper(Stopper):
     state_fields: ClassVar[tuple[str, ...]] = ("_iterations",)
 
     def __init__(self, max_iter: int) -> None:
-        if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
+        if not is_whole(max_iter) or max_iter < 1:
             raise UsageError(f"max_iter must be an integer of 1 or more, not {max_iter!r}.")
         self._max_iter = max_iter
         self._iterations: dict[str, int] = {}

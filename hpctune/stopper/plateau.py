@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpctune.errors import MetricError, UsageError
+from hpctune.errors import MetricError
 
 
 def metric_value(result: Mapping[str, Any], metric: str) -> float:
@@ -20,9 +20,3 @@ def standard_deviation(values: Sequence[float]) -> float:
     """Return the standard deviation of the values themselves (not an estimate from a sample); NaN if one is NaN."""
     mean = math.fsum(values) / len(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
-
-
-def check_mode(mode: str | None) -> None:
-    """Raise UsageError unless ``mode`` is "min" or "max"."""
-    if mode not in ("min", "max"):
-        raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 from hpctune.stopper.stopper import Stopper
 
@@ -30,7 +31,7 @@ class TimeoutStopper(Stopper):
 
     def __init__(self, timeout: float | timedelta, *, clock: Callable[[], float] = time.time) -> None:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or math.isnan(seconds) or seconds < 0:
+        if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
             raise UsageError(f"timeout must be a number of seconds (0 or more) or a timedelta, not {timeout!r}.")
         self.timeout_s = float(seconds)
         self._clock = clock

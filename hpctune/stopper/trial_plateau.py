@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
-from hpctune.stopper.plateau import check_mode, metric_value, standard_deviation
+from hpctune.stopper.plateau import metric_value, standard_deviation
 from hpctune.stopper.stopper import Stopper
 
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from hpctune.errors import StorageError
 from hpctune.storage import values
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.lease import Lock
+from hpctune.storage.locks import Lock
 
 LOCK_S = 30.0
 """Seconds to wait for others that post."""
@@ -51,17 +50,9 @@ def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Co
 
 @contextlib.contextmanager
 def _locked(paths: ExperimentPaths) -> Iterator[None]:
-    """Alone with the inbox. Where the filesystem has no locks it goes without: a line is one write, and what two people
-    post in the same instant may then be torn, which they see because nothing is stopped."""
-    deadline = time.monotonic() + LOCK_S
-    while True:
-        try:
-            lock = Lock(paths.inbox_lock)
-            break
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.02)
+    """Hold the inbox's lock. On a filesystem without locks there is none: a line is one write, and two lines that are
+    posted in the same instant may be torn; then nothing is stopped, and both users see that."""
+    lock = Lock(paths.inbox_lock, LOCK_S)
     try:
         yield
     finally:

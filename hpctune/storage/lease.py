@@ -1,16 +1,14 @@
-"""The right to drive an experiment: a file lock, and a lease file that says who, where, since when, and still alive.
+"""The right to drive an experiment: a file lock, and a lease file that says who drives, where, since when.
 
-The lock (flock) dies with its process. Where a lock does not reach across nodes, or the filesystem has none, the lease
-file is the second witness: its holder changes ``beat`` every few seconds, and nobody takes over from another host while
-it changes. Whether it does is watched on one's own monotonic clock: the clocks of nodes and file servers may differ by
-minutes.
+The lock ends with its process. On some filesystems a lock does not reach across nodes, and some have no locks. There
+the lease file decides: its holder changes ``beat`` every few seconds (its heartbeat), and no other host takes over
+while it changes. A watcher measures this on its own monotonic clock, since the clocks of nodes and file servers may
+differ by minutes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -21,10 +19,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, values
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.locks import Lock
 
 HEARTBEAT_S = 5.0
 """Seconds between two changes of ``beat``."""
@@ -36,7 +35,6 @@ PATIENCE_S = HEARTBEAT_S + 2.0
 SETTLE_S = 3.0
 """Where there are no locks: seconds after which of several that took the lease at once the last one has it."""
 _SKEW_S = 2.0
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Watch:
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    tell: Callable[[str], None] = tell
+    tell: Callable[[str], None] = log.info
 
 
 class Lease:
@@ -209,30 +207,6 @@ def is_free(paths: ExperimentPaths, watch: Watch | None = None) -> bool:
     return not changes(paths, holder, TAKEOVER_S, watch)
 
 
-class Lock:
-    """An exclusive lock on a file that ends with its process; ``real`` is False where the filesystem has no locks.
-
-    Raises BlockingIOError when somebody has it, OSError when the file cannot be made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self.real = True
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.real = False
-            if error.errno not in _NO_LOCKS:
-                self.release()
-                raise BlockingIOError(str(error)) if error.errno in (errno.EACCES, errno.EAGAIN) else error from error
-
-    def release(self) -> None:
-        """Let go; idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-
 def _without_locks(paths: ExperimentPaths, watch: Watch) -> None:
     """The lease file is the only witness: a process of this host that exists is believed to drive."""
     watch.tell(f"{paths.root} is on a filesystem without locks (Lustre without flock?): its lease file alone decides.")
@@ -256,7 +230,7 @@ def _await_no_heartbeat(paths: ExperimentPaths, watch: Watch) -> Holder | None:
     previous = read(paths)
     if previous is None or previous.released or previous.host == socket.gethostname():
         return previous
-    watch.tell(f"Looking whether the driver lives that was {previous.place}; this takes up to {TAKEOVER_S:g} s.")
+    watch.tell(f"Checking whether the previous driver ({previous.place}) is still alive; up to {TAKEOVER_S:g} s.")
     deadline = watch.monotonic() + TAKEOVER_S
     while watch.monotonic() < deadline:
         watch.sleep(HEARTBEAT_S / 5)

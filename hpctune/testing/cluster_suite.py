@@ -29,7 +29,7 @@ _PRINT = "import os,sys; print('out', os.environ.get('SUITE')); print('err', fil
 _LONG = "import time; print('up', flush=True); time.sleep(600)"
 
 
-class WallClock:
+class SuiteClock:
     """The real time."""
 
     def now(self) -> float:
@@ -64,7 +64,7 @@ class ClusterSuite:
     @pytest.fixture
     def clock(self) -> Clock:
         """The time of the cluster."""
-        return WallClock()
+        return SuiteClock()
 
     @pytest.fixture
     def directory(self, tmp_path: Path) -> Path:

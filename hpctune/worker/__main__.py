@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from hpctune.common.log import log, show_messages
 from hpctune.errors import TuneError
 from hpctune.worker.main import run_attempt
 
@@ -15,9 +16,10 @@ from hpctune.worker.main import run_attempt
 def main() -> None:
     """Run the attempt and leave, whatever threads or children the user's code has left behind."""
     try:
+        show_messages()
         code = run_attempt(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     except TuneError as error:
-        print(f"hpctune: error: {error}", file=sys.stderr)
+        log.error(f"hpctune: error: {error}")
         code = 1
     except KeyboardInterrupt:
         code = 130

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.log import log
 from hpctune.errors import StorageError, UsageError
 from hpctune.storage import atomic, values
 from hpctune.worker import client, scratch
@@ -83,7 +83,7 @@ class Channel:
             except OSError as error:
                 trouble = error
                 self._remove_socket()
-        print(f"hpctune: child processes cannot report here: no socket can be made ({trouble}).", file=sys.stderr)
+        log.warning(f"hpctune: child processes cannot report here: no socket can be made ({trouble}).")
         return None
 
     def _bound(self, address: str) -> socket.socket:
@@ -126,7 +126,7 @@ class Channel:
         try:
             spool.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            print(f"hpctune: other nodes cannot report here: {error}.", file=sys.stderr)
+            log.warning(f"hpctune: other nodes cannot report here: {error}.")
             return None
         return spool
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
+from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.storage import checkpoints
 from hpctune.storage.layout import TrialPaths
@@ -71,7 +71,7 @@ def _warn() -> None:
     global _warned
     if not _warned:
         _warned = True
-        print("hpctune.report() was called outside a trial: it does nothing.", file=sys.stderr)
+        log.warning("hpctune.report() was called outside a trial: it does nothing.")
 
 
 def _own_session() -> Session | None:

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
@@ -69,7 +69,7 @@ def _run_claimed(
         session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
     except Exception as error:
         info = _error_info(error)
-        tell(f"hpctune: {info.traceback}")
+        log.error(f"hpctune: {info.traceback}")
         file.exit(Outcome.FAILED, "the run could not begin", time.time(), info)
         return
     with trial_environment(session, experiment, paths):
@@ -213,7 +213,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         outcome, reason, error = Outcome.FAILED, decided.reason, _error_info(decided.error)
         decided = None
     if error is not None:
-        tell(f"hpctune: {error.traceback}")
+        log.error(f"hpctune: {error.traceback}")
     if decided is not None and decided.outcome is None:
         _say(f"leaving: {decided.reason}.")
         file.close()
@@ -231,7 +231,7 @@ def _blame_the_storage(failure: Exception, session: Session) -> None:
     if os.getpid() != session.pid or not (trouble := free_space.trouble_writing(session.paths.root)):
         return
     what = f"{type(failure).__name__} where the storage had no room ({trouble})"
-    tell(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
+    log.warning(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
     deadline = time.monotonic() + patience_s()
     waiting = pauses(deadline)
     while not session.interrupted and time.monotonic() < deadline and free_space.trouble_writing(session.paths.root):
@@ -244,7 +244,7 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
     try:
         last = session.last_checkpoint() if outcome is not Outcome.FAILED else None
     except TuneError as failure:
-        tell(f"hpctune: {failure}")
+        log.error(f"hpctune: {failure}")
         last = None
     name, iteration = last if last is not None else (None, 0)
     at = time.time()

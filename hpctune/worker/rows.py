@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control
@@ -71,7 +71,7 @@ class Rows:
             kept[name] = f"({what})"
             if name not in self._left_out:
                 self._left_out.add(name)
-                tell(f"hpctune: {name!r} of a result is {what}. Save it with a checkpoint.")
+                log.warning(f"hpctune: {name!r} of a result is {what}. Save it with a checkpoint.")
         return kept
 
     def criterion(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str | None, TuneError | None]:

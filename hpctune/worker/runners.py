@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import TrainableError
 from hpctune.model.records import Outcome
 from hpctune.storage import checkpoints
@@ -202,4 +202,4 @@ def _saved(trainable: Trainable, session: Session) -> Path:
 
 def _tell(what: str) -> None:
     """Say it, with the traceback of what is being handled."""
-    tell(f"{what}\n{traceback.format_exc()}")
+    log.error(f"{what}\n{traceback.format_exc()}")

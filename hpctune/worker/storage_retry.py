@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from hpctune.common.log import tell
+from hpctune.common.log import log
 from hpctune.errors import StorageError
 
 PATIENCE_S = 600.0
@@ -67,10 +67,10 @@ def retry_storage(
                 raise
             if waiting is None:
                 waiting = pauses(began + limit)
-                tell(f"hpctune: waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
+                log.warning(f"hpctune: waiting, nothing is lost: {error} (trying for up to {limit:g} s)")
         else:
             if waiting is not None:
-                tell(f"hpctune: the storage works again after {time.monotonic() - began:.0f} s")
+                log.warning(f"hpctune: the storage works again after {time.monotonic() - began:.0f} s")
             return result
         next(waiting)
 

@@ -18,7 +18,7 @@ from hpctune.model import events as e
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus
 from hpctune.model.resources import Resources
-from hpctune.testing.cluster_suite import WallClock
+from hpctune.testing.cluster_suite import SuiteClock
 
 from .cluster import SlurmCluster as RealSlurm, wait_for
 from .conftest import running_cluster
@@ -37,7 +37,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     def build(**options: Any) -> SlurmCluster:
         chosen = SlurmOptions(**{"mem": "100M", "time": 10, "calls_per_minute": None, **options})
-        made.append(SlurmCluster(tmp_path / "it's 100% \\ done", experiment, chosen, WallClock()))
+        made.append(SlurmCluster(tmp_path / "it's 100% \\ done", experiment, chosen, SuiteClock()))
         return made[-1]
 
     yield build

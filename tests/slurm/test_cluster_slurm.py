@@ -17,7 +17,7 @@ from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, Unanswered
 from hpctune.model.resources import PlacementGroupFactory, Resources
-from hpctune.testing.cluster_suite import WallClock
+from hpctune.testing.cluster_suite import SuiteClock
 
 from .cluster import SlurmCluster as RealSlurm, wait_for
 
@@ -49,7 +49,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     def build(**options: Any) -> SlurmCluster:
         chosen = SlurmOptions(**{"mem": "100M", "time": 10, "calls_per_minute": None, **options})
-        made.append(SlurmCluster(tmp_path, experiment, chosen, WallClock()))
+        made.append(SlurmCluster(tmp_path, experiment, chosen, SuiteClock()))
         return made[-1]
 
     yield build

@@ -19,7 +19,7 @@ from hpctune.errors import RequestRejectedError, UsageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, Refused
 from hpctune.model.resources import PlacementGroupFactory, Resources
-from hpctune.testing.cluster_suite import WallClock
+from hpctune.testing.cluster_suite import SuiteClock
 
 
 def request(number: int = 1) -> JobRequest:
@@ -160,26 +160,26 @@ def install(folder: Path, configured: bool) -> None:
 
 
 def test_auto_is_slurm_only_where_it_is_installed_and_configured(programs: Path, tmp_path: Path) -> None:
-    assert isinstance(resolve_cluster("auto").build(tmp_path, "e", WallClock()), LocalCluster)
+    assert isinstance(resolve_cluster("auto").build(tmp_path, "e", SuiteClock()), LocalCluster)
     install(programs, configured=True)
-    assert isinstance(resolve_cluster("auto", {"partition": "p"}).build(tmp_path, "e", WallClock()), SlurmCluster)
-    assert isinstance(resolve_cluster(LocalOptions()).build(tmp_path, "e", WallClock()), LocalCluster)
+    assert isinstance(resolve_cluster("auto", {"partition": "p"}).build(tmp_path, "e", SuiteClock()), SlurmCluster)
+    assert isinstance(resolve_cluster(LocalOptions()).build(tmp_path, "e", SuiteClock()), LocalCluster)
     assert slurm_is_here({"PATH": str(programs), "SLURM_CONF": "/x"})
 
 
 def test_options_choose_where_auto_is_left_to_choose(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="sbatch is not on PATH"):
-        resolve_cluster("auto", SlurmOptions()).build(tmp_path, "e", WallClock())
+        resolve_cluster("auto", SlurmOptions()).build(tmp_path, "e", SuiteClock())
 
 
 def test_wrong_names_and_options_are_refused(programs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no cluster 'pbs'. Valid are: auto, slurm, local, debug"):
-        resolve_cluster("pbs").build(tmp_path, "e", WallClock())
+        resolve_cluster("pbs").build(tmp_path, "e", SuiteClock())
     with pytest.raises(UsageError, match="module load slurm"):
-        resolve_cluster("slurm").build(tmp_path, "e", WallClock())
+        resolve_cluster("slurm").build(tmp_path, "e", SuiteClock())
     with pytest.raises(UsageError, match="Give LocalOptions"):
-        ClusterChoice("local", SlurmOptions()).build(tmp_path, "e", WallClock())
+        ClusterChoice("local", SlurmOptions()).build(tmp_path, "e", SuiteClock())
     install(programs, configured=False)
     with pytest.raises(UsageError, match="Give SlurmOptions"):
-        ClusterChoice("slurm", LocalOptions()).build(tmp_path, "e", WallClock())
-    assert resolve_cluster("debug").build(tmp_path, "e", WallClock()).name == "debug"
+        ClusterChoice("slurm", LocalOptions()).build(tmp_path, "e", SuiteClock())
+    assert resolve_cluster("debug").build(tmp_path, "e", SuiteClock()).name == "debug"

@@ -31,7 +31,7 @@ class Session:
 def test_everything_is_saved_is_said_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
     farewell = ShutdownHandler(cancel=False, sessions=[Session()])  # type: ignore[list-item]
     farewell.announce(WallClock())
-    farewell.tell()
+    farewell.report()
     said = capfd.readouterr().err
     assert "Leaving (jobs go on); everything is saved." in said
     assert "Left; 3 jobs go on. Resume: hpctune resume /e. Stop: hpctune stop /e" in said
@@ -41,7 +41,7 @@ def test_a_storage_that_refuses_is_not_kept_secret(capfd: pytest.CaptureFixture[
     refusal = "Cannot write /e/journal/000001.jsonl: No space left on device."
     farewell = ShutdownHandler(cancel=False, sessions=[Session(), Session(refusal)])  # type: ignore[list-item]
     farewell.announce(WallClock())
-    farewell.tell()
+    farewell.report()
     said = capfd.readouterr().err
     assert "everything is saved" not in said
     assert f"the storage refuses, what is new is not saved ({refusal})" in said

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import timedelta
 
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 
 MIB = 2**20
@@ -34,7 +35,7 @@ def minutes(value: object, what: str = "time") -> int | None:
 def _seconds(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         return float(value) * 60 if math.isfinite(value) else None
     text = str(value).strip() if isinstance(value, str) else ""
     if text.upper() in _FOREVER:
@@ -60,7 +61,7 @@ def memory_bytes(value: object, what: str = "mem") -> int:
 
     Bare digits in text are MiB, as Slurm reads them. Raises UsageError for anything else and for negative amounts.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+    if is_number(value) and 0 <= value < math.inf:
         return math.ceil(value)
     found = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:

@@ -78,19 +78,6 @@ def parameter(trial: Trial, key: str) -> Any:
     return trial.evaluated[key] if key in trial.evaluated else lookup(trial.config, key)
 
 
-def best_trial(trials: Iterable[Trial], metric: str | None, mode: str | None) -> tuple[Trial, float] | None:
-    """The trial whose last result is best, and that value; NaN and infinity never are."""
-    if metric is None:
-        return None
-    sign = -1.0 if mode == "min" else 1.0
-    best: tuple[Trial, float] | None = None
-    for trial in trials:
-        value = metric_value(trial, metric)
-        if value is not None and (best is None or sign * value > sign * best[1]):
-            best = trial, value
-    return best
-
-
 def metric_value(trial: Trial, metric: str) -> float | None:
     """The finite value of ``metric`` in the last result of ``trial``."""
     value = lookup(trial.last, metric)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
 from hpctune.output.display import status as table
 from hpctune.output.display.columns import DEFAULT_METRICS, ColumnChoice, Options
@@ -70,8 +71,8 @@ class TuneReporterBase(ProgressReporter):
         mode: str | None = None,
         sort_by_metric: bool = False,
     ) -> None:
-        if mode not in (None, "min", "max"):
-            raise UsageError(f"mode must be 'min' or 'max', not {mode!r}.")
+        if mode is not None:
+            check_mode(mode)
         self._metric_columns, self._parameter_columns = _own(metric_columns), _own(parameter_columns)
         self._total_samples = total_samples
         self._max_progress_rows, self._max_error_rows = max_progress_rows, max_error_rows

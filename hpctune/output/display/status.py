@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpctune.common.text import duration
 from hpctune.core.state import ExperimentState
+from hpctune.model.ranking import best_trial
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display import columns
@@ -104,19 +105,19 @@ def status(
     trials: Collection[Trial], counts: Counter[Phase], around: Surroundings, options: Options, *, table: bool = True
 ) -> Status:
     """The block for any collection of trials."""
-    best = columns.best_trial(trials, options.metric, options.mode)
+    best = best_trial(trials, options.metric, options.mode)
     lines = _lines(len(trials), counts, best, around, options)
     title = f"Experiment {around.name}" if around.name else "Status"
     failed = [t for t in trials if t.failures or t.phase is Phase.ERROR]
     if not table or not trials:
         return Status(title, lines)
-    shown, more = choose(trials, best[0] if best else None, options)
+    shown, more = choose(trials, best[1] if best else None, options)
     newest_failed = failed[-options.max_error_rows :] if options.max_error_rows > 0 else []
     hidden = len(failed) - len(newest_failed)
     return Status(
         title,
         lines,
-        _trial_table(shown, best[0] if best else None, around.now, options) if shown else None,
+        _trial_table(shown, best[1] if best else None, around.now, options) if shown else None,
         more,
         _error_table(newest_failed) if newest_failed else None,
         f"... {hidden:,} more with errors" if hidden else "",
@@ -124,14 +125,14 @@ def status(
 
 
 def _lines(
-    total: int, counts: Counter[Phase], best: tuple[Trial, float] | None, around: Surroundings, options: Options
+    total: int, counts: Counter[Phase], best: tuple[float, Trial] | None, around: Surroundings, options: Options
 ) -> tuple[tuple[str, str], ...]:
     of = f"/{options.total_samples:,}" if options.total_samples and options.total_samples > 0 else ""
     so_far = " so far" if around.more_to_come and not of else ""
     lines = [("Trials", f"{total:,}{of}{so_far}" + (f" ({count_words(counts)})" if total else ""))]
     if best is not None:
-        found = f"{options.metric}={cell(best[1])} by {best[0].name}"
-        parameters = columns.parameters_text(best[0], 200)
+        found = f"{options.metric}={cell(best[0])} by {best[1].name}"
+        parameters = columns.parameters_text(best[1], 200)
         lines.append(("Best", f"{found} ({parameters})" if parameters else found))
     if around.elapsed_s is not None:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(around.now))

@@ -20,9 +20,9 @@ from hpctune.repair.findings import (
     Finding,
     Fix,
     MoveAside,
-    PublishControl,
     RecordEvent,
     Remove,
+    RepublishControl,
     RevokeRun,
     Rewrite,
     WriteProgress,
@@ -164,7 +164,7 @@ def _control(facts: Facts, trial: Trial, directory: TrialPaths) -> Iterator[Find
             return  # its orders may lag: the next driver brings them up to date
         what = "is missing" if found is None else f"is that of attempt {found.attempt}"
     action = "made anew from the journal"
-    yield _found("control file", trial, "control.json", what, action, PublishControl(trial.trial_id))
+    yield _found("control file", trial, "control.json", what, action, RepublishControl(trial.trial_id))
 
 
 def _run_files(trial: Trial, directory: TrialPaths, names: Sequence[str], live: Liveness) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from hpctune.common.checks import is_number
 from hpctune.errors import SearchSpaceError
 from hpctune.search.adapters.library import LibrarySearcher, Loss
 from hpctune.search.adapters.parameters import Parameter, ParameterSpace, same
@@ -59,7 +60,7 @@ class Axis:
         domain = self.parameter.domain
         if not isinstance(domain, Categorical):
             return True
-        numbers = [each for each in domain.categories if isinstance(each, (int, float)) and not isinstance(each, bool)]
+        numbers = [each for each in domain.categories if is_number(each)]
         return len(numbers) == len(domain) and numbers == sorted(numbers)
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_number, is_whole
 from hpctune.errors import UsageError
 from hpctune.model.rows import lookup as value_of, number
 from hpctune.search.adapters.library import LibrarySearcher
@@ -104,7 +105,7 @@ class ModelSearch(LibrarySearcher):
         learn_from_intermediate: bool = True,
         time_attr: str = "training_iteration",
     ) -> None:
-        if isinstance(n_initial_points, bool) or not isinstance(n_initial_points, int) or n_initial_points < 1:
+        if not is_whole(n_initial_points) or n_initial_points < 1:
             raise UsageError(f"n_initial_points must be a whole number of 1 or more, not {n_initial_points!r}.")
         self.n_initial_points, self.learn_from_intermediate = n_initial_points, bool(learn_from_intermediate)
         self.time_attr = time_attr
@@ -271,7 +272,7 @@ def _table(domain: Domain) -> tuple[tuple[Any, ...], tuple[float, ...], tuple[fl
 
 def _rising(options: Sequence[Any]) -> bool:
     """Whether options are numbers in rising order, so that neighbours are alike."""
-    numbers = [each for each in options if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    numbers = [each for each in options if is_number(each)]
     return len(numbers) == len(options) and all(a < b for a, b in itertools.pairwise(numbers))
 
 

@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from hpctune.common.log import log, show_messages
 from hpctune.common.poll import wait_readable
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
@@ -53,6 +54,7 @@ PATIENCE = 20.0
 def main() -> None:
     """Serve, and leave, whatever the user's code has left behind in this process."""
     code = 1
+    show_messages()
     try:
         code = serve(ExperimentPaths(Path(sys.argv[1]).absolute()), sys.argv[2])
     except BaseException:
@@ -68,11 +70,11 @@ def serve(experiment: ExperimentPaths, name: str) -> int:
     paths = experiment.worker(name)
     spec = _await_spec(paths)
     if spec is None:
-        print(f"hpctune: nothing to do: there is no worker {name} in {experiment.root}.", file=sys.stderr)
+        log.warning(f"hpctune: nothing to do: there is no worker {name} in {experiment.root}.")
         return 0
     claimed = _claim(paths)
     if claimed is None:
-        print(f"hpctune: nothing to do: worker {name} has been started already.", file=sys.stderr)
+        log.warning(f"hpctune: nothing to do: worker {name} has been started already.")
         return 0
     resources.limit_threads(spec, os.environ)
     worker = Worker(experiment, paths, spec, *claimed)
