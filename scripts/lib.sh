@@ -23,14 +23,16 @@ find_python() {
 }
 
 # ensure_venv FOLDER PROJECT EXTRA [pip options]: a virtual environment with PROJECT[EXTRA] installed in editable mode.
-# It is made anew when pyproject.toml, the Python or the checkout's place changed, so a second run starts at once.
+# It is made anew when pyproject.toml, the version, the Python or the checkout's place changed, so a second run starts at
+# once.
 ensure_venv() {
   local folder=$1 project=$2 extra=$3 python stamp wanted
   python=$(find_python) || exit 1
   stamp=$folder/.hpctune-stamp
   wanted=$("$python" -c '
 import hashlib, pathlib, sys
-text = pathlib.Path(sys.argv[1], "pyproject.toml").read_bytes() + repr((sys.version, sys.argv)).encode()
+read = [pathlib.Path(sys.argv[1], name).read_bytes() for name in ("pyproject.toml", "hpctune/version.py")]
+text = b"".join(read) + repr((sys.version, sys.argv)).encode()
 print(hashlib.sha256(text).hexdigest())' "$project" "$extra")
   if [[ -x $folder/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
     return 0

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must pass before a change is merged, on a fresh machine too: style, types, layers, tests.
+# Everything that must pass before a change is merged, on a fresh machine too: style, types, layers, documentation,
+# tests.
 #
 #   scripts/test.sh                          all of it
 #   scripts/test.sh tests/unit -k journal    only pytest, with these arguments
@@ -94,6 +95,7 @@ if (($# == 0)); then
   step "ruff format" ruff format --check . scripts/slurm-cluster
   step "mypy" mypy
   step "import layers" lint-imports
+  step "docs site" ./scripts/docs.sh
 fi
 
 # Last, so that pytest's summary ends the output; so what failed before is told here.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import TuneError
 from hpctune.model.rows import copied
+from hpctune.storage import renamed
 from hpctune.trial import Trial
 
 Trials = Sequence[Trial]
@@ -184,7 +184,7 @@ class CallbackList:
         for key, callback in self._named():
             if key in states:
                 try:
-                    callback.set_state(pickle.loads(states[key]))
+                    callback.set_state(renamed.loads(states[key]))
                 except Exception as error:
                     raise _blame(callback, "set_state", error) from error
 

@@ -6,7 +6,7 @@ import pickle
 
 from hpctune.errors import StorageError, TuneError
 from hpctune.output.callback import CallbackList
-from hpctune.storage import atomic, permissions, values
+from hpctune.storage import atomic, permissions, renamed, values
 from hpctune.storage.layout import ExperimentPaths
 
 SAVE_S = 10.0
@@ -27,7 +27,7 @@ class CallbackStates:
             return
         try:
             saved = values.trusted_bytes(self._path)
-            states = pickle.loads(saved)
+            states = renamed.loads(saved)
         except Exception as error:
             why = error if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             raise TuneError(

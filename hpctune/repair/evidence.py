@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
-from hpctune.storage import control_file, permissions, values
+from hpctune.storage import control_file, permissions, renamed, values
 from hpctune.storage.layout import ExperimentPaths, checkpoint_name
 from hpctune.storage.run_file import RunTail
 
@@ -92,7 +91,7 @@ def _config(root: Path) -> Mapping[str, Any] | None:
     try:
         with (root / PARAMS_PICKLE).open("rb") as file:
             if values.trusted(os.fstat(file.fileno())):
-                config = pickle.load(file)
+                config = renamed.load(file)
                 return config if isinstance(config, Mapping) else None
     except Exception:  # whatever unpickling may raise
         pass

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import atomic, permissions, values
+from hpctune.storage import atomic, permissions, renamed, values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.unpicklable import find_unpicklable
 
@@ -101,7 +100,7 @@ class _Stored:
         path = _objects / self.name
         with _open_trusted(path) as file:
             if path.suffix != ".npy":
-                return pickle.load(file)
+                return renamed.load(file)
         import numpy
 
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
@@ -197,7 +196,7 @@ def _load(paths: ExperimentPaths, path: str | Path) -> Any:
     _objects = paths.objects
     prepare_imports(paths)
     try:
-        return pickle.loads(body)
+        return renamed.loads(body)
     except (ImportError, AttributeError) as error:
         raise TrainableError(
             f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed: is "

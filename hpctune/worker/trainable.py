@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import CheckpointError, StorageError, TrainableError
-from hpctune.storage import atomic, checkpoints, values
+from hpctune.storage import atomic, checkpoints, renamed, values
 from hpctune.worker.autofill import Counters, node_ip
 from hpctune.worker.session import current
 
@@ -263,7 +262,7 @@ def read_checkpoint(trainable: Trainable, directory: Path) -> None:
     if not note.is_file():
         trainable.load_checkpoint(str(directory))
         return
-    content = pickle.loads(values.trusted_bytes(note))
+    content = renamed.loads(values.trusted_bytes(note))
     trainable.load_checkpoint(content["data"] if "data" in content else str(directory / content["path"]))
 
 

@@ -218,7 +218,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Good], object]]] = {
     "an old driver's epoch": ("drivers", lambda g: g.change("DriverStarted", again)),
     "a trial ended twice": ("ended", lambda g: g.change("TrialEnded", again)),
     "a trial never ended": ("ended", lambda g: g.change("TrialEnded", gone)),
-    "a trial was never settled": ("ended", lambda g: g.change("TrialFinalized", gone)),
+    "a trial was never settled": ("ended", lambda g: g.change("TrialSettled", gone)),
     "the experiment did not end": ("ended", lambda g: g.change("ExperimentEnded", gone)),
     "a trial failed": ("errors", lambda g: g.change("TrialEnded", changed(phase="ERROR"))),
     "a result is missing": ("results", lambda g: g.change("ResultReported", gone, early(g))),

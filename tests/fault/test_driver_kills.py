@@ -159,7 +159,7 @@ def test_a_trial_directory_that_somebody_deletes_costs_that_trial_only(make: Mak
     state = read_experiment(search.root).state
     others = [t for t in state.trials.values() if t.trial_id != victim.trial_id]
     assert {(t.phase, t.results) for t in others} == {(Phase.TERMINATED, 6)}
-    assert state.trials[victim.trial_id].settled
+    assert state.trials[victim.trial_id].finalized
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.fault.fsck_support import copy, finished_experiment, fsck, kinds, mea
 pytestmark = pytest.mark.timeout(200)
 EVENTS = (
     "TrialAdded", "SubmitRequested", "SubmitAcknowledged", "RunStarted", "ResultReported", "RunEnded", "RetryScheduled",
-    "TrialEnded", "TrialFinalized",
+    "TrialEnded", "TrialSettled",
 )  # fmt: skip
 DERIVED = ("result.json", "progress.csv", "params.json", "params.pkl", "error.txt", "events.out.tfevents.*")
 
