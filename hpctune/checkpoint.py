@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import pickle
 import shutil
 import tempfile
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import unpickling
 from hpctune.errors import CheckpointError, StorageError
 from hpctune.storage import atomic, values
 
@@ -61,7 +61,7 @@ class Checkpoint:
         path = Path(self.path) / DICT_FILE
         if not path.is_file():
             raise CheckpointError(f"{self.path} was not made from a dict; read its files with as_directory().")
-        data: dict[str, Any] = pickle.loads(values.trusted_bytes(path))
+        data: dict[str, Any] = unpickling.loads(values.trusted_bytes(path))
         return data
 
     @contextlib.contextmanager

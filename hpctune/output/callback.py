@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
+from hpctune.common import unpickling
 from hpctune.errors import TuneError
 from hpctune.model.rows import copied
-from hpctune.storage import renamed
 from hpctune.trial import Trial
 
 Trials = Sequence[Trial]
@@ -184,7 +184,7 @@ class CallbackList:
         for key, callback in self._named():
             if key in states:
                 try:
-                    callback.set_state(renamed.loads(states[key]))
+                    callback.set_state(unpickling.loads(states[key]))
                 except Exception as error:
                     raise _blame(callback, "set_state", error) from error
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 
+from hpctune.common import unpickling
 from hpctune.errors import StorageError, TuneError
 from hpctune.output.callback import CallbackList
-from hpctune.storage import atomic, permissions, renamed, values
+from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
 
 SAVE_S = 10.0
@@ -27,7 +28,7 @@ class CallbackStates:
             return
         try:
             saved = values.trusted_bytes(self._path)
-            states = renamed.loads(saved)
+            states = unpickling.loads(saved)
         except Exception as error:
             why = error if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             raise TuneError(

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from hpctune.common import unpickling
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.loggers.csv import PROGRESS_FILE, CSVLoggerCallback
@@ -18,7 +19,7 @@ from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE,
 from hpctune.output.loggers.tensorboard import TBXLoggerCallback
 from hpctune.repair.facts import Facts, policy_files
 from hpctune.repair.findings import Finding, RebuildFiles, RebuildPolicyLog
-from hpctune.storage import renamed, values
+from hpctune.storage import values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
@@ -115,7 +116,7 @@ def _same_pickle(path: Path, found: bytes, trial: Trial) -> bool:
         return False
     stream = io.BytesIO(found)
     try:
-        return bool(renamed.load(stream) == dict(trial.config)) and not stream.read(1)
+        return bool(unpickling.load(stream) == dict(trial.config)) and not stream.read(1)
     except Exception:  # of unpickling, or of comparing what the user has put in
         return False
 

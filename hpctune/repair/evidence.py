@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import unpickling
 from hpctune.errors import StorageError
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
@@ -18,7 +19,7 @@ from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
-from hpctune.storage import control_file, permissions, renamed, values
+from hpctune.storage import control_file, permissions, values
 from hpctune.storage.layout import ExperimentPaths, checkpoint_name
 from hpctune.storage.run_file import RunTail
 
@@ -91,7 +92,7 @@ def _config(root: Path) -> Mapping[str, Any] | None:
     try:
         with (root / PARAMS_PICKLE).open("rb") as file:
             if values.trusted(os.fstat(file.fileno())):
-                config = renamed.load(file)
+                config = unpickling.load(file)
                 return config if isinstance(config, Mapping) else None
     except Exception:  # whatever unpickling may raise
         pass

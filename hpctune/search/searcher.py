@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hpctune.common import unpickling
 from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
 
@@ -183,7 +184,6 @@ class Searcher:
 
     def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
         """Go on from a file that :meth:`save` wrote. Raises UsageError if there is none, or others can write it."""
-        import cloudpickle
 
         path = Path(checkpoint_path)
         if not path.is_file():
@@ -196,7 +196,7 @@ class Searcher:
                 f"'{path}' belongs to somebody else, or can be written by others: loading it could run their code. If "
                 "you trust it, make a copy of your own (cp), and: chmod go-w FILE"
             )
-        self.set_state(cloudpickle.loads(path.read_bytes()))
+        self.set_state(unpickling.loads(path.read_bytes()))
 
     def save_to_dir(self, checkpoint_dir: str | os.PathLike[str], session_str: str = "default") -> None:
         """Write the state to a directory, one file for each session name."""

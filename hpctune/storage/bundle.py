@@ -16,8 +16,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hpctune.common import unpickling
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import atomic, permissions, renamed, values
+from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.unpicklable import find_unpicklable
 
@@ -100,7 +101,7 @@ class _Stored:
         path = _objects / self.name
         with _open_trusted(path) as file:
             if path.suffix != ".npy":
-                return renamed.load(file)
+                return unpickling.load(file)
         import numpy
 
         return numpy.load(path, mmap_mode="r", allow_pickle=False)
@@ -196,7 +197,7 @@ def _load(paths: ExperimentPaths, path: str | Path) -> Any:
     _objects = paths.objects
     prepare_imports(paths)
     try:
-        return renamed.loads(body)
+        return unpickling.loads(body)
     except (ImportError, AttributeError) as error:
         raise TrainableError(
             f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed: is "

@@ -38,9 +38,9 @@ def decode(data: Any, *, trusted: bool = True) -> Any:
     if not trusted:
         return Sealed(data[_PICKLE], "written by somebody else")
     try:
-        from hpctune.storage import renamed
+        from hpctune.common import unpickling
 
-        return renamed.loads(base64.b64decode(data[_PICKLE]))
+        return unpickling.loads(base64.b64decode(data[_PICKLE]))
     except Exception as error:
         return Sealed(data[_PICKLE], f"{type(error).__name__}: {error}")
 

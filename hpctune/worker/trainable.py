@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
+from hpctune.common import unpickling
 from hpctune.errors import CheckpointError, StorageError, TrainableError
-from hpctune.storage import atomic, checkpoints, renamed, values
+from hpctune.storage import atomic, checkpoints, values
 from hpctune.worker.autofill import Counters, node_ip
 from hpctune.worker.session import current
 
@@ -262,7 +263,7 @@ def read_checkpoint(trainable: Trainable, directory: Path) -> None:
     if not note.is_file():
         trainable.load_checkpoint(str(directory))
         return
-    content = renamed.loads(values.trusted_bytes(note))
+    content = unpickling.loads(values.trusted_bytes(note))
     trainable.load_checkpoint(content["data"] if "data" in content else str(directory / content["path"]))
 
 

@@ -82,6 +82,11 @@ def test_what_contributors_are_sent_to_exists() -> None:
         assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{name} is not in {path}"
 
 
+def test_every_package_is_told_of() -> None:
+    packages = {path.parent.name for path in (ROOT / "hpctune").glob("*/__init__.py")}
+    assert packages <= set(re.findall(r"`hpctune/(\w+)`", CONTRIBUTING))
+
+
 def test_every_kind_of_test_is_told_of() -> None:
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(

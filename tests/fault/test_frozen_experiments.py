@@ -22,12 +22,13 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from hpctune.common import unpickling
 from hpctune.model import events as e
 from hpctune.model.ids import RunKey
 from hpctune.model.pool import Left, Ready
 from hpctune.model.records import Claim, Exit, Outcome, ResultRow
 from hpctune.model.trial import Phase
-from hpctune.storage import journal, renamed, worker_files
+from hpctune.storage import journal, worker_files
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.run_file import RunTail
@@ -264,7 +265,7 @@ def test_every_kind_of_object_of_then_can_be_loaded(frozen: Path, monkeypatch: p
     made = json.loads(frozen.read_text())
     assert len(made) > 50
     for name, body in made:
-        value = renamed.loads(base64.b64decode(body))
+        value = unpickling.loads(base64.b64decode(body))
         today = value.__qualname__ if isinstance(value, type) else type(value).__qualname__
         assert today == name, "a class of the public interface has another name"
         repr(value)

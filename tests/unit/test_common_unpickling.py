@@ -13,8 +13,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from hpctune.common import unpickling
 from hpctune.errors import TrainableError
-from hpctune.storage import bundle, renamed, values
+from hpctune.storage import bundle, values
 from hpctune.storage.layout import ExperimentPaths
 
 THEN = """
@@ -51,7 +52,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         sys.modules["earlier.home"] = None  # type: ignore[assignment]  # importing it fails
         make_module("later.rules", NOW)
         make_module("later.others", "class Other: pass")
-        monkeypatch.setattr(renamed, "RENAMED", MOVES)
+        monkeypatch.setattr(unpickling, "RENAMED", MOVES)
 
     return move
 
@@ -70,7 +71,7 @@ def test_what_has_moved_is_found_where_it_is_now(moved: Callable[[], None]) -> N
     moved()
     rules, others = now("later.rules"), now("later.others")
     for body in bodies:
-        found = renamed.loads(body)
+        found = unpickling.loads(body)
         assert type(found["policy"]) is rules.Rule
         assert vars(found["policy"]) == {"said": "then", "when": "before"}
         assert (found["class"], found["inner"], found["function"]) == (rules.Rule, rules.Rule.Inner, rules.helper)
@@ -81,20 +82,20 @@ def test_what_has_moved_is_found_where_it_is_now(moved: Callable[[], None]) -> N
 def test_without_the_table_it_is_not_found(moved: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     body = cloudpickle.dumps(now("earlier.home").Policy())
     moved()
-    monkeypatch.setattr(renamed, "RENAMED", {})
+    monkeypatch.setattr(unpickling, "RENAMED", {})
     with pytest.raises(ImportError):
-        renamed.loads(body)
+        unpickling.loads(body)
 
 
 def test_a_module_that_the_users_code_refers_to(moved: Callable[[], None]) -> None:
     home = now("earlier.home")
     body = cloudpickle.dumps(lambda: home.helper())
     moved()
-    assert renamed.loads(body)() == "helper"
+    assert unpickling.loads(body)() == "helper"
 
 
 def test_a_module_that_has_not_moved() -> None:
-    assert renamed.loads(cloudpickle.dumps(lambda: importlib.import_module("json")))() is now("json")
+    assert unpickling.loads(cloudpickle.dumps(lambda: importlib.import_module("json")))() is now("json")
 
 
 def test_drivers_workers_and_stored_objects_use_it(moved: Callable[[], None], tmp_path: Path) -> None:
@@ -120,8 +121,8 @@ def test_what_is_gone_without_a_line_is_told(moved: Callable[[], None], tmp_path
 
 
 def test_every_line_of_the_table_leads_somewhere() -> None:
-    for (module_then, name_then), (module_now, name_now) in renamed.RENAMED.items():
+    for (module_then, name_then), (module_now, name_now) in unpickling.RENAMED.items():
         name = name_now or name_then
-        assert module_now == module_then or (module_now, name) not in renamed.RENAMED, "no chains"
+        assert module_now == module_then or (module_now, name) not in unpickling.RENAMED, "no chains"
         home = importlib.import_module(module_now)
         assert name is None or hasattr(home, name), f"{module_now} has no {name}"
