@@ -1,4 +1,4 @@
-"""Record what Ray Tune's HyperBand schedulers decide on made-up results, for tests/unit/test_schedulers_ray.py.
+"""Record what Ray Tune's HyperBand schedulers decide on made-up results, for tests/unit/schedulers/test_ray.py.
 
 Run by scripts/record_ray_traces.py. Ray's scheduler interface alone is called, with stand-ins for trials and
 controller, in a small world: some trials run at a time, one of them reports, fails or ends, and the scheduler fills

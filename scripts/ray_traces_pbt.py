@@ -1,6 +1,6 @@
 """Record what Ray Tune's population based training decides on made-up results.
 
-For tests/unit/test_schedulers_pbt_ray.py. Needs ``ray[tune]`` and scikit-learn, in an environment of its own:
+For tests/unit/schedulers/test_pbt_ray.py. Needs ``ray[tune]`` and scikit-learn, in an environment of its own:
 ``python scripts/ray_traces_pbt.py tests/traces``. Only Ray's scheduler interface is called, with stand-ins for trials
 and controller. Every random draw is recorded, and so are the inputs of PB2's model, which itself is replaced by chance.
 Every trial that has been evaluated has a checkpoint.

@@ -1,4 +1,4 @@
-"""Record what Ray Tune's allocation functions answer, as data for tests/unit/test_schedulers_resources.py.
+"""Record what Ray Tune's allocation functions answer, as data for tests/unit/schedulers/test_resources.py.
 
 Run it where ``ray[tune]`` is installed (an environment of its own): python scripts/ray_traces_resources.py
 Writes tests/traces/resources.json: for each case the trials with what they have, the one that reports, what there is

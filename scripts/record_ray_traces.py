@@ -1,4 +1,4 @@
-"""Record what Ray Tune's schedulers decide on made-up results, for tests/unit/test_schedulers_ray.py.
+"""Record what Ray Tune's schedulers decide on made-up results, for tests/unit/schedulers/test_ray.py.
 
 Needs ``ray[tune]`` and scikit-learn, in an environment of its own: ``python scripts/record_ray_traces.py
 tests/traces``. Only Ray's public scheduler interface is called, with a stand-in for the trial; the results and the

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.driver_support import Make, Search
+from tests.support.driver_support import Make, Search
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from hpctune.model.trial import Phase
 from hpctune.storage import free_space, journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
-from tests.fault.driver_support import Make
-from tests.fault.filesystem_support import fill, small_disk
+from tests.support.driver_support import Make
+from tests.support.filesystem_support import fill, small_disk
 
 pytestmark = pytest.mark.timeout(200)
 

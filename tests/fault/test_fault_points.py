@@ -32,7 +32,7 @@ from hpctune.storage import inbox, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
-from tests.fault.faultpoints import FaultPoints, Killed, installed
+from tests.support.faultpoints import FaultPoints, Killed, installed
 
 CHECKER = Path(__file__).resolve().parents[2] / "scripts" / "check_experiment.py"
 PARTS = 6

@@ -25,9 +25,8 @@ from hpctune.storage.reader import read_experiment
 from hpctune.storage.run_file import RunFile, RunTail
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
-
-from .filesystem_support import TwoClients, small_disk, two_clients
-from .worker_support import Bench
+from tests.support.filesystem_support import TwoClients, small_disk, two_clients
+from tests.support.worker_support import Bench
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def reports_on_a_full_disk(config: dict[str, Any]) -> None:
     from pathlib import Path
 
     import hpctune
-    from tests.fault.filesystem_support import fill
+    from tests.support.filesystem_support import fill
 
     class Watching:
         def write(self, text: str) -> int:
@@ -93,7 +92,7 @@ def test_a_disk_that_stays_full_interrupts_the_trial_and_its_last_word_is_writte
         from pathlib import Path
 
         import hpctune
-        from tests.fault.filesystem_support import fill
+        from tests.support.filesystem_support import fill
 
         hpctune.report(n=0)
         fill(Path(config["disk"]))
@@ -117,7 +116,7 @@ def test_what_users_code_raises_on_a_full_disk_is_no_failure(
         from pathlib import Path
 
         import hpctune
-        from tests.fault.filesystem_support import fill
+        from tests.support.filesystem_support import fill
 
         disk = Path(config["disk"])
         hpctune.report(n=0)
@@ -151,7 +150,7 @@ def test_a_class_saves_its_checkpoint_when_there_is_room_again(bench: Callable[.
         def step(self) -> dict[str, Any]:
             from pathlib import Path
 
-            from tests.fault.filesystem_support import fill
+            from tests.support.filesystem_support import fill
 
             if self.training_iteration == 1:
                 fill(Path(self.disk))

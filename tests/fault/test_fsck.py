@@ -16,7 +16,7 @@ from hpctune.repair import perform
 from hpctune.storage import journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
-from tests.fault.fsck_support import copy, finished_experiment, fsck, kinds, meaning, resume, tree
+from tests.support.fsck_support import copy, finished_experiment, fsck, kinds, meaning, resume, tree
 
 pytestmark = pytest.mark.timeout(200)
 EVENTS = (

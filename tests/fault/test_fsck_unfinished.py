@@ -13,8 +13,8 @@ import pytest
 
 from hpctune.model.trial import Phase
 from hpctune.storage.reader import read_experiment
-from tests.fault.driver_support import ITERATIONS, Make, Search
-from tests.fault.fsck_support import fsck, kinds
+from tests.support.driver_support import ITERATIONS, Make, Search
+from tests.support.fsck_support import fsck, kinds
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -16,8 +16,7 @@ from hpctune.storage import journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.worker_files import WorkerTail
-
-from .driver_support import Search
+from tests.support.driver_support import Search
 
 
 @pytest.fixture

@@ -22,9 +22,8 @@ from hpctune.search import Searcher
 from hpctune.storage import bundle, checkpoints, inbox, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.worker import trainable as stepping
-from tests.unit.worker_lab import Lab
-
-from .filesystem_support import needs
+from tests.support.filesystem_support import needs
+from tests.support.worker_lab import Lab
 
 OWNER, COLLEAGUE, STRANGER, GROUP, NO_GROUP = 52_001, 52_002, 52_003, 53_001, 53_002
 

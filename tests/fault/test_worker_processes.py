@@ -16,8 +16,8 @@ import pytest
 import hpctune
 from hpctune.model.records import Claim, Outcome
 from hpctune.worker import scratch
-from tests.fault.filesystem_support import small_disk
-from tests.fault.worker_support import Bench
+from tests.support.filesystem_support import small_disk
+from tests.support.worker_support import Bench
 
 SLURM = {"SLURM_JOB_ID": "77", "HPCTUNE_JOB_ID": "77"}
 

@@ -13,7 +13,7 @@ import pytest
 
 from hpctune.model.records import Outcome
 from hpctune.storage.layout import CHECKPOINT_PREFIX
-from tests.fault.worker_support import Bench
+from tests.support.worker_support import Bench
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.fault.filesystem_support import two_clients
+from tests.support.filesystem_support import two_clients
 
 from .cluster import SlurmCluster, wait_for
 from .conftest import running_cluster

@@ -15,7 +15,7 @@ import pytest
 
 from hpctune.model import events as e
 from hpctune.storage.reader import read_experiment
-from tests.fault.filesystem_support import two_clients
+from tests.support.filesystem_support import two_clients
 
 from .cluster import SlurmCluster, wait_for
 from .conftest import running_cluster

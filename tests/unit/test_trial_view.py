@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_output_support import Recorder, usual
 
 from hpctune.model import events as e
 from hpctune.model.metric_stats import MetricStats, as_number
 from hpctune.model.trial import Phase
 from hpctune.trial import Trial
+from tests.support.output_support import Recorder, usual
 
 
 def expected(values: Sequence[float]) -> dict[str, float]:

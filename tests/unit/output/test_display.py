@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctune.common.text import duration
+from hpctune.errors import TuneError, UsageError
+from hpctune.model.trial import Phase
+from hpctune.output.display.columns import Options, cell
+from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
+from hpctune.output.display.reporters import as_html
+from hpctune.output.display.selection import choose
+from hpctune.output.display.status import options_for, status_block, status_of, status_renderable
+from hpctune.ports import CallStats
+from hpctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
+from hpctune.trial import Trial
+from tests.support.output_support import T0, Recorder, usual
+
+BLOCK = """\
+== Experiment exp ==
+Trials:  5 so far (1 running, 1 queued, 1 error, 2 terminated)
+Best:    loss=1 by train_1f3a9_00000 (lr=0.1, net/width=8)
+Results: /scratch/exp
+Cluster: 42 calls, 3 of 20 allowed in the last minute
+Note:    slurm: squeue does not answer
++--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
+|  trial             | status     | where                         |   lr | net/width | iter | total time (s) | eval/acc | loss |
++--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
+|  train_1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
+|  train_1f3a9_00004 | queued     | job 104: next in line: waits for free nodes |  0.3 |         8 |      |                |          |      |
+|  train_1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
+| *train_1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
+|  train_1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
++--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
++-------------------+----------+-----------------------+------------------------------------------------------------------------------+
+| failed trial      | failures | last error            | file                                                                         |
++-------------------+----------+-----------------------+------------------------------------------------------------------------------+
+| train_1f3a9_00002 |        1 | ValueError: no memory | train_1f3a9_00002_2,lr=0.5,net={'width': 8}/error.txt |
++-------------------+----------+-----------------------+------------------------------------------------------------------------------+
+"""  # noqa: E501
+
+
+def squeezed(text: str) -> list[str]:
+    """Lines without the widths of their columns."""
+    return [" ".join(line.replace("-", "").split()) for line in text.splitlines() if not line.startswith("Time")]
+
+
+def views(made: Recorder) -> list[Trial]:
+    return [made.view(trial_id) for trial_id in made.state.trials]
+
+
+def many(made: Recorder, count: int) -> None:
+    base = made.state.trials["1f3a9_00000"]
+    for n in range(count):
+        last = {"loss": float(10 + n % 7), "training_iteration": 1}
+        trial = replace(base, trial_id=f"x{n:05d}", name=f"x{n:05d}", index=100 + n, last=last, ended_at=T0 + n)
+        made.state._put(None, trial)
+
+
+def test_the_block(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    note, calls = "slurm: squeue does not answer", CallStats(42, 3, 20)
+    text = status_block(made.state, made.now, where="/scratch/exp", note=note, calls=calls)
+    assert squeezed(text) == squeezed(BLOCK)
+    widths = [len(line) for line in text.splitlines() if line[0] in "|+"]
+    assert len(set(widths)) == 2
+
+
+def test_a_block_of_nothing(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", metric=None, mode=None)
+    assert status_block(made.state, made.now).splitlines()[:2] == ["== Experiment exp ==", "Trials: 0 so far"]
+
+
+def test_ten_thousand_trials_in_twenty_rows(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    many(made, 9_995)
+    status = status_of(made.state, made.now)
+    assert status.trials is not None
+    assert len(status.trials.rows) == 20
+    assert status.more == "... 9,980 more: 9,980 terminated"
+    names = [row[0].strip() for row in status.trials.rows]
+    assert names[0] == "train_1f3a9_00003"  # what runs comes first
+    assert "*train_1f3a9_00000" in names  # the best is always there
+    assert names[-1] == "x09994"  # and the newest
+
+
+def test_sorted_by_metric(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    shown, _ = choose(made.state.trials.values(), None, Options("loss", "min", sort_by_metric=True))
+    assert [t.index for t in shown] == [0, 1, 3, 2, 4]  # NaN and nothing come last
+    shown, more = choose(made.state.trials.values(), None, Options("loss", "min", max_rows=0))
+    assert (shown, more) == ([], "... 5 more: 1 running, 1 queued, 1 error, 2 terminated")
+
+
+def test_durations_in_words() -> None:
+    assert [duration(s, exact=True) for s in (-1, 59.9, 60, 3599, 7620, 90_000)] == [
+        *("0 s", "59 s", "1 min 00 s", "59 min 59 s", "2 h 07 min", "1 d 01 h"),
+    ]
+
+
+def test_cells_are_one_short_line() -> None:
+    assert cell("a\nb\x1b[31m", 20) == "a b [31m"
+    assert cell("x" * 30, 10) == "xxxxxxxx.."
+    assert [cell(v) for v in (0.123456789, 1, True, None, float("nan"))] == ["0.123457", "1", "True", "", "nan"]
+
+
+@pytest.mark.parametrize("width", [30, 45, 80, 120, 200])
+def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
+    console = importlib.import_module("rich.console")
+    made = usual(tmp_path / "exp")
+    out = io.StringIO()
+    console.Console(file=out, width=width, height=40).print(status_renderable(made.state, made.now, where="/x"))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if line.startswith(" train_1f3a9") and " runn" in line)
+    assert row.split()[-1] == "5" or width < 40  # the metric is never left out
+    assert ("node7" in row) == (width >= 120)
+
+
+def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = importlib.import_module("rich.console")
+    from hpctune.output.display.live import RichProgress
+
+    made = usual(tmp_path / "exp")
+    out = io.StringIO()
+    screen = console.Console(file=out, width=100, height=24, force_terminal=True, color_system=None)
+    display = RichProgress(out, verbose=2, where="/scratch/exp", console=screen)
+    display.update(made.state, views(made), "", made.now, False)
+    first = len(out.getvalue())
+    display.update(made.state, views(made), "", made.now + 0.3, False)
+    assert len(out.getvalue()) == first  # not yet
+    display.message("job 105 [submitted]")
+    display.update(made.state, views(made), "", made.now + 100, True)
+    display.close()
+    assert "job 105 [submitted]" in out.getvalue()
+    assert "train_1f3a9_00003" in out.getvalue()
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_display_suits_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = Recorder(tmp_path / "exp").spec
+    monkeypatch.setenv("TERM", "xterm")
+    kinds = [type(make_display(spec, v, None, s)).__name__ for v, s in ((0, Tty()), (2, Tty()), (2, io.StringIO()))]
+    assert kinds == ["SilentDisplay", "RichProgress", "PlainDisplay"]
+    assert isinstance(make_display(spec, 1, CLIReporter(), Tty()), ReporterDisplay)
+    assert isinstance(make_display(spec, 0, CLIReporter(), Tty()), SilentDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_display(spec, 2, None, Tty()), PlainDisplay)
+
+
+def test_plain_blocks_come_now_and_then(tmp_path: Path) -> None:
+    made, out = usual(tmp_path / "exp"), io.StringIO()
+    display = PlainDisplay(out, 2, "/scratch/exp", block_s=30)
+
+    def blocks(now: float, done: bool = False) -> int:
+        display.update(made.state, views(made), "", T0 + now, done)
+        return out.getvalue().count("== Experiment")
+
+    assert [blocks(0), blocks(29), blocks(31)] == [1, 1, 1]  # nothing has changed
+    made.add(lr=9)
+    assert [blocks(35), blocks(36), blocks(300), blocks(336)] == [2, 2, 2, 3]
+    assert [blocks(337, done=True), blocks(338, done=True)] == [4, 4]
+
+
+def test_verbosity(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    texts = {}
+    for verbose in (1, 2, 3):
+        out = io.StringIO()
+        display = make_display(made.spec, verbose, None, out)
+        display.update(made.state, views(made), "", made.now, False)
+        display.message("job 105 submitted")
+        texts[verbose] = out.getvalue()
+    assert "train_1f3a9_00003" not in texts[1]
+    assert "| " in texts[2]
+    assert "train_1f3a9_00003: iteration 1, loss=5, eval/acc=0.2, after 2 s\n" in texts[3]
+    assert texts[2].endswith("job 105 submitted\n")
+
+
+def test_each_result_is_said_once(tmp_path: Path) -> None:
+    made, out = usual(tmp_path / "exp"), io.StringIO()
+    display = PlainDisplay(out, 3)
+
+    def lines() -> list[str]:
+        before = len(out.getvalue())
+        display.update(made.state, views(made), "", made.now, False)
+        return [x for x in out.getvalue()[before:].splitlines() if ": iteration" in x]
+
+    assert len(lines()) == 4
+    assert lines() == []
+    made.report("1f3a9_00003", [{"loss": 4.5}])
+    made.finish("1f3a9_00003")
+    assert lines() == ["train_1f3a9_00003: iteration 2, loss=4.5, after 4 s"]
+
+
+def test_a_stream_that_fails_is_no_error(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    closed = io.StringIO()
+    display = PlainDisplay(closed, 2)
+    closed.close()
+    display.update(made.state, views(made), "", made.now, False)
+    raw = io.BytesIO()
+    ascii_only = io.TextIOWrapper(raw, encoding="ascii")
+    PlainDisplay(ascii_only, 2).message("löss → 0")
+    assert raw.getvalue() == b"l?ss ? 0\n"
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_cli_reporter_takes_all_of_rays_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = usual(tmp_path / "exp")
+    reporter = CLIReporter(
+        metric_columns={"loss": "l", "training_iteration": "n"},
+        parameter_columns=["lr"],
+        total_samples=9,
+        max_progress_rows=3,
+        max_error_rows=0,
+        max_column_length=12,
+        max_report_frequency=10,
+        metric="loss",
+        mode="max",
+        sort_by_metric=True,
+    )
+    reporter.add_metric_column("eval/acc", "accuracy")
+    reporter.add_parameter_column("net/width")
+    with pytest.raises(UsageError, match="there already"):
+        reporter.add_metric_column("loss")
+    with pytest.raises(UsageError, match="without headings"):
+        reporter.add_parameter_column("x", "y")
+    reporter.setup(start_time=T0, metric="other", mode="min")
+    reporter.report(views(made), False, "Results: /scratch")
+    text = capsys.readouterr().out
+    assert "Trials: 5/9 (" in text
+    assert "loss=5 by train_1f3a9_00003" in text
+    assert "Results: /scratch" in text
+    assert "... 2 more" in text
+    head = next(line for line in text.splitlines() if "status" in line)
+    assert [h.strip() for h in head.strip("|").split("|")] == [
+        *("trial", "status", "where", "lr", "net/width", "l", "n", "accuracy"),
+    ]
+
+
+def test_reporter_reports_at_its_frequency(tmp_path: Path) -> None:
+    made, clock = usual(tmp_path / "exp"), Steps()
+    reporter = CLIReporter(max_report_frequency=5)
+    reporter.clock = clock
+    asked = []
+    for seconds, done in ((0, False), (4, False), (6, False), (7, True)):
+        clock.now = T0 + seconds
+        asked.append(reporter.should_report(views(made), done))
+    assert asked == [True, False, True, True]
+
+
+def test_intermediate_tables(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    for wanted, verbose, shown in ((None, 1, False), (None, 2, True), (False, 2, False), (True, 1, True)):
+        reporter = CLIReporter(print_intermediate_tables=wanted)
+        reporter.verbose = verbose
+        assert ("| " in reporter._progress_str(views(made), False)) is shown
+        assert "| " in reporter._progress_str(views(made), True)
+
+
+def test_a_users_reporter_is_asked_every_time(tmp_path: Path) -> None:
+    class OnTermination(ProgressReporter):
+        def __init__(self) -> None:
+            self.ended, self.reports = 0, []
+
+        def should_report(self, trials: Sequence[Trial], done: bool = False) -> bool:
+            before, self.ended = self.ended, sum(t.status == Trial.TERMINATED for t in trials)
+            return self.ended > before
+
+        def report(self, trials: Sequence[Trial], done: bool, *sys_info: str) -> None:
+            self.reports.append((self.ended, done))
+
+    made, reporter = usual(tmp_path / "exp"), OnTermination()
+    display: Any = make_display(made.spec, 2, reporter, io.StringIO())
+    for done in (False, False, True, True):
+        display.update(made.state, views(made), "", made.now, done)
+    assert reporter.reports == [(2, False), (2, True)]
+
+
+def test_notebook_reporter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = usual(tmp_path / "exp")
+    reporter = JupyterNotebookReporter(overwrite=True, max_progress_rows=5, metric="loss", mode="min")
+    reporter.report(views(made), True)
+    assert "train_1f3a9_00000" in capsys.readouterr().out
+    page = as_html(reporter.status(views(made), True, "<b>"))
+    assert "<td>*train_1f3a9_00000</td>" in page
+    assert "&lt;b&gt;" in page
+
+
+def test_options_take_the_experiments_metric(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    assert options_for(made.state, max_rows=3) == Options("loss", "min", max_rows=3)
+    assert made.state.phases[Phase.RUNNING] == 1
+
+
+def test_a_broken_reporter_is_named(tmp_path: Path) -> None:
+    class Broken(ProgressReporter):
+        def report(self, trials: Sequence[Trial], done: bool, *sys_info: str) -> None:
+            raise KeyError("x")
+
+    made = usual(tmp_path / "exp")
+    display = make_display(made.spec, 2, Broken(), io.StringIO())
+    with pytest.raises(TuneError, match=r"Reporter Broken failed: KeyError\('x'\)"):
+        display.update(made.state, views(made), "", made.now, False)

@@ -1,0 +1,216 @@
+"""Programs as trainables: what they are given, what they print, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpctune
+from hpctune.errors import TrainableError
+from hpctune.model.records import Outcome
+from hpctune.worker import program, resources_of, session
+from tests.support.worker_lab import Lab
+
+HOSTILE = [
+    "two words", "", "'", '"', "a'b\"c", "$(touch pwned)", "`touch pwned`", "; touch pwned #", "'; touch pwned; '",
+    '"; touch pwned; "', "$HOME", "\\", "a\nb", "*", "-rf", "$(touch pwned)'\"", "&& touch pwned", "{x}", "é", "~",
+]  # fmt: skip
+PRINT = f"{sys.executable} -c 'import json,sys; print(\"hpctune:\", json.dumps(dict(got=sys.argv[1:])))'"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "LINGER_S", 0.2)
+    monkeypatch.setattr(program, "KILL_AFTER_S", 0.2)
+    monkeypatch.setattr(session, "LOOK_S", 0.05)
+
+
+def _word(tmp_path: Path, template: str, value: str) -> bytes:
+    """What a program gets where the template has its field, by way of a real shell."""
+    got, script = tmp_path / "got", tmp_path / "show"
+    script.write_text(
+        f"#!{sys.executable} -S\nimport os,sys\nopen({str(got)!r},'wb').write(os.fsencode(sys.argv[1]))\n"
+    )
+    script.chmod(0o700)
+    arguments, variables = hpctune.Command(f"cd {tmp_path}; {template}").arguments({"x": value})
+    pid = os.spawnve(os.P_NOWAIT, arguments[0], arguments, {**os.environ, **variables})
+    os.waitpid(pid, 0)
+    return got.read_bytes()
+
+
+@pytest.mark.parametrize("template", ["./show {x}", './show "{x}"', "./show '{x}'"])
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_value_is_one_word_wherever_it_stands(tmp_path: Path, template: str, value: str) -> None:
+    assert _word(tmp_path, template, value) == os.fsencode(value)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize(
+    "template",
+    [
+        "./show \"$(printf %s '{x}')\"", './show "$(printf %s {x})"', "./show \"it's {x}\"", "# don't\n./show {x}",
+        "./show $(echo '{x}')x", 'if true; then ./show a"{x}"b; fi',
+    ],
+)  # fmt: skip
+def test_no_value_is_ever_taken_for_a_command(tmp_path: Path, template: str, value: str) -> None:
+    _word(tmp_path, template, value)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_group_of_parameters_is_json(lab: Lab) -> None:
+    lab.run(hpctune.Command(PRINT + " {model} {model/depth} {lr:.1e} {lr!r}"), {"model": {"depth": 3}, "lr": 0.1})
+    assert lab.column("got") == [['{"depth":3}', "3", "1.0e-01", "0.1"]]
+
+
+def test_what_no_program_can_get_is_refused() -> None:
+    with pytest.raises(TrainableError, match="null character"):
+        hpctune.Command("p {x}").arguments({"x": "a\0b"})
+
+
+def test_a_very_long_value_is_in_the_file_only(lab: Lab) -> None:
+    show = (
+        "import json,os; print('hpctune:', json.dumps({'file': len(json.load(open(os.environ['HPCTUNE_CONFIG']))['x']),"
+        " 'variable': 'HPCTUNE_PARAM_X' in os.environ, 'short': os.environ['HPCTUNE_PARAM_LR']}))"
+    )
+    lab.run(
+        hpctune.Command([sys.executable, "-c", show.replace("{", "{{").replace("}", "}}")]),
+        {"x": "y" * 300_000, "lr": 1},
+    )
+    assert (lab.column("file"), lab.column("variable"), lab.column("short")) == ([300_000], [False], ["1"])
+
+
+def test_variables_need_not_be_text(lab: Lab) -> None:
+    lab.run(hpctune.Command("echo hpctune: threads=$THREADS", env={"THREADS": 4}))  # type: ignore[dict-item]
+    assert lab.column("threads") == [4]
+
+
+@pytest.mark.parametrize("command", [["/no/such/program"], "true"])
+def test_a_command_that_cannot_start_says_why(lab: Lab, command: Any) -> None:
+    end = lab.run(hpctune.Command(command, cwd=None if command != "true" else "/no/such/directory"))
+    assert end.error is not None
+    assert (end.error.kind, "cannot be started" in end.error.message) == ("TrainableError", True)
+
+
+def test_output_without_line_ends_is_passed_on_and_takes_no_memory(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
+    write = "import sys; [sys.stdout.write('x' * 65536) for _ in range(160)]; print('\\nhpctune: loss=1')"
+    lab.run(hpctune.Command([sys.executable, "-c", write]))
+    assert lab.column("loss") == [1]
+    assert capfd.readouterr().out.count("x") >= 160 * 65536
+
+
+def test_a_line_that_is_too_long_is_no_result(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "MAX_LINE", 1000)
+    write = "print('hpctune: loss=1', 'x' * 200_000, 'hpctune: loss=2'); print('hpctune: loss=3')"
+    lab.run(hpctune.Command([sys.executable, "-c", write]))
+    assert lab.column("loss") == [3]
+
+
+def test_progress_bars_do_not_hide_results(lab: Lab) -> None:
+    lab.run(hpctune.Command("printf '50%%\\r100%%\\rhpctune: a=1\\r\\nhpctune: a=2'"))
+    assert lab.column("a") == [1, 2]
+
+
+def test_output_that_is_no_text_is_no_error(lab: Lab) -> None:
+    end = lab.run(hpctune.Command("printf '\\377\\376\\nhpctune: a=1\\n'"))
+    assert (end.outcome, lab.column("a")) == (Outcome.COMPLETED, [1])
+
+
+def test_a_closed_stdout_does_not_stop_the_program(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    write = "print('x' * 300_000); print('hpctune: a=1')"
+    assert lab.run(hpctune.Command([sys.executable, "-c", write])).outcome is Outcome.COMPLETED
+    assert lab.column("a") == [1]
+
+
+def test_a_parser_must_give_a_dict(lab: Lab, quick: None) -> None:
+    end = lab.run(hpctune.Command("echo 5; sleep 100", parse=lambda line: float(line)))  # type: ignore[arg-type, return-value]
+    assert end.error is not None
+    assert "parse must return a dict of results or None, not 5.0" in end.error.message
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("detached", ["", "setsid "])
+def test_what_is_left_in_the_background_is_not_waited_for(lab: Lab, detached: str) -> None:
+    began = time.monotonic()
+    end = lab.run(hpctune.Command(f"{detached}sleep 30 & echo hpctune: a=1 child=$!"))
+    assert (end.outcome, lab.column("a")) == (Outcome.COMPLETED, [1])
+    assert time.monotonic() - began < 10
+    if detached:
+        os.kill(lab.column("child")[0], signal.SIGKILL)
+    else:
+        _await_end(lab.column("child")[0])
+
+
+def _await_end(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while _lives(pid):
+        assert time.monotonic() < deadline, f"{pid} lives"
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_that_wait_at_a_milestone_are_not_lost(lab: Lab) -> None:
+    """The program is over long before its second line is taken in."""
+    lab.run(hpctune.Command("echo hpctune: a=1; echo hpctune: a=2"), milestone=1.0, decision_timeout_s=1.0)
+    assert lab.column("a") == [1, 2]
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_order_ends_a_silent_program(lab: Lab) -> None:
+    end = lab.run(hpctune.Command("sleep 100"), stop="enough")
+    assert (end.outcome, end.reason) == (Outcome.STOPPED, "enough")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_program_that_ignores_sigterm_is_killed(lab: Lab) -> None:
+    began = time.monotonic()
+    end = lab.run(hpctune.Command("trap '' TERM; echo hpctune: a=1; sleep 60; sleep 60"), criteria={"a": 1})
+    assert end.outcome is Outcome.COMPLETED
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(("code", "words"), [("exit 3", "exit code 3"), ("kill -9 $$", "SIGKILL")])
+def test_a_bad_end_is_told(lab: Lab, code: str, words: str) -> None:
+    end = lab.run(hpctune.Command(f"echo about to fail >&2; {code}"))
+    assert end.error is not None
+    assert words in end.error.message
+    assert "about to fail" in end.error.message
+
+
+def test_a_command_can_say_what_it_needs() -> None:
+    command = hpctune.with_resources(hpctune.Command("run {x}"), {"cpu": 2})
+    assert isinstance(command, hpctune.Command)
+    assert resources_of(command) == {"cpu": 2}
+    with pytest.raises(TrainableError, match="Command"):
+        hpctune.with_parameters(hpctune.Command("run"), data=1)
+
+
+def test_the_program_knows_its_trial(lab: Lab) -> None:
+    lab.run(
+        hpctune.Command('echo "hpctune: {{\\"a\\": \\"$HPCTUNE_TRIAL_ID $HPCTUNE_TRIAL_NAME $HPCTUNE_TRIAL_DIR\\"}}"')
+    )
+    assert lab.column("a") == [f"t_00000 name {lab.trial.root}"]
+    assert json.loads(json.dumps(lab.column("a")))
