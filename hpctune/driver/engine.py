@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from hpctune.common.backoff import Backoff
 from hpctune.core import react
 from hpctune.core.plan import View, plan
 from hpctune.core.policies import Policies
@@ -217,23 +218,22 @@ class Driver:
         self.failure, self._complained_at = "", float("-inf")
         self._show(now)
         if self._count != before:
-            self._idle_s = 0.0
+            self._idle = None
             if self._bell is not None:
                 self._bell.answer()
         return self._pause(now)
 
     _count = 0
-    _idle_s = 0.0
+    _idle: Backoff | None = None
+    """Grows since the last news."""
 
     def _pause(self, now: float) -> float:
         """How long nothing need be looked at: short after news, longer when quiet."""
-        shortest, longest = self._pause_s
         if self._runs.backlog:
             return 0.0
-        self._idle_s = min(max(self._idle_s * 1.5, shortest), longest)
-        if not self.state.live:
-            return self._idle_s
-        return max(min(self._idle_s, self._jobs.seconds_until_due(now)), shortest)
+        self._idle = self._idle or Backoff(*self._pause_s)
+        idle_s = self._idle.take(1.5)
+        return max(min(idle_s, self._jobs.seconds_until_due(now)), self._idle.shortest) if self.state.live else idle_s
 
     @property
     def batching_window_s(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from hpctune.common.backoff import PollInterval
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import as_event
 from hpctune.errors import ClusterUnavailableError
@@ -97,7 +98,7 @@ class JobWatcher:
         self.jobs: Sequence[JobStatus] = ()
         self.asked_at = float("-inf")
         self.outage: str = ""
-        self._interval = cluster.poll_s
+        self._interval = PollInterval(cluster.poll_s, cluster.quiet_poll_s)
         self._due_at = now
         self._over_since: dict[tuple[str, int], float] = {}
         self._missing: dict[tuple[str, int], int] = {}
@@ -109,8 +110,7 @@ class JobWatcher:
 
     def expect(self, now: float) -> None:
         """Something is about to change: look again after the shortest interval."""
-        self._interval = self._cluster.poll_s
-        self._due_at = min(self._due_at, now + self._interval)
+        self._due_at = min(self._due_at, now + self._interval.reset())
 
     def due(self, now: float) -> bool:
         """Whether it is time to ask."""
@@ -126,13 +126,11 @@ class JobWatcher:
             jobs = self._cluster.jobs()
         except ClusterUnavailableError as error:
             self.outage = str(error)
-            self._interval = min(self._interval * 2, self._cluster.quiet_poll_s)
-            self._due_at = now + self._interval
+            self._due_at = now + self._interval.after_silence()
             return False
         changed = jobs != self.jobs
         self.jobs, self.asked_at, self.outage = jobs, now, ""
-        self._interval = self._cluster.poll_s if changed else min(self._interval * 1.5, self._cluster.quiet_poll_s)
-        self._due_at = now + self._interval
+        self._due_at = now + self._interval.after_answer(changed)
         return True
 
     def state_changes(self, state: ExperimentState) -> Iterator[e.TrialEvent]:

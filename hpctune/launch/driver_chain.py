@@ -13,6 +13,7 @@ from typing import Any
 
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.driver_job import DriverJobOptions, DriverQueue, script
+from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
 from hpctune.driver.clock import WallClock
 from hpctune.errors import ClusterError, ClusterUnavailableError, StorageError, UsageError
@@ -161,12 +162,14 @@ class DriverJobChain:
         while not driving():
             if over.wait(0.1):
                 return
-        retry_s = FIRST_RETRY_S
-        while True:
-            there = self.ensure_successors()
-            pause_s, retry_s = (CHECK_S, FIRST_RETRY_S) if there else (retry_s, min(2 * retry_s, CHECK_S))
-            if over.wait(pause_s):
-                return
+        retry = Backoff(FIRST_RETRY_S, CHECK_S)
+        pause_s = 0.0
+        while not over.wait(pause_s):
+            if self.ensure_successors():
+                pause_s = CHECK_S
+                retry.reset()
+            else:
+                pause_s = retry.take()
 
     def say(self, text: str) -> None:
         """Put it into the log, and where ``status`` finds it."""

@@ -10,6 +10,7 @@ from hpctune.cluster.pool.forecast import QueueForecast
 from hpctune.cluster.pool.options import PoolOptions
 from hpctune.cluster.pool.sizing import ScalePlan, WorkerShape, resize
 from hpctune.cluster.pool.worker import AssignmentState, TrialTimings, WorkerView
+from hpctune.common.backoff import PollInterval
 from hpctune.errors import ClusterUnavailableError, StorageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused
@@ -59,7 +60,7 @@ class WorkerSet:
         self._last = 0
         """The highest number that a worker has ever had."""
         self._asked_at = self._due_at = float("-inf")
-        self._interval = inner.poll_s
+        self._interval = PollInterval(inner.poll_s, inner.quiet_poll_s)
         self._said: Sequence[JobStatus] = ()
         self._grow_at, self._refusals, self._unneeded, self._failed_starts = float("-inf"), 0, 0, 0
 
@@ -143,16 +144,13 @@ class WorkerSet:
             jobs = self._inner.jobs()
         except ClusterUnavailableError as error:
             self.outage = str(error)
-            self._interval = min(self._interval * 2, self._inner.quiet_poll_s)
-            self._due_at = now + self._interval
+            self._due_at = now + self._interval.after_silence()
             if self._asked_at == float("-inf"):
                 raise
             return
         changed = jobs != self._said
         self._said, self._asked_at, self.outage = jobs, now, ""
-        quiet_s = self._inner.quiet_poll_s
-        self._interval = self._inner.poll_s if changed else min(self._interval * 1.5, quiet_s)
-        self._due_at = now + self._interval
+        self._due_at = now + self._interval.after_answer(changed)
         self._match_jobs(jobs, now)
 
     def _match_jobs(self, jobs: Sequence[JobStatus], now: float) -> None:
@@ -250,8 +248,7 @@ class WorkerSet:
             outcomes = self._inner.submit(requests)
         except ClusterUnavailableError:
             return  # they are there, or not: the next answers tell
-        self._due_at = min(self._due_at, now + self._inner.poll_s)
-        self._interval = self._inner.poll_s
+        self._due_at = min(self._due_at, now + self._interval.reset())
         for name, request, outcome in zip(names, requests, outcomes, strict=True):
             if isinstance(outcome, Accepted):
                 self._refusals = 0

@@ -18,6 +18,7 @@ from hpctune.cluster.slurm.placement import Placement, place
 from hpctune.cluster.slurm.sbatch import Submitter, is_job_id
 from hpctune.cluster.slurm.sbatch_errors import Refusal, said
 from hpctune.cluster.slurm.script import array_text, script_text
+from hpctune.common.backoff import Backoff
 from hpctune.errors import ClusterUnavailableError, NotYetSupportedError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
@@ -57,7 +58,7 @@ class SlurmCluster:
         self._active: set[str] = set()
         self._leaving: set[str] | None = None
         """Jobs that are over but for their nodes; None before Slurm has answered."""
-        self._backoff_s, self._not_before = 0.0, float("-inf")
+        self._backoff, self._not_before = Backoff(_FIRST_BACKOFF_S, _MAX_BACKOFF_S), float("-inf")
 
     def check(self, resources: Resources) -> None:
         """Raise RequestRejectedError when no job of this kind could ever run here.
@@ -139,10 +140,10 @@ class SlurmCluster:
         without asking."""
         outcomes, slurm_refused = self._batches.submit(requests)
         if any(isinstance(outcome, Accepted) for outcome in outcomes):
-            self._backoff_s, self._not_before = 0.0, float("-inf")
+            self._backoff.reset()
+            self._not_before = float("-inf")
         if slurm_refused:
-            self._backoff_s = min(_MAX_BACKOFF_S, max(_FIRST_BACKOFF_S, 2 * self._backoff_s))
-            self._not_before = self._clock.now() + self._backoff_s
+            self._not_before = self._clock.now() + self._backoff.take()
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Accepted):
                 self._active.add(outcome.job_id)
