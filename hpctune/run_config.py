@@ -157,7 +157,7 @@ class RunConfig:
     sync_config: SyncConfig | None = None
     verbose: int | None = None
     stop: Mapping[str, Any] | Stopper | Callable[[str, Mapping[str, Any]], bool] | None = None
-    callbacks: Sequence[Callback] | None = None
+    callbacks: Sequence[Callback | str] | None = None
     progress_reporter: Any | None = None
     log_to_file: bool | str | tuple[str, str] = False
     local_dir: str | os.PathLike[str] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from click.decorators import FC
+from click.shell_completion import CompletionItem
 
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.values import duration_option, text_pairs
@@ -58,10 +59,28 @@ def _slurm_options() -> list[Callable[[FC], FC]]:
     return made
 
 
+CLUSTERS = ("auto", "slurm", "local", "debug")
+
+
+def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A cluster of hpctune, or one that a plug-in adds: those are looked for only if another name is given."""
+    if value is None or value in CLUSTERS:
+        return value
+    from hpctune.common import plugins
+
+    others = plugins.names(plugins.CLUSTERS)
+    if value not in others:
+        names = ", ".join(map(repr, (*CLUSTERS, *others)))
+        raise click.BadParameter(f"{value!r} is not one of {names}.", ctx, param)
+    return value
+
+
 _COMMON: list[Callable[[Any], Any]] = [
     click.option(
         "--cluster",
-        type=click.Choice(["auto", "slurm", "local", "debug"]),
+        callback=cluster_option,
+        metavar=f"[{'|'.join(CLUSTERS)}]",
+        shell_complete=lambda ctx, param, typed: [CompletionItem(name) for name in CLUSTERS if name.startswith(typed)],
         help="Where trials run; auto: Slurm where it is, else this machine; debug: in this process.",
     ),
     click.option("--num-samples", type=click.IntRange(min=-1), metavar="N", help="Samples in all; -1: endless."),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +19,7 @@ from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.cluster.pool.options import PoolOptions
 from hpctune.cluster.slurm.cluster import SlurmCluster
+from hpctune.common import plugins
 from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.ports import Clock, Cluster
@@ -32,11 +35,13 @@ _Options = TypeVar("_Options", SlurmOptions, LocalOptions)
 
 @dataclass(frozen=True, slots=True)
 class ClusterChoice:
-    """A cluster to be made: its name ("slurm", "local", "debug"; never "auto") and options; or one that is ``made``."""
+    """A cluster to be made: its name ("slurm", "local", "debug", or a plug-in's; never "auto") and options; or one that
+    is ``made``. ``plugin_options``: the keyword arguments of a plug-in's cluster."""
 
     name: str
     options: SlurmOptions | LocalOptions | None = None
     made: Cluster | None = None
+    plugin_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_lag_s(self) -> float:
@@ -64,14 +69,16 @@ class ClusterChoice:
             case "local":
                 local = _options_of(LocalOptions, self)
                 cluster, pool = LocalCluster(experiment_dir, experiment_id, local, clock), PoolOptions.of(local)
-            case _:
+            case "debug":
                 return DebugCluster(experiment_dir, experiment_id, None, clock)
+            case _:
+                return _plugin(self, experiment_dir, experiment_id, clock)
         return cluster if pool is None else PooledCluster(cluster, experiment_dir, experiment_id, pool, clock)
 
     def to_json(self) -> dict[str, Any]:
         """The options that differ from their defaults, as JSON; :func:`reopen_cluster` reads them again."""
         if self.options is None:
-            return {}
+            return dict(self.plugin_options)
         given = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
         usual = type(self.options)()
         said = {k: v for k, v in given.items() if v != getattr(usual, k)}
@@ -107,8 +114,9 @@ def resolve_cluster(
 ) -> ClusterChoice:
     """The cluster that ``cluster=`` and ``slurm=`` name, with the command line's ``name`` and ``slurm_changes``.
 
-    ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, or a Cluster. None is "auto": Slurm
-    if ``slurm`` was given or Slurm is here, else this machine. Raises UsageError for anything else.
+    ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, the name of a plug-in's cluster, a dict
+    of that name and its options, or a Cluster. None is "auto": Slurm if ``slurm`` was given or Slurm is here, else this
+    machine. Raises UsageError for anything else.
     """
     options = _slurm_options(slurm)
     local = cluster if isinstance(cluster, LocalOptions) else None
@@ -119,10 +127,12 @@ def resolve_cluster(
         given, options = "slurm", cluster
     if name is not None:
         given = name
+    if isinstance(given, Mapping):
+        return _plugin_choice(given)
     if not isinstance(given, str):
         return _made(given)
     if given not in NAMES:
-        raise UsageError(f"There is no cluster {given!r}. Valid are: {', '.join(NAMES)}.")
+        return _plugin_choice({"name": given})
     if slurm_changes:
         options = (options or SlurmOptions()).merge(slurm_changes)
     chosen = given
@@ -150,6 +160,8 @@ def reopen_cluster(
         return ClusterChoice(stored, LocalOptions.from_mapping(options)).with_workers(workers)
     if stored in NAMES:
         return ClusterChoice(stored)
+    if stored in plugins.names(plugins.CLUSTERS):
+        return ClusterChoice(stored, plugin_options=options)
     raise UsageError(
         f"The experiment was started on a cluster of its own making, {stored!r}. Resume it from Python with "
         "hpctune.run(..., resume=True, cluster=...)."
@@ -193,11 +205,52 @@ def _slurm_options(slurm: object) -> SlurmOptions | None:
     raise UsageError(f"slurm must be SlurmOptions or a dict of its fields, not {slurm!r}.")
 
 
+def valid_names() -> tuple[str, ...]:
+    """The names of all clusters, those of plug-ins included."""
+    return (*NAMES, *plugins.names(plugins.CLUSTERS))
+
+
+def _plugin_choice(given: Mapping[str, Any]) -> ClusterChoice:
+    """The cluster of a plug-in: ``{"name": ..., OPTION: ...}``."""
+    name, options = given.get("name"), {key: value for key, value in given.items() if key != "name"}
+    if name not in valid_names():
+        raise UsageError(f"There is no cluster {name!r}. Valid are: {', '.join(valid_names())}.")
+    if name in NAMES:
+        raise UsageError(
+            f"A dict as cluster= is for plug-ins. For {name!r} give SlurmOptions(...), LocalOptions(...) or the name."
+        )
+    try:
+        json.dumps(options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"The options of the cluster {name!r} must be JSON, to be stored: {error}.") from error
+    return ClusterChoice(str(name), plugin_options=options)
+
+
+def _plugin(choice: ClusterChoice, experiment_dir: Path, experiment_id: str, clock: Clock) -> Cluster:
+    """Call the plug-in's ``factory(experiment_dir, experiment_id, clock, **options)``."""
+    factory = plugins.find(plugins.CLUSTERS, choice.name)
+    if factory is None:
+        raise UsageError(
+            f"The cluster {choice.name!r} is a plug-in that is not installed here. Install the package that has it, or "
+            f"choose one of: {', '.join(valid_names())}."
+        )
+    try:
+        inspect.signature(factory).bind(experiment_dir, experiment_id, clock, **choice.plugin_options)
+    except TypeError as error:
+        raise UsageError(f"The cluster {choice.name!r} does not take these options: {error}.") from error
+    return _checked(factory(experiment_dir, experiment_id, clock, **choice.plugin_options))
+
+
 def _made(cluster: object) -> ClusterChoice:
+    made = _checked(cluster)
+    return ClusterChoice(made.name, made=made)
+
+
+def _checked(cluster: object) -> Cluster:
+    """``cluster``. Raises UsageError if it lacks a method of a cluster."""
     if isinstance(cluster, type) or not all(callable(getattr(cluster, method, None)) for method in _PORT):
         raise UsageError(
-            f"cluster must be one of {', '.join(NAMES)}, SlurmOptions(...), LocalOptions(...), or an object with the "
-            f"methods of hpctune.ports.Cluster, not {cluster!r}."
+            f"cluster must be one of {', '.join(valid_names())}, SlurmOptions(...), LocalOptions(...), or an object "
+            f"with the methods of hpctune.ports.Cluster, not {cluster!r}."
         )
-    made = cast(Cluster, cluster)
-    return ClusterChoice(made.name, made=made)
+    return cast(Cluster, cluster)

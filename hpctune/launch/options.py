@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.common.checks import check_choice, check_flag
 from hpctune.errors import UsageError
-from hpctune.output.callback import Callback
 from hpctune.output.display.reporters import ProgressReporter
 from hpctune.run_config import DEPRECATED, FailureConfig
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.output.callback import Callback
     from hpctune.ports import Cluster
     from hpctune.schedulers.base import SchedulerPolicy
     from hpctune.search import SearchAlgorithm, Searcher
@@ -39,7 +39,7 @@ class RunOptions:
     failure: FailureConfig = field(default_factory=FailureConfig)
     resume: bool | str | None = None
     resume_config: ResumeConfig | None = None
-    callbacks: Sequence[Callback] | None = None
+    callbacks: Sequence[Callback | str] | None = None
     verbose: int | None = None
     reporter: ProgressReporter | None = None
     reuse_actors: bool | None = False
@@ -60,9 +60,6 @@ class RunOptions:
             check_flag("chdir_to_trial_dir", self.chdir_to_trial_dir)
         if not isinstance(self.callbacks, (list, tuple, type(None))):
             raise UsageError(f"callbacks must be a list, not {self.callbacks!r}.")
-        for callback in self.callbacks or ():
-            if not isinstance(callback, Callback):
-                raise UsageError(f"callbacks takes instances of hpctune.Callback, not {callback!r}.")
         if self.reporter is not None and not isinstance(self.reporter, ProgressReporter):
             raise UsageError(f"progress_reporter must be an instance of a ProgressReporter, not {self.reporter!r}.")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from hpctune.common import plugins
+from hpctune.errors import UsageError
 from hpctune.output.callback import Callback
 from hpctune.output.loggers.csv import CSVLoggerCallback
 from hpctune.output.loggers.json import JsonLoggerCallback
@@ -13,12 +15,30 @@ from hpctune.output.loggers.tensorboard import TBXLoggerCallback
 DEFAULT_LOGGERS = (JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback)
 
 
-def default_callbacks(callbacks: Sequence[Callback] | None = None, loggers: bool = True) -> list[Callback]:
+def as_callback(callback: object) -> Callback:
+    """What a user gave as one of ``callbacks``: a Callback, or the name of a plug-in's logger.
+
+    Raises UsageError for anything else.
+    """
+    made = callback
+    if isinstance(callback, str):
+        kind = plugins.find(plugins.LOGGERS, callback)
+        if kind is None:
+            known = ", ".join(plugins.names(plugins.LOGGERS)) or "none: no installed package adds a logger"
+            raise UsageError(f"There is no logger {callback!r}. Valid names: {known}.")
+        made = kind()
+    if not isinstance(made, Callback):
+        raise UsageError(f"callbacks takes instances of hpctune.Callback, not {made!r}.")
+    return made
+
+
+def default_callbacks(callbacks: Sequence[Callback | str] | None = None, loggers: bool = True) -> list[Callback]:
     """The user's ``callbacks``, and each default logger that they lack; only what was given if ``loggers`` is False.
 
-    The loggers come first, so that a user's callback finds the files of the result it hears of.
+    The loggers come first, so that a user's callback finds the files of the result it is told of. Raises UsageError as
+    :func:`as_callback` does.
     """
-    given = list(callbacks or ())
+    given = [as_callback(callback) for callback in callbacks or ()]
     if not loggers:
         return given
     missing = [kind for kind in DEFAULT_LOGGERS if not any(isinstance(c, kind) for c in given)]

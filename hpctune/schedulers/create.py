@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from hpctune.common import plugins
 from hpctune.errors import UsageError
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
 
@@ -41,10 +42,10 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> SchedulerPolicy:
     unknown name or keyword, or one that lacks.
     """
     name = str(scheduler).lower()
-    if name not in AVAILABLE:
-        raise UsageError(f"There is no scheduler {scheduler!r}. Valid names: {', '.join(AVAILABLE)}.")
-    module, title = AVAILABLE[name]
-    made: Callable[..., SchedulerPolicy] = getattr(import_module(f"hpctune.schedulers.{module}"), title)
+    made = _class(name) or plugins.find(plugins.SCHEDULERS, str(scheduler))
+    if made is None:
+        valid = ", ".join((*AVAILABLE, *plugins.names(plugins.SCHEDULERS)))
+        raise UsageError(f"There is no scheduler {scheduler!r}. Valid names: {valid}.")
     known = inspect.signature(made).parameters
     unknown = [key for key in kwargs if key not in (*known, "metric", "mode")]
     if unknown:
@@ -54,6 +55,13 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> SchedulerPolicy:
     if lacks:
         raise UsageError(f"The scheduler {scheduler!r} needs {', '.join(lacks)}: create_scheduler({name!r}, ...).")
     return made(**{key: value for key, value in kwargs.items() if key in known})
+
+
+def _class(name: str) -> Callable[..., SchedulerPolicy] | None:
+    if name not in AVAILABLE:
+        return None
+    module, title = AVAILABLE[name]
+    return getattr(import_module(f"hpctune.schedulers.{module}"), title)  # type: ignore[no-any-return]
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -6,6 +6,7 @@ import inspect
 from importlib import import_module
 from typing import Any
 
+from hpctune.common import plugins
 from hpctune.errors import UsageError
 from hpctune.search.base import SearchAlgorithm
 from hpctune.search.search_generator import SearchGenerator
@@ -35,12 +36,16 @@ HOMES = {
 
 
 def searcher_class(search_alg: str) -> type[Searcher] | type[SearchAlgorithm]:
-    """Return the class of the search algorithm of this name. Raises UsageError if there is none."""
-    if search_alg not in HOMES:
-        known = ", ".join(f'"{name}"' for name in HOMES)
+    """Return the class of this search algorithm, ours or a plug-in's. Raises UsageError if there is none."""
+    found: type[Searcher] | type[SearchAlgorithm] | None
+    if search_alg in HOMES:
+        module, name = HOMES[search_alg]
+        found = getattr(import_module(f"hpctune.search.{module}"), name)
+    else:
+        found = plugins.find(plugins.SEARCHERS, search_alg)
+    if found is None:
+        known = ", ".join(f'"{name}"' for name in (*HOMES, *plugins.names(plugins.SEARCHERS)))
         raise UsageError(f'There is no search algorithm "{search_alg}". Valid names: {known}.')
-    module, name = HOMES[search_alg]
-    found: type[Searcher] | type[SearchAlgorithm] = getattr(import_module(f"hpctune.search.{module}"), name)
     return found
 
 
