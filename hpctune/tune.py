@@ -123,12 +123,34 @@ def run(
         UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
         TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the experiment as a whole.
     """
-    given = _given(locals())
     _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
     if failure_config is not None and (max_failures or fail_fast):
         raise UsageError("max_failures and fail_fast go into failure_config where that is given.")
+    definition = _given(
+        {
+            "stop": stop,
+            "time_budget_s": time_budget_s,
+            "config": config,
+            "resources_per_trial": resources_per_trial,
+            "num_samples": num_samples,
+            "storage_path": storage_path,
+            "local_dir": local_dir,
+            "storage_filesystem": storage_filesystem,
+            "sync_config": sync_config,
+            "checkpoint_config": checkpoint_config,
+            "keep_checkpoints_num": keep_checkpoints_num,
+            "checkpoint_score_attr": checkpoint_score_attr,
+            "checkpoint_freq": checkpoint_freq,
+            "checkpoint_at_end": checkpoint_at_end,
+            "log_to_file": log_to_file,
+            "trial_name_creator": trial_name_creator,
+            "trial_dirname_creator": trial_dirname_creator,
+            "export_formats": export_formats,
+            "restore": restore,
+        }
+    )
     options = RunOptions(
         metric=metric,
         mode=mode,
@@ -148,7 +170,8 @@ def run(
         chdir_to_trial_dir=chdir_to_trial_dir,
         share_with_group=share_with_group,
     )
-    driven = launch(_experiments(run_or_experiment, name, given), options)
+    experiments = _experiments(run_or_experiment, name, definition, options.failure.max_failures)
+    driven = launch(experiments, options)
     conclude(driven, raise_on_failed_trial)
     return analysis_of(driven, metric, mode)
 
@@ -201,11 +224,6 @@ def run_experiments(
     return trials
 
 
-_DEFINES = tuple(n for n in signature(Experiment).parameters if n not in ("name", "run", "max_failures"))
-"""The arguments of :func:`run` that define an experiment: those that Experiment has, too. What to do about failures is
-an option of the run."""
-
-
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the ``arguments`` of :func:`run` that are neither None nor their default."""
     defaults = {name: parameter.default for name, parameter in signature(run).parameters.items()}
@@ -216,11 +234,13 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _experiments(run_or_experiment: Any, name: str | None, given: Mapping[str, Any]) -> list[Experiment]:
+def _experiments(
+    run_or_experiment: Any, name: str | None, definition: Mapping[str, Any], max_failures: int
+) -> list[Experiment]:
     """The experiments to run: those given, or the one that the arguments of ``run`` define."""
     if not isinstance(run_or_experiment, (Experiment, list, tuple)):
-        return [Experiment(name, run_or_experiment, **{key: given[key] for key in _DEFINES if key in given})]
-    said = [key for key in ("name", *_DEFINES, "max_failures") if key in given]
+        return [Experiment(name, run_or_experiment, **definition)]
+    said = [*(["name"] if name is not None else []), *definition, *(["max_failures"] if max_failures else [])]
     if said:
         raise UsageError(f"An Experiment has its own {said[0]}: give it to Experiment(...), not to run().")
     experiments = convert_to_experiment_list(run_or_experiment)
