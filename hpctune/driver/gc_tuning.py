@@ -19,10 +19,10 @@ def frozen_gc() -> Iterator[None]:
     that a result costs the more the more trials there were. What is garbage in the end is collected all the same, a
     minute later. Where the process has frozen objects itself (``gc.freeze``), nothing is changed.
     """
-    if gc.get_freeze_count() or any(isinstance(callback, _Keeper) for callback in gc.callbacks):
+    if gc.get_freeze_count() or any(isinstance(callback, _FullCollections) for callback in gc.callbacks):
         yield
         return
-    keeper = _Keeper()
+    keeper = _FullCollections()
     gc.callbacks.append(keeper)
     try:
         yield
@@ -31,7 +31,7 @@ def frozen_gc() -> Iterator[None]:
         gc.unfreeze()
 
 
-class _Keeper:
+class _FullCollections:
     def __init__(self) -> None:
         self._looked_at = time.monotonic()
 

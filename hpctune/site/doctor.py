@@ -58,7 +58,7 @@ def examine(question: Question, clock: Clock, say: Callable[[str], None]) -> Gen
     asker = Asker(commands)
     say("asking Slurm")
     facts = gather(asker)
-    yield from _surroundings()
+    yield from _environment()
     yield from judge_slurm(facts, question.partition, question.account)
     yield from _storage(question, facts, clock, say)
     yield politeness(asker.calls)
@@ -69,7 +69,7 @@ def _this_machine() -> Advice:
     return Advice((Check("This machine", "ok", f"{cpu_count()} CPUs and {gpus} GPUs for trials"),))
 
 
-def _surroundings() -> Iterator[Advice]:
+def _environment() -> Iterator[Advice]:
     job = os.environ.get("SLURM_JOB_ID")
     if job:
         meaning = "None of its variables reach your trials."

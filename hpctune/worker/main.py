@@ -23,7 +23,7 @@ from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.environment import trial_environment
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
-from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, patience_s, pauses, retry_storage
+from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, retry_limit_s, pauses, retry_storage
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -232,7 +232,7 @@ def _blame_the_storage(failure: Exception, session: Session) -> None:
         return
     what = f"{type(failure).__name__} where the storage had no room ({trouble})"
     log.warning(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
-    deadline = time.monotonic() + patience_s()
+    deadline = time.monotonic() + retry_limit_s()
     waiting = pauses(deadline)
     while not session.interrupted and time.monotonic() < deadline and free_space.trouble_writing(session.paths.root):
         next(waiting)
@@ -249,7 +249,7 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
     name, iteration = last if last is not None else (None, 0)
     at = time.time()
     retry_storage(
-        lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, patience_s())
+        lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, retry_limit_s())
     )
 
 

@@ -43,7 +43,7 @@ def _numbers(error: OSError) -> set[int | None]:
     return {error.errno}
 
 
-def patience_s() -> float:
+def retry_limit_s() -> float:
     """Seconds for which a trial waits."""
     try:
         return max(0.0, float(os.environ[VARIABLE]))
@@ -55,14 +55,14 @@ def retry_storage(
     action: Callable[[], _Result], *, within_s: float | None = None, give_up: Callable[[], object] = lambda: False
 ) -> _Result:
     """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
-    :func:`patience_s`), and until ``give_up``. Raises what the last try has raised."""
+    :func:`retry_limit_s`), and until ``give_up``. Raises what the last try has raised."""
     began = time.monotonic()
     waiting: Iterator[None] | None = None
     while True:
         try:
             result = action()
         except (OSError, StorageError) as error:
-            limit = patience_s() if within_s is None else within_s
+            limit = retry_limit_s() if within_s is None else within_s
             if not is_transient(error) or time.monotonic() - began >= limit or give_up():
                 raise
             if waiting is None:

@@ -133,7 +133,7 @@ class TuneReporterBase(ProgressReporter):
         """The block as a value."""
         values = [trial.value for trial in trials]
         now = self.clock()
-        around = table.Surroundings(
+        around = table.StatusContext(
             now,
             trials[0].experiment_dir_name if trials else "",
             elapsed_s=None if self._start_time is None else now - self._start_time,

@@ -29,7 +29,7 @@ RECORD_LAG_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class StatusContext:
     """What the trials do not know: the time, where results are, the cluster's commands, an outage in words."""
 
     now: float
@@ -58,7 +58,7 @@ def status_of(
     table: bool = True,
 ) -> Status:
     """The status of an experiment at ``now``."""
-    around = Surroundings(
+    around = StatusContext(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None
     )
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
@@ -102,7 +102,7 @@ def elapsed_s(state: ExperimentState, now: float) -> float:
 
 
 def status(
-    trials: Collection[Trial], counts: Counter[Phase], around: Surroundings, options: Options, *, table: bool = True
+    trials: Collection[Trial], counts: Counter[Phase], around: StatusContext, options: Options, *, table: bool = True
 ) -> Status:
     """The block for any collection of trials."""
     best = best_trial(trials, options.metric, options.mode)
@@ -125,7 +125,7 @@ def status(
 
 
 def _lines(
-    total: int, counts: Counter[Phase], best: tuple[float, Trial] | None, around: Surroundings, options: Options
+    total: int, counts: Counter[Phase], best: tuple[float, Trial] | None, around: StatusContext, options: Options
 ) -> tuple[tuple[str, str], ...]:
     of = f"/{options.total_samples:,}" if options.total_samples and options.total_samples > 0 else ""
     so_far = " so far" if around.more_to_come and not of else ""

@@ -241,4 +241,4 @@ def test_the_reasons_of_a_copied_tree_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("12.5", 12.5), ("-1", 0.0), ("", 600.0), ("soon", 600.0)])
 def test_patience_can_be_chosen(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
     monkeypatch.setenv(storage_retry.VARIABLE, text)
-    assert storage_retry.patience_s() == seconds
+    assert storage_retry.retry_limit_s() == seconds
