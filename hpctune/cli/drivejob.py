@@ -28,6 +28,7 @@ from hpctune.model import events as e
 from hpctune.storage import journal, lease, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
+from hpctune.usercode import main_module
 
 WARNING = "SIGUSR1"
 """The signal that Slurm sends before the time limit."""
@@ -136,6 +137,7 @@ def main() -> None:
     os.environ["HPCTUNE_DISABLE_SIGINT_HANDLER"] = "0"  # by signals Slurm says that time is up
     paths = ExperimentPaths(Path(sys.argv[1]))
     job_id = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
+    main_module.offer()
     try:
         code = drive(paths, job_id)
     except TuneError as error:

@@ -98,6 +98,8 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: run the command and exit with its code."""
+    if args is None and sys.argv[1:2] == ["resume"]:  # trials may run in this process, and the script is not here
+        import_module("hpctune.usercode.main_module").offer()
     code = _guarded(list(sys.argv[1:] if args is None else args))
     try:
         sys.stdout.flush()

@@ -22,6 +22,7 @@ from hpctune.errors import RequestRejectedError, TuneError, UsageError
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
+from hpctune.storage import bundle
 
 T = TypeVar("T")
 _INTERRUPTS = (KeyboardInterrupt, bdb.BdbQuit)
@@ -194,7 +195,8 @@ def _run_attempt(request: JobRequest) -> int:
         raise UsageError(f"Only hpctune's worker can be run in this process, not {request.command!r}.")
     directory, dirname, attempt = request.command[-3:]
     try:
-        return int(run_attempt(Path(directory), dirname, int(attempt)))
+        with bundle.trials_are_here():
+            return int(run_attempt(Path(directory), dirname, int(attempt)))
     except SystemExit as error:
         raise TuneError(f"The worker left with code {error.code}.") from error
 

@@ -171,10 +171,10 @@ def loads(body: bytes) -> Any:
 
 def load(file: BinaryIO | io.BytesIO) -> Any:
     """As ``pickle.load``, whichever version of hpctune has written it."""
-    return _Unpickler(file).load()
+    return Unpickler(file).load()
 
 
-class _Unpickler(pickle.Unpickler):
+class Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == _SUBIMPORT:
             return _import

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 
+from hpctune.common import forks
 from hpctune.common.poll import wait_readable
 from hpctune.storage.doorbell import Doorbell
 
@@ -28,11 +29,17 @@ class WallClock:
             os.set_blocking(end, False)
         self._bells: list[Doorbell] = []
         self._busy_since = time.monotonic()
+        forks.own(self)
 
     def __del__(self) -> None:
         for end in (self._wake_out, self._wake_in):
             with contextlib.suppress(OSError):
                 os.close(end)
+
+    def forget(self) -> None:
+        """In a forked child: nobody is to be woken from there."""
+        self.__del__()
+        self._wake_out = self._wake_in = -1
 
     def listen(self, bell: Doorbell) -> None:
         """Let ``bell`` end sleeps."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+from hpctune.common import forks
 from hpctune.driver.engine import Driver
 from hpctune.driver.gc_tuning import frozen_gc
 from hpctune.ports import Clock
@@ -41,12 +42,8 @@ def signals(request: LeaveRequest) -> Iterator[None]:
         request.reason = signal.Signals(number).name
         request.wake()
 
-    previous = {number: signal.signal(number, handle) for number in LEAVE_SIGNALS}
-    try:
+    with forks.handling(dict.fromkeys(LEAVE_SIGNALS, handle)):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def drive(

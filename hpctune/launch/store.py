@@ -110,16 +110,17 @@ def discard(paths: ExperimentPaths) -> None:
     with contextlib.suppress(OSError):
         for path in (paths.spec, Path(paths.trainable), paths.driver_bundle):
             path.unlink(missing_ok=True)
-        for directory in (paths.objects, paths.drivers):
+        for directory in (paths.objects, paths.code, paths.drivers):
             shutil.rmtree(directory, ignore_errors=True)
         paths.root.rmdir()
 
 
 def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
-    if staging.objects.is_dir():
-        paths.objects.mkdir(mode=0o700, exist_ok=True)
-        for path in staging.objects.iterdir():
-            path.replace(paths.objects / path.name)
+    for new, old in ((staging.objects, paths.objects), (staging.code, paths.code)):
+        if new.is_dir():
+            old.mkdir(mode=0o700, exist_ok=True)
+            for path in new.iterdir():
+                path.replace(old / path.name)
     Path(staging.trainable).replace(paths.trainable)
     staging.driver_bundle.replace(paths.driver_bundle)
 

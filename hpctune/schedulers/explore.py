@@ -7,6 +7,7 @@ have *perturb* (each value times 1.2 or 0.8) and *resample* (a new value of the 
 from __future__ import annotations
 
 import copy
+import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -51,7 +52,17 @@ def _can_draw(values: object) -> bool:
         return not values.is_function() and not values.is_grid()
     if isinstance(values, (list, tuple)):
         return bool(values)
-    return callable(values)
+    return callable(values) and _needs_nothing(values)
+
+
+def _needs_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not say what it needs
+        return True
+    return True
 
 
 def completed(config: Mapping[str, Any], mutations: Mutations, rng: random.Random) -> dict[str, Any]:

@@ -1,29 +1,40 @@
 """The user's code and large objects, pickled beside the experiment's definition.
 
 ``trainable.pkl`` is for workers, ``driver.pkl`` for drivers, ``objects/`` for what ``with_parameters`` was given: one
-file each, written once, read by each worker when it is first used (numpy arrays are mapped into memory).
+file each, written once, read by each worker when it is first used (numpy arrays are mapped into memory). ``code/``
+holds the sources of the script and of the modules beside it. :mod:`hpctune.usercode` makes the script ``__main__``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from hpctune.common import unpickling
 from hpctune.errors import StorageError, TrainableError
 from hpctune.storage import atomic, permissions, values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.unpicklable import find_unpicklable
+from hpctune.usercode import main_module
+from hpctune.usercode.main_module import Script, ScriptModule
 
-BY_VALUE_MODULES: set[str] = set()
-"""Names of modules (the user's config file) whose functions and classes are pickled by value."""
+if TYPE_CHECKING:
+    from hpctune.usercode.pickling import Pickled
+
+VARIABLE = "HPCTUNE_CODE_OF"
+"""The environment's word for the experiment whose script is ``__main__`` here: processes that are spawned read it."""
+_PYTHON = "{}.{}".format(*sys.version_info)
 
 _writing: ContextVar[ObjectStore | None] = ContextVar("hpctune_objects_written", default=None)
 _objects: Path | None = None
@@ -34,6 +45,10 @@ _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
 """The trainable that this process keeps: which file it is from, itself, and where the driver found its modules."""
 _inherited = ""
 """The experiment (its directory) whose kept trainable counts, whatever file there is now."""
+_saved: WeakValueDictionary[tuple[int, ...], Any] = WeakValueDictionary()
+"""What this process has pickled, by the file that it is in."""
+_here = False
+"""Trials are to have what this process has, and no copy of it."""
 
 
 class ObjectStore:
@@ -61,9 +76,9 @@ class ObjectStore:
     def _write(self, path: Path, value: Any, array: bool) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if not array:
-            import cloudpickle
+            from hpctune.usercode.pickling import dump_value
 
-            atomic.write(path, cloudpickle.dumps(value), mode=permissions.PRIVATE_FILE)
+            atomic.write(path, dump_value(value), mode=permissions.PRIVATE_FILE)
             return
         import numpy
 
@@ -109,16 +124,69 @@ class _Stored:
 
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
     """Write the bundle. Raises TrainableError, naming the find_unpicklable, when something cannot be pickled."""
-    with _bundling(paths):
-        code = _dumps(trainable, "The trainable")
-        driver = _dumps(driver_objects, "The search space, a callback or another option")
-    place = json.dumps({"sys_path": _import_path(), "cwd": str(Path.cwd())}).encode() + b"\n"
-    atomic.write(paths.trainable, place + code, mode=permissions.PRIVATE_FILE)
-    atomic.write(paths.driver_bundle, place + driver, mode=permissions.PRIVATE_FILE)
+    from hpctune.usercode.namespace import namespace
+
+    here = _working_directory()
+    names = namespace(sys.modules["__main__"])
+    with _storing_objects(paths):
+        code = _dumps(trainable, "The trainable", names.definitions)
+        driver = _dumps(driver_objects, "The search space, a callback or another option", {})
+    place = {
+        "sys_path": _import_path(),
+        "cwd": here,
+        "python": _PYTHON,
+        "script": Script.running().to_json(),
+        "imports": {name: [*where, name in names.used] for name, where in names.imports.items()},
+        "sources": _save_sources(paths, code.files | driver.files),
+    }
+    header = json.dumps(place).encode() + b"\n"
+    atomic.write(paths.trainable, header + code.body, mode=permissions.PRIVATE_FILE)
+    atomic.write(paths.driver_bundle, header + driver.body, mode=permissions.PRIVATE_FILE)
+    with contextlib.suppress(TypeError):  # it cannot be referred to weakly
+        _saved[_identity(paths.trainable)] = trainable
+
+
+def _working_directory() -> str:
+    """Where this process is. Raises StorageError where that has been removed."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError as error:
+        raise StorageError(
+            "The working directory is gone: somebody has removed it while this process was in it. Go to one that is "
+            "there, and start again: cd ~"
+        ) from error
+
+
+def _save_sources(paths: ExperimentPaths, files: frozenset[str]) -> Mapping[str, Any]:
+    """Keep the sources of ``files`` and of the modules beside the script; where they are."""
+    from hpctune.usercode.sources import collect
+
+    script = Script.running().file
+    entries, here = _import_path(), _working_directory()
+    roots = [str(Path(script).parent)] if script is not None else []
+    sources = collect({*files, *([script] if script else ())}, [*roots, *({here} & {*entries})], _library())
+    name, archive = sources.archive()
+    paths.code.mkdir(mode=permissions.PRIVATE_DIRECTORY, exist_ok=True)
+    if not permissions.exists(paths.code / name):
+        atomic.write(paths.code / name, archive, mode=permissions.PRIVATE_FILE)
+    return {"archive": name, **sources.to_json()}
+
+
+@contextmanager
+def trials_are_here() -> Iterator[None]:
+    """While this lasts, a trainable that this process has saved is loaded as it is, and not as a copy."""
+    global _here
+    _here = True
+    try:
+        yield
+    finally:
+        _here = False
 
 
 def load_trainable(paths: ExperimentPaths) -> Any:
     """The trainable. The modules it was pickled by reference are looked for where the driver's were."""
+    if _here and (live := _saved.get(_identity(paths.trainable))) is not None:
+        return live
     if _preloaded is not None and preloaded(paths):
         return _preloaded[1]
     return _load(paths, paths.trainable)
@@ -159,10 +227,43 @@ def load_driver_objects(paths: ExperimentPaths) -> Any:
 
 
 def prepare_imports(paths: ExperimentPaths) -> None:
-    """Let modules be found here where the driver found them, in its order: the user's directories before all else."""
-    entries = _header(paths)["sys_path"]
+    """Let modules be found here where the driver found them, in its order: the user's directories before all else.
+    Where the ``__main__`` of this process is a program of ours, the user's script takes its place."""
+    _prepare(paths, _header(paths))
+
+
+def _prepare(paths: ExperimentPaths, place: Mapping[str, Any]) -> None:
+    entries = place["sys_path"]
     if sys.path[: len(entries)] != entries:
         sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
+    if "script" not in place or not main_module.offered():
+        return
+    script = Script(**place["script"])
+    if main_module.installed(script) is None:
+        _install_sources(paths, place["sources"])
+        os.environ[VARIABLE] = paths.text
+        main_module.install(script, fill=partial(preload, paths))
+
+
+def _install_sources(paths: ExperimentPaths, places: Mapping[str, Any]) -> None:
+    from hpctune.usercode.sources import StoredSources
+
+    archive = paths.code / places["archive"]
+    _open_trusted(archive).close()
+    stored = StoredSources(str(archive), places)
+    stored.remember_lines()
+    stored.import_from_here()
+
+
+def spawned_names() -> dict[str, Any]:
+    """In a process that a trial has spawned: the names of the script's ``__main__``."""
+    if VARIABLE not in os.environ:
+        return {}
+    main_module.offer()
+    paths = ExperimentPaths(os.environ[VARIABLE])
+    load_trainable(paths)
+    names = vars(sys.modules["__main__"])
+    return {name: names[name] for name in names if name not in ("__name__", "__builtins__")}
 
 
 def original_cwd(paths: ExperimentPaths) -> str:
@@ -179,9 +280,15 @@ def _header(paths: ExperimentPaths) -> dict[str, Any]:
 
 def _import_path() -> list[str]:
     """Where the user's own modules lie. What belongs to the interpreter is left out: the worker's may be another."""
-    library = {str(Path(sysconfig.get_path(name)).absolute()) for name in ("stdlib", "platstdlib")}
+    library = {*_library("stdlib", "platstdlib")}
     entries = [str(Path(entry).absolute()) for entry in sys.path]  # "" is the working directory
     return [entry for entry in dict.fromkeys(entries) if Path(entry).exists() and not _is_library(entry, library)]
+
+
+def _library(*names: str) -> list[str]:
+    """The interpreter's own directories."""
+    names = names or ("stdlib", "platstdlib", "purelib", "platlib")
+    return [str(Path(sysconfig.get_path(name)).absolute()) for name in names]
 
 
 def _is_library(entry: str, library: set[str]) -> bool:
@@ -192,17 +299,58 @@ def _is_library(entry: str, library: set[str]) -> bool:
 def _load(paths: ExperimentPaths, path: str | Path) -> Any:
     global _objects
     with _open_trusted(path) as file:
-        _place(path, file.readline())
+        place = _place(path, file.readline())
         body = file.read()
     _objects = paths.objects
-    prepare_imports(paths)
+    _check_python(path, place)
+    _prepare(paths, place)
     try:
-        return unpickling.loads(body)
+        if "script" not in place:
+            return unpickling.loads(body)
+        script = Script(**place["script"])
+        return _unpickled(body, main_module.installed(script) or ScriptModule(script), place["imports"])
     except (ImportError, AttributeError) as error:
         raise TrainableError(
             f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed: is "
             f"the Python environment of the driver visible on this node ({sys.executable})?"
         ) from error
+
+
+def _check_python(path: str | Path, place: Mapping[str, Any]) -> None:
+    """Raise TrainableError where another Python has pickled it: their compiled code differs."""
+    made_by = place.get("python", _PYTHON)
+    if made_by != _PYTHON:
+        raise TrainableError(
+            f"{path} was made by Python {made_by}, and this is {_PYTHON} ({sys.executable}). Use the same Python in "
+            "the jobs: SlurmOptions(python=...) or LocalOptions(python=...)."
+        )
+
+
+def _unpickled(body: bytes, main: ScriptModule, imports: Mapping[str, tuple[str, str, bool]]) -> Any:
+    """The value; what the script defines and imports beside it becomes names of ``main``."""
+    main.fill = None  # this is it
+    unpickler = unpickling.Unpickler(io.BytesIO(body))
+    with main_module.loading_into(main):
+        value = unpickler.load()
+        with contextlib.suppress(EOFError):  # there is nothing else in it
+            vars(main).update(_definitions(unpickler))
+    for name, (module, attribute, used) in imports.items():
+        if name in vars(main):
+            continue
+        main.later[name] = module, attribute
+        if used:
+            with contextlib.suppress(Exception):  # whoever needs it imports it again, and hears why that fails
+                getattr(main, name)
+    return value
+
+
+def _definitions(unpickler: unpickling.Unpickler) -> dict[str, Any]:
+    """What travels without being known to be needed; nothing where a module is missing here."""
+    try:
+        found: dict[str, Any] = unpickler.load()
+    except (ImportError, AttributeError):
+        return {}
+    return found
 
 
 def _place(path: str | Path, header: bytes) -> dict[str, Any]:
@@ -213,11 +361,11 @@ def _place(path: str | Path, header: bytes) -> dict[str, Any]:
     return place
 
 
-def _dumps(value: Any, what: str) -> bytes:
-    import cloudpickle
+def _dumps(value: Any, what: str, definitions: Mapping[str, Any]) -> Pickled:
+    from hpctune.usercode.pickling import dump_script
 
     try:
-        body: bytes = cloudpickle.dumps(value)
+        return dump_script(value, definitions)
     except StorageError:
         raise
     except Exception as error:
@@ -227,24 +375,16 @@ def _dumps(value: Any, what: str) -> bytes:
             + (f" The culprit is {found}." if found else "")
             + " Make it inside the function, or pass it with hpctune.with_parameters."
         ) from error
-    return body
 
 
 @contextmanager
-def _bundling(paths: ExperimentPaths) -> Iterator[None]:
-    """While this lasts, Parameters are written to ``objects/`` and the config file's module is pickled by value."""
-    import cloudpickle
-
-    modules = [sys.modules[name] for name in BY_VALUE_MODULES if name in sys.modules]
+def _storing_objects(paths: ExperimentPaths) -> Iterator[None]:
+    """While this lasts, Parameters are written to ``objects/``."""
     token = _writing.set(ObjectStore(paths.objects))
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
         _writing.reset(token)
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
 
 
 def _open_trusted(path: str | Path) -> BinaryIO:

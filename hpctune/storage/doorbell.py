@@ -14,6 +14,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from hpctune.common import forks
 from hpctune.common.poll import wait_readable
 from hpctune.errors import StorageError
 from hpctune.storage import atomic
@@ -47,6 +48,7 @@ class Doorbell:
             host = socket.getfqdn() if everywhere else _LOOPBACK
             self._text = json.dumps({"host": host, "port": self._socket.getsockname()[1], "token": self._token})
             atomic.write(path, self._text + "\n")
+            forks.own(self)
         except (OSError, StorageError):
             self._socket.close()
             raise
@@ -83,6 +85,10 @@ class Doorbell:
             with contextlib.suppress(OSError):
                 self._socket.sendto(self._token.encode(), address)
 
+    def forget(self) -> None:
+        """In a forked child: let go of the port; the bell is the parent's."""
+        self._socket.close()
+
     def close(self) -> None:
         """Take the bell down; a file that a later driver has put in its place stays."""
         self._socket.close()
@@ -107,6 +113,7 @@ class DoorbellClient:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
+                forks.own(self)
             self._address = str(data["host"]), int(data["port"])
             self._socket.sendto(self._token, self._address)
         except (OSError, ValueError, KeyError, TypeError, OverflowError):

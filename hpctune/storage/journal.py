@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import forks
 from hpctune.errors import JournalError, LeaseLostError, StorageError
 from hpctune.model.events import Recorded
 from hpctune.storage import codec, permissions, values
@@ -46,6 +47,7 @@ class Journal:
         self._pending = bytearray()
         """What was appended after ``_durable``."""
         self._torn = self._doubtful = False
+        forks.own(self)
         try:
             self._write(f"{values.dumps(header)}\n".encode())
         except StorageError:
@@ -116,6 +118,13 @@ class Journal:
             raise StorageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         self._doubtful = False
         self._durable = self._end
+        self._pending.clear()
+
+    def forget(self) -> None:
+        """In a forked child: close the file; what is not durable yet is the parent's business."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
         self._pending.clear()
 
     def close(self) -> None:

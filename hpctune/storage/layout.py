@@ -5,6 +5,7 @@ path                                    sole writer         what
 ======================================  ==================  =====================================================
 ``experiment.json``                     driver, once        the frozen definition, for people and programs
 ``trainable.pkl``, ``objects/``         driver, once        the user's code and large objects, for the workers
+``code/``                               driver              sources of the user's code, as they were submitted
 ``driver.pkl``                          driver, once        search space, policies, callbacks, for a resumed driver
 ``callbacks.pkl``                       driver              what callbacks want back in the next driver, if anything
 ``journal/000001.jsonl`` ...            lease holder N      every fact, in order: the truth
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_PREFIX = "checkpoint_"
 RESERVED = frozenset({
-    "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
+    "code", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
     "inbox.lock", "jobs", "journal", "lease.json", "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
     "workers",
 })  # fmt: skip
@@ -107,6 +108,10 @@ class ExperimentPaths(_Directory):
     @property
     def objects(self) -> Path:
         return self.root / "objects"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     @property
     def driver_bundle(self) -> Path:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common import forks
 from hpctune.errors import StorageError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, ErrorInfo, Exit, Outcome, ResultRow, RunRecord
@@ -41,6 +42,7 @@ class RunFile:
         self._end = os.fstat(self._fd).st_size
         """Where the last whole line ends."""
         self._torn = False
+        forks.own(self)
 
     @classmethod
     def claim(cls, path: StrPath, claim: Claim) -> RunFile | None:
@@ -96,6 +98,10 @@ class RunFile:
         On a disk of one's own that costs nothing. What must outlast a power failure is durable in the journal.
         """
         os.close(os.dup(self._fd))
+
+    def forget(self) -> None:
+        """In a forked child: close the file."""
+        self.close()
 
     def close(self) -> None:
         """Close the file; idempotent."""

@@ -7,6 +7,8 @@ from functools import partial
 from types import CodeType, MethodType
 from typing import Any
 
+from hpctune.usercode.namespace import code_names
+
 DEPTH = 5
 
 
@@ -62,20 +64,12 @@ def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
             yield name, cell.cell_contents
         except ValueError:  # it has no value yet
             continue
-    for name in _names(function.__code__):
+    for name in code_names(function.__code__):
         if name in function.__globals__:
             yield name, function.__globals__[name]
     for number, default in enumerate(function.__defaults__ or ()):
         yield f"default value {number}", default
     yield from (function.__kwdefaults__ or {}).items()
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """The global names that a function uses, also in the functions that it defines."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,8 @@ from hpctune.errors import StorageError
 from hpctune.model.rows import Row
 
 _PICKLE = "__pickle__"
+DEEPEST = 100
+"""Containers in containers that are kept as such."""
 _to_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -23,9 +25,9 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, Sealed):
         return {_PICKLE: value.pickled}
-    import cloudpickle
+    from hpctune.usercode.pickling import dump_value
 
-    return {_PICKLE: base64.b64encode(cloudpickle.dumps(value)).decode()}
+    return {_PICKLE: base64.b64encode(dump_value(value)).decode()}
 
 
 def decode(data: Any, *, trusted: bool = True) -> Any:
@@ -107,26 +109,32 @@ class Sealed(Mapping[str, Any]):
         return hash(self.pickled)
 
 
-def _exact(value: Any) -> bool:
+def _exact(value: Any, depth: int = DEEPEST) -> bool:
     kind = type(value)
     if value is None or kind in (str, int, float, bool):
         return True
+    if depth == 0:
+        return False
     if kind is list:
-        return all(_exact(v) for v in value)
+        return all(_exact(v, depth - 1) for v in value)
     if kind is dict:
-        return _PICKLE not in value and all(type(k) is str and _exact(v) for k, v in value.items())
+        return _PICKLE not in value and all(type(k) is str and _exact(v, depth - 1) for k, v in value.items())
     return False
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
     """A JSON-able form of ``value`` for people and other programs: numpy scalars and arrays become numbers and
-    lists, anything else that JSON cannot say becomes its ``str``. Not reversible."""
-    if _exact(value):
+    lists, anything else that JSON cannot say becomes its ``str``: also what is in itself, or deeper than DEEPEST. Not
+    reversible. ``around``: the ids of what ``value`` is in."""
+    if _exact(value, DEEPEST - len(around)):
         return value
+    if id(value) in around or len(around) >= DEEPEST:
+        return text(value)
+    inside = (*around, id(value))
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {text(k): plain(v, inside) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(v) for v in value]
+        return [plain(v, inside) for v in value]
     if isinstance(value, bool):
         return bool(value)
     if isinstance(value, int):
@@ -134,10 +142,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value)
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return plain(value.tolist(), inside)
     if hasattr(value, "item"):
-        return plain(value.item())
-    return str(value)
+        return plain(value.item(), inside)
+    return text(value)
+
+
+def text(value: object) -> str:
+    """``str(value)``; where that fails, of what kind it is."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"(a {type(value).__name__} whose text cannot be made: {type(error).__name__})"
 
 
 def dumps(value: Any) -> str:
@@ -146,5 +162,5 @@ def dumps(value: Any) -> str:
         return value.text
     try:
         return _to_text(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return _to_text(plain(value))

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from hpctune.common.log import log, show_messages
 from hpctune.errors import TuneError
+from hpctune.usercode import main_module
 from hpctune.worker.main import run_attempt
 
 
 def main() -> None:
     """Run the attempt and leave, whatever threads or children the user's code has left behind."""
+    main_module.offer()
     try:
         show_messages()
         code = run_attempt(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import forks
 from hpctune.common.log import log
 from hpctune.errors import StorageError, UsageError
 from hpctune.storage import atomic, values
@@ -50,6 +51,7 @@ class Channel:
             client.TRIAL_NAME_VARIABLE: session.control.trial_name,
             client.TRIAL_DIR_VARIABLE: session.paths.text,
         }
+        forks.own(self)
         session.watch(self._listener, self._accept)
         if self._spool is not None and self._closed is not None:
             _start(self._watch_spool, self._spool, self._closed)
@@ -152,6 +154,11 @@ class Channel:
         self._remove_socket()
         if self._spool is not None:
             shutil.rmtree(self._spool, ignore_errors=True)
+
+    def forget(self) -> None:
+        """In a forked child: its reports go where the environment says, as those of any other process."""
+        if self._listener is not None:
+            self._listener.close()
 
     def _remove_socket(self) -> None:
         if self._directory is not None:

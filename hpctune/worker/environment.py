@@ -8,8 +8,8 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any
 
+from hpctune.common import forks
 from hpctune.errors import StorageError
 from hpctune.storage import bundle
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
@@ -80,10 +80,7 @@ def _signals(session: Session) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         session.signalled(signal.Signals(number).name)
 
-    previous: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGUSR2)}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, previous)  # a worker's children have them blocked until here
-    try:
+    with forks.handling(dict.fromkeys((signal.SIGTERM, signal.SIGUSR2), handle)):
+        # a worker's children have them blocked until here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR2))
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

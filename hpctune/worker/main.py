@@ -15,7 +15,7 @@ from hpctune.common.log import log
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
-from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions
+from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions, values
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
 from hpctune.worker import scratch
@@ -23,7 +23,7 @@ from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.environment import trial_environment
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
-from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, retry_limit_s, pauses, retry_storage
+from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, pauses, retry_limit_s, retry_storage
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -206,6 +206,8 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
         if isinstance(failure, StorageError) and is_transient(failure):
             outcome, reason = Outcome.INTERRUPTED, f"the storage refuses: {failure}"
+        elif session.interrupted:  # whoever signalled us may have ended a process that the trainable needs
+            outcome, reason = Outcome.INTERRUPTED, f"{session.interrupted} received, then the trainable raised"
         if type(failure).__name__ == "BdbQuit":
             outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
     decided = session.ending
@@ -255,10 +257,26 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
 
 def _end_as_a_child(session: Session) -> None:
     """A process that user code forked, and that came back from there, must not speak for the run."""
-    if os.getpid() != session.pid:
-        if (error := sys.exc_info()[1]) is not None and not isinstance(error, SystemExit):
-            traceback.print_exc()
-        os._exit(0 if error is None else 1)
+    if os.getpid() == session.pid:
+        return
+    error, code = sys.exc_info()[1], 0
+    if isinstance(error, SystemExit):
+        code = _exit_code(error)
+    elif error is not None and not isinstance(error, EndOfRun):
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def _exit_code(end: SystemExit) -> int:
+    """The exit code that Python would leave with; what is no number is printed."""
+    if end.code is None or isinstance(end.code, int):
+        return (end.code or 0) & 0xFF
+    log.error(str(end.code))
+    return 1
 
 
 def _say(text: str) -> None:
@@ -267,5 +285,20 @@ def _say(text: str) -> None:
 
 
 def _error_info(error: BaseException) -> ErrorInfo:
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return ErrorInfo(type(error).__name__, str(error), text)
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    words = _parsers_words(error) if isinstance(error, SystemExit) else ""
+    if words:
+        trace += f"The command line {sys.argv[1:]} was refused: {words}\n"
+    return ErrorInfo(type(error).__name__, f"{values.text(error)}: {words}".removesuffix(": "), trace)
+
+
+def _parsers_words(end: SystemExit) -> str:
+    """What a parser of command lines said before it left with an exit code; "" where none did."""
+    import argparse
+
+    for frame, _ in traceback.walk_tb(end.__traceback__):
+        local = frame.f_locals
+        if isinstance(local.get("self"), argparse.ArgumentParser) and frame.f_code.co_name == "error":
+            return values.text(local.get("message", ""))
+    cause = end.__cause__ or (None if end.__suppress_context__ else end.__context__)
+    return values.text(cause) if cause is not None else ""

@@ -83,6 +83,13 @@ class Rows:
         found = {key: lookup(row, key, row) for key in self._criteria}  # a mapping is nothing to compare with
         missing = any(isinstance(value, Mapping) for value in found.values())
         try:
-            return reached(self._criteria, flatten(row) if missing else found), None
+            return reached(self._criteria, _flat(row) if missing else found), None
         except TuneError as error:
             return None, error
+
+
+def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return flatten(row)
+    except RecursionError:  # something is in itself, or very deep
+        return flatten(values.plain(row))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,26 @@ def form_of(trainable: object) -> str:
         raise TrainableError(f"{name} takes no argument. A function trainable is {FORMS}.")
     if any(p.name == "checkpoint_dir" for p in parameters[1:]):
         return "checkpoint_dir"
-    if len(needed) == 2 and (needed[1].kind is not needed[1].KEYWORD_ONLY or needed[1].name == "reporter"):
-        return "reporter"
-    if len(needed) > 1:
+    reporter = _reporter_parameter(parameters)
+    more = [p.name for p in needed[1:] if p is not reporter]
+    if more:
+        bound = ", ".join(f"{each}=..." for each in more)
         raise TrainableError(
             f"{name} needs {len(needed)} arguments: {', '.join(p.name for p in needed)}. A function trainable is "
-            f"{FORMS}; give it more with hpctune.with_parameters."
+            f"{FORMS}. Give it the others beforehand: hpctune.with_parameters({name}, {bound})."
         )
-    return "reporter" if any(p.name == "reporter" for p in parameters[1:]) else "config"
+    return "config" if reporter is None else "reporter"
+
+
+def _reporter_parameter(parameters: Sequence[inspect.Parameter]) -> inspect.Parameter | None:
+    """The parameter that Ray Tune 0.x fills with a function to report by: its name or its annotation says so."""
+
+    def says_so(parameter: inspect.Parameter) -> bool:
+        annotation = parameter.annotation
+        said = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        return parameter.name == "reporter" or "reporter" in said.lower()
+
+    return next((p for p in parameters[1:] if says_so(p)), None)
 
 
 _known: tuple[Any, str] = (None, "")
@@ -95,8 +107,10 @@ def run_function(function: Callable[..., Any], form: str, session: Session) -> N
         restored = str(session.restored) if session.restored is not None else None
         value = function(config, checkpoint_dir=restored)
     elif form == "reporter":
-        names = [n for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
-        value = function(config, reporter=_reporter) if "reporter" in names else function(config, _reporter)
+        parameter = _reporter_parameter(list(inspect.signature(function).parameters.values()))
+        assert parameter is not None
+        by_place = parameter.kind is parameter.POSITIONAL_ONLY
+        value = function(config, _reporter) if by_place else function(config, **{parameter.name: _reporter})
     else:
         value = function(config)
     if inspect.isgenerator(value):

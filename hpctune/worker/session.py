@@ -89,6 +89,8 @@ class Session:
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Path | None = None, *, final: bool = False) -> None:
         """Append one result; raises EndOfRun when the run is over with it. ``final``: the trainable is done anyway."""
+        if os.getpid() != self.pid:
+            raise EndOfRun(None, "a forked child that came back does not speak for the run")
         with self._lock:
             if self.ending is not None:
                 self._raise_ending()

@@ -268,9 +268,9 @@ def read_checkpoint(trainable: Trainable, directory: Path) -> None:
 
 
 def _write_note(directory: Path, content: Mapping[str, Any]) -> None:
-    import cloudpickle
+    from hpctune.usercode.pickling import dump_value
 
     try:
-        atomic.write(directory / SAVED, cloudpickle.dumps(content))
+        atomic.write(directory / SAVED, dump_value(content))
     except StorageError as error:
         raise CheckpointError(f"Cannot save a checkpoint in {directory}: {error}") from error

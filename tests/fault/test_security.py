@@ -95,13 +95,13 @@ def test_an_experiment_is_private_whatever_the_umask(tmp_path: Path, umask: str)
 def test_a_shared_experiment_can_be_read_by_the_group_and_written_by_nobody_else(tmp_path: Path, umask: str) -> None:
     root = search(tmp_path, umask, "shared")
     found = modes(root)
-    code = {name for name in found if name.endswith(".pkl") or name.startswith("objects/")}
+    code = {name for name in found if name.endswith(".pkl") or name.startswith(("objects/", "code/"))}
     assert len(code) >= 5
     assert {found[name] for name in code} == {permissions.PRIVATE_FILE}
     for name, mode in found.items():
         assert not mode & 0o027, (name, oct(mode))
         if (root / name).is_dir():
-            assert mode == permissions.SHARED_DIRECTORY or name == "objects", (name, oct(mode))
+            assert mode == permissions.SHARED_DIRECTORY or name in ("objects", "code"), (name, oct(mode))
         elif name not in code and not name.endswith(".lock"):
             assert mode & stat.S_IRGRP, (name, oct(mode))
     assert all(path.stat().st_mode & stat.S_IRGRP for path in root.glob("*/checkpoint_*/*"))

@@ -151,6 +151,101 @@ def test_a_forked_child_that_comes_back_does_not_speak_for_the_run(bench: Callab
     assert b.exit().outcome is Outcome.COMPLETED
 
 
+@pytest.mark.parametrize("code", [0, 3, "that was it"])
+def test_a_forked_child_leaves_with_its_own_exit_code(bench: Callable[..., Bench], code: int | str) -> None:
+    def train(config: dict[str, Any]) -> None:
+        import os
+        import sys
+
+        import hpctune
+
+        child = os.fork()
+        if child == 0:
+            sys.exit(config["code"])
+        hpctune.report(code=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    b = bench(train, {"code": code})
+    _, output = b.run()
+    assert [r.row["code"] for r in b.rows()] == [code if isinstance(code, int) else 1]
+    assert ("that was it" in output) is (code == "that was it")
+
+
+@pytest.mark.parametrize("word", ["return", "yield"])
+def test_what_a_forked_child_returns_or_yields_is_no_result(bench: Callable[..., Bench], word: str) -> None:
+    source = f"""
+def train(config):
+    import os
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    {word} {{"child": child == 0}}
+"""
+    names: dict[str, Any] = {}
+    exec(source, names)
+    b = bench(names["train"])
+    _, output = b.run()
+    assert [r.row["child"] for r in b.rows()] == [False], output
+    assert b.exit().outcome is Outcome.COMPLETED
+    assert "Traceback" not in output
+
+
+def _uses_processes(config: dict[str, Any]) -> None:
+    """As data loaders do: children are ended, and pools come one after another."""
+    import multiprocessing
+    import os
+    import signal
+    import time
+
+    import hpctune
+
+    fork = multiprocessing.get_context("fork")
+    codes = []
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        child = fork.Process(target=time.sleep, args=(60,))
+        child.start()
+        assert child.pid is not None
+        os.kill(child.pid, number)
+        child.join()
+        codes.append(-(child.exitcode or 0))
+    sums = []
+    for _ in range(4):
+        with fork.Pool(2) as pool:
+            sums.append(sum(pool.map(abs, [-1, 2, -3])))
+    hpctune.report(codes=codes, sums=sums)
+
+
+def test_children_can_be_ended_and_pools_come_to_their_end(bench: Callable[..., Bench]) -> None:
+    b = bench(_uses_processes)
+    code, output = b.run()
+    assert code == 0, output
+    assert [(r.row["codes"], r.row["sums"]) for r in b.rows()] == [([15, 12], [6] * 4)]
+
+
+def test_a_signal_to_the_whole_job_ends_the_children_and_interrupts_the_run(bench: Callable[..., Bench]) -> None:
+    """What it raises then, since its process is gone, is no failure of the trial."""
+
+    def train(config: dict[str, Any]) -> None:
+        import multiprocessing
+        import time
+
+        import hpctune
+
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        hpctune.report(x=1)
+        child.join()
+        raise RuntimeError(f"the loader was killed: {child.exitcode}")
+
+    b = bench(train)
+    process = b.start()
+    b.wait_for_rows(1)
+    os.killpg(process.pid, signal.SIGTERM)
+    code, output = b.end(process)
+    assert (code, b.exit().outcome) == (0, Outcome.INTERRUPTED), output
+    assert "the loader was killed: -15" in output
+    assert b.exit().reason == "SIGTERM received, then the trainable raised"
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_any_kind_report(bench: Callable[..., Bench], method: str) -> None:
     def train(config: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ REPLACED = {
     "onlookers": "status publisher", "outlook": "forecast", "patience": "storage_retry", "rehearsal": "warmup",
     "rehearse": "warm_up", "ride": "session", "ringer": "doorbell client", "settle": "finalize", "staff": "worker set",
     "strangers": "unmanaged jobs", "succession": "driver job chain", "surroundings": "environment",
-    "wishes": "options", "verdicts": "resolve_attempts", 
+    "wishes": "options", "verdicts": "resolve_attempts",
 }  # fmt: skip
 """A word that was a private metaphor, and what is said instead (docs/concepts.md)."""
 KEPT = {"PatienceScheduler"}

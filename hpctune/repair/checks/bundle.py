@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickletools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hpctune.repair.findings import Finding
 from hpctune.storage.layout import ExperimentPaths
@@ -47,7 +50,7 @@ def _texts(body: bytes) -> Bundle:
     found: set[str] = set()
     switched_on: set[str] = set()
     operation, text = "", ""
-    for opcode, argument, _ in pickletools.genops(body):
+    for opcode, argument, _ in _operations(body):
         if opcode.name in _KEPT:
             continue
         operation = opcode.name
@@ -58,6 +61,15 @@ def _texts(body: bytes) -> Bundle:
     if operation != "STOP":
         raise ValueError("it ends too early")
     return Bundle(frozenset(found), frozenset(switched_on))
+
+
+def _operations(body: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """Those of all pickles in ``body``, one behind the other."""
+    stream = io.BytesIO(body)
+    while True:
+        yield from pickletools.genops(stream)
+        if stream.tell() == len(body):
+            return
 
 
 def check_bundles(paths: ExperimentPaths) -> tuple[list[Finding], Bundle]:

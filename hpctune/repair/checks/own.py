@@ -15,7 +15,7 @@ from hpctune.storage.layout import CHECKPOINT_PREFIX
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _CONTENTS = (CHECKPOINT_PREFIX, STAGING_PREFIX, DOOMED_PREFIX)
-_TRUSTED = re.compile(r"\.pkl$|(^|/)control\.json$|^(journal|objects)(/|$)|^\.$")
+_TRUSTED = re.compile(r"\.pkl$|(^|/)control\.json$|^(journal|objects|code)(/|$)|^\.$")
 """What is loaded only if nobody else can have written it."""
 SHOWN = 3
 

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from hpctune.common import forks
 from hpctune.model.pool import Assignment, WorkerSpec
 from hpctune.storage import bundle, values
 from hpctune.storage.layout import ExperimentPaths
@@ -88,6 +89,7 @@ class Actor:
     def work(self) -> int:
         """Run trials until none comes any more; the exit code."""
         os.close(self._workers)
+        forks.own(self)
         kept.wanted = True
         code = self._run()
         while kept.holds:
@@ -105,6 +107,10 @@ class Actor:
         if trainable is not None:
             clean_up(trainable)
         return code
+
+    def forget(self) -> None:
+        """In a forked child: let go of what is ours alone."""
+        os.close(self._lines)
 
     def _run(self) -> int:
         run = own_run(self._assignment)

@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from hpctune.common import forks
 from hpctune.common.log import log, show_messages
 from hpctune.common.poll import wait_readable
 from hpctune.errors import StorageError
@@ -36,6 +37,7 @@ from hpctune.storage import bundle, worker_files
 from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.worker_files import WorkerFile
+from hpctune.usercode import main_module
 from hpctune.worker import scratch
 from hpctune.worker.autofill import node_ip
 from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
@@ -55,6 +57,7 @@ def main() -> None:
     """Serve, and leave, whatever the user's code has left behind in this process."""
     code = 1
     show_messages()
+    main_module.offer()
     try:
         code = serve(ExperimentPaths(Path(sys.argv[1]).absolute()), sys.argv[2])
     except BaseException:
@@ -121,8 +124,10 @@ class Worker:
         os.set_blocking(self._ring, False)
         self._ringer = DoorbellClient(experiment.doorbell)
         """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
-        self._nursery = ProcessSpawner(spec, experiment, self._forget)
+        self._hears_signals = False
+        self._nursery = ProcessSpawner(spec, experiment)
         self._crew = ProcessSlots(spec, experiment, self._nursery)
+        forks.own(self)
 
     def prepare(self) -> None:
         """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
@@ -142,18 +147,19 @@ class Worker:
         os.chdir(here)
         self._nursery.randomness.imported()
         for number in WARNINGS:
-            signal.signal(number, self._warned)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+            forks.set_handler(number, self._warned)
+        forks.set_handler(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
+        self._hears_signals = True
         gc.collect()
         gc.freeze()  # what is there now is not written to any more, and stays shared with the children
         self._file.append(Ready(time.time()))
         self._ringer.ring()
 
-    def _forget(self) -> None:
-        """In a child: let go of what is ours alone."""
-        signal.set_wakeup_fd(-1)
-        self._ringer.forget()
+    def forget(self) -> None:
+        """In a forked child: let go of what is ours alone."""
+        if self._hears_signals:
+            signal.set_wakeup_fd(-1)
         os.close(self._bell)
         os.close(self._ring)
         for other in self._crew.children.values():

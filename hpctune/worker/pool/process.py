@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpctune.common import forks
 from hpctune.errors import TuneError
 from hpctune.model.pool import Assignment, WorkerSpec
 from hpctune.storage import permissions
@@ -65,11 +66,10 @@ def own_run(assignment: Assignment) -> OwnRun | None:
 
 @dataclass(slots=True)
 class ProcessSpawner:
-    """Starts children. ``tidy``: called in a forked child, to let go of what is the parent's."""
+    """Starts children."""
 
     spec: WorkerSpec
     experiment: ExperimentPaths
-    tidy: Callable[[], None] = field(default=lambda: None)
     randomness: Randomness = field(default_factory=Randomness)
 
     def fork(self, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> int:
@@ -95,10 +95,7 @@ class ProcessSpawner:
         try:
             os.setpgid(0, 0)
             _die_with(parent)
-            self.tidy()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+            forks.set_handler(signal.SIGUSR2, signal.SIG_IGN)  # between two trials it means nothing
             redirect(assignment)
             enter(job_id, assignment)
             resources.take(self.spec, slot)

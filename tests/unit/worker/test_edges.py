@@ -93,8 +93,8 @@ def test_a_reporter_works_in_both_positions(lab: Lab, keyword: bool) -> None:
     def train(config: dict[str, Any], *, reporter: Any) -> None:
         reporter(loss=1)
 
-    def old(config: dict[str, Any], rep: Any) -> None:
-        rep(loss=1)
+    def old(config: dict[str, Any], reporter: Any) -> None:
+        reporter(loss=1)
 
     lab.run(train if keyword else old)
     assert lab.column("loss") == [1]
