@@ -34,8 +34,6 @@ CALLS_PER_MINUTE = 10
 MAX_AHEAD = 50
 _WARN_S = 120
 _OWNED = ("output", "error", "signal", "dependency", "array", "requeue", "no-requeue", "job-name", "comment", "wrap")
-_RECORD, _FIELD = "\x1e", "\x1f"
-_COLUMNS = ("%i", "%T", "%e", "%r", "%k")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,23 +165,15 @@ class DriverQueue:
 
     def jobs(self) -> list[QueuedDriver]:
         """Those that wait or run, the oldest first. Raises ClusterUnavailableError when Slurm does not answer."""
-        text = self._commands.ask("squeue", _arguments())
+        text = self._commands.ask("squeue", squeue.arguments(os.geteuid(), ended=False))
         try:
-            return sorted(self._parsed(text), key=lambda job: int(job.job_id))
+            found = [job for job in squeue.records(text) if job.label == self._tag and is_job_id(job.job_id)]
         except ValueError as error:
-            raise ClusterUnavailableError(f"squeue gave an answer that is not understood: {error}") from error
-
-    def _parsed(self, text: str) -> list[QueuedDriver]:
-        found = []
-        for record in text.split(_RECORD)[1:]:
-            job_id, word, end, reason, comment = record.split(_FIELD, len(_COLUMNS) - 1)
-            state = squeue.state(word)
-            words = comment.split()
-            over = state.final or state is JobState.COMPLETING  # that may take long where a node is lost
-            if words and words[0] == self._tag and is_job_id(job_id) and not over:
-                ends_at = float(end) if end.strip().isdigit() else None
-                found.append(QueuedDriver(job_id, state.value == "PENDING", reason, ends_at))
-        return found
+            raise ClusterUnavailableError(str(error)) from error
+        # COMPLETING may last long if a node is lost.
+        live = [job for job in found if not job.state.final and job.state is not JobState.COMPLETING]
+        queued = (QueuedDriver(j.job_id, j.state is JobState.PENDING, j.reason, j.ends_at) for j in live)
+        return sorted(queued, key=lambda job: int(job.job_id))
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End these jobs. Raises ClusterUnavailableError when Slurm does not answer."""
@@ -191,7 +181,3 @@ class DriverQueue:
             answer = self._commands.run("cancel", "scancel", list(job_ids))
             if answer.rc is None:
                 raise ClusterUnavailableError("scancel did not answer in time")
-
-
-def _arguments() -> list[str]:
-    return ["--noheader", f"--user={os.geteuid()}", f"--format={_RECORD}{_FIELD.join(_COLUMNS)}"]

@@ -7,6 +7,7 @@ reasons and comments may hold anything, line breaks included.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from hpctune.cluster.slurm.arrays import ArrayTag
@@ -48,9 +49,43 @@ STATES = {
 are UNKNOWN, from which nothing follows."""
 
 
-def arguments(uid: int) -> list[str]:
-    """Arguments of the one squeue call: all jobs of user ``uid``, those that ended lately included."""
-    return ["--noheader", "--array", "--states=all", f"--user={uid}", f"--format={_RECORD}{_FIELD.join(_COLUMNS)}"]
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One job in squeue's answer. ``ends_at``: when its time limit ends it, in Unix seconds; None if it does not run."""
+
+    job_id: str
+    state: JobState
+    reason: str
+    nodes: str
+    ends_at: float | None
+    comment: str
+
+    @property
+    def label(self) -> str:
+        """The first word of the comment, which says whose job it is; a user's own words may follow it."""
+        words = self.comment.split(None, 1)
+        return words[0] if words else ""
+
+
+def arguments(uid: int, *, ended: bool = True) -> list[str]:
+    """Arguments of one squeue call for all jobs of user ``uid``, with those that ``ended`` lately or without."""
+    states = ["--states=all"] if ended else []
+    return ["--noheader", "--array", *states, f"--user={uid}", f"--format={_RECORD}{_FIELD.join(_COLUMNS)}"]
+
+
+def records(text: str) -> Iterator[Record]:
+    """The jobs in squeue's output. Raises ValueError for text that is not squeue's."""
+    head, *parts = text.split(_RECORD)
+    if not parts and head.strip() and not head.startswith("CLUSTER:"):
+        raise ValueError(f"squeue gave an answer that is not understood: {head[:200]!r}")
+    for part in parts:
+        values = part.split(_FIELD, len(_COLUMNS) - 1)
+        if len(values) != len(_COLUMNS):
+            raise ValueError(f"squeue gave a record that is not understood: {part[:200]!r}")
+        job_id, word, reason, nodes, end, comment = values
+        found = state(word)
+        ends_at = _time(end) if found in _ENDS else None
+        yield Record(job_id.strip(), found, "" if reason == "None" else reason, nodes, ends_at, comment)
 
 
 Element = Callable[[str, str, bool], Tag | None]
@@ -72,31 +107,12 @@ def state(word: str) -> JobState:
 
 
 def _statuses(text: str, experiment_id: str, element: Element) -> Iterator[JobStatus]:
-    head, *records = text.split(_RECORD)
-    if not records and head.strip() and not head.startswith("CLUSTER:"):
-        raise ValueError(f"squeue gave an answer that is not understood: {head[:200]!r}")
-    for record in records:
-        parts = record.split(_FIELD, len(_COLUMNS) - 1)
-        if len(parts) != len(_COLUMNS):
-            raise ValueError(f"squeue gave a record that is not understood: {record[:200]!r}")
-        job_id, word, reason, nodes, end, comment = parts
-        found, tag = state(word), tag_of(comment)
-        if tag is None and (array := _array(comment)) is not None and array.experiment_id == experiment_id:
-            tag = element(array.key, job_id.strip(), found.final)
+    for job in records(text):
+        tag = Tag.parse(job.label)
+        if tag is None and (array := ArrayTag.parse(job.label)) is not None and array.experiment_id == experiment_id:
+            tag = element(array.key, job.job_id, job.state.final)
         if tag is not None and tag.experiment_id == experiment_id:
-            reason = "" if reason == "None" else reason
-            yield JobStatus(job_id.strip(), tag, found, reason, nodes, _time(end) if found in _ENDS else None)
-
-
-def tag_of(comment: str) -> Tag | None:
-    """The tag that a comment starts with; a user's own words may follow it."""
-    words = comment.split(None, 1)
-    return Tag.parse(words[0]) if words else None
-
-
-def _array(comment: str) -> ArrayTag | None:
-    words = comment.split(None, 1)
-    return ArrayTag.parse(words[0]) if words else None
+            yield JobStatus(job.job_id, tag, job.state, job.reason, job.nodes, job.ends_at)
 
 
 def _time(text: str) -> float | None:

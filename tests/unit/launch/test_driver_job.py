@@ -141,8 +141,9 @@ def test_a_driver_job_that_is_over_but_for_its_node_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, seen: bool
 ) -> None:
     queue = DriverQueue(ExperimentPaths(tmp_path), "abc", SlurmOptions(), WallClock())
-    text = "\x1e" + "\x1f".join(["7", state, "N/A", "None", "hpctune-driver:abc"])
-    assert [job.job_id for job in queue._parsed(text)] == ["7"] * seen
+    text = "\x1e" + "\x1f".join(["7", state, "None", "", "N/A", "hpctune-driver:abc"])
+    monkeypatch.setattr(queue._commands, "ask", lambda program, arguments: text)
+    assert [job.job_id for job in queue.jobs()] == ["7"] * seen
 
 
 # -- when nobody is to follow -----------------------------------------------------------------------------------------
