@@ -1,7 +1,7 @@
-"""Where jobs run: Slurm (through submitit), this machine, or this very process. ``choice.resolve_cluster`` picks.
+"""The clusters that run jobs: Slurm (through submitit), this machine, or this process.
 
-submitit is imported only when the first job is submitted or shown. ``PooledCluster`` lets workers stay on a cluster of
-your own.
+``choice.resolve_cluster`` picks one. submitit is imported only when the first job is submitted or shown.
+``PooledCluster`` adds long-lived workers to a cluster of your own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which cluster a user means: by name, by its options, or as an object; and how it is made."""
+"""Resolves the cluster that a user asks for (by name, by options, or as an object) and builds it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hpctune.ports import Clock, Cluster
 
 NAMES = ("auto", "slurm", "local", "debug")
 EXIT_LAG_S = {"slurm": 5.0, "local": 0.2}
-"""Seconds that a run's exit record may take to be seen after its job has ended, by cluster (others: 0)."""
+"""Seconds, by cluster, until a run's exit record is visible after its job has ended (default for others: 0)."""
 _PORT = ("check", "room", "submit", "jobs", "cancel", "preview", "stats", "tidy", "close")
 _CONFIGS = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
 _VERSION_TIMEOUT_S = 10.0
@@ -35,8 +35,11 @@ _Options = TypeVar("_Options", SlurmOptions, LocalOptions)
 
 @dataclass(frozen=True, slots=True)
 class ClusterChoice:
-    """A cluster to be made: its name ("slurm", "local", "debug", or a plug-in's; never "auto") and options; or one that
-    is ``made``. ``plugin_options``: the keyword arguments of a plug-in's cluster."""
+    """A cluster that is to be built: its name ("slurm", "local", "debug", or a plug-in's; never "auto"), its options.
+
+    ``made``: a cluster object of the user; then there is nothing to build. ``plugin_options``: the keyword arguments of
+    a plug-in's cluster.
+    """
 
     name: str
     options: SlurmOptions | LocalOptions | None = None
@@ -45,19 +48,21 @@ class ClusterChoice:
 
     @property
     def exit_lag_s(self) -> float:
-        """Seconds that a run's exit record may take to be seen after its job has ended."""
+        """Seconds until a run's exit record is visible after its job has ended."""
         return EXIT_LAG_S.get(self.name, 0.0)
 
     @property
     def doorbell(self) -> bool:
-        """Whether runs and driver may ring each other."""
+        """Whether the driver and the runs notify each other by UDP."""
         if self.options is None:
             return self.name == "local"
         return self.options.doorbell
 
     def build(self, experiment_dir: Path, experiment_id: str, clock: Clock) -> Cluster:
-        """The cluster for one experiment. Raises UsageError if there is no Slurm here, or the options are another
-        cluster's."""
+        """Build the cluster for one experiment.
+
+        Raises UsageError if Slurm is not installed here, or if the options belong to another kind of cluster.
+        """
         if self.made is not None:
             return self.made
         cluster: SlurmCluster | LocalCluster
@@ -80,29 +85,29 @@ class ClusterChoice:
         if self.options is None:
             return dict(self.plugin_options)
         given = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
-        usual = type(self.options)()
-        said = {k: v for k, v in given.items() if v != getattr(usual, k)}
-        if isinstance(self.options, SlurmOptions) and isinstance(said.get("time"), timedelta):
-            said["time"] = self.options.time_minutes
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+        defaults = type(self.options)()
+        changed = {k: v for k, v in given.items() if v != getattr(defaults, k)}
+        if isinstance(self.options, SlurmOptions) and isinstance(changed.get("time"), timedelta):
+            changed["time"] = self.options.time_minutes
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
 
     def with_workers(self, workers: int | str | None) -> ClusterChoice:
-        """The same with workers that stay: as many as given, or "auto". None: as it is.
+        """The same choice with long-lived workers: a number of them, or "auto". None changes nothing.
 
-        Raises UsageError for a cluster object, which can be given them only by whoever makes it.
+        Raises UsageError for a cluster object: only its own constructor can add workers.
         """
         if workers is None:
             return self
         if self.made is not None:
             raise UsageError(
-                "workers= and reuse_actors= are options of jobs on Slurm and on this machine. For a cluster of your "
-                "own: hpctune.cluster.PooledCluster(cluster, ...)."
+                "workers= and reuse_actors= apply only to the clusters 'slurm' and 'local'. For a cluster object of "
+                "your own, use hpctune.cluster.PooledCluster(cluster, ...)."
             )
         if self.name not in ("slurm", "local"):
-            log.warning(f"Trials run on cluster {self.name!r}, in this process: there are no workers.")
+            log.warning(f"Cluster {self.name!r} runs trials in this process: workers={workers!r} is ignored.")
             return self
-        usual = SlurmOptions() if self.name == "slurm" else LocalOptions()
-        return ClusterChoice(self.name, (self.options or usual).merge({"workers": workers}))
+        defaults = SlurmOptions() if self.name == "slurm" else LocalOptions()
+        return ClusterChoice(self.name, (self.options or defaults).merge({"workers": workers}))
 
 
 def resolve_cluster(
@@ -112,7 +117,7 @@ def resolve_cluster(
     name: str | None = None,
     slurm_changes: Mapping[str, Any] | None = None,
 ) -> ClusterChoice:
-    """The cluster that ``cluster=`` and ``slurm=`` name, with the command line's ``name`` and ``slurm_changes``.
+    """The cluster that ``cluster=`` and ``slurm=`` name, changed by the command line's ``name`` and ``slurm_changes``.
 
     ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, the name of a plug-in's cluster, a dict
     of that name and its options, or a Cluster. None is "auto": Slurm if ``slurm`` was given or Slurm is here, else this
@@ -123,7 +128,7 @@ def resolve_cluster(
     given: object = "local" if local is not None else "auto" if cluster is None else cluster
     if isinstance(cluster, SlurmOptions):
         if options is not None:
-            raise UsageError("cluster=SlurmOptions(...) and slurm= are the same option. Keep one of them.")
+            raise UsageError("cluster=SlurmOptions(...) and slurm= set the same options. Remove one of them.")
         given, options = "slurm", cluster
     if name is not None:
         given = name
@@ -136,10 +141,10 @@ def resolve_cluster(
     if slurm_changes:
         options = (options or SlurmOptions()).merge(slurm_changes)
     chosen = given
-    if given == "auto":  # made definite, so that a resume elsewhere cannot take it for another
+    if given == "auto":  # resolved now, so that a resume on another machine cannot choose another cluster
         chosen = "slurm" if options is not None or slurm_is_here(os.environ) else "local"
     if options is not None and chosen != "slurm":
-        log.warning(f"Trials run on cluster {chosen!r}: the options of Slurm jobs mean nothing there.")
+        log.warning(f"Trials run on cluster {chosen!r}: the options for Slurm jobs are ignored.")
     return ClusterChoice(chosen, options if chosen == "slurm" else local if chosen == "local" else None)
 
 
@@ -151,7 +156,7 @@ def reopen_cluster(
     slurm_changes: Mapping[str, Any] | None = None,
     workers: int | str | None = None,
 ) -> ClusterChoice:
-    """The cluster ``stored`` that an experiment was started on, with the command line's changes."""
+    """The cluster ``stored`` on which an experiment was started, with the changes of the command line."""
     if name not in (None, "auto", stored):
         return resolve_cluster(name=name, slurm_changes=slurm_changes)
     if stored == "slurm":
@@ -163,13 +168,13 @@ def reopen_cluster(
     if stored in plugins.names(plugins.CLUSTERS):
         return ClusterChoice(stored, plugin_options=options)
     raise UsageError(
-        f"The experiment was started on a cluster of its own making, {stored!r}. Resume it from Python with "
-        "hpctune.run(..., resume=True, cluster=...)."
+        f"The experiment was started on {stored!r}: a cluster object of its own, or that of a plug-in that is not "
+        "installed here. Install the plug-in, or resume from Python with hpctune.run(..., resume=True, cluster=...)."
     )
 
 
 def slurm_is_here(environ: Mapping[str, str]) -> bool:
-    """Whether Slurm's commands are installed and know a cluster; its controller is not asked, it may be down."""
+    """Whether Slurm's commands are installed and configured. The controller is not asked, because it may be down."""
     if shutil.which("sbatch", path=environ.get("PATH")) is None:
         return False
     if environ.get("SLURM_CONF") or environ.get("SLURM_CONF_SERVER") or any(Path(c).exists() for c in _CONFIGS):
@@ -184,7 +189,7 @@ def slurm_is_here(environ: Mapping[str, str]) -> bool:
 def _require_sbatch() -> None:
     if shutil.which("sbatch") is None:
         raise UsageError(
-            "The cluster 'slurm' was asked for, but sbatch is not on PATH. Run hpctune where Slurm's commands are "
+            "The cluster is 'slurm', but sbatch is not on PATH. Run hpctune on a node with Slurm's commands "
             "(a login node; often 'module load slurm' is needed), or use --cluster local."
         )
 
@@ -192,7 +197,7 @@ def _require_sbatch() -> None:
 def _options_of(kind: type[_Options], choice: ClusterChoice) -> _Options:
     if choice.options is not None and not isinstance(choice.options, kind):
         raise UsageError(
-            f"{type(choice.options).__name__} were given for the cluster {choice.name!r}. Give {kind.__name__}."
+            f"{type(choice.options).__name__} are not options of the cluster {choice.name!r}. Give {kind.__name__}."
         )
     return choice.options or kind()
 
@@ -214,7 +219,7 @@ def _plugin_choice(given: Mapping[str, Any]) -> ClusterChoice:
     """The cluster of a plug-in: ``{"name": ..., OPTION: ...}``."""
     name, options = given.get("name"), {key: value for key, value in given.items() if key != "name"}
     if name not in valid_names():
-        raise UsageError(f"There is no cluster {name!r}. Valid are: {', '.join(valid_names())}.")
+        raise UsageError(f"{name!r} is not a valid cluster. Valid are: {', '.join(valid_names())}.")
     if name in NAMES:
         raise UsageError(
             f"A dict as cluster= is for plug-ins. For {name!r} give SlurmOptions(...), LocalOptions(...) or the name."

@@ -1,4 +1,4 @@
-"""The worker's command as the options want it run. Pure."""
+"""The worker's command line, with the interpreter and container that the options name. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _PYTHONS = ("python", "python3")
 
 
 def interpreter_first(command: Sequence[str], python: str) -> list[str]:
-    """``command``, but where it starts with ``python`` or this process's interpreter, then the given one."""
+    """``command``; if it starts with ``python`` or this process's interpreter, that word becomes the given one."""
     return [python, *command[1:]] if _is_python(command) else list(command)
 
 
 def shell_command(command: Sequence[str], python: str | None, container: str | None = None) -> str:
-    """``command`` as one line of shell, everything quoted but ``python`` and ``container``, which are shell text.
+    """``command`` as one line of shell. ``python`` and ``container`` are shell text; all else is quoted.
 
-    A command that starts with ``python`` or this process's interpreter starts with the chosen one instead: ``python``,
-    or, in a container, ``python3`` of its image, or this process's interpreter.
+    If the command starts with ``python`` or this process's interpreter, that word is replaced: by the argument
+    ``python`` if it is given, else by ``python3`` in a container, else by this process's interpreter.
     """
     words = [shlex.quote(word) for word in command]
     if _is_python(command):

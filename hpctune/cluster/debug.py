@@ -1,6 +1,6 @@
-"""Trials in this very process, one after another, so that breakpoints and tracebacks are where one looks for them.
+"""A cluster that runs trials in this process, one after another, so that breakpoints and tracebacks work as usual.
 
-User code runs in the main thread (debuggers, signals and GUIs want that) and the driver in another::
+User code runs in the main thread, because debuggers, signals and GUIs need that. The driver runs in another thread::
 
     cluster = DebugCluster(experiment_dir, experiment_id, None, clock)
     outcome = cluster.serve(lambda: drive(cluster))
@@ -29,9 +29,9 @@ _INTERRUPTS = (KeyboardInterrupt, bdb.BdbQuit)
 
 
 class DebugCluster:
-    """One job at a time, in the thread that calls :meth:`serve`. What it was asked dies with the process.
+    """Runs one job at a time, in the thread that calls :meth:`serve`. Its jobs are lost when the process ends.
 
-    ``run``: runs one attempt to its end and returns its exit code; None: hpctune's worker. Output is not redirected.
+    ``run``: runs one attempt to its end and returns its exit code. None: hpctune's worker. Output is not redirected.
     """
 
     name = "debug"
@@ -56,10 +56,10 @@ class DebugCluster:
         self._interrupted = self._told = False
 
     def serve(self, drive: Callable[[], T]) -> T:
-        """Run ``drive`` in a thread and its jobs in this one; returns what it returns, raises what it raises.
+        """Run ``drive`` in a new thread and its jobs in this one. Returns what it returns, raises what it raises.
 
-        Ctrl-C (or leaving the debugger) ends the running job as CANCELLED; the drive's next look at this cluster then
-        raises KeyboardInterrupt too, so that it ends in its own way, and when it has ended this raises it.
+        Ctrl-C (or quitting the debugger) ends the running job as CANCELLED. The next call of the drive to this cluster
+        then raises KeyboardInterrupt, so that the drive can end properly. After that, this method raises it too.
         """
         ended: list[tuple[T | None, BaseException | None]] = []
 
@@ -85,7 +85,7 @@ class DebugCluster:
         return result  # type: ignore[return-value]
 
     def _work(self) -> BaseException | None:
-        """Run jobs until the drive has ended; what interrupted that, if anything did."""
+        """Run jobs until the drive has ended. Returns the interrupt, if there was one."""
         interrupt: BaseException | None = None
         while True:
             try:
@@ -95,7 +95,7 @@ class DebugCluster:
                 if not self._interrupted:
                     self._execute(job_id)
             except _INTERRUPTS as error:
-                if self._interrupted:  # asked twice: do not wait for the drive
+                if self._interrupted:  # a second Ctrl-C: do not wait for the drive
                     raise
                 interrupt, self._interrupted = error, True
 
@@ -124,14 +124,15 @@ class DebugCluster:
     # -- the port, called by the drive --------------------------------------------------------------------------------
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError for trials of several tasks; all else is at the user's own risk."""
+        """Raise RequestRejectedError for trials of several tasks. Nothing else is checked."""
         if len(resources.bundles) > 1:
             raise RequestRejectedError(
-                f"A trial needs {len(resources.bundles)} tasks, and debugging runs one process. Use --cluster local."
+                f"A trial needs {len(resources.bundles)} tasks, but the cluster 'debug' runs one process. "
+                "Use --cluster local."
             )
 
     def room(self, resources: Resources) -> int:
-        """1 when nothing runs or waits, else 0."""
+        """1 if no job runs or waits, else 0."""
         self._tell()
         with self._lock:
             return int(not self._interrupted and all(status.state.final for _, status in self._jobs.values()))
@@ -143,7 +144,7 @@ class DebugCluster:
     def _submit(self, request: JobRequest) -> SubmitOutcome:
         self._tell()
         if self._drive is None:
-            return Refused("Nothing serves this cluster: call DebugCluster.serve(drive).", permanent=True)
+            return Refused("This cluster is not being served. Call DebugCluster.serve(drive).", permanent=True)
         if self._interrupted:
             return Refused("Interrupted.", permanent=False)
         with self._lock:
@@ -159,7 +160,7 @@ class DebugCluster:
             return [status for _, status in self._jobs.values()]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """Waiting jobs end; the running one is user code in this process and ends when it reports next."""
+        """End the waiting jobs. The running job is user code in this process: it ends at its next report."""
         with self._lock:
             for job_id in job_ids:
                 request, status = self._jobs.get(job_id, (None, None))
@@ -167,7 +168,7 @@ class DebugCluster:
                     self._jobs[job_id] = request, replace(status, state=JobState.CANCELLED, reason="cancelled")
 
     def preview(self, request: JobRequest) -> str:
-        """The command that would stand for it."""
+        """The command of the job."""
         return f"in this process: {' '.join(request.command)}\n"
 
     def stats(self) -> CallStats:
@@ -175,30 +176,33 @@ class DebugCluster:
         return CallStats()
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """There are no files."""
+        """Do nothing: there are no files."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
     def _tell(self) -> None:
-        """Raise KeyboardInterrupt in the drive, once."""
+        """Raise KeyboardInterrupt in the drive's thread, once."""
         if self._interrupted and not self._told and threading.current_thread() is self._drive:
             self._told = True
             raise KeyboardInterrupt
 
 
 def _run_attempt(request: JobRequest) -> int:
-    """Run hpctune's worker, whose last three arguments are the experiment's directory, the trial's, and the attempt."""
+    """Run hpctune's worker in this process.
+
+    The command's last three arguments are the experiment's directory, the trial's directory, and the attempt.
+    """
     from hpctune.worker.main import run_attempt
 
     if len(request.command) < 3 or not request.command[-1].isdigit():
-        raise UsageError(f"Only hpctune's worker can be run in this process, not {request.command!r}.")
+        raise UsageError(f"The cluster 'debug' can run only hpctune's worker, not {request.command!r}.")
     directory, dirname, attempt = request.command[-3:]
     try:
         with bundle.trials_are_here():
             return int(run_attempt(Path(directory), dirname, int(attempt)))
     except SystemExit as error:
-        raise TuneError(f"The worker left with code {error.code}.") from error
+        raise TuneError(f"The worker exited with code {error.code}.") from error
 
 
 @contextmanager

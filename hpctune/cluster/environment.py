@@ -1,8 +1,8 @@
-"""The environment that Slurm's commands, and through sbatch the jobs, get from the driver. Pure.
+"""The environment that the driver gives to Slurm's commands, and through sbatch to the jobs. Pure.
 
-A driver often runs inside a job itself. Then its environment speaks of *that* job: sbatch would take its memory and
-CPUs for defaults (variables win over ``#SBATCH`` lines), srun its CPU binding, MPI its ranks. Nothing of it may reach
-a trial's job, but the addresses of the cluster must.
+A driver often runs inside a Slurm job. Then its environment describes *that* job: sbatch would use its memory and CPUs
+as defaults (variables override ``#SBATCH`` lines), srun its CPU binding, MPI its ranks. None of these variables may
+reach a trial's job. The variables that say how to reach the cluster must.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEVICES = frozenset(
 
 
 def outside_any_job(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` without what a surrounding Slurm job (or a profile's ``SBATCH_*``) put into it."""
+    """``environ`` without the variables of a surrounding Slurm job, and without a profile's ``SBATCH_*``."""
     devices = _DEVICES if "SLURM_JOB_ID" in environ else frozenset[str]()
     return {
         name: value
@@ -41,9 +41,9 @@ def outside_any_job(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def site_defaults(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the user's profile gives sbatch as defaults: they hold where no option was given.
+    """The sbatch defaults that the user's profile sets. They hold if no option is given.
 
-    Only ``SBATCH_*`` counts: Slurm itself never sets those in a job.
+    Only ``SBATCH_*`` variables count, because Slurm itself never sets those in a job.
     """
     names = ("partition", "account", "qos", "reservation", "constraint")
     return {n: v for n in names if (v := environ.get(f"SBATCH_{n.upper()}"))}

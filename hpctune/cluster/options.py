@@ -1,4 +1,4 @@
-"""What a user may say about the cluster: ``SlurmOptions`` and ``LocalOptions``."""
+"""The options of the clusters: ``SlurmOptions`` and ``LocalOptions``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SHORT = {"J": "job-name", "o": "output", "e": "error", "a": "array", "p": "part
 _OWNED = {
     "output": "It is the trial's stdout file.",
     "error": "It is the trial's stderr file.",
-    "array": "It makes them itself; with SlurmOptions(array=False) each trial is a job of its own.",
-    "open-mode": "Output of all attempts is appended.",
-    "parsable": "The answer of sbatch is read by hpctune.",
+    "array": "To submit each trial as a job of its own, use SlurmOptions(array=False).",
+    "open-mode": "The output of all attempts is appended.",
+    "parsable": "hpctune reads the answer of sbatch.",
     "test-only": "hpctune does that itself before the first submission.",
     "wrap": "The job runs hpctune's worker.",
     "job-name": "Use SlurmOptions(job_name_prefix=...).",
@@ -32,37 +32,45 @@ _OWNED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlurmOptions:
-    """Options of the Slurm jobs that run trials. What is left None is not asked for: the site's default holds.
+    """Options of the Slurm jobs that run trials. An option that is None is not passed on: the site's default holds.
 
-    What the resources of a trial say about CPUs, GPUs and memory becomes a request by itself; where an option says
-    something about the same thing (``cpus_per_task``, ``gpus_per_node``, ``gres``, ``nodes``, ``ntasks_per_node``), the
-    option wins; ``mem`` and ``mem_per_cpu`` hold for trials that state no memory. ``time``: minutes, a timedelta, or
-    ``"D-HH:MM:SS"``. ``mem`` (a node) and ``mem_per_cpu``: bytes, or ``"16G"``. ``setup`` and ``container`` are shell
-    text and used as they are; ``modules`` are loaded before ``setup`` runs. ``container``: a command that runs the
-    worker, such as ``"apptainer exec --nv image.sif"``. ``python``: the interpreter, a shell word or several.
-    ``signal_delay_s``: seconds before the time limit at which SIGUSR2 asks the worker to checkpoint.
-    ``use_srun``: None lets jobs of one task run as a step and others in the batch shell (see ``script.py``).
+    The resources of a trial (CPUs, GPUs, memory) become a request without any option. If an option is about the same
+    thing (``cpus_per_task``, ``gpus_per_node``, ``gres``, ``nodes``, ``ntasks_per_node``), the option wins. ``mem``
+    and ``mem_per_cpu`` hold only for trials that state no memory. Raises UsageError for impossible values.
 
-    ``array``: trials that are submitted together and ask for the same are elements of one job array, so that one call
-    of sbatch serves for all; False: each is a job of its own.
-    ``max_submitted``: this experiment's jobs in the queue at any time. ``calls_per_minute``: how many Slurm commands
-    may be run in any 60 s (None: no limit). ``poll_s`` and ``quiet_poll_s``: shortest and longest sensible intervals
-    between two looks at the queue. ``timeout_s``: how long one Slurm command may take.
-    ``additional_parameters``: any other option of sbatch, as ``{"switches": 1}``; True for options without a value.
-    Raises UsageError when constructed with something impossible.
+    - ``time``: the time limit, in minutes, as a timedelta, or as ``"D-HH:MM:SS"``.
+    - ``mem`` (a node) and ``mem_per_cpu``: bytes, or text such as ``"16G"``.
+    - ``modules`` are loaded first; then ``setup``, lines of shell, runs.
+    - ``container``: a shell command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
+    - ``python``: the interpreter, one or several shell words.
+    - ``signal_delay_s``: SIGUSR2 asks the worker for a checkpoint this many seconds before the time limit (default 90).
+    - ``use_srun``: whether the worker runs as a step. None: jobs of one task do (see ``script.py``).
+    - ``array``: trials that are submitted together with the same request become one job array, so that one call of
+      sbatch serves all of them (default). False: each is a job of its own.
+    - ``max_submitted``: this experiment's jobs in the queue at any time (default 200).
+    - ``calls_per_minute``: Slurm commands in any 60 s (default 60; None: no limit).
+    - ``poll_s`` and ``quiet_poll_s``: shortest and longest interval between two queue queries (default 5 s and 30 s).
+    - ``timeout_s``: seconds that one Slurm command may take (default 60).
+    - ``additional_parameters``: any other option of sbatch, as ``{"switches": 1}``; True for options without a value.
 
-    ``workers``: jobs that stay and take trial after trial: how many at most, or "auto": as many as find room. None: a
-    job for each trial. ``trials_per_worker``: side by side in one job, which asks for that many times as much; None:
-    as many as share a GPU (or a CPU) of which they need a fraction. ``idle_timeout_s``: a worker that has had nothing
-    to do for so long leaves. ``prefetch``: whether workers get short trials ahead; None: where the searcher does not
-    learn from results. ``start_method``: "fork" (code is imported once a worker) or "spawn" (a fresh interpreter for
-    each trial). ``wait_for_gpu``: a trial begins when the memory of its GPU is free. ``adapt_to_queue``: whether what
-    jobs waited decides when workers are asked for and let go (see ``waits.py``). ``time="auto"`` lets the pool choose
-    its workers' time limits by what trials take and jobs wait, ``"auto:4:00:00"`` up to a limit of one's own.
+    Options of long-lived workers:
 
-    ``doorbell``: runs tell the driver by UDP to look at once, and it tells them: decisions take milliseconds where the
-    network lets datagrams through from compute nodes to the driver's host, and as long as a poll elsewhere. Datagrams
-    hold a token and nothing else.
+    - ``workers``: the largest number of jobs that stay and run one trial after another; "auto": as many as there is
+      room for. None: one job for each trial.
+    - ``trials_per_worker``: trials side by side in one job, which asks for that many times the resources. None: as
+      many as share a GPU (or CPU), if each needs a fraction of it.
+    - ``idle_timeout_s``: a worker without work ends after this many seconds (default 120).
+    - ``prefetch``: whether workers are given short trials in advance. None: if the searcher does not learn from
+      results.
+    - ``start_method``: "fork" (code is imported once per worker) or "spawn" (a new interpreter for each trial).
+    - ``wait_for_gpu``: whether a trial waits until the memory of its GPU is free.
+    - ``adapt_to_queue``: whether queue waits decide when workers are requested and released (see ``queue_waits.py``).
+    - ``time="auto"``: the pool chooses its workers' time limits from trial durations and queue waits.
+      ``"auto:4:00:00"`` sets a maximum.
+
+    ``doorbell``: the driver and the runs notify each other by UDP (default False). Decisions then take milliseconds if
+    the network passes datagrams from compute nodes to the driver's host; otherwise they take one poll interval. A
+    datagram holds a token and nothing else.
     """
 
     partition: str | None = None
@@ -145,7 +153,7 @@ class SlurmOptions:
         if self.mem is not None and self.mem_per_cpu is not None:
             raise UsageError("mem and mem_per_cpu exclude each other in Slurm. Give one of them.")
         if self.gres is not None and self.gpus_per_node is not None:
-            raise UsageError("gres and gpus_per_node exclude each other. Put the GPUs into gres, as gres='gpu:2'.")
+            raise UsageError("gres and gpus_per_node exclude each other. Give only gres, as gres='gpu:2'.")
 
     def _check_texts(self) -> None:
         for name in _TEXTS:
@@ -154,14 +162,14 @@ class SlurmOptions:
                 raise UsageError(f"{name} must be one line of text, not {value!r}.")
         if self.clusters is not None and ("," in self.clusters or self.clusters == "all"):
             raise NotYetSupportedError(
-                f"clusters={self.clusters!r} names more than one cluster. An experiment runs on one: name it alone."
+                f"clusters={self.clusters!r} names more than one cluster. An experiment runs on one: name only that."
             )
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> SlurmOptions:
-        """Options from a dict (a config file); dashes in names are as good as underscores.
+        """Options from a dict (a config file). Names may contain dashes instead of underscores.
 
-        Raises UsageError for unknown names, which lists the valid ones, and for bad values.
+        Raises UsageError for invalid values, and for unknown names (the message lists the valid ones).
         """
         return _from_mapping(cls, options)
 
@@ -171,8 +179,7 @@ class SlurmOptions:
 
     @property
     def time_minutes(self) -> int | None:
-        """The time limit in minutes, for workers whose limit is chosen the longest; None when none is asked for, or
-        UNLIMITED is."""
+        """The time limit in minutes; if the pool chooses the limit, its maximum. None: no limit, or UNLIMITED."""
         if self.time is None or self.time == _AUTO:
             return None
         if self.chooses_time:
@@ -189,12 +196,13 @@ class SlurmOptions:
 class LocalOptions:
     """Options of trials that run as processes of this machine.
 
-    ``cpus``: how many CPUs to use (default: those this process may use). ``gpus``: a number, or the ids to use
-    (default: CUDA_VISIBLE_DEVICES, else what nvidia-smi lists). ``python``: the interpreter's command; ``setup``: shell
-    lines run before it; ``env``: variables set for it. ``kill_wait_s``: seconds from SIGTERM to SIGKILL at a cancel.
-    ``workers``, ``trials_per_worker``, ``idle_timeout_s``, ``prefetch``, ``start_method``, ``wait_for_gpu`` and
-    ``adapt_to_queue`` are those of SlurmOptions. ``doorbell``: runs tell the driver to look at once, by datagrams on
-    the loopback device.
+    - ``cpus``: how many CPUs to use (default: those this process may use).
+    - ``gpus``: a number, or the ids to use (default: CUDA_VISIBLE_DEVICES, else the list of nvidia-smi).
+    - ``python``: the interpreter's command; ``setup``: shell lines run before it; ``env``: variables set for it.
+    - ``kill_wait_s``: seconds from SIGTERM to SIGKILL when a job is cancelled (default 30).
+    - ``workers``, ``trials_per_worker``, ``idle_timeout_s``, ``prefetch``, ``start_method``, ``wait_for_gpu`` and
+      ``adapt_to_queue``: as in SlurmOptions.
+    - ``doorbell``: the driver and the runs notify each other by UDP on the loopback device (default True).
     """
 
     cpus: int | None = None
@@ -229,7 +237,7 @@ class LocalOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> LocalOptions:
-        """Options from a dict. Raises UsageError for unknown names, which lists the valid ones, and for bad values."""
+        """Options from a dict. Raises UsageError as :meth:`SlurmOptions.from_mapping` does."""
         return _from_mapping(cls, options)
 
     def merge(self, changes: Mapping[str, Any]) -> LocalOptions:
@@ -275,7 +283,7 @@ def _environment(value: object) -> dict[str, str]:
         raise UsageError(f"env must be a dict of names and values, not {value!r}.")
     for name, text in value.items():
         if not _ENV_NAME.fullmatch(str(name)) or "\0" in str(text):
-            raise UsageError(f"env: {name!r} is no valid name or value of an environment variable.")
+            raise UsageError(f"env: {name!r} is not a valid name, or has no valid value, for an environment variable.")
     return {str(k): str(v) for k, v in value.items()}
 
 
@@ -293,10 +301,10 @@ def _check_workers(options: SlurmOptions | LocalOptions) -> None:
             check_flag(name, getattr(options, name))
 
 
-def _whole(options: object, name: str, least: int, most: int | None = None) -> None:
+def _whole(options: object, name: str, min_value: int, max_value: int | None = None) -> None:
     value = getattr(options, name)
     if value is not None:
-        check_whole(name, value, least, most)
+        check_whole(name, value, min_value, max_value)
 
 
 def _positive(options: object, name: str) -> None:

@@ -10,13 +10,13 @@ from hpctune.ports import Cluster
 
 
 class PendingLimit:
-    """A cluster that takes no more jobs while ``limit`` of them wait: ``pending()`` says how many do."""
+    """A cluster that takes no more jobs while ``limit`` of them wait. ``pending()`` returns how many wait now."""
 
     def __init__(self, cluster: Cluster, limit: int, pending: Callable[[], int]) -> None:
         self._cluster, self._limit, self._pending = cluster, limit, pending
 
     def room(self, resources: Resources) -> int:
-        """As the cluster says, and at most what ``limit`` leaves."""
+        """The room of the wrapped cluster, reduced to what ``limit`` allows."""
         return min(self._cluster.room(resources), self._limit - self._pending())
 
     def __getattr__(self, name: str) -> Any:

@@ -189,7 +189,7 @@ def test_a_successor_of_a_finished_experiment_leaves(place: Place, slurm_cluster
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--driver-partition", "nowhere"), "Slurm does not take the driver's job. Slurm said: "),
+        (("--driver-partition", "nowhere"), "Slurm refused the driver's job. Slurm said: "),
         (("--cluster", "local"), "trials on the cluster 'local' would end with it"),
         (("--cancel-on-exit",), "at each hand-over"),
         (("--driver-time", "soon"), "time='soon' is not a time limit"),

@@ -1,1 +1,1 @@
-"""Jobs as processes of this machine."""
+"""The cluster ``local``: jobs as processes of this machine."""

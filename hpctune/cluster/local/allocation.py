@@ -1,4 +1,4 @@
-"""Which CPUs and GPUs of one machine are taken, and what still fits. Pure."""
+"""Bookkeeping of the CPUs and GPUs of one machine: what is taken, and what still fits. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from hpctune.errors import RequestRejectedError
 from hpctune.model.resources import Resources
 
-_MOST = 1000
-"""How many jobs that need neither CPUs nor GPUs may run at once."""
+_MAX_JOBS = 1000
+"""Jobs that may run at once; it matters for jobs that need neither CPUs nor GPUs."""
 _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What one job holds: CPUs, and of each GPU (by id) how much."""
+    """The resources of one job: CPUs, and the share of each GPU (by id)."""
 
     cpus: float = 0.0
     gpus: Mapping[str, float] = field(default_factory=dict)
@@ -23,41 +23,41 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class MachineResources:
-    """The machine: a number of CPUs, and ids of GPUs."""
+    """The resources of the machine: a number of CPUs, and the ids of its GPUs."""
 
     cpus: int
     gpus: tuple[str, ...] = ()
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError when ``resources`` can never fit here."""
+        """Raise RequestRejectedError if ``resources`` can never fit on this machine."""
         custom = sorted({name for b in resources.bundles for name in b.custom})
         if custom:
             raise RequestRejectedError(
-                f"Resource {custom[0]!r} means nothing on one machine. Take it out of resources_per_trial."
+                f"Resource {custom[0]!r} is not known on the cluster 'local'. Remove it from resources_per_trial."
             )
         for word, wanted, have in (("CPUs", resources.cpus, self.cpus), ("GPUs", resources.gpus, len(self.gpus))):
             if wanted > have + _EPSILON:
                 raise RequestRejectedError(
-                    f"A trial needs {wanted:g} {word}, and this machine offers {have}. Ask for less, or raise "
-                    f"LocalOptions({word.lower()}=...) if there are more."
+                    f"A trial needs {wanted:g} {word}, and this machine offers {have}. Ask for less, or, if the "
+                    f"machine has more, raise LocalOptions({word.lower()}=...)."
                 )
         if resources.gpus > 1 and resources.gpus != int(resources.gpus):
             raise RequestRejectedError(
-                f"A trial needs {resources.gpus:g} GPUs. Above one GPU only whole ones can be given."
+                f"A trial needs {resources.gpus:g} GPUs. More than one GPU must be a whole number."
             )
 
     def assign(self, resources: Resources, taken: Iterable[Allocation]) -> Allocation | None:
-        """A share for ``resources`` beside those ``taken``; None when it does not fit now."""
+        """An allocation for ``resources`` beside those ``taken``; None if it does not fit now."""
         held = list(taken)
         cpus = self.cpus - sum(s.cpus for s in held)
-        if resources.cpus > cpus + _EPSILON or len(held) >= _MOST:
+        if resources.cpus > cpus + _EPSILON or len(held) >= _MAX_JOBS:
             return None
         free = {g: 1.0 - sum(s.gpus.get(g, 0.0) for s in held) for g in self.gpus}
         gpus = _gpus(resources.gpus, free)
         return None if gpus is None else Allocation(resources.cpus, gpus)
 
     def room(self, resources: Resources, taken: Iterable[Allocation]) -> int:
-        """How many jobs that need ``resources`` still fit beside those ``taken``."""
+        """How many jobs with ``resources`` still fit beside those ``taken``."""
         held = list(taken)
         before = len(held)
         while (share := self.assign(resources, held)) is not None:
@@ -77,5 +77,5 @@ def _gpus(wanted: float, free: Mapping[str, float]) -> dict[str, float] | None:
 
 
 def visible(share: Allocation, machine: Sequence[str]) -> str | None:
-    """CUDA_VISIBLE_DEVICES for a job with ``share``; None on machines without GPUs: leave it alone."""
+    """CUDA_VISIBLE_DEVICES for a job with ``share``. None on machines without GPUs: the variable is not changed."""
     return ",".join(share.gpus) if machine else None

@@ -1,8 +1,8 @@
 """Jobs as processes of this machine: the ``Cluster`` port without a batch system.
 
-A job is a session of its own: it survives its driver, Ctrl-C and the end of the terminal, and any later driver on this
-machine finds it by its record in ``jobs/`` (see ``local_records``). Jobs are gated by CPUs and GPUs; memory is not
-watched. Where the machine has GPUs, each job sees only its own (CUDA_VISIBLE_DEVICES, empty for none).
+Each job is a session of its own, so it survives its driver, Ctrl-C and the end of the terminal. Any later driver on
+this machine finds it by its record in ``jobs/`` (see ``records.py``). CPUs and GPUs limit how many jobs run; memory is
+not checked. If the machine has GPUs, each job sees only its own (CUDA_VISIBLE_DEVICES, empty for none).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _PREFIX = "local-"
 _START_S = 10.0
-"""How long a started process may take to make its note, which needs a millisecond, before it counts as killed."""
+"""Seconds that a started process may take to write its note before it counts as killed. It needs a millisecond."""
 _ORPHAN_S = 2.0
-"""The same for a process whose driver died just then."""
+"""The same for a process whose driver died while it started the process."""
 _left_running: list[object] = []
-"""Processes that outlive the object that started them; held, so that Python does not warn of them."""
+"""Processes that outlive the object that started them. They are kept here so that Python does not warn about them."""
 
 
 class LocalCluster:
@@ -67,15 +67,15 @@ class LocalCluster:
         return self._slots
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError when this machine does not have that much, however long one waits."""
+        """Raise RequestRejectedError if this machine does not have these resources at all."""
         self.slots.check(resources)
 
     def room(self, resources: Resources) -> int:
-        """How many more jobs of this kind fit beside those that run; what adopted jobs hold stays theirs."""
+        """How many more jobs of this kind fit beside those that run, including adopted ones."""
         return self.slots.room(resources, self._taken())
 
     def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
-        """Start each request at once, or refuse it where nothing is free."""
+        """Start each request immediately, or refuse it if its resources are not free."""
         return [self._submit(request) for request in requests]
 
     def _submit(self, request: JobRequest) -> SubmitOutcome:
@@ -101,15 +101,15 @@ class LocalCluster:
         return Accepted(job_id)
 
     def jobs(self) -> list[JobStatus]:
-        """Every job of this experiment, ended ones until they are tidied.
+        """Every job of this experiment. Ended ones are listed until they are tidied.
 
-        Raises ClusterUnavailableError when jobs are on record that another machine runs: only it can tell.
+        Raises ClusterUnavailableError if a job was started on another machine: its state is known only there.
         """
         self._ending = [process for process in self._ending if _runs(process)]
         return [self._look(record) for record in self._known().values()]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """SIGTERM to all processes of these jobs, and SIGKILL ``kill_wait_s`` later (when looked at)."""
+        """Send SIGTERM to all processes of these jobs. :meth:`jobs` sends SIGKILL ``kill_wait_s`` later."""
         for job_id in job_ids:
             record = self._known().get(job_id)
             if record is None or self._look(record).state.final:
@@ -122,11 +122,11 @@ class LocalCluster:
 
     @property
     def kills_within_s(self) -> float:
-        """How long :meth:`jobs` has to be called after a cancel for the processes to be surely gone."""
+        """Seconds after a cancel during which :meth:`jobs` must be called until the processes are surely gone."""
         return self.options.kill_wait_s + 5.0
 
     def preview(self, request: JobRequest) -> str:
-        """The command and what its environment has beyond the driver's."""
+        """The command, and the variables that its environment has in addition to the driver's."""
         share = self.slots.assign(request.resources, ()) or Allocation(request.resources.cpus)
         record = LocalRecord("local-ID", request.tag, self._place, share)
         env = environment(request, self.options, record, self.slots.gpus, {})
@@ -138,7 +138,7 @@ class LocalCluster:
         return CallStats()
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """Remove the records of these jobs, of those that are over."""
+        """Remove the records of those of these jobs that are over."""
         for job_id in job_ids:
             if job_id in self._over and (record := self._known().pop(job_id, None)) is not None:
                 with contextlib.suppress(OSError):
@@ -146,12 +146,12 @@ class LocalCluster:
                 del self._over[job_id]
 
     def close(self) -> None:
-        """Let go of the processes; they go on."""
+        """Release the handles of the processes. The processes go on."""
         _left_running.extend([*self._started.values(), *self._ending])
         self._started.clear()
         self._ending.clear()
 
-    # -- looking at one job ------------------------------------------------------------------------------------------
+    # -- the state of one job ----------------------------------------------------------------------------------------
 
     def _look(self, record: LocalRecord) -> JobStatus:
         if record.job_id in self._over:
@@ -185,22 +185,22 @@ class LocalCluster:
             return self._blank(record)
         if machine.start_time(note.pid) == note.ticks:
             return JobState.RUNNING, ""
-        note = run_note(record.run_path) or note  # it may have ended between the two looks
+        note = run_note(record.run_path) or note  # the job may have ended since the note was read
         if note.exit_code is None and note.pid is not None and machine.session_lives(note.pid):
-            return JobState.RUNNING, "" if record.cancelled_at is not None else "its keeper is gone"
+            return JobState.RUNNING, "" if record.cancelled_at is not None else "its wrapper process is gone"
         return _end(record, note)
 
     def _elsewhere(self, record: LocalRecord) -> tuple[JobState, str]:
         if record.place.host == self._place.host:
-            return _end(record, RunNote())  # restarted since: no process of then is left
+            return _end(record, RunNote())  # the machine was restarted: no earlier process is left
         raise ClusterUnavailableError(
             f"Job {record.job_id} (trial {record.tag.trial_id}) was started on {record.place.host}, and this is "
-            f"{self._place.host}: resume there. If that machine is gone for good, remove {record.path} and try again."
+            f"{self._place.host}. Resume there. If that machine no longer exists, remove {record.path} and try again."
         )
 
     def _not_started(self, record: LocalRecord) -> tuple[JobState, str]:
         process = self._started.get(record.job_id)
-        if self._lately(record, self._patience_s(record)) if process is None else _runs(process):
+        if self._lately(record, self._start_timeout_s(record)) if process is None else _runs(process):
             return JobState.PENDING, "starting"
         if not revoke(record.run_path):
             return self._state(record)
@@ -208,14 +208,14 @@ class LocalCluster:
             return JobState.FAILED, f"it ended before it could write {record.run_path}"
         return _end(record, RunNote(revoked=True))
 
-    def _patience_s(self, record: LocalRecord) -> float:
-        """How long to wait for a note: a dead starter has either started the process already, or never will."""
+    def _start_timeout_s(self, record: LocalRecord) -> float:
+        """Seconds to wait for a note. A driver that is dead has started the process already, or never will."""
         return _START_S if machine.start_time(record.driver[0]) == record.driver[1] else _ORPHAN_S
 
-    def _lately(self, record: LocalRecord, patience_s: float = _START_S) -> bool:
-        """Whether this job's note has not been missed for long yet."""
+    def _lately(self, record: LocalRecord, timeout_s: float = _START_S) -> bool:
+        """Whether this job's note has been missing for less than ``timeout_s`` seconds."""
         since = self._missed_since.setdefault(record.job_id, self._clock.now())
-        return self._clock.now() < since + patience_s
+        return self._clock.now() < since + timeout_s
 
     def _blank(self, record: LocalRecord) -> tuple[JobState, str]:
         return (JobState.PENDING, "starting") if self._lately(record) else _end(record, RunNote())
@@ -228,7 +228,7 @@ class LocalCluster:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(note.pid, number)
 
-    # -- what is known -----------------------------------------------------------------------------------------------
+    # -- the records -------------------------------------------------------------------------------------------------
 
     def _known(self) -> dict[str, LocalRecord]:
         if self._records is None:
@@ -242,7 +242,7 @@ class LocalCluster:
 
 
 def _runs(process: LocalJob[object]) -> bool:
-    """Whether a process that we started runs; one that has ended is reaped."""
+    """Whether a process that this object started runs. A process that has ended is reaped."""
     return process.get_info()["jobState"] == "RUNNING"
 
 

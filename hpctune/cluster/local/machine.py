@@ -1,4 +1,4 @@
-"""What this machine has, and which of its processes live."""
+"""Facts about this machine: its CPUs and GPUs, and which of its processes live."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ASK_GPUS_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where process ids mean something: one boot of one machine, one pid namespace."""
+    """The scope in which a process id is unique: one boot of one machine, one pid namespace."""
 
     host: str
     boot: str
@@ -29,7 +29,7 @@ class Place:
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use: its affinity, and the quota of its control group, rounded down, at least 1."""
+    """CPUs that this process may use, by its affinity and its control group's quota (rounded down, at least 1)."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     words = _read(Path("/sys/fs/cgroup/cpu.max")).split()
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit():
@@ -38,7 +38,7 @@ def cpu_count() -> int:
 
 
 def gpu_ids(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Ids of the GPUs that this process may use: CUDA_VISIBLE_DEVICES where it is set, else what nvidia-smi lists."""
+    """Ids of the GPUs that this process may use: CUDA_VISIBLE_DEVICES if it is set, else the list of nvidia-smi."""
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return tuple(v.strip() for v in visible.split(",") if v.strip() not in ("", "-1", "NoDevFiles"))
@@ -54,8 +54,10 @@ def gpu_ids(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def start_time(pid: int) -> str | None:
-    """When process ``pid`` started, in the kernel's ticks; None when it is over (a zombie is over), "" where there is
-    no /proc to ask."""
+    """When process ``pid`` started, in the kernel's ticks.
+
+    None if it has ended (a zombie has ended). "" if it lives but there is no /proc.
+    """
     if not (_PROC / "self/stat").exists():
         return "" if _signalable(pid) else None
     fields = _fields(str(pid))
@@ -63,7 +65,7 @@ def start_time(pid: int) -> str | None:
 
 
 def session_lives(session: int) -> bool:
-    """Whether any process of ``session`` lives, its leader or not."""
+    """Whether any process of ``session`` lives, the leader or another."""
     try:
         names = [entry.name for entry in os.scandir(_PROC) if entry.name.isdigit()]
     except OSError:

@@ -1,8 +1,8 @@
-"""Starting one local job: a process of its own session that outlives its driver.
+"""Starts one local job: a process in a session of its own, which outlives its driver.
 
-submitit's LocalExecutor and LocalJob hold and reap the process, but its controller is not used: that is a second
-Python interpreter for each job (0.3 s of CPU), ends jobs after two minutes by default, shares the terminal's Ctrl-C,
-and leaves nothing by which another driver could find it. The keeper of ``local_records`` takes a millisecond.
+submitit's LocalExecutor and LocalJob hold and reap the process. submitit's controller is not used: it is a second
+Python interpreter for each job (0.3 s of CPU), ends jobs after two minutes by default, receives the terminal's Ctrl-C,
+and leaves nothing by which another driver could find the job. The wrapper script in ``records.py`` takes a millisecond.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def command_line(request: JobRequest, options: LocalOptions) -> list[str]:
-    """The program and its arguments; by way of a shell only where ``setup`` or ``python`` ask for it."""
+    """The program and its arguments. A shell is used only if ``setup`` or ``python`` is set."""
     if not options.setup and options.python is None:
         return interpreter_first(request.command, sys.executable)
     text = "\n".join([*options.setup, f"exec {shell_command(request.command, options.python)}"])
@@ -38,7 +38,7 @@ def command_line(request: JobRequest, options: LocalOptions) -> list[str]:
 def environment(
     request: JobRequest, options: LocalOptions, record: LocalRecord, gpus: tuple[str, ...], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The job's environment: that of the driver, as if in no Slurm job, and what is the job's own."""
+    """The job's environment: the driver's, without that of a surrounding Slurm job, and the job's own variables."""
     env = outside_any_job(environ)
     env.setdefault("OMP_NUM_THREADS", str(max(1, math.floor(record.share.cpus))))
     env |= {**options.env, **request.env, "HPCTUNE_JOB_ID": record.job_id}
@@ -47,12 +47,12 @@ def environment(
 
 
 def start(request: JobRequest, record: LocalRecord, options: LocalOptions, gpus: tuple[str, ...]) -> LocalJob[object]:
-    """Start the job of ``record``. Raises OSError when that is impossible; no process is left then."""
+    """Start the job of ``record``. Raises OSError if that fails; then no process is left."""
     from submitit.local.local import LocalExecutor, LocalJob
 
     class _Job(LocalJob[object]):
         def __del__(self) -> None:
-            """Nothing: submitit's looks for files that we do not have, and complains when the interpreter ends."""
+            """Do nothing: submitit's method looks for files that do not exist here, and warns at interpreter exit."""
 
     class _Executor(LocalExecutor):
         def _submit_command(self, command: str) -> LocalJob[object]:  # type: ignore[override]

@@ -1,8 +1,8 @@
-"""What is on disk about one local job: so that any later driver finds it, and no kill in between loses or doubles it.
+"""The files of one local job. By them any later driver finds it; a kill at any moment neither loses nor doubles it.
 
-``jobs/ID.json`` is written by the driver, before the start and again at a cancel. ``jobs/ID.run`` is created
-exclusively, either by the started process (``started PID TICKS``, at its end ``exited CODE``) or by a driver that
-gives the start up (``revoked``). Whoever creates it wins: a process that comes too late ends without running anything.
+The driver writes ``jobs/ID.json`` before the start, and again at a cancel. ``jobs/ID.run`` is created exclusively,
+either by the started process (``started PID TICKS``, at its end ``exited CODE``) or by a driver that gives up on the
+start (``revoked``). The creator wins: a process that comes too late ends without running anything.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ trap '' HUP INT TERM
 kill -TERM 0
 printf 'exited %s\n' "$code" >> "$record"
 """
-"""The shell program that keeps one job: records its own start, runs the command, ends what that left behind in its
-process group, records the end. SIGTERM, which only a cancel sends, ends it together with the command: a handler would
-swallow one that arrives between the shell's fork and exec. The job is over when its whole session is."""
+"""The shell script that wraps one job. It records its own start, runs the command, ends the processes that the command
+left in its process group, and records the end. Only a cancel sends SIGTERM, which ends the script and the command
+together: a handler would lose a signal that arrives between the shell's fork and exec. The job is over when no process
+of its session lives."""
 
 
 @dataclass(slots=True)
 class LocalRecord:
-    """One job as its driver wrote it down. ``cancelled_at``: Unix seconds of the first cancel."""
+    """The record of one job, written by its driver. ``cancelled_at``: Unix seconds of the first cancel."""
 
     job_id: str
     tag: Tag
@@ -54,7 +55,7 @@ class LocalRecord:
         return self.path.with_suffix(".run")
 
     def write(self) -> None:
-        """Publish. Raises StorageError."""
+        """Write the record to its file. Raises StorageError."""
         data = {
             "tag": str(self.tag),
             "place": asdict(self.place),
@@ -66,14 +67,14 @@ class LocalRecord:
         atomic.write(self.path, json.dumps(data) + "\n")
 
     def remove(self) -> None:
-        """Remove both files; the driver's last, so that a job is never without its name."""
+        """Remove both files, the driver's last, so that a job always has its name."""
         for path in (self.run_path, self.path):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
     @classmethod
     def read(cls, path: Path) -> LocalRecord | None:
-        """The record at ``path``; None when it is gone or not ours."""
+        """The record at ``path``; None if the file is missing or is not such a record."""
         try:
             data = json.loads(path.read_text())
             tag = Tag.parse(data["tag"])
@@ -88,7 +89,7 @@ class LocalRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """What the ``.run`` file says. ``pid`` None: it is created but not yet written."""
+    """The content of the ``.run`` file. ``pid`` None: the file is created but not yet written."""
 
     pid: int | None = None
     ticks: str = ""
@@ -97,7 +98,7 @@ class RunNote:
 
 
 def run_note(path: Path) -> RunNote | None:
-    """The note at ``path``; None when nobody has created it."""
+    """The note at ``path``; None if it does not exist."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -122,5 +123,5 @@ def _with(note: RunNote, parts: Sequence[str]) -> RunNote:
 
 
 def revoke(path: Path) -> bool:
-    """Take the start away from a process that has not made its note yet; False when it has."""
+    """Forbid the start of a process that has not written its note yet. Returns False if the note exists."""
     return atomic.create_exclusively(path, b"revoked\n")

@@ -1,1 +1,1 @@
-"""Jobs that stay and take trial after trial, on top of any cluster."""
+"""Long-lived workers, which run one trial after another, on top of any cluster."""

@@ -1,7 +1,7 @@
-"""Workers that stay: a ``Cluster`` whose jobs are assignments to workers, which are jobs of the cluster that it wraps.
+"""A ``Cluster`` of long-lived workers: its jobs are assignments to workers, which are jobs of the cluster it wraps.
 
-To the engine each assignment is a job, ``w0003.17``. Everything that matters is in ``workers/``, so that any later
-driver finds the workers and what they do: nothing runs twice, nothing is lost. See docs/decisions/0009-pool.md.
+To the engine each assignment is a job, such as ``w0003.17``. All essential state is in ``workers/``, so that any later
+driver finds the workers and their assignments: nothing runs twice, nothing is lost. See docs/decisions/0009-pool.md.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from hpctune.storage.layout import ExperimentPaths
 
 _VIRTUAL = re.compile(r"(w\d{4,})\.(\d+)")
 HANDOVER_S = 0.25
-"""What it may take until a worker that is done has its next trial; trials shorter than this are handed out ahead."""
+"""Seconds that a hand-over of the next trial to a free worker may take. The shorter the trials are in comparison, the
+more of them are prefetched."""
 SHORT_TRIAL_S = 25.0
-"""With trials longer than this, the hand-over is less than a hundredth, and nothing is handed out ahead."""
+"""Trials longer than this many seconds are not prefetched: the hand-over takes less than a hundredth of their time."""
 MAX_AHEAD = 8
+"""Trials that are prefetched for one place at most."""
 OUTPUTS_WITHIN_S, OUTPUTS_AT_MOST = 10.0, 1000
-"""Output files that have stayed empty are removed after so many seconds, or when those of so many trials may have."""
+"""Output files that stayed empty are removed after this many seconds, or after this many trials."""
 REBALANCE_AFTER_S = 1.0
-"""What was handed out ahead is taken back when another worker has had nothing to do for so long."""
+"""A prefetched trial is taken back if another worker has been idle for this many seconds."""
 
 
 class PooledCluster:
@@ -49,22 +51,22 @@ class PooledCluster:
         self._timings = TrialTimings()
         self._workers = WorkerSet(inner, self._paths, experiment_id, options, clock, self._timings)
         self._demand: Demand | None = None
-        """None: who holds this is no driver, and only looks."""
+        """None: this object belongs to a process that is not a driver and only reads."""
         self._displaced: list[AssignmentState] = []
-        """Assignments without a worker: theirs is gone, or has given them back."""
+        """Assignments without a worker: their worker is gone, or has returned them."""
         self._waits_since: float | None = None
         self._outputs: list[tuple[str, str]] = []
-        """Output files of assignments that are forgotten: those that are empty are to be removed."""
+        """Output files of tidied assignments. The empty ones will be removed."""
         self._outputs_looked_at = float("-inf")
 
     # -- the port ------------------------------------------------------------------------------------------------
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError when no worker for such trials could ever run."""
+        """Raise RequestRejectedError if no worker for such trials could ever run."""
         self.inner.check(self._kind(resources).job)
 
     def demand(self, demand: Demand) -> None:
-        """What the experiment could use now besides what it has."""
+        """Take what the experiment could use now in addition to what it has."""
         self._demand = demand
         if demand.finished:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
@@ -72,14 +74,14 @@ class PooledCluster:
                 self._publish()
 
     def room(self, resources: Resources) -> int:
-        """How many assignments workers can take now: free places, and a few ahead where trials are short."""
+        """How many assignments the workers can take now: free places, and a few to prefetch if trials are short."""
         if self._workers.startup_failure:
-            return 1  # so that a submission is tried, and refused with the reason
+            return 1  # so that a submission is tried and its refusal states the reason
         free = sum(self._free(worker, ahead=True) for worker in self._takers(resources))
         return max(0, free - len(self._displaced))
 
     def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
-        """Hand each request to the worker with the most free places."""
+        """Give each request to the worker with the most free places."""
         outcomes = [self._submit(request) for request in requests]
         try:
             self._publish()
@@ -107,9 +109,9 @@ class PooledCluster:
         return Accepted(worker.give(request.tag, assignment, request.resources, self._clock.now()).job_id)
 
     def jobs(self) -> list[JobStatus]:
-        """Every assignment that is not tidied, and every job of the experiment that is no worker.
+        """Every assignment that is not tidied, and every job of the experiment that is not a worker.
 
-        While the cluster does not answer, the workers' own files are believed.
+        While the cluster does not answer, the states come from the workers' own files.
         """
         try:
             self._workers.look()
@@ -131,7 +133,7 @@ class PooledCluster:
         ]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End these assignments, and nothing else that their workers do."""
+        """End these assignments. Their workers and other assignments go on."""
         others = []
         for job_id in job_ids:
             found = _VIRTUAL.fullmatch(job_id)
@@ -153,16 +155,16 @@ class PooledCluster:
             self.inner.cancel(others)
 
     def preview(self, request: JobRequest) -> str:
-        """The job of a worker, and what it runs for the trial."""
+        """The job of a worker, and the command that it runs for the trial."""
         job = self._workers.request("w0001", self._kind(request.resources))
-        return f"{self.inner.preview(job)}\n# takes trial after trial, each as: {' '.join(request.command)}\n"
+        return f"{self.inner.preview(job)}\n# runs one trial after another, each as: {' '.join(request.command)}\n"
 
     def stats(self) -> CallStats:
-        """How often the wrapped cluster's commands were called."""
+        """Numbers of calls of the wrapped cluster's commands."""
         return self.inner.stats()
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """Forget these assignments; the output files of theirs that are empty are removed soon."""
+        """Forget these assignments. Their empty output files are removed soon."""
         others = []
         for job_id in job_ids:
             found = _VIRTUAL.fullmatch(job_id)
@@ -187,57 +189,57 @@ class PooledCluster:
         self._outputs.clear()
 
     def close(self) -> None:
-        """Let go of everything held. Workers go on."""
+        """Close the wrapped cluster. Workers go on."""
         self.inner.close()
 
     @property
     def all_workers_prefetched(self) -> bool:
-        """Whether every worker that takes trials has one that waits behind those that run."""
+        """Whether every usable worker has a prefetched trial behind those that run."""
         workers = [worker for worker in self._workers.workers.values() if worker.usable]
         return bool(workers) and all(len(worker.held) > worker.kind.slots for worker in workers)
 
     @property
     def kills_within_s(self) -> float:
-        """How long after a cancel a process is killed."""
+        """Seconds from a cancel until a process is killed."""
         return self.options.kill_wait_s
 
     @property
     def trouble(self) -> str:
-        """Why the cluster does not answer, where it does not; meanwhile the workers go on."""
+        """Why the cluster does not answer; "" if it does. The workers go on meanwhile."""
         return self._workers.outage
 
     def summary(self) -> str:
-        """The workers in a few words, for people."""
+        """A short summary of the workers, for people."""
         return self._workers.summary()
 
     def queue(self) -> str:
-        """What the workers' jobs waited in the queue, in a few words."""
+        """A short summary of the queue waits of the workers' jobs."""
         return self._workers.outlook.summary()
 
-    # -- who gets what -------------------------------------------------------------------------------------------
+    # -- assigning trials to workers -----------------------------------------------------------------------------
 
     def _kind(self, resources: Resources) -> WorkerShape:
         return kind_for(resources, self.options.trials_per_worker)
 
     def _takers(self, resources: Resources) -> Iterator[WorkerView]:
-        """The workers that may take such a trial now."""
+        """The workers that may take such a trial now, busy or not."""
         for worker in self._workers.workers.values():
             if self._may_take(worker, resources):
                 yield worker
 
     def _may_take(self, worker: WorkerView, resources: Resources) -> bool:
-        shunned = worker.node in self._workers.avoid
+        avoided = worker.node in self._workers.avoid
         in_time = self._workers.outlook.has_time(worker, self._clock.now())
-        return worker.usable and not shunned and fits(worker.kind, resources) and in_time
+        return worker.usable and not avoided and fits(worker.kind, resources) and in_time
 
     def _free(self, worker: WorkerView, *, ahead: bool) -> int:
         places = worker.kind.slots * (1 + (self._ahead() if ahead else 0))
         return max(0, places - len(worker.held))
 
     def _ahead(self) -> int:
-        """How many trials a place may have waiting: as many as it does while it would wait for the next."""
-        told = self._demand is not None and self._demand.prefetchable
-        wanted = told if self.options.prefetch is None else self.options.prefetch
+        """How many prefetched trials a place may have: as many as it would finish during one hand-over, at least 1."""
+        prefetchable = self._demand is not None and self._demand.prefetchable
+        wanted = prefetchable if self.options.prefetch is None else self.options.prefetch
         durations = self._timings.durations
         if not wanted or not durations:
             return 0
@@ -250,11 +252,11 @@ class PooledCluster:
             worker.displaced.clear()
 
     def _reassign_displaced(self) -> None:
-        """Give what lost its worker to another."""
+        """Give assignments that lost their worker to another worker."""
         for entry in list(self._displaced):
             assert entry.assignment is not None
             if self._workers.has(entry.tag):
-                self._displaced.remove(entry)  # an earlier driver had moved it already
+                self._displaced.remove(entry)  # an earlier driver has already moved it
                 continue
             able = [w for w in self._takers(entry.resources) if self._free(w, ahead=False)]
             if not able:
@@ -265,7 +267,7 @@ class PooledCluster:
             best.publish(self._clock.now())  # before the worker that had it forgets it
 
     def _rebalance(self) -> None:
-        """Take back what waits behind another trial while a worker elsewhere has nothing to do."""
+        """Take back a trial that waits behind another one while some worker is idle."""
         now = self._clock.now()
         workers = [w for w in self._workers.workers.values() if w.usable]
         idle = any(self._free(w, ahead=False) for w in workers)
@@ -275,10 +277,10 @@ class PooledCluster:
             return
         self._waits_since = now if self._waits_since is None else self._waits_since
         if now - self._waits_since > REBALANCE_AFTER_S:
-            most = max(behind, key=lambda w: len(w.held))
-            last = max((e for e in most.held if e.state is JobState.PENDING), key=lambda e: e.number, default=None)
+            fullest = max(behind, key=lambda w: len(w.held))
+            last = max((e for e in fullest.held if e.state is JobState.PENDING), key=lambda e: e.number, default=None)
             if last is not None:
-                most.retract(last.number)
+                fullest.retract(last.number)
 
     def _publish(self) -> None:
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""What a pool expects of the queue and of its trials, and what follows for its workers. Rules: ``waits.py``."""
+"""A pool's forecast of queue waits and trial durations, applied to its workers. The rules are in ``queue_waits.py``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from hpctune.cluster.queue_waits import QueueWaits, idle_grace_s, needs_successo
 from hpctune.model.resources import Resources
 
 TIME_FACTOR = 1.2
-"""A trial is started where this many times what trials took lately, to their end or first checkpoint, is left."""
+"""A trial starts on a worker only if this many times the longest recent time to the end, or to the first checkpoint, is
+left."""
 
 Needs = Sequence[tuple[Resources, int]]
 
 
 class QueueForecast:
-    """Kept by :meth:`update`. ``wait_s``: seconds that a worker that is asked for now would wait in the queue.
+    """The forecast, kept up to date by :meth:`update`.
 
-    ``provisioning_s``: seconds from now to its first trial. Both are 0.0 if that is not known yet, or if the pool shall
-    not adapt to the queue.
+    ``wait_s``: seconds that a worker requested now would wait in the queue. ``provisioning_s``: seconds from now to its
+    first trial. Both are 0.0 if nothing is known yet, or if the pool does not adapt to the queue.
     """
 
     def __init__(self, options: PoolOptions, measures: TrialTimings) -> None:
@@ -32,7 +33,7 @@ class QueueForecast:
         self.wait_s = self.provisioning_s = 0.0
 
     def update(self, workers: Iterable[WorkerView], now: float) -> None:
-        """Take in what there is to know of ``workers``. The first start of each counts, also under earlier drivers."""
+        """Read the waits of ``workers``. The first start of each counts, also those under earlier drivers."""
         self._queued = []
         for worker in workers:
             asked_at, claimed = worker.spec.submitted_at, worker.claimed
@@ -51,19 +52,21 @@ class QueueForecast:
 
     @property
     def idle_grace_s(self) -> float:
-        """How long a worker that has nothing to do, or a place in the queue, is kept while more may come."""
+        """Seconds that an idle worker, or a queued job, is kept while more trials are expected."""
         return idle_grace_s(self._options.idle_timeout_s, self.wait_s)
 
     def has_time(self, worker: WorkerView, now: float) -> bool:
-        """Whether a trial could get as far as its end or its next checkpoint. A worker that has done nothing yet has:
-        the next one would have no more time."""
+        """Whether a trial could reach its end or its first checkpoint on this worker.
+
+        True for a worker that has not run anything yet: another worker would have no more time.
+        """
         if not worker.worked and not worker.held:
             return True
         need = TIME_FACTOR * max(self._timings.to_first_checkpoint, default=0.0)
         return worker.time_left_s(now) - self._options.warning_s > need
 
     def needs_successor(self, worker: WorkerView, now: float) -> bool:
-        """Whether it is time to ask for its successor, or was: what is learned meanwhile changes nothing."""
+        """Whether its successor should be requested. Once true, this stays true for the worker's current run."""
         if worker.ready and worker.claimed is not None:
             age_s, left_s = now - worker.claimed.at, worker.time_left_s(now)
             worker.retiring = worker.retiring or needs_successor(
@@ -74,8 +77,10 @@ class QueueForecast:
     def unmet_demand(
         self, workers: Sequence[WorkerLoad], needs: Needs
     ) -> tuple[list[WorkerLoad], list[tuple[Resources, int]]]:
-        """What is left of ``needs``, and of what waits behind other trials, without what the workers that run will
-        have begun before a new one could."""
+        """The demand that running workers will not have met before a new worker could begin.
+
+        Returns ``workers`` with a reduced ``behind``, and the reduced ``needs``.
+        """
         durations = self._timings.durations
         trial_s = sum(durations) / len(durations) if durations else None
         soon = {w.name: trials_started_within(w.kind.slots, trial_s, self.provisioning_s) for w in workers if w.started}
@@ -98,12 +103,12 @@ class QueueForecast:
 
     @property
     def minutes(self) -> int | None:
-        """The time limit of the next worker; None where the options say it."""
+        """The time limit of the next worker in minutes; None if the options set it."""
         options = self._options
         if not options.choose_time:
             return None
         return worker_minutes(self._timings.durations, self.provisioning_s, options.warning_s, options.most_minutes)
 
     def summary(self) -> str:
-        """What its jobs waited, in words."""
+        """A summary of the queue waits, as text."""
         return self._waits.summary(self._queued)

@@ -1,4 +1,4 @@
-"""What a user may say about workers that stay."""
+"""The options of a pool of workers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ _SLURM_KILL_WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
-    """Times in seconds.
+    """Options of a pool of workers. All times are in seconds.
 
-    ``workers``: how many at most; None: as many as find room. ``trials_per_worker``: side by side in one; None: as many
-    as share what they need a fraction of. ``idle_timeout_s``: a worker that has nothing to do for so long leaves.
-    ``prefetch``: whether a worker gets its next trial before it has finished one; None: where the searcher does not
-    learn from results. ``start``: "fork" or "spawn". ``kill_wait_s``: from SIGTERM to SIGKILL at a cancel.
-    ``warning_s``: how long before the end of its time a worker is told to leave. ``poll_s`` and ``quiet_poll_s``:
-    between two looks at the workers' files. ``adapt_to_queue``: whether the rules of ``waits.py`` hold.
-    ``choose_time``: whether the pool chooses the time limits of its workers, of at most ``most_minutes``.
+    - ``workers``: the largest number. None: as many as there is room for.
+    - ``trials_per_worker``: trials side by side in one worker. None: as many as share a GPU (or CPU) of which each
+      needs a fraction, else one.
+    - ``idle_timeout_s``: a worker without work ends after this time (default 120).
+    - ``prefetch``: whether a worker gets its next trial before it has finished one. None: if the searcher does not
+      learn from results.
+    - ``start``: "fork" or "spawn".
+    - ``wait_for_gpu``: whether a trial waits until the memory of its GPU is free.
+    - ``kill_wait_s``: from SIGTERM to SIGKILL when an assignment is cancelled (default 30).
+    - ``warning_s``: how long before its time limit a worker is warned.
+    - ``poll_s`` and ``quiet_poll_s``: shortest and longest interval between two reads of the workers' files.
+    - ``adapt_to_queue``: whether the rules of ``queue_waits.py`` apply.
+    - ``choose_time``: whether the pool chooses the time limits of its workers, at most ``most_minutes``.
     """
 
     workers: int | None = None
@@ -41,13 +47,13 @@ class PoolOptions:
 
     @classmethod
     def of(cls, options: SlurmOptions | LocalOptions) -> PoolOptions | None:
-        """What ``options`` say of workers; None where each trial is a job of its own."""
+        """The pool's part of ``options``; None if each trial is a job of its own."""
         slurm = options if isinstance(options, SlurmOptions) else None
         if options.workers is None:
             if slurm is not None and slurm.chooses_time:
                 raise UsageError(
-                    f"time={slurm.time!r} is for workers that stay: say how many, workers=N, or give each "
-                    "trial's job a time limit."
+                    f"time={slurm.time!r} is valid only with long-lived workers. Set workers=N, or give each "
+                    "trial's job a time limit, such as time='1:00:00'."
                 )
             return None
         return cls(

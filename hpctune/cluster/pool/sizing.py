@@ -1,4 +1,4 @@
-"""How large a pool should be, and what its workers ask for. Pure."""
+"""The size of a pool: how many workers it should have, and what their jobs ask for. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpctune.worker.pool.resources import gpus_for, trials_per_gpu
 
 _EPSILON = 1e-9
 MAX_AT_ONCE = 1000
-"""Places asked for in one look, however many are wanted."""
+"""Places that are requested in one step at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class WorkerShape:
 
     @property
     def job(self) -> Resources:
-        """What the worker's job asks for."""
+        """The resources that the worker's job asks for."""
         bundle = self.resources.bundles[0]
         if self.slots == 1 and not 0 < bundle.gpus < 1:
             return self.resources
@@ -38,10 +38,10 @@ class WorkerShape:
 
 
 def kind_for(resources: Resources, trials_per_worker: int | None) -> WorkerShape:
-    """The workers for trials that need ``resources``.
+    """The shape of the workers for trials that need ``resources``.
 
-    Without ``trials_per_worker``: as many as share a GPU (or, where none is asked for, a CPU) that they need a fraction
-    of, else one. A trial of several tasks always has its worker for itself.
+    Without ``trials_per_worker``, a worker has as many places as there are trials that can share a GPU (or, if no GPU
+    is asked for, a CPU) of which each needs a fraction; else one. A trial of several tasks never shares its worker.
     """
     if len(resources.bundles) > 1:
         return WorkerShape(resources)
@@ -69,8 +69,11 @@ def fits(kind: WorkerShape, resources: Resources) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """One worker as far as the size of the pool is concerned. ``held``: assignments that are not over; ``behind``: how
-    many of them have been waiting behind others for too long."""
+    """The load of one worker, for the size of the pool.
+
+    ``held``: number of assignments that are not over. ``behind``: how many of them have waited behind others for too
+    long.
+    """
 
     name: str
     kind: WorkerShape
@@ -81,8 +84,11 @@ class WorkerLoad:
 
 @dataclass(frozen=True, slots=True)
 class ScalePlan:
-    """What to change. ``grow``: the workers that the pool lacks. ``surplus``: those without work, first those that wait
-    for their start, the newest of them first. ``short``: the pool is full of workers of other shapes."""
+    """A change of the pool. ``grow``: the workers to add. ``surplus``: the names of workers without work.
+
+    In ``surplus``, workers that wait for their start come first, and newer ones before older ones. ``short``: the pool
+    is full of workers of other shapes.
+    """
 
     grow: tuple[WorkerShape, ...] = ()
     surplus: tuple[str, ...] = ()
@@ -93,9 +99,9 @@ def resize(
     workers: Sequence[WorkerLoad],
     needs: Sequence[tuple[Resources, int]],
     trials_per_worker: int | None = None,
-    most: int | None = None,
+    max_workers: int | None = None,
 ) -> ScalePlan:
-    """Compare ``workers`` (those that are leaving left out) with what is wanted: ``needs`` besides what they hold."""
+    """Compare ``workers`` (without those that are about to end) with ``needs``, which come on top of what they hold."""
     free = {w.name: max(0, w.kind.slots - w.held) for w in workers}
     used = {w.name for w in workers if w.held}
     behind = [(w.kind.resources, w.behind) for w in workers if w.behind]
@@ -114,5 +120,5 @@ def resize(
     surplus = [w for w in workers if w.name not in used]
     surplus.sort(key=lambda w: w.name, reverse=True)
     surplus.sort(key=lambda w: w.started)
-    room = len(grow) if most is None else max(0, most - len(workers))
+    room = len(grow) if max_workers is None else max(0, max_workers - len(workers))
     return ScalePlan(tuple(grow[:room]), tuple(w.name for w in surplus), bool(surplus) and len(grow) > room)

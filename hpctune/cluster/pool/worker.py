@@ -1,4 +1,4 @@
-"""One worker as its pool sees it: put together from its files and from what the cluster says of its job."""
+"""The driver's view of one worker, from the worker's files and the cluster's answers about its job."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from hpctune.storage.layout import WorkerPaths
 from hpctune.storage.worker_files import WorkerTail
 
 BEHIND_S = 1.0
-"""What waits behind another trial for so long is worth a worker of its own."""
+"""A trial that has waited behind another for this many seconds counts as demand for another worker."""
 AGAIN_S = 5.0
-"""WorkerOrders that a worker with a free place does not follow for so long are published again."""
+"""Orders are published again if a worker with a free place has not followed them for this many seconds."""
 _PASSED_ON = frozenset({JobState.TIMEOUT, JobState.NODE_FAIL, JobState.PREEMPTED})
-"""Ends of a worker's job that are its trials' ends, too. What else ends a worker is no fault of theirs: LOST."""
+"""Final states of a worker's job that its trials get, too. After any other end of the worker they are LOST."""
 
 
 @dataclass(slots=True)
 class AssignmentState:
-    """One assignment: to the engine, a job."""
+    """One assignment, which is a job to the engine."""
 
     worker: str
     number: int
     tag: Tag
     assignment: Assignment | None
-    """None: known from the worker's record alone; it has begun."""
+    """None: the assignment is known from the worker's record alone, and has begun."""
     resources: Resources
     output: tuple[str, str] = ("", "")
     given_at: float = float("-inf")
@@ -57,13 +57,16 @@ class AssignmentState:
 
 @dataclass(slots=True)
 class TrialTimings:
-    """What trials took lately: ``durations`` from start to end, ``needs`` from start to the first checkpoint or end."""
+    """Durations of recent trials in seconds.
+
+    ``durations``: from start to end. ``to_first_checkpoint``: from start to the first checkpoint, or to the end.
+    """
 
     durations: list[float] = field(default_factory=list)
     to_first_checkpoint: list[float] = field(default_factory=list)
 
     def take(self, duration_s: float, saved_s: float | None, finished: bool) -> None:
-        """One more. Of a trial that was interrupted before its first checkpoint nothing is known."""
+        """Add a trial. One that was interrupted before its first checkpoint adds nothing."""
         if finished:
             self.durations = [*self.durations[-15:], duration_s]
         if finished or saved_s is not None:
@@ -74,49 +77,49 @@ class TrialTimings:
 
 
 class WorkerView:
-    """One worker. ``job``: what the cluster said of its job last; ``gone``: nothing runs in it and nothing will."""
+    """One worker. ``job``: the cluster's last answer about its job. ``gone``: nothing runs in it, nor ever will."""
 
     def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: WorkerShape, measures: TrialTimings) -> None:
         self.name, self.paths, self.spec, self.kind, self._timings = spec.worker, paths, spec, kind, measures
         self.job: JobStatus | None = None
         self.missing = 0
-        """Answers in a row in which its job was not."""
+        """Consecutive answers of the cluster without its job."""
         self.gone = False
         self.run = -1
         self.claimed: Claimed | None = None
         self.claim_seen_at = float("-inf")
         self.started = False
-        """Whether it runs: it has claimed its start, and was not put back into the queue since."""
+        """Whether it runs: it has claimed its start, and was not requeued since."""
         self.ready = False
         self.ready_at: float | None = None
         self.left = ""
         self.worked = False
-        """Whether anything has begun in its current run."""
+        """Whether any trial has begun in its current run."""
         self.leave = ""
         self.idle_grace_s = 0.0
         self.retiring = False
-        """Its time is so nearly up that a successor was asked for."""
+        """Whether a successor was requested because its time limit is near."""
         self.dismissed_at = float("-inf")
         self.idle_since: float | None = None
-        """Since when there has been nothing for it to do."""
+        """Since when it has been without work."""
         self.submitted_at = float("-inf")
         self.entries: dict[int, AssignmentState] = {}
         self._held: dict[int, AssignmentState] = {}
-        """Those of them that are not over."""
+        """The entries that are not over."""
         self.displaced: list[AssignmentState] = []
-        """What was given to it and will not begin here."""
+        """Assignments that were given to it and will not begin here."""
         self._cancel: set[int] = set()
         self._back: set[int] = set()
         self._next = 1
         self._known: set[int] = set()
-        """Numbers that its record speaks of."""
+        """Numbers of the assignments in its record."""
         self._tail: WorkerTail | None = None
         self._following = WorkerTail(paths.run(0))
         self._orders = worker_files.OrdersFile(paths)
         self._published: WorkerOrders | None = None
         self._published_at = float("-inf")
 
-    # -- what it is ----------------------------------------------------------------------------------------------
+    # -- its state -----------------------------------------------------------------------------------------------
 
     @property
     def held(self) -> list[AssignmentState]:
@@ -129,7 +132,7 @@ class WorkerView:
         return self.ready and not (self.gone or self.left or self.leave)
 
     def standing(self, now: float) -> WorkerLoad:
-        """What the size of the pool depends on."""
+        """Its load, on which the size of the pool depends."""
         held = self.held
         waiting = sum(e.state is JobState.PENDING and now - e.given_at > BEHIND_S for e in held)
         free = self.kind.slots - (len(held) - waiting)
@@ -137,12 +140,12 @@ class WorkerView:
 
     @property
     def node(self) -> str:
-        """Where it runs, by the cluster's name for it."""
+        """The node on which it runs, as the cluster names it."""
         host = self.claimed.host if self.claimed is not None else ""
         return (self.job.nodes if self.job is not None else "") or host
 
     def time_left_s(self, now: float) -> float:
-        """Seconds until its time limit strikes; infinite where it has none that is known."""
+        """Seconds until its time limit; infinite if no limit is known."""
         ends_at = self.job.ends_at if self.job is not None else None
         return float("inf") if ends_at is None else ends_at - now
 
@@ -154,10 +157,13 @@ class WorkerView:
             nodes, end = (self.node, ends_at) if running or entry.state.final else ("", None)
             yield JobStatus(entry.job_id, entry.tag, entry.state, entry.reason, nodes, end if running else None)
 
-    # -- what it does --------------------------------------------------------------------------------------------
+    # -- its records ---------------------------------------------------------------------------------------------
 
     def adopt(self, now: float) -> None:
-        """Be where an earlier driver was: its orders, and what the record says became of them. Raises StorageError."""
+        """Take over from an earlier driver: read its orders, and from the record what became of them.
+
+        Raises StorageError.
+        """
         self.read(now)
         orders = worker_files.parse_orders(worker_files.read_orders(self.paths))
         if orders is None:
@@ -175,7 +181,7 @@ class WorkerView:
         self.leave, self._published = orders.leave, orders
 
     def read(self, now: float) -> None:
-        """Take in what its record says that is new. Raises StorageError."""
+        """Read the new lines of its record. Raises StorageError."""
         if self._tail is not None:
             self._take(self._tail.read())
         records = self._following.read()
@@ -184,7 +190,7 @@ class WorkerView:
             records = self._following.read()
 
     def _begin_run(self, records: Sequence[WorkerRecord], now: float) -> None:
-        """The worker was started (again): what it had is over, and what had not begun needs another place."""
+        """Handle a new start of the worker: its running trials are over, and those not begun need another worker."""
         self.end_held(JobState.PREEMPTED, "its worker was started again")
         self.run += 1
         self._tail, self._following = self._following, WorkerTail(self.paths.run(self.run + 1))
@@ -245,32 +251,32 @@ class WorkerView:
             del self.entries[number], self._held[number]
             self.displaced.append(entry)
 
-    # -- what the cluster says of its job ------------------------------------------------------------------------
+    # -- the state of its job ------------------------------------------------------------------------------------
 
     def judge(self, asked_at: float) -> None:
-        """Draw the conclusions from its job's state, asked for at ``asked_at``, and from its own last words.
+        """Update its assignments from the state of its job, queried at ``asked_at``, and from its last record.
 
-        A job that waits again was requeued; an answer from before its last start was seen says nothing.
+        A job that is pending again was requeued. An answer from before its last start was seen is ignored.
         """
         job = self.job
         if self.left:
-            self.end_held(JobState.LOST, f"its worker has left ({self.left})")
+            self.end_held(JobState.LOST, f"its worker has ended ({self.left})")
         if job is not None and job.state.final:
             what = f"its worker's job {job.job_id} ended as {job.state.value}" + (f" ({job.reason})" * bool(job.reason))
             alone = self.spec.slots == 1 and job.state is JobState.OUT_OF_MEMORY
-            self._be_gone(job.state if alone or job.state in _PASSED_ON else JobState.LOST, what)
+            self._set_gone(job.state if alone or job.state in _PASSED_ON else JobState.LOST, what)
         elif self.missing >= 2:
-            self._be_gone(JobState.LOST, f"its worker's job {job.job_id if job else ''} is not known any more")
+            self._set_gone(JobState.LOST, f"the cluster no longer knows its worker's job {job.job_id if job else ''}")
         elif job is not None and job.state is JobState.PENDING and self.started and asked_at > self.claim_seen_at:
             self.started = self.ready = False
-            self.end_held(JobState.PREEMPTED, "its worker's job was put back into the queue")
+            self.end_held(JobState.PREEMPTED, "its worker's job was requeued")
 
-    def _be_gone(self, state: JobState, reason: str) -> None:
+    def _set_gone(self, state: JobState, reason: str) -> None:
         self.gone = True
         self.end_held(state, reason)
 
     def end_held(self, state: JobState, reason: str) -> None:
-        """What has begun here is over; what has not needs another place."""
+        """End the assignments that have begun here. Those that have not begun need another worker."""
         for entry in self.held:
             if entry.state is JobState.PENDING:
                 self._cannot_begin(entry.number)
@@ -281,7 +287,7 @@ class WorkerView:
     # -- orders --------------------------------------------------------------------------------------------------
 
     def give(self, tag: Tag, assignment: Assignment, resources: Resources, now: float) -> AssignmentState:
-        """Add an assignment (its number is ours to choose); it is told with the next :meth:`publish`."""
+        """Add an assignment under a new number. The next :meth:`publish` sends it to the worker."""
         number = self._next
         self._next += 1
         own = replace(assignment, number=number)
@@ -294,11 +300,11 @@ class WorkerView:
         self._cancel.add(number)
 
     def retract(self, number: int) -> None:
-        """Ask for an assignment that has not begun, for another worker."""
+        """Ask the worker to return an assignment that has not begun, so that another worker can run it."""
         self._back.add(number)
 
     def publish(self, now: float) -> None:
-        """Bring its orders up to date, where they are not. Raises StorageError."""
+        """Write its orders if they have changed. Raises StorageError."""
         held = self.held
         waiting = [e for e in held if e.state is JobState.PENDING and e.assignment is not None]
         numbers = {entry.number for entry in held}
@@ -312,17 +318,20 @@ class WorkerView:
             self.idle_grace_s,
         )
         idle = bool(waiting) and len(held) - len(waiting) < self.kind.slots
-        told = self._published
-        if told is None or _matters(orders, told) or (idle and now - self._published_at > AGAIN_S):
+        published = self._published
+        if published is None or _matters(orders, published) or (idle and now - self._published_at > AGAIN_S):
             self._orders.publish(orders)
             self._published, self._published_at = orders, now
 
 
-def _matters(orders: WorkerOrders, told: WorkerOrders) -> bool:
-    """Whether a worker that was told ``told`` has to be told anew. That an assignment has begun it knows; how long it
-    may be idle is told with the next change, since each change is a sign of life."""
-    known = {assignment.number for assignment in told.assignments}
-    as_before = replace(told, assignments=orders.assignments, idle_grace_s=orders.idle_grace_s)
+def _matters(orders: WorkerOrders, published: WorkerOrders) -> bool:
+    """Whether ``orders`` must be published to a worker that has read ``published``.
+
+    The worker knows itself which assignments have begun. A new ``idle_grace_s`` waits for the next other change,
+    because the worker takes each change as a sign that the driver lives.
+    """
+    known = {assignment.number for assignment in published.assignments}
+    as_before = replace(published, assignments=orders.assignments, idle_grace_s=orders.idle_grace_s)
     return orders != as_before or not known.issuperset(a.number for a in orders.assignments)
 
 
@@ -333,7 +342,7 @@ def _end(record: Ended) -> tuple[JobState, str]:
         case "warned":
             return JobState.PREEMPTED, "its worker was told to leave"
         case "oom":
-            return JobState.OUT_OF_MEMORY, "the kernel ended it for want of memory"
+            return JobState.OUT_OF_MEMORY, "the kernel killed it because memory ran out"
     if record.code == 0:
         return JobState.COMPLETED, ""
     if record.code is not None and record.code < 0:

@@ -1,4 +1,4 @@
-"""The workers of a pool: found again, asked for, looked at, sent away."""
+"""The set of workers of a pool: finds existing ones, requests new ones, watches them, and ends surplus ones."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from hpctune.storage import permissions, worker_files
 from hpctune.storage.layout import ExperimentPaths
 
 WAITING_AT_MOST = 8
-"""Workers whose jobs wait in the queue, where the pool has no size of its own."""
+"""Workers whose jobs may wait in the queue at once, if the pool has no size of its own."""
 BROKEN_AFTER = 3
-"""Workers in a row that ended before they were ready: then there is something wrong with all of them."""
+"""After this many workers in a row that ended before they were ready, the start of workers counts as broken."""
 GROW_AGAIN_S = 5.0
-"""After a refusal; doubled each time, up to MAX_PAUSE_S."""
+"""Pause in seconds before new requests after a refusal; doubled each time, up to MAX_PAUSE_S."""
 UNNEEDED_PAUSE_S, MAX_PAUSE_S = 60.0, 3600.0
-"""After a worker that left without having had anything to do no other is asked for; doubled each time."""
+"""Pause in seconds before new requests after a worker that ended without any work; doubled each time, to a maximum."""
 DISMISS_AGAIN_S = 15.0
+"""Seconds after which the order to end is repeated."""
 SURPLUS_S = 2.0
-"""A worker for which nothing is in sight has this much longer: trials that are under way may yet pause or fail."""
+"""Seconds that a worker stays if no trials are expected, because running trials may still pause or fail."""
 
 
 class WorkerSet:
-    """The workers that are not over, by name. ``unmanaged_jobs``: jobs of the experiment that are none.
+    """The workers of a pool by name. ``unmanaged_jobs``: jobs of the experiment that are not workers.
 
-    ``startup_failure``: why no worker can start, where that is so.
+    ``startup_failure``: why no worker can start; "" if workers can start.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class WorkerSet:
         self.unmanaged_jobs: list[JobStatus] = []
         self.outage = self.startup_failure = ""
         self.avoid: tuple[str, ...] = ()
-        """Nodes on which no worker is wanted."""
+        """Nodes that workers must avoid."""
         self._loaded = False
         self._last = 0
         """The highest number that a worker has ever had."""
@@ -64,10 +65,10 @@ class WorkerSet:
         self._said: Sequence[JobStatus] = ()
         self._grow_at, self._refusals, self._unneeded, self._failed_starts = float("-inf"), 0, 0, 0
 
-    # -- looking -------------------------------------------------------------------------------------------------
+    # -- reading the state ---------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Bring everything up to date. Raises ClusterUnavailableError while the cluster has never answered."""
+        """Update all workers. Raises ClusterUnavailableError as long as the cluster has never answered."""
         now = self._clock.now()
         if not self._loaded:
             self._load(now)
@@ -93,7 +94,7 @@ class WorkerSet:
         self._loaded = True
 
     def _load_worker(self, name: str, now: float) -> WorkerView | None:
-        """The worker that an earlier driver asked for; None where it never came so far, or is another experiment's."""
+        """The worker that an earlier driver requested; None if it has no definition, or is another experiment's."""
         paths = self._paths.worker(name)
         spec = worker_files.read_spec(paths)
         if spec is None or spec.experiment_id != self._experiment_id:
@@ -139,7 +140,7 @@ class WorkerSet:
         self._grow_at = now + min(MAX_PAUSE_S, base_s * 2.0 ** (times - 1))
 
     def _ask(self, now: float) -> None:
-        """Ask the cluster for our jobs. Where it does not answer, nothing follows."""
+        """Ask the cluster for the workers' jobs. If it does not answer, nothing changes."""
         try:
             jobs = self._inner.jobs()
         except ClusterUnavailableError as error:
@@ -154,7 +155,7 @@ class WorkerSet:
         self._match_jobs(jobs, now)
 
     def _match_jobs(self, jobs: Sequence[JobStatus], now: float) -> None:
-        """Whose job is which."""
+        """Assign each job to its worker."""
         mine: dict[str, JobStatus] = {}
         self.unmanaged_jobs = []
         for job in jobs:
@@ -178,7 +179,7 @@ class WorkerSet:
     # -- growing and shrinking -----------------------------------------------------------------------------------
 
     def resize(self, demand: Demand, displaced: Sequence[AssignmentState]) -> None:
-        """Ask for the workers that are unmet_demand, send those away that are too many."""
+        """Request the workers that are missing, and end those that are too many."""
         now = self._clock.now()
         alive = [w for w in self.workers.values() if not (w.gone or w.left or w.leave)]
         old = [] if demand.finished else [w for w in alive if self.outlook.needs_successor(w, now)]
@@ -194,7 +195,7 @@ class WorkerSet:
             elif worker.idle_since is None:
                 worker.idle_since = now
             idle_s = now - worker.idle_since if worker.idle_since is not None else 0.0
-            if worker.name in idle and (demand.finished or idle_s > self._patience_s(worker, demand, due)):
+            if worker.name in idle and (demand.finished or idle_s > self._max_idle_s(worker, demand, due)):
                 worker.leave = "other workers are needed" if due.short else "there is nothing more to do"
             worker.idle_grace_s = self.outlook.idle_grace_s
         self._retire(alive, lasting, now)
@@ -206,8 +207,10 @@ class WorkerSet:
             self._grow(grow, sum(not w.started for w in lasting), now)
 
     def _retire(self, alive: Sequence[WorkerView], lasting: Sequence[WorkerView], now: float) -> None:
-        """Let go of workers on bad nodes, of those with too little time for a trial, and of those whose successor is
-        there; what they have begun they finish."""
+        """End workers on bad nodes, workers with too little time for a trial, and workers whose successor is ready.
+
+        They finish the trials that have begun.
+        """
         spare = sum(w.ready for w in alive) - (self._options.workers or len(alive))
         for worker in alive:
             if worker.node in self.avoid and not worker.held:
@@ -216,11 +219,13 @@ class WorkerSet:
                 worker.leave = "too little of its time is left for another trial"
             elif worker not in lasting and spare > 0:
                 spare -= 1
-                worker.leave = "its successor is there"
+                worker.leave = "its successor is ready"
 
-    def _patience_s(self, worker: WorkerView, demand: Demand, due: ScalePlan) -> float:
-        """How long a worker may have nothing to do before it is sent away. One that runs and may be needed yet is not
-        sent away at all: it leaves by itself, driver or not."""
+    def _max_idle_s(self, worker: WorkerView, demand: Demand, due: ScalePlan) -> float:
+        """Seconds that a worker may be idle before the driver ends it.
+
+        Infinite for a worker that runs and may still be needed: it ends by itself, with or without a driver.
+        """
         if due.short or not demand.more_expected:
             return SURPLUS_S
         return float("inf") if worker.started else self.outlook.idle_grace_s
@@ -261,7 +266,7 @@ class WorkerSet:
                     self.startup_failure = outcome.reason
 
     def _create_worker(self, kind: WorkerShape) -> str:
-        """Make the directory of one more worker; its name."""
+        """Create the directory of a new worker. Returns its name."""
         options, first = self._options, kind.resources.bundles[0]
         while True:
             self._last += 1
@@ -274,7 +279,7 @@ class WorkerSet:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise StorageError(f"Cannot make {paths.root}: {error.strerror or error}.") from error
+                raise StorageError(f"Cannot create {paths.root}: {error.strerror or error}.") from error
         spec = WorkerSpec(
             experiment_id=self._experiment_id,
             worker=name,
@@ -294,7 +299,7 @@ class WorkerSet:
         return name
 
     def _take_back(self, name: str) -> None:
-        """Surely no job was made for this worker."""
+        """Remove a worker for which surely no job was created."""
         paths = self.workers.pop(name).paths
         with contextlib.suppress(OSError):
             paths.spec.unlink()
@@ -321,7 +326,7 @@ class WorkerSet:
         return any(entry.tag == tag for worker in self.workers.values() for entry in worker.entries.values())
 
     def keep(self, entry: AssignmentState) -> None:
-        """Remember an assignment that is over without a worker, until it is tidied."""
+        """Keep an assignment that ended without a worker until it is tidied."""
         worker = self.workers.get(entry.worker)
         if worker is not None:
             worker.entries[entry.number] = entry

@@ -1,8 +1,8 @@
-"""Job arrays: what is submitted at once and asks for the same goes out in one sbatch.
+"""Job arrays: requests that are submitted together and ask for the same go out in one sbatch.
 
-All elements of an array have one comment, ``hpctune-array:EXPERIMENT:KEY``. Which trial an element runs stands in the
-array's script, which is ``jobs/array-KEY.sh`` until the job's id is known, then ``jobs/ID_submission.sh``: an array
-whose answer was lost is found by its comment, and each of its elements by that list.
+All elements of an array have the same comment, ``hpctune-array:EXPERIMENT:KEY``. The array's script lists which trial
+each element runs. Its name is ``jobs/array-KEY.sh`` until the job's id is known, then ``jobs/ID_submission.sh``. So an
+array is found by its comment even if the answer to its submission was lost, and its elements by the list.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hpctune.model.jobs import JobRequest
 
 PREFIX = "hpctune-array"
 LARGEST = 1000
-"""Elements of one array; sites seldom allow more (MaxArraySize)."""
+"""Elements of one array at most; sites seldom allow more (MaxArraySize)."""
 DOUBT_S = 600.0
-"""How long a script without a job is kept: its submission may be on the way still."""
+"""Seconds that a script without a job is kept, because its submission may still be under way."""
 VISIBLE_WITHIN_S = 120.0
-"""Within which time a list that another node wrote must have come to light."""
+"""Seconds within which a list that another node wrote must be visible here."""
 _LIST = "# The trials of array "
 SCRIPT = "_submission.sh"
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayTag:
-    """What all elements of an array carry as their comment."""
+    """The comment of all elements of an array."""
 
     experiment_id: str
     key: str
@@ -40,13 +40,13 @@ class ArrayTag:
 
     @classmethod
     def parse(cls, text: str) -> ArrayTag | None:
-        """The tag in ``text``, or None where ``text`` is not one of ours."""
+        """The tag in ``text``; None if ``text`` is not such a tag."""
         parts = text.strip().split(":")
         return cls(*parts[1:]) if len(parts) == 3 and parts[0] == PREFIX and parts[2].isalnum() else None
 
 
 def groups(requests: Sequence[JobRequest]) -> list[list[int]]:
-    """The positions of ``requests``, those together that ask for the same."""
+    """The positions of ``requests`` in groups that ask for the same."""
     alike: dict[object, list[int]] = {}
     for position, request in enumerate(requests):
         asked = (repr(request.resources), request.avoid, request.minutes)
@@ -55,61 +55,64 @@ def groups(requests: Sequence[JobRequest]) -> list[list[int]]:
 
 
 def new_key() -> str:
-    """The name of one more array."""
+    """A name for a new array."""
     return uuid.uuid4().hex[:12]
 
 
 def list_line(key: str, requests: Sequence[JobRequest]) -> str:
-    """The line of the script that says which trial each element runs."""
+    """The line of the script that lists which trial each element runs."""
     return f"{_LIST}{key}: {' '.join(str(request.tag) for request in requests)}"
 
 
 def tags_in(script: str, key: str) -> tuple[Tag | None, ...]:
-    """The tags by element in the script of array ``key``; none where it is another's. The first such line counts."""
+    """The tags by element in the script of array ``key``; none if the script is another array's.
+
+    Only the first such line counts.
+    """
     lines = (line for line in script.splitlines() if line.startswith(_LIST))
     found, _, words = next(lines, _LIST).removeprefix(_LIST).partition(":")
     return tuple(Tag.parse(word) for word in words.split()) if found == key else ()
 
 
 def script_path(folder: Path, job_id: str) -> Path:
-    """Where the script of a job lies (submitit's name for it). An element's is that of its array."""
+    """The path of a job's script (named as submitit does). The elements of an array share one."""
     return folder / f"{base_id(job_id)}{SCRIPT}"
 
 
 def draft_path(folder: Path, key: str) -> Path:
-    """Where the script of an array lies before its job's id is known."""
+    """The path of an array's script before its job's id is known."""
     return folder / f"array-{key}.sh"
 
 
 def base_id(job_id: str) -> str:
-    """The array's id of an element's ``12_3``; of other jobs their own."""
+    """The id of the array if ``job_id`` is an element's (``12_3``), else ``job_id``."""
     return job_id.partition("_")[0]
 
 
 class ArrayLists:
-    """Which trial each element of an experiment's arrays runs: from the scripts in ``folder``, while they matter."""
+    """Tells which trial each element of an experiment's arrays runs, from the scripts in ``folder``."""
 
     def __init__(self, folder: Path, now: Callable[[], float]) -> None:
         self._folder, self._now = folder, now
         self._tags: dict[str, tuple[Tag | None, ...]] = {}
-        """What was read, by key."""
+        """The tags that were read, by key."""
         self._shown: dict[str, dict[str, bool]] = {}
-        """What the cluster has last shown, by key: whether each element (by job id) is over."""
+        """The cluster's last answer, by key: whether each element (by job id) is over."""
         self._noting: dict[str, dict[str, bool]] = {}
         self._absent: dict[str, float] = {}
-        """Since when a script is missing that live elements need."""
+        """Since when a script that live elements need is missing, by key."""
         self._drafts: dict[str, float] | None = None
-        """Scripts without a job, by key: when we met them. None: the folder was not looked at."""
+        """When scripts without a job were found, by key. None: the folder was not read yet."""
         self._settled: set[str] = set()
 
     def look(self) -> None:
-        """A new answer of the cluster is about to be read."""
+        """Begin to read a new answer of the cluster."""
         self._noting = {}
 
     def element(self, key: str, job_id: str, over: bool) -> Tag | None:
-        """The tag of an element that the cluster shows. None: nobody needs it any more.
+        """The tag of an element that the cluster shows. None: the element is not needed any more.
 
-        Raises ClusterUnavailableError while the script of a live one may only not be visible here yet.
+        Raises ClusterUnavailableError if the script of a live element is missing but may become visible here soon.
         """
         first = key not in self._noting
         self._noting.setdefault(key, {})[job_id] = over
@@ -122,8 +125,8 @@ class ArrayLists:
         if not over and self._now() - self._absent.setdefault(key, self._now()) < VISIBLE_WITHIN_S:
             path = script_path(self._folder, job_id)
             raise ClusterUnavailableError(
-                f"Job {job_id} is of this experiment, but {path}, which says of which trial, is not to be seen. It may "
-                f"be on its way from another node; after {VISIBLE_WITHIN_S:g} s the job is ignored."
+                f"Job {job_id} belongs to this experiment, but {path}, which names its trial, is not visible. "
+                f"It may still come from another node; after {VISIBLE_WITHIN_S:g} s the job is ignored."
             )
         return None
 
@@ -137,7 +140,7 @@ class ArrayLists:
                     return
 
     def seen(self) -> None:
-        """The answer was read to its end. Scripts without a job whose array it shows get its name."""
+        """End the reading of an answer. Scripts without a job id are renamed if the answer shows their array."""
         self._shown = self._noting
         drafts = self._known_drafts()
         for key in [key for key in drafts if key in self._shown]:
@@ -149,11 +152,11 @@ class ArrayLists:
         self._tags = {key: tags for key, tags in self._tags.items() if key in self._shown}
 
     def in_doubt(self, key: str) -> None:
-        """An array may have been submitted."""
+        """Remember that the array ``key`` may have been submitted."""
         self._known_drafts()[key] = self._now()
 
     def settle(self, job_ids: Iterable[str]) -> None:
-        """Nothing about these jobs matters any more. Removes scripts whose submission came to nothing long ago."""
+        """Mark these jobs as not needed any more. Remove scripts whose submission failed long ago."""
         self._settled.update({i for shown in self._shown.values() for i in shown}.intersection(job_ids))
         drafts = self._known_drafts()
         for key in [key for key, since in drafts.items() if self._now() - since > DOUBT_S]:
@@ -162,7 +165,7 @@ class ArrayLists:
                 del drafts[key]
 
     def needed(self) -> set[str]:
-        """Ids of the arrays of which the cluster shows an element that lives, or matters."""
+        """Ids of the arrays of which the cluster shows an element that lives or is still needed."""
         elements = ((i, over) for shown in self._shown.values() for i, over in shown.items())
         return {base_id(job_id) for job_id, over in elements if not over or job_id not in self._settled}
 

@@ -1,4 +1,4 @@
-"""In how few calls jobs are submitted: all that ask for the same at once, where the cluster takes that."""
+"""Submits jobs in few calls: all requests that ask for the same go out together, if the cluster accepts that."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from hpctune.cluster.slurm.sbatch_errors import Refusal
 from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
 
 Send = Callable[[Sequence[JobRequest]], tuple[list[SubmitOutcome], Refusal | None]]
-"""One call: an outcome for each request, and the cluster's own refusal, None where it was not asked or refused none."""
+"""One call. Returns an outcome for each request, and the cluster's refusal (None: not asked, or nothing refused)."""
 
 
 class Batches:
-    """Submits through ``send``, up to ``at_once`` requests that ask for the same by one call.
+    """Submits through ``send``, with up to ``at_once`` requests that ask for the same in one call.
 
-    Several that are refused for a limit are tried again by halves, down to one. Several that are refused for good may
-    be so for their number (MaxArraySize), or since no arrays are wanted here: where one of them alone is taken,
-    ``at_once`` is halved from then on.
+    If several are refused because of a limit, half of them are tried, down to one. If several are refused
+    permanently, the reason may be their number (MaxArraySize) or that arrays are not allowed: if one of them alone is
+    accepted, ``at_once`` is halved from then on.
     """
 
     def __init__(self, send: Send, at_once: int) -> None:
         self._send, self.at_once = send, at_once
         self._limit = ""
-        """What the cluster said when it had no room for several."""
+        """The cluster's message when it had no room for several."""
 
     def submit(self, requests: Sequence[JobRequest]) -> tuple[list[SubmitOutcome], bool]:
-        """An outcome for each, and whether the cluster has no room now, or gave no answer; then the rest was not
-        tried."""
+        """Returns an outcome for each request, and whether the cluster has no room now or did not answer.
+
+        In that case the remaining requests were not tried.
+        """
         outcomes: dict[int, SubmitOutcome] = {}
         no_room = False
         for group in groups(requests):
@@ -36,14 +38,14 @@ class Batches:
                 break
         if len(outcomes) < len(requests):
             why = next((o.reason for o in reversed(outcomes.values()) if not isinstance(o, Accepted)), self._limit)
-            rest = Refused(f"Not tried, after this about another job: {why}", permanent=False)
+            rest = Refused(f"Not submitted, because another job was refused: {why}", permanent=False)
             outcomes |= {i: rest for i in range(len(requests)) if i not in outcomes}
         return [outcomes[i] for i in range(len(requests))], no_room
 
     def _all(
         self, requests: Sequence[JobRequest], group: Sequence[int], outcomes: dict[int, SubmitOutcome]
     ) -> tuple[bool, bool]:
-        """Submit those at the positions ``group``. Returns whether to go on, and whether there is no room."""
+        """Submit the requests at the positions ``group``. Returns whether to go on, and whether there is no room."""
         while group:
             part, group = group[: self.at_once], group[self.at_once :]
             found, told = self._send([requests[i] for i in part])
@@ -69,5 +71,5 @@ class Batches:
 
 
 def _holds(outcome: SubmitOutcome) -> bool:
-    """Whether the others need not be tried now."""
+    """Whether there is no point in trying the others now."""
     return isinstance(outcome, Unanswered) or (isinstance(outcome, Refused) and not outcome.permanent)

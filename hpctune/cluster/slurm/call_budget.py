@@ -1,4 +1,4 @@
-"""A hard limit on how often the cluster's own commands are called. Pure but for the injected clock."""
+"""A hard limit on how often Slurm's commands are called. Pure except for the injected clock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WINDOW_S = 60.0
 class CallBudget:
     """At most ``per_minute`` calls in any 60 s (None: no limit).
 
-    A tenth of them, and at least one, is kept for each kind of call, so that none can starve another: submitting a
-    thousand jobs does not blind the driver, and looking does not keep it from cancelling.
+    A tenth of the calls, and at least one, is reserved for each kind, so that no kind can starve another: the driver
+    can still query and cancel while it submits a thousand jobs.
     """
 
     def __init__(self, per_minute: int | None, now: Callable[[], float]) -> None:
@@ -35,13 +35,13 @@ class CallBudget:
         return max(0, self._limit - len(self._calls) - kept)
 
     def spend(self, kind: CallKind) -> None:
-        """Count one call. Raises ClusterUnavailableError, and counts it as deferred, when it may not be made now."""
+        """Count one call. If it may not be made now, count it as deferred and raise ClusterUnavailableError."""
         if self.available(kind) == 0:
             self._deferred += 1
             wait = max(0.0, self._calls[0][0] + WINDOW_S - self._now()) if self._calls else WINDOW_S
             raise ClusterUnavailableError(
                 f"The budget of {self._limit} Slurm commands a minute is spent; next call in {wait:.0f} s. "
-                f"Raise it with SlurmOptions(calls_per_minute=...) if the site allows that."
+                f"If the site allows more, raise SlurmOptions(calls_per_minute=...)."
             )
         self._calls.append((self._now(), kind))
         self._total += 1

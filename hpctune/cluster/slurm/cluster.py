@@ -37,7 +37,7 @@ _NO_SUCH_NODE = "requested node configuration is not available"
 
 
 class SlurmCluster:
-    """The jobs of one experiment on Slurm. They are found by their tag; nothing that matters is remembered here."""
+    """The jobs of one experiment on Slurm. They are found by their tag; no essential state is kept in this object."""
 
     name = "slurm"
 
@@ -54,17 +54,17 @@ class SlurmCluster:
         self._groups: list[sinfo.NodeGroup] | None = None
         self._possible: set[str] = set()
         self._accounts = True
-        """Whether the site keeps accounts, as far as we know."""
+        """Whether the site has accounting (sacct), as far as is known."""
         self._active: set[str] = set()
         self._leaving: set[str] | None = None
         """Jobs that are over but for their nodes; None before Slurm has answered."""
         self._backoff, self._not_before = Backoff(_FIRST_BACKOFF_S, _MAX_BACKOFF_S), float("-inf")
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError when no job of this kind could ever run here.
+        """Raise RequestRejectedError if no job of this kind could ever run here.
 
-        Takes one sinfo (for all kinds) and one ``sbatch --test-only`` of the real script (a kind), then remembers.
-        Raises ClusterUnavailableError when Slurm does not answer.
+        Calls sinfo once (for all kinds) and ``sbatch --test-only`` with the real script once for each kind. The result
+        is cached. Raises ClusterUnavailableError if Slurm does not answer.
         """
         kind = repr(resources)
         if kind in self._possible:
@@ -85,7 +85,7 @@ class SlurmCluster:
         return self.options.partition or site_defaults(os.environ).get("partition")
 
     def _test(self, resources: Resources, in_use: bool) -> None:
-        """Let Slurm itself judge. Where all nodes that fit are down, it says that there are none: not believed."""
+        """Test the request with sbatch. If all fitting nodes are down, sbatch says that none exist: that is ignored."""
         null = Path(os.devnull)
         tag = Tag(self._experiment_id, "check", 0)
         request = JobRequest(tag, "hpctune-check", (sys.executable, "-V"), resources, null, null)
@@ -102,7 +102,7 @@ class SlurmCluster:
             )
 
     def _asked(self) -> str:
-        """The options that may be why a request is refused, as asked for."""
+        """The given options that may be the reason for a refusal."""
         names = (
             "partition",
             "account",
@@ -166,9 +166,9 @@ class SlurmCluster:
         return [outcome] * len(requests), told
 
     def jobs(self) -> list[JobStatus]:
-        """Every job of this experiment that Slurm shows (ended ones for MinJobAge, 300 s by default), by one squeue.
+        """Every job of this experiment that Slurm shows, by one squeue (ended ones for MinJobAge, by default 300 s).
 
-        Raises ClusterUnavailableError, with Slurm's words, when it fails or the budget is spent.
+        Raises ClusterUnavailableError, with Slurm's message, if the call fails or the budget is spent.
         """
         answer = self._commands.ask("squeue", squeue.arguments(os.geteuid()))
         self._lists.look()
@@ -182,7 +182,7 @@ class SlurmCluster:
         return found
 
     def usage(self, job_id: str) -> str:
-        """What an ended job has used, in a few words, by one call of sacct; empty where the site keeps no accounts."""
+        """A short summary of what an ended job has used, by one sacct. "" if the site has no accounting."""
         if not self._accounts or not is_job_id(job_id):
             return ""
         try:
@@ -193,7 +193,7 @@ class SlurmCluster:
         return sacct.words(answer)
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End these jobs, a hundred by one scancel. Raises ClusterUnavailableError when one may not have been ended."""
+        """End these jobs, 100 with one scancel. Raises ClusterUnavailableError if a job may not have been ended."""
         ids = [job_id for job_id in dict.fromkeys(job_ids) if is_job_id(job_id)]
         for start in range(0, len(ids), _CANCELLED_AT_ONCE):
             answer = self._commands.run("cancel", "scancel", ids[start : start + _CANCELLED_AT_ONCE])
@@ -205,7 +205,7 @@ class SlurmCluster:
         return self._text([request]) + (_IN_AN_ARRAY if self._batches.at_once > 1 else "")
 
     def _text(self, requests: Sequence[JobRequest], key: str | None = None) -> str:
-        """The script of one job, or of the array ``key``."""
+        """The script of one job, or of the array named ``key``."""
         if (asked := requests[0].minutes) is not None:
             allowed = sinfo.longest_minutes(self._groups or [], self._partition()) or asked
             requests = [replace(request, minutes=min(asked, allowed)) for request in requests]
@@ -215,11 +215,11 @@ class SlurmCluster:
         return array_text(requests, key, self.options, self._folder, defaults)
 
     def stats(self) -> CallStats:
-        """How often Slurm's commands were called."""
+        """Numbers of calls of Slurm's commands."""
         return self._budget.stats()
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """Remove the scripts of these jobs, and of those that Slurm does not know any more."""
+        """Remove the scripts of these jobs, and of jobs that Slurm no longer shows."""
         self._submitter.remove(job_ids)
         if self._leaving is not None:
             self._lists.settle(job_ids)
@@ -227,11 +227,11 @@ class SlurmCluster:
             self._submitter.remove_others(needed | self._lists.needed())
 
     def close(self) -> None:
-        """Nothing is held. Jobs go on."""
+        """Do nothing: no resources are held. Jobs go on."""
 
 
 def _trouble(answer: Answer) -> str:
-    """What of scancel's complaints is about more than jobs that are over already."""
+    """The errors of scancel, without those about jobs that have ended already."""
     if answer.rc is None:
         return "it did not answer in time"
     lines = [line.strip() for line in answer.err.splitlines() if line.strip()]

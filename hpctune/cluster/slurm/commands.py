@@ -1,4 +1,7 @@
-"""The one place where Slurm's commands are run: counted, bounded in time, free of a surrounding job's variables."""
+"""Runs Slurm's commands: counted, with a time limit, and without the variables of a surrounding job.
+
+No other module runs them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from hpctune.errors import ClusterUnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said. ``rc`` None: it did not answer in time and was killed."""
+    """The answer of a command. ``rc`` None: it did not answer in time and was killed."""
 
     rc: int | None
     out: str
@@ -25,12 +28,12 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What it complained of, on one line."""
+        """The error message (else the output), on one line."""
         return " ".join((self.err.strip() or self.out.strip()).split())
 
 
 class SlurmCommands:
-    """Runs ``sbatch``, ``squeue``, ``scancel`` and ``sinfo``. ``environ`` is read anew at each call."""
+    """Runs ``sbatch``, ``squeue``, ``scancel`` and ``sinfo``. ``environ`` is called before each command."""
 
     def __init__(
         self,
@@ -45,29 +48,29 @@ class SlurmCommands:
     def run(self, kind: CallKind, program: str, arguments: Sequence[str]) -> Answer:
         """Run one command, counted against the budget.
 
-        Raises ClusterUnavailableError when the budget is spent or the program is not there: nothing was asked then.
+        Raises ClusterUnavailableError if the budget is spent or the program is not installed. Then nothing was run.
         """
         environ = outside_any_job(self._environ())
         path = shutil.which(program, path=environ.get("PATH"))
         if path is None:
             raise ClusterUnavailableError(
-                f"The command {program!r} is not on PATH. Run hpctune where Slurm's commands are (a login node; often "
-                f"'module load slurm'), or use --cluster local."
+                f"The command {program!r} is not on PATH. Run hpctune on a node with Slurm's commands (a login node; "
+                f"often 'module load slurm' is needed), or use --cluster local."
             )
         self.budget.spend(kind)
         if program == "squeue":
             environ["SLURM_TIME_FORMAT"] = "%s"
-        if program != "sbatch":  # sbatch hands its environment on to the job
+        if program != "sbatch":  # sbatch passes its environment to the job
             environ["LC_ALL"] = "C"
         return _run([path, *self._where, *arguments], environ, self._timeout_s, program)
 
     def ask(self, program: str, arguments: Sequence[str]) -> str:
-        """The output of a query. Raises ClusterUnavailableError with Slurm's words when it fails."""
+        """The output of a query. Raises ClusterUnavailableError, with Slurm's message, if it fails."""
         answer = self.run("query", program, arguments)
         if answer.rc == 0:
             return answer.out
         why = f"no answer within {self._timeout_s:g} s" if answer.rc is None else f"exit code {answer.rc}"
-        raise ClusterUnavailableError(f"{program} failed ({why}): {answer.words or 'it said nothing'}")
+        raise ClusterUnavailableError(f"{program} failed ({why}): {answer.words or 'no message'}")
 
 
 def _run(command: list[str], environ: dict[str, str], timeout_s: float, program: str) -> Answer:
@@ -80,7 +83,7 @@ def _run(command: list[str], environ: dict[str, str], timeout_s: float, program:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="surrogateescape",
-            start_new_session=True,  # a Ctrl-C meant for the driver must not cut a submission in two
+            start_new_session=True,  # a Ctrl-C for the driver must not interrupt a submission
         )
     except OSError as error:
         raise ClusterUnavailableError(f"Cannot run {program}: {error}.") from error
@@ -97,7 +100,7 @@ def _run(command: list[str], environ: dict[str, str], timeout_s: float, program:
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a killed command had said; a child of it that holds its pipes open is not waited for."""
+    """The output of a killed command. Does not wait for a child of it that holds the pipes open."""
     try:
         return process.communicate(timeout=1)
     except subprocess.TimeoutExpired:

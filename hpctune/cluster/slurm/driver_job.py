@@ -1,8 +1,8 @@
 """The driver as a Slurm job: its batch script, and the chain of such jobs in the queue.
 
-Each job of the chain lives once (``--no-requeue``) and starts when the one before has ended, however it ended
-(``--dependency=afterany``): its time was up, its node was lost, it was preempted, killed or cancelled. Which of them
-drives is decided by the lease alone; the chain only sees to it that there is somebody to take it.
+Each job of the chain runs once (``--no-requeue``). It starts when the one before has ended for any reason
+(``--dependency=afterany``): time limit, lost node, preemption, kill or cancel. The lease alone decides which job
+drives; the chain only ensures that there is a job to take it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hpctune.storage.layout import ExperimentPaths
 
 TAG_PREFIX = "hpctune-driver"
 CALLS_PER_MINUTE = 10
-"""Slurm commands for the chain itself, beyond those of the driver that it carries."""
+"""Slurm commands a minute for the chain itself, in addition to those of the driver."""
 MAX_AHEAD = 50
 _WARN_S = 120
 _OWNED = ("output", "error", "signal", "dependency", "array", "requeue", "no-requeue", "job-name", "comment", "wrap")
@@ -38,10 +38,11 @@ _OWNED = ("output", "error", "signal", "dependency", "array", "requeue", "no-req
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverJobOptions:
-    """How the jobs that drive are to be. What is left None is not asked for: the site's default holds.
+    """Options of the driver jobs. An option that is None is not passed on: the site's default holds.
 
-    ``time``: of one driver job, as SlurmOptions has it. ``ahead``: successors that wait in the queue at any time.
-    ``additional_parameters``: any other option of sbatch. Raises UsageError for what is impossible.
+    ``time``: the limit of one driver job, in the forms of SlurmOptions. ``mem``: its memory (default 2G). ``ahead``:
+    successors that wait in the queue at any time (default 1). ``additional_parameters``: any other option of sbatch.
+    Raises UsageError for impossible values.
     """
 
     time: str | int | None = None
@@ -61,24 +62,27 @@ class DriverJobOptions:
             raise UsageError(f"The number of driver jobs ahead must be from 1 to {MAX_AHEAD}, not {self.ahead!r}.")
         for name, value in self.additional_parameters.items():
             if name in _OWNED or name in {f.name for f in fields(self)}:
-                raise UsageError(f"An option of its own, or hpctune itself, sets {name!r} of the driver's job.")
+                raise UsageError(
+                    f"{name!r} is not allowed in additional_parameters of the driver's job: another option, or "
+                    "hpctune itself, sets it."
+                )
             if "\n" in f"{name}{value}":
                 raise UsageError(f"Options of the driver's job must be one line, not {value!r}.")
 
     @property
     def warn_s(self) -> int:
-        """Seconds before the time limit at which the driver is told to hand over."""
+        """Seconds before the time limit at which Slurm signals the driver to hand over."""
         limit = None if self.time is None else minutes(self.time)
         return _WARN_S if limit is None else min(_WARN_S, max(30, limit * 60 // 4))
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON; ``DriverJobOptions(**data)`` reads it again."""
+        """The options as JSON; ``DriverJobOptions(**data)`` reads them again."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedDriver:
-    """A driver job as Slurm sees it. ``ends_at``: Unix seconds, of one that runs."""
+    """A driver job in Slurm's queue. ``ends_at``: end of its time limit in Unix seconds, if it runs."""
 
     job_id: str
     waiting: bool
@@ -92,8 +96,8 @@ def script(
 ) -> str:  # fmt: skip
     """The batch script of every driver job of the experiment.
 
-    ``slurm``: the options of its trials, whose account and cluster are the driver's as well. What the user's profile
-    sets as defaults of sbatch (in ``environ``) holds for this job, and in it for the trials.
+    ``slurm``: the options of the trials; their account and cluster are used for the driver, too. The sbatch defaults
+    of the user's profile (in ``environ``) hold for this job, and for the trials that it submits.
     """
     defaults = site_defaults(environ)
     asked: dict[str, Any] = {
@@ -139,10 +143,10 @@ class DriverQueue:
         self._commands = SlurmCommands(budget, slurm.timeout_s, slurm.clusters)
 
     def submit(self, after: str | None) -> str:
-        """Submit one more job of the script that is stored, to start when the job ``after`` has ended; its id.
+        """Submit the stored script once more, to start when the job ``after`` has ended. Returns the new job's id.
 
-        Raises RequestRejectedError where Slurm refuses for good, ClusterUnavailableError where it refuses for now or
-        does not answer: then the job may be there all the same, and :meth:`jobs` tells.
+        Raises RequestRejectedError if Slurm refuses permanently. Raises ClusterUnavailableError if Slurm refuses for
+        now or does not answer; then the job may exist, and :meth:`jobs` shows it.
         """
         chained = [f"--dependency=afterany:{after}"] if after is not None else []
         answer = self._commands.run("submit", "sbatch", ["--parsable", *chained, str(self._paths.driver_script)])
@@ -151,13 +155,13 @@ class DriverQueue:
             return job_id
         told = refusal(answer)
         if told.meaning == "permanent":
-            raise RequestRejectedError(f"Slurm does not take the driver's job. {told.reason}")
-        raise ClusterUnavailableError(f"The driver's job was not submitted, or it is not known. {told.reason}")
+            raise RequestRejectedError(f"Slurm refused the driver's job. {told.reason}")
+        raise ClusterUnavailableError(f"The driver's job was refused for now, or sbatch did not answer. {told.reason}")
 
     def test(self) -> None:
-        """See whether jobs may be submitted from here; none is made. Raises RequestRejectedError where they may not."""
+        """Test whether jobs can be submitted from here, without creating one. Raises RequestRejectedError if not."""
         if shutil.which("sbatch") is None:
-            raise RequestRejectedError("sbatch is not on PATH here.")
+            raise RequestRejectedError("sbatch is not on PATH.")
         answer = self._commands.run("query", "sbatch", ["--test-only", str(self._paths.driver_script)])
         told = refusal(answer)
         if answer.rc != 0 and told.meaning == "permanent":
@@ -176,7 +180,7 @@ class DriverQueue:
         return sorted(queued, key=lambda job: int(job.job_id))
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End these jobs. Raises ClusterUnavailableError when Slurm does not answer."""
+        """End these jobs. Raises ClusterUnavailableError if Slurm does not answer."""
         if job_ids:
             answer = self._commands.run("cancel", "scancel", list(job_ids))
             if answer.rc is None:

@@ -1,4 +1,4 @@
-"""A trial's resources as one Slurm request. Pure.
+"""Turns a trial's resources into one Slurm request. Pure.
 
 ========================  ===========================================================================
 a trial asks for          its job gets
@@ -10,7 +10,7 @@ several, ``SPREAD`` or    that many nodes with one task each
 ``STRICT_SPREAD``
 ========================  ===========================================================================
 
-All tasks of a Slurm job are alike: bundles that differ all become as large as the largest in each respect.
+All tasks of a Slurm job are equal. If bundles differ, each becomes as large as the largest in each resource.
 CPUs are rounded up to whole ones, memory to whole MiB.
 """
 
@@ -44,24 +44,24 @@ class Placement:
 
     @property
     def cpus_per_node(self) -> int:
-        """CPUs that one node must have for this to run at all."""
+        """CPUs that one node must have to run this."""
         return self.cpus_per_task * (self.tasks_per_node or 1)
 
     @property
     def gpus_on_one_node(self) -> int:
-        """GPUs that one node must have for this to run at all."""
+        """GPUs that one node must have to run this."""
         return max(self.gpus_per_node, self.gpus_per_task)
 
     @property
     def memory_per_node_mib(self) -> int:
-        """MiB that one node must have for this to run at all; 0 where none was asked for."""
+        """MiB that one node must have to run this; 0 if no memory was asked for."""
         if self.memory is None:
             return 0
         kind, amount = self.memory
         return amount if kind == "mem" else amount * self.cpus_per_node
 
     def parameters(self) -> dict[str, object]:
-        """As parameters of sbatch, underscores for dashes."""
+        """The request as parameters of sbatch, with underscores for dashes."""
         chosen: dict[str, object] = {"cpus_per_task": self.cpus_per_task}
         if self.nodes is not None:
             chosen["nodes"] = self.nodes
@@ -81,7 +81,7 @@ class Placement:
 
 
 def place(resources: Resources, options: SlurmOptions) -> Placement:
-    """What to ask Slurm for. Raises NotYetSupportedError for fractions of GPUs and for custom resources."""
+    """The request to Slurm. Raises NotYetSupportedError for fractions of GPUs and for custom resources."""
     _check(resources, options)
     count = len(resources.bundles)
     cpus = options.cpus_per_task or max(1, *(math.ceil(b.cpus) for b in resources.bundles))
@@ -133,15 +133,15 @@ def _check(resources: Resources, options: SlurmOptions) -> None:
     custom = sorted({name for b in resources.bundles for name in b.custom})
     if custom:
         raise NotYetSupportedError(
-            f"Resource {custom[0]!r} means nothing to Slurm. Ask for it by SlurmOptions(gres=...), (licenses=...) or "
-            f"(constraint=...), and take it out of resources_per_trial."
+            f"Resource {custom[0]!r} is not known to Slurm. Remove it from resources_per_trial, and ask for it with "
+            f"SlurmOptions(gres=...), (licenses=...) or (constraint=...)."
         )
     if options.gres is not None or options.gpus_per_node is not None:
         return
     part = next((b.gpus for b in resources.bundles if b.gpus != int(b.gpus)), None)
     if part is not None:
         raise NotYetSupportedError(
-            f"A trial asks for {part:g} GPU. Slurm shares GPUs only where the site has set that up: give "
+            f"A trial asks for {part:g} GPU. Slurm shares GPUs only if the site has set that up: give "
             f"SlurmOptions(gres='shard:1') or gres='mps:50' as the site documents it, or ask for whole GPUs, or let "
-            f"trials share one in workers that stay: SlurmOptions(workers=N)."
+            f"trials share a GPU in long-lived workers: SlurmOptions(workers=N)."
         )

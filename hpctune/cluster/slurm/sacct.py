@@ -1,4 +1,4 @@
-"""What ``sacct`` says of a job that has ended: how much it used of what it had asked for."""
+"""Parses the answer of ``sacct`` about an ended job: how much it used of what it had asked for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ARGUMENTS = ("--noheader", "--parsable2", "--units=M", "--format=JobID,MaxRSS,Re
 
 
 def words(answer: str) -> str:
-    """A few words from the answer to :data:`ARGUMENTS`: one line for the job, one for each of its steps.
+    """A short summary of the answer to :data:`ARGUMENTS`, which has one line for the job and one for each step.
 
-    Only steps know their memory; only the job knows its limit. Empty where nothing is known.
+    Only the lines of steps have the memory used; only the job's line has the time limit. "" if nothing is known.
     """
     lines = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
     if not lines:
@@ -28,7 +28,7 @@ def words(answer: str) -> str:
 
 
 def _bytes(text: str) -> int | None:
-    number = text.rstrip("cn")  # older versions say whether it is for each CPU or node
+    number = text.rstrip("cn")  # older versions append c or n: per CPU or per node
     try:
         return memory_bytes(number, "memory") if number else None
     except UsageError:

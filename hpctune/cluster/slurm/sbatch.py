@@ -1,4 +1,4 @@
-"""One sbatch call for each job or array: the script on disk while its job lives, and what the answer means."""
+"""Submits a job or an array with one sbatch call, keeps its script on disk while it lives, and reads the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAFE_ID = re.compile(r"\d+([_+]\d+)?")
 
 
 def job_id_in(text: str) -> str | None:
-    """The job's id in sbatch's output, in whichever form it comes: ``12``, ``12;cluster``, or the English sentence."""
+    """The job's id in sbatch's output, in any of its forms: ``12``, ``12;cluster``, or the English sentence."""
     found = _SENTENCE.search(text) or _PARSABLE.search(text)
     return found[1] if found else None
 
@@ -34,7 +34,7 @@ def is_job_id(text: str) -> bool:
 
 
 class Submitter:
-    """Submits scripts of one experiment. ``partitions`` names those that exist, for advice."""
+    """Submits scripts of one experiment. ``partitions`` returns the existing ones, for advice in messages."""
 
     def __init__(self, commands: SlurmCommands, folder: Path, partitions: Callable[[], Sequence[str]]) -> None:
         self._commands, self._folder, self._partitions = commands, folder, partitions
@@ -42,9 +42,10 @@ class Submitter:
     def submit(
         self, requests: Sequence[JobRequest], text: str, key: str | None = None
     ) -> tuple[SubmitOutcome, Refusal | None]:
-        """Submit ``text`` as the job of ``requests``, of which an array, named ``key``, has several.
+        """Submit the script ``text``: one job, or an array named ``key`` with an element for each of ``requests``.
 
-        The refusal is Slurm's own, None where Slurm was not asked. The script of an array without an answer is kept.
+        The second value is Slurm's refusal; None if there was none or Slurm was not asked. If an array's submission got
+        no answer, its script is kept.
         """
         try:
             draft = self._write(requests, text, key)
@@ -65,9 +66,9 @@ class Submitter:
         return outcome, told
 
     def test(self, text: str) -> Answer:
-        """What sbatch would say to ``text``; no job is made, and nothing is written to the experiment's directory.
+        """The answer of ``sbatch --test-only`` to ``text``. Creates no job and no file in the experiment's directory.
 
-        Raises ClusterUnavailableError when it cannot be asked, StorageError when the script cannot be written.
+        Raises ClusterUnavailableError if sbatch cannot be run, StorageError if the script cannot be written.
         """
         try:
             with tempfile.NamedTemporaryFile("w", prefix="hpctune-", suffix=".sh") as draft:
@@ -78,11 +79,11 @@ class Submitter:
             raise StorageError(f"Cannot write a script: {error}") from error
 
     def outcome(self, answer: Answer, job_id: str | None) -> tuple[SubmitOutcome, Refusal | None]:
-        """What ``answer`` means for the job."""
+        """The outcome of a submission that ``answer`` stands for."""
         if job_id is not None:
             return Accepted(job_id), None
         if answer.rc == 0:
-            told = Refusal("unanswered", f"sbatch succeeded but named no job. It said: {answer.words or 'nothing'}")
+            told = Refusal("unanswered", f"sbatch succeeded but printed no job id: {answer.words or 'no output'}")
         else:
             told = self.explain(answer)
         if told.meaning == "unanswered":
@@ -90,29 +91,29 @@ class Submitter:
         return Refused(told.reason, permanent=told.meaning == "permanent"), told
 
     def explain(self, answer: Answer) -> Refusal:
-        """The meaning of an answer without a job, with advice."""
+        """The meaning of an answer that names no job, with advice."""
         return refusal(answer, self._partitions() if "partition" in answer.err.lower() else ())
 
     def _write(self, requests: Sequence[JobRequest], text: str, key: str | None) -> Path:
         permissions.make_directory(self._folder, exist_ok=True)
         for path in (path for request in requests for path in (request.stdout, request.stderr)):
-            # Slurm ends a job without a word if the directory of its output is missing.
+            # Slurm ends a job without any message if the directory of its output is missing.
             permissions.make_directory(path.parent, exist_ok=True)
             if permissions.shared(path.parent):
-                os.close(permissions.open_to_append(path))  # Slurm would make it private, or not, as the umask says
+                os.close(permissions.open_to_append(path))  # if Slurm created it, the umask would decide its mode
         draft = self._folder / f".{uuid.uuid4().hex}.sh" if key is None else draft_path(self._folder, key)
         atomic.write(draft, text)
         return draft
 
     def remove(self, job_ids: Sequence[str]) -> None:
-        """Remove the scripts of these jobs, and the drafts of drivers that died while they submitted."""
+        """Remove the scripts of these jobs, and the drafts left by drivers that died during a submission."""
         own = [job_id for job_id in job_ids if is_job_id(job_id) and job_id == base_id(job_id)]
         with contextlib.suppress(OSError):
             for path in (*self._folder.glob(".*.sh"), *(script_path(self._folder, job_id) for job_id in own)):
                 path.unlink(missing_ok=True)
 
     def remove_others(self, needed: Collection[str]) -> None:
-        """Remove the scripts of all jobs but these; an array's tasks share one."""
+        """Remove the scripts of all jobs except ``needed``. The elements of an array share one script."""
         needed = {*needed, *(job_id.partition("_")[0] for job_id in needed)}
         with contextlib.suppress(OSError):
             for path in list(self._folder.glob(f"*{SCRIPT}")):

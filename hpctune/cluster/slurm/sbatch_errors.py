@@ -1,11 +1,11 @@
-"""What it means when sbatch does not say that a job was made. Pure.
+"""Classifies the answers of sbatch that do not name a new job. Pure.
 
-Four answers, told apart by Slurm's words (collected from its sources, versions 19 to 25):
+There are four meanings, recognized by Slurm's messages (collected from its sources, versions 19 to 25):
 
-- **unanswered**: the controller may or may not have made the job (time-outs, lost connections);
-- **limit**: a number of jobs is used up; later there may be room again;
+- **unanswered**: the controller may or may not have created the job (time-outs, lost connections);
+- **limit**: a limit on the number of jobs is reached; later there may be room again;
 - **permanent**: this request will never be accepted;
-- **later**: anything else. Surely no job was made, and it is not known that asking again is useless.
+- **later**: anything else. No job was created, and another try may succeed.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ _PERMANENT = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why no job is known to have been made. ``reason`` is for people."""
+    """Why no new job is known. ``reason`` is text for people."""
 
     meaning: Meaning
     reason: str
 
 
 def refusal(answer: Answer, partitions: Sequence[str] = ()) -> Refusal:
-    """The meaning of ``answer``, in which sbatch named no job; ``partitions``: those that exist, for the advice."""
+    """The meaning of ``answer``, in which sbatch named no job. ``partitions``: the existing ones, for the advice."""
     words = said(answer)
     if answer.rc is None:
         busy = "sbatch did not answer in time and was stopped"
@@ -113,7 +113,7 @@ def refusal(answer: Answer, partitions: Sequence[str] = ()) -> Refusal:
 
 
 def meaning(words: str) -> Meaning:
-    """What sbatch's ``words`` say about the job."""
+    """The meaning of sbatch's message ``words``."""
     text = words.lower()
     if any(w in text for w in _UNANSWERED):
         return "unanswered"
@@ -127,7 +127,7 @@ def meaning(words: str) -> Meaning:
 
 
 def said(answer: Answer) -> str:
-    """Slurm's words without the name of the program, on one line, each said once."""
+    """Slurm's message on one line, without the name of the program and without repetitions."""
     lines = (answer.err.strip() or answer.out.strip()).splitlines()
     told = [re.sub(r"^(sbatch|allocation failure): ((error|fatal|warning): )?", "", line).strip() for line in lines]
     told = [re.sub(r"^Batch job submission failed: ", "", line) for line in told]
@@ -150,12 +150,12 @@ _ADVICE = (
     ("invalid qos", "See 'sacctmgr show qos'; set SlurmOptions(qos=...)."),
     ("submitjob", "hpctune tries again when jobs have ended; SlurmOptions(max_submitted=...) keeps below the limit."),
     ("time", "See 'sinfo -o \"%P %l\"'; set SlurmOptions(time=...)."),
-    ("gres", "See 'sinfo -o \"%P %G\"' for what there is; mind SlurmOptions(gpu_type=..., gres=...)."),
+    ("gres", "See 'sinfo -o \"%P %G\"' for what exists; check SlurmOptions(gpu_type=..., gres=...)."),
     ("memory", "Ask for less memory, or see 'sinfo -o \"%P %m\"'."),
     ("node configuration", "No node has so many CPUs, GPUs or so much memory; see 'sinfo -o \"%P %c %m %G\"'."),
     ("feature", "See 'sinfo -o \"%P %f\"'; set SlurmOptions(constraint=...)."),
     ("reservation", "See 'scontrol show reservation'."),
     ("license", "See 'scontrol show licenses'."),
     ("wckey", "See 'sacctmgr show wckey'; set SlurmOptions(wckey=...)."),
-    ("unspecified error", "A rule of this site refused the job; its documentation says what must be set."),
+    ("unspecified error", "A rule of this site refused the job. See the site's documentation for required options."),
 )

@@ -1,18 +1,18 @@
-"""The batch script of one job, written by submitit's SlurmExecutor around our own command.
+"""The batch script of a job or an array, written by submitit's SlurmExecutor around hpctune's own command.
 
-Two shapes, chosen by ``SlurmOptions(use_srun=...)``, by default by the number of tasks:
+There are two shapes. ``SlurmOptions(use_srun=...)`` chooses; by default the number of tasks does:
 
 - **step** (one task): ``exec srun ... python -u -m hpctune.worker ...``. At preemption Slurm sends SIGTERM to steps
-  at once, when the grace time begins, and SIGUSR2 (``--signal=USR2@N``) goes to steps: the worker has the whole time
-  for its checkpoint. srun is told the CPUs again, which it no longer takes from the job since Slurm 22.05.
-- **batch** (several tasks): ``exec python ...`` in the batch shell, so that the user's own ``srun`` inside a trial may
-  take all tasks of the job. With ``--signal=B:USR2@N`` the time limit is announced by SIGUSR2; at preemption only
-  sites with ``PreemptParameters=send_user_signal`` announce it, others send SIGTERM at the end of the grace time.
+  immediately, when the grace time begins, and SIGUSR2 (``--signal=USR2@N``) goes to steps. So the worker has the whole
+  time for its checkpoint. srun gets the number of CPUs again: since Slurm 22.05 it does not take it from the job.
+- **batch** (several tasks): ``exec python ...`` in the batch shell, so that the user's own ``srun`` inside a trial can
+  use all tasks of the job. With ``--signal=B:USR2@N``, SIGUSR2 announces the time limit. Preemption is announced only
+  at sites with ``PreemptParameters=send_user_signal``; others send SIGTERM at the end of the grace time.
 
-``exec`` leaves no shell between Slurm and the worker that would keep signals to itself. In both shapes the worker runs
-exactly once.
+``exec`` leaves no shell between Slurm and the worker, because a shell would not pass signals on. In both shapes the
+worker runs exactly once.
 
-A job array has one script for all: each element takes its output, variables and command from its branch of a ``case``.
+A job array has one script: each element takes its output, variables and command from its branch of a ``case``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _MAX_COMMENT = 1000
 def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]) -> str:
     """The batch script of ``request``.
 
-    ``folder``: where scripts are kept. ``defaults``: options that hold where ``options`` say nothing. Raises
-    NotYetSupportedError for resources that cannot be expressed.
+    ``folder``: the directory of the scripts. ``defaults``: options that hold if ``options`` do not set them. Raises
+    NotYetSupportedError for resources that sbatch cannot express.
     """
     placement = place(request.resources, options)
     step = _is_step(placement, options)
@@ -61,9 +61,9 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaul
 def array_text(
     requests: Sequence[JobRequest], key: str, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]
 ) -> str:
-    """The batch script of an array, ``key`` by name, whose elements are ``requests``; all ask for the same.
+    """The batch script of the array named ``key``, whose elements are ``requests``. All of them ask for the same.
 
-    Each element has its own output, variables and command. Raises as :func:`script_text`.
+    Each element has its own output, variables and command. Raises as :func:`script_text` does.
     """
     first = requests[0]
     placement = place(first.resources, options)
@@ -91,7 +91,7 @@ _ELEMENT_ID = '"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
 
 
 def _began(job_id: str) -> str:
-    """When the job began, for its worker to tell; nothing where bash is older than 5."""
+    """A line that tells the worker when its job began. Bash before version 5 leaves the time empty."""
     return f'export HPCTUNE_JOB_BEGAN={job_id}" $EPOCHREALTIME"'
 
 
@@ -101,7 +101,7 @@ def _case(index: int, request: JobRequest, command: str) -> list[str]:
 
 
 def _common_name(names: Sequence[str]) -> str:
-    """What all names begin with, without a part of a number."""
+    """The common beginning of all names, not cut inside a number."""
     low, high = min(names), max(names)
     same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
     return low[:same].rstrip("0123456789").rstrip("_- ") or low
@@ -117,7 +117,7 @@ def _executor(folder: Path) -> SlurmExecutor:
     class _Executor(SlurmExecutor):
         @classmethod
         def affinity(cls) -> int:
-            return 2  # scripts may be looked at where no Slurm is
+            return 2  # so that a script can be shown on a machine without Slurm
 
     return _Executor(folder)
 
@@ -157,8 +157,10 @@ def _parameters(
 
 
 def signal_delay_s(options: SlurmOptions, chosen_minutes: int | None = None) -> int:
-    """As asked for, but a short job is not warned before it has had most of its time. ``chosen_minutes``: its time
-    limit, where that is not the options'."""
+    """Seconds before the time limit at which the worker is warned; in a short job at most a quarter of its time.
+
+    ``chosen_minutes``: the time limit, if it is not that of the options.
+    """
     limit = options.time_minutes if chosen_minutes is None else chosen_minutes
     return options.signal_delay_s if limit is None else min(options.signal_delay_s, max(10, limit * 60 // 4))
 
@@ -175,7 +177,7 @@ def _command(request: JobRequest, options: SlurmOptions, placement: Placement, s
 
 
 def _output(request: JobRequest) -> list[str]:
-    """Output where sbatch cannot name the file."""
+    """A redirection of the output, if sbatch cannot name the file."""
     return [] if _expressible(request.stdout) and _expressible(request.stderr) else [_redirection(request)]
 
 
@@ -184,7 +186,7 @@ def _redirection(request: JobRequest) -> str:
 
 
 def _setup(options: SlurmOptions, env: Mapping[str, str]) -> list[str]:
-    """Lines run before the worker: modules, the user's lines, variables."""
+    """Lines that run before the worker: modules, the user's lines, variables."""
     modules = [f"module load {shlex.quote(module)}" for module in options.modules]
     return [*modules, *options.setup, *_exports({**options.env, **env})]
 
@@ -194,7 +196,7 @@ def _exports(env: Mapping[str, str]) -> list[str]:
 
 
 def _expressible(path: Path) -> bool:
-    """Whether sbatch can name ``path``: it drops backslashes, and its directives end with the line."""
+    """Whether sbatch can name ``path``: it drops backslashes, and a directive ends at the end of its line."""
     return "\\" not in str(path) and str(path).isprintable()
 
 
@@ -203,7 +205,7 @@ def _pattern(path: Path) -> str:
 
 
 def _directive(value: object) -> Any:
-    """``value`` for an ``#SBATCH`` line, where sbatch takes a backslash for an escape even within quotes."""
+    """``value`` for an ``#SBATCH`` line. There sbatch reads a backslash as an escape, even within quotes."""
     return value.replace("\\", "\\\\") if isinstance(value, str) else value
 
 
@@ -216,5 +218,5 @@ def _comment(tag: Tag | ArrayTag, options: SlurmOptions) -> Any:
     return _directive(f"{tag} {own}".strip())
 
 
-def _one_line(text: str, longest: int) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:longest].strip()
+def _one_line(text: str, max_chars: int) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:max_chars].strip()

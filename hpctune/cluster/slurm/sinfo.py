@@ -1,4 +1,4 @@
-"""What the cluster has, from one sinfo call, and whether a request fits. Pure."""
+"""The nodes and partitions of the cluster, from one sinfo call, and whether a request fits. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUT = ("DOWN", "DRAIN", "FAIL", "MAINT", "POWER", "REBOOT", "UNK", "RESERVED", 
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """Nodes of one partition that are alike. ``limit_minutes`` None: no limit. ``gpus``: by type, "" for all."""
+    """A group of equal nodes of one partition. ``limit_minutes`` None: no limit. ``gpus``: by type, "" for all."""
 
     partition: str
     default: bool
@@ -35,20 +35,21 @@ class NodeGroup:
 
 
 def parse(text: str) -> list[NodeGroup]:
-    """The groups in sinfo's answer; lines that are not understood are left out."""
+    """The groups in sinfo's answer. Lines that cannot be parsed are left out."""
     return [group for line in text.splitlines() if (group := _group(line.split(_FIELD))) is not None]
 
 
 def names(groups: Iterable[NodeGroup]) -> list[str]:
-    """The partitions, the default one marked with a star as sinfo does."""
+    """The names of the partitions. The default one has a star, as in sinfo."""
     return list(dict.fromkeys(f"{g.partition}{'*' if g.default else ''}" for g in groups))
 
 
 def check(groups: Sequence[NodeGroup], placement: Placement, partition: str | None, limit: int | None) -> bool:
-    """Whether nodes that fit are in use now; False when all are down or drained, or nothing is known.
+    """Whether nodes that fit are usable now. False if all are down or drained, or if nothing is known.
 
-    ``partition``: as given to sbatch, perhaps several with commas; of one that sinfo does not show nothing is known.
-    ``limit``: minutes asked for. Raises RequestRejectedError when no node of these could ever run ``placement``.
+    ``partition``: as given to sbatch, perhaps several with commas. Nothing is known of a partition that sinfo does not
+    show. ``limit``: the time limit in minutes. Raises RequestRejectedError if none of these nodes could ever run
+    ``placement``.
     """
     if not groups:
         return False
@@ -61,7 +62,7 @@ def check(groups: Sequence[NodeGroup], placement: Placement, partition: str | No
         longest = max(g.limit_minutes or 0 for g in chosen)
         raise RequestRejectedError(
             f"A time limit of {slurm_time(limit)} is more than {where} allows, which is {slurm_time(longest)}. "
-            f"Set SlurmOptions(time=...) or another partition."
+            f"Lower SlurmOptions(time=...), or choose another partition."
         )
     fitting = [g for g in in_time if _misfit(g, placement) is None]
     if not fitting:
@@ -70,7 +71,7 @@ def check(groups: Sequence[NodeGroup], placement: Placement, partition: str | No
 
 
 def longest_minutes(groups: Sequence[NodeGroup], partition: str | None) -> int | None:
-    """The longest time limit that is allowed there; None where there is none, or nothing is known."""
+    """The longest time limit in minutes that the partition allows; None if it has none, or if nothing is known."""
     limits = [g.limit_minutes for g in _chosen(groups, partition)]
     known = [limit for limit in limits if limit is not None]
     return max(known) if known and len(known) == len(limits) else None
@@ -126,7 +127,7 @@ def _group(parts: Sequence[str]) -> NodeGroup | None:
 
 
 def gpus(gres: str) -> dict[str, int]:
-    """GPUs by type in ``gpu:a100:4(S:0-1),shard:8``, all of them under ``""``."""
+    """The numbers of GPUs by type in text such as ``gpu:a100:4(S:0-1),shard:8``; their sum is under ``""``."""
     found: dict[str, int] = {"": 0}
     for part in re.split(r",(?![^()]*\))", gres):
         words = re.sub(r"\(.*", "", part.strip()).split(":")

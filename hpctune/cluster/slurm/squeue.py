@@ -1,7 +1,7 @@
-"""What squeue is asked and what its answer means. Pure.
+"""The arguments of squeue, and a parser of its answer. Pure.
 
-The comment is last and every record starts with a control character that no answer contains otherwise, so that names,
-reasons and comments may hold anything, line breaks included.
+Every record starts with a control character that nothing else in an answer contains, and the comment is last. So
+names, reasons and comments may contain anything, even line breaks.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ STATES = {
     "BOOT_FAIL": JobState.NODE_FAIL,
     "PREEMPTED": JobState.PREEMPTED,
 }
-"""Every word of Slurm that says where a job stands. REVOKED (it goes on at a sibling cluster) and words not listed
-are UNKNOWN, from which nothing follows."""
+"""Slurm's job states. REVOKED (the job goes on at a sibling cluster) and states that are not listed become UNKNOWN,
+from which nothing is concluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One job in squeue's answer. ``ends_at``: when its time limit ends it, in Unix seconds; None if it does not run."""
+    """One job in squeue's answer. ``ends_at``: when its time limit ends it (Unix seconds); None if it does not run."""
 
     job_id: str
     state: JobState
@@ -77,11 +77,11 @@ def records(text: str) -> Iterator[Record]:
     """The jobs in squeue's output. Raises ValueError for text that is not squeue's."""
     head, *parts = text.split(_RECORD)
     if not parts and head.strip() and not head.startswith("CLUSTER:"):
-        raise ValueError(f"squeue gave an answer that is not understood: {head[:200]!r}")
+        raise ValueError(f"squeue's answer cannot be parsed: {head[:200]!r}")
     for part in parts:
         values = part.split(_FIELD, len(_COLUMNS) - 1)
         if len(values) != len(_COLUMNS):
-            raise ValueError(f"squeue gave a record that is not understood: {part[:200]!r}")
+            raise ValueError(f"a record of squeue's answer cannot be parsed: {part[:200]!r}")
         job_id, word, reason, nodes, end, comment = values
         found = state(word)
         ends_at = _time(end) if found in _ENDS else None
@@ -89,19 +89,19 @@ def records(text: str) -> Iterator[Record]:
 
 
 Element = Callable[[str, str, bool], Tag | None]
-"""From the key of an array, an element's job id, and whether it is over: its tag, or None where it is nobody's."""
+"""Takes the key of an array, an element's job id, and whether the element is over. Returns its tag, or None."""
 
 
 def parse(text: str, experiment_id: str, element: Element = lambda key, job_id, over: None) -> list[JobStatus]:
-    """The jobs of ``experiment_id`` in squeue's output; ``element`` tells the elements of arrays apart.
+    """The jobs of ``experiment_id`` in squeue's output. ``element`` returns the tags of array elements.
 
-    Raises ValueError for text that is not squeue's, and what ``element`` raises.
+    Raises ValueError for text that is not squeue's, and whatever ``element`` raises.
     """
     return list(_statuses(text, experiment_id, element))
 
 
 def state(word: str) -> JobState:
-    """The state that ``word`` (perhaps with flags, as ``CANCELLED by 0``) stands for."""
+    """The state for Slurm's ``word``, perhaps with an addition (``CANCELLED by 0``)."""
     first = word.replace("+", " ").split()
     return STATES.get(first[0].upper(), JobState.UNKNOWN) if first else JobState.UNKNOWN
 

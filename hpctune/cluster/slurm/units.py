@@ -1,4 +1,4 @@
-"""Times and amounts of memory as people write them, made canonical."""
+"""Parses times and amounts of memory as people write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def minutes(value: object, what: str = "time") -> int | None:
     """The time limit in minutes (rounded up); None for no limit.
 
     ``value``: minutes as a number, a timedelta, or text as Slurm reads it: ``"90"``, ``"1:30:00"``, ``"2-12:00"``,
-    ``"UNLIMITED"``. Raises UsageError for anything else and for no time at all.
+    ``"UNLIMITED"``. Raises UsageError for anything else, and for a time of 0 or less.
     """
     seconds = _seconds(value)
     if seconds is None or seconds <= 0:
@@ -50,7 +50,7 @@ def _seconds(value: object) -> float | None:
 
 
 def slurm_time(limit_minutes: int) -> str:
-    """``limit_minutes`` in Slurm's own form: ``1-02:30:00``."""
+    """``limit_minutes`` in Slurm's notation: ``1-02:30:00``."""
     days, rest = divmod(limit_minutes, 1440)
     clock = f"{rest // 60:02d}:{rest % 60:02d}:00"
     return f"{days}-{clock}" if days else clock
@@ -70,5 +70,5 @@ def memory_bytes(value: object, what: str = "mem") -> int:
 
 
 def mebibytes(amount_bytes: int) -> int:
-    """``amount_bytes`` in MiB, rounded up: a job must not get less than was asked for."""
+    """``amount_bytes`` in MiB, rounded up, so that a job never gets less than was asked for."""
     return -(-amount_bytes // MIB)

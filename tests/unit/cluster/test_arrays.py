@@ -218,7 +218,7 @@ def test_a_list_that_is_not_visible_yet_is_no_absence(slurm: Slurm, tmp_path: Pa
     hidden = script.rename(script.with_name("hidden"))
     made = cluster(tmp_path, clock)
     for _ in range(2):
-        with pytest.raises(ClusterUnavailableError, match=r"7_submission\.sh, which says of which trial"):
+        with pytest.raises(ClusterUnavailableError, match=r"7_submission\.sh, which names its trial"):
             made.jobs()
     hidden.rename(script)
     assert [job.tag.trial_id for job in made.jobs()] == ["t0"]

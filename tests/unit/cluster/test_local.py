@@ -137,8 +137,8 @@ def test_thirds_of_a_gpu_are_three() -> None:
     [
         ({"cpu": 9}, "needs 9 CPUs, and this machine offers 8"),
         ({"gpu": 3}, "needs 3 GPUs"),
-        ({"gpu": 1.5}, "only whole"),
-        ({"cpu": 1, "tpu": 1}, "'tpu' means nothing"),
+        ({"gpu": 1.5}, "must be a whole number"),
+        ({"cpu": 1, "tpu": 1}, "'tpu' is not known on the cluster 'local'"),
     ],
 )
 def test_what_never_fits_is_rejected(request_: object, words: str) -> None:
@@ -283,7 +283,7 @@ def test_a_note_that_stays_empty_is_a_killed_process(
 
 def test_jobs_of_another_machine_are_not_known_to_be_gone(make: Callable[..., LocalCluster], tmp_path: Path) -> None:
     record = planted(tmp_path, place=Place("elsewhere", "other boot", "pid:[1]"))
-    with pytest.raises(ClusterUnavailableError, match=r"elsewhere.*resume there"):
+    with pytest.raises(ClusterUnavailableError, match=r"elsewhere.*Resume there"):
         make().jobs()
     record.run_path.write_text("started 1 1\nexited 0\n")
     assert [j.state for j in make().jobs()] == [JobState.COMPLETED], "it has ended, wherever it ran"
@@ -309,7 +309,7 @@ def test_the_work_goes_on_when_only_the_keeper_is_killed(make: Callable[..., Loc
     keeper = pid_of(cluster, tmp_path, job_id)
     until(lambda: (tmp_path / "trial1" / "out").read_text() == "up\n")
     os.kill(keeper, signal.SIGKILL)
-    until(lambda: cluster.jobs()[0].reason == "its keeper is gone")
+    until(lambda: cluster.jobs()[0].reason == "its wrapper process is gone")
     assert cluster.jobs()[0].state is JobState.RUNNING
     cluster.cancel([job_id])
     until(lambda: state(cluster, job_id) is JobState.CANCELLED)

@@ -114,7 +114,7 @@ def test_the_impossible_is_refused_at_construction(options: dict[str, Any], word
 
 
 def test_several_clusters_are_not_supported_yet() -> None:
-    with pytest.raises(NotYetSupportedError, match="name it alone"):
+    with pytest.raises(NotYetSupportedError, match="name only that"):
         SlurmOptions(clusters="a,b")
 
 

@@ -62,7 +62,7 @@ def test_parts_of_gpus_need_an_option_that_says_how() -> None:
 
 
 def test_custom_resources_mean_nothing_to_slurm() -> None:
-    with pytest.raises(NotYetSupportedError, match="'tpu' means nothing to Slurm"):
+    with pytest.raises(NotYetSupportedError, match="'tpu' is not known to Slurm"):
         parameters({"cpu": 1, "tpu": 1})
 
 

@@ -65,7 +65,7 @@ def test_which_trials_fit(have: Resources, need: Resources, expected: bool) -> N
 
 def test_grows_to_what_is_wanted_and_no_further_than_allowed() -> None:
     assert resize([], [(ONE, 3)]) == ScalePlan((WorkerShape(ONE),) * 3)
-    assert resize([], [(ONE, 100)], most=4) == ScalePlan((WorkerShape(ONE),) * 4)
+    assert resize([], [(ONE, 100)], max_workers=4) == ScalePlan((WorkerShape(ONE),) * 4)
     assert resize([one("a", 1), one("b", started=False)], [(ONE, 2)]) == ScalePlan((WorkerShape(ONE),))
     assert resize([one("a", 1)], []) == ScalePlan()
 
@@ -92,8 +92,8 @@ def test_the_surplus_is_first_what_has_not_started_and_the_newest() -> None:
 
 def test_a_full_pool_of_the_wrong_kind_says_so() -> None:
     pool = [one("a"), one("b", 1)]
-    assert resize(pool, [(GPU, 1)], most=2) == ScalePlan((), ("a",), short=True)
-    assert not resize([one("a", 1)], [(GPU, 1)], most=1).short
+    assert resize(pool, [(GPU, 1)], max_workers=2) == ScalePlan((), ("a",), short=True)
+    assert not resize([one("a", 1)], [(GPU, 1)], max_workers=1).short
 
 
 # -- what each trial gets ----------------------------------------------------------------------------------------------

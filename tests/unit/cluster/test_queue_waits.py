@@ -251,7 +251,7 @@ def test_a_successor_is_in_the_queue_before_its_predecessor_ends(tmp_path: Path)
     assert len(lab.inner.requests) == 2
     assert old.orders.leave == ""
     lab.worker("w0002")
-    assert old.orders.leave == "its successor is there"
+    assert old.orders.leave == "its successor is ready"
     assert lab.pool.room(ONE) == 1
     assert lab.inner.cancelled == [], "it finishes what it has begun"
 

@@ -50,7 +50,7 @@ def test_a_limit_refuses_the_rest_unasked_and_backs_off(slurm: Slurm, tmp_path: 
     assert not second.permanent
     assert "QOSMaxSubmitJobPerUserLimit" in second.reason
     assert isinstance(third, Refused)
-    assert third.reason.startswith("Not tried")
+    assert third.reason.startswith("Not submitted")
     assert len(slurm.calls) == 2
     assert made.room(Resources()) == 0
     clock.at += 15.1

@@ -37,9 +37,9 @@ def test_only_jobs_of_the_experiment_are_seen() -> None:
 def test_an_empty_queue_is_no_jobs_and_noise_is_an_error() -> None:
     assert squeue.parse("", "e") == []
     assert squeue.parse("CLUSTER: dev\n", "e") == []
-    with pytest.raises(ValueError, match="not understood"):
+    with pytest.raises(ValueError, match="cannot be parsed"):
         squeue.parse("Slurm is being upgraded, come back later\n", "e")
-    with pytest.raises(ValueError, match="not understood"):
+    with pytest.raises(ValueError, match="cannot be parsed"):
         squeue.parse("\x1e12\x1fRUNNING\n", "e")
 
 

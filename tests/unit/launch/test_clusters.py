@@ -76,14 +76,14 @@ def test_the_command_line_wins(no_slurm: None, capsys: pytest.CaptureFixture[str
     chosen = resolve_cluster(options, slurm_changes=said.slurm_options)
     assert chosen.options == SlurmOptions(partition="gpu", qos="low", calls_per_minute=30)
     assert resolve_cluster(options, name="local").name == "local"
-    assert "mean nothing" in capsys.readouterr().err
+    assert "the options for Slurm jobs are ignored" in capsys.readouterr().err
 
 
 def test_a_cluster_of_ones_own() -> None:
     own = OwnCluster()
     assert resolve_cluster(own) == ClusterChoice("own", None, cast(Cluster, own))
     assert resolve_cluster(own).build(Path("/x"), "e", cast(Any, None)) is own
-    with pytest.raises(UsageError, match="its own making"):
+    with pytest.raises(UsageError, match="a cluster object of its own"):
         reopen_cluster("own", {})
 
 
