@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from hpctune.cluster.slurm.units import memory_bytes, minutes
-from hpctune.common.checks import check_flag, check_positive, check_whole
+from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
 from hpctune.errors import NotYetSupportedError, UsageError
 
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
@@ -31,7 +31,45 @@ _OWNED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlurmOptions:
+class WorkerOptions:
+    """Options of long-lived workers, shared by SlurmOptions and LocalOptions.
+
+    - ``workers``: the largest number of jobs that stay and run one trial after another; "auto": as many as there is
+      room for. None: one job for each trial.
+    - ``trials_per_worker``: trials side by side in one job, which asks for that many times the resources. None: as
+      many as share a GPU (or CPU), if each needs a fraction of it.
+    - ``idle_timeout_s``: a worker without work ends after this many seconds (default 120).
+    - ``prefetch``: whether workers are given short trials in advance. None: if the searcher does not learn from
+      results.
+    - ``start_method``: "fork" (code is imported once per worker) or "spawn" (a new interpreter for each trial).
+    - ``wait_for_gpu``: whether a trial waits until the memory of its GPU is free.
+    - ``adapt_to_queue``: whether queue waits decide when workers are requested and released (see ``queue_waits.py``).
+    """
+
+    workers: int | str | None = None
+    trials_per_worker: int | None = None
+    idle_timeout_s: float = 120.0
+    prefetch: bool | None = None
+    start_method: str = "fork"
+    wait_for_gpu: bool = False
+    adapt_to_queue: bool = True
+
+    def __post_init__(self) -> None:
+        if self.workers != "auto":
+            if isinstance(self.workers, str):
+                raise UsageError(f"workers must be a number of 1 or more, 'auto' or None, not {self.workers!r}.")
+            _whole(self, "workers", 1)
+        _whole(self, "trials_per_worker", 1)
+        _positive(self, "idle_timeout_s")
+        check_choice("start_method", self.start_method, ("fork", "spawn"))
+        if self.prefetch is not None:
+            check_flag("prefetch", self.prefetch)
+        check_flag("wait_for_gpu", self.wait_for_gpu)
+        check_flag("adapt_to_queue", self.adapt_to_queue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlurmOptions(WorkerOptions):
     """Options of the Slurm jobs that run trials. An option that is None is not passed on: the site's default holds.
 
     The resources of a trial (CPUs, GPUs, memory) become a request without any option. If an option is about the same
@@ -53,20 +91,10 @@ class SlurmOptions:
     - ``timeout_s``: seconds that one Slurm command may take (default 60).
     - ``additional_parameters``: any other option of sbatch, as ``{"switches": 1}``; True for options without a value.
 
-    Options of long-lived workers:
-
-    - ``workers``: the largest number of jobs that stay and run one trial after another; "auto": as many as there is
-      room for. None: one job for each trial.
-    - ``trials_per_worker``: trials side by side in one job, which asks for that many times the resources. None: as
-      many as share a GPU (or CPU), if each needs a fraction of it.
-    - ``idle_timeout_s``: a worker without work ends after this many seconds (default 120).
-    - ``prefetch``: whether workers are given short trials in advance. None: if the searcher does not learn from
-      results.
-    - ``start_method``: "fork" (code is imported once per worker) or "spawn" (a new interpreter for each trial).
-    - ``wait_for_gpu``: whether a trial waits until the memory of its GPU is free.
-    - ``adapt_to_queue``: whether queue waits decide when workers are requested and released (see ``queue_waits.py``).
     - ``time="auto"``: the pool chooses its workers' time limits from trial durations and queue waits.
       ``"auto:4:00:00"`` sets a maximum.
+
+    Options of long-lived workers: see WorkerOptions.
 
     ``doorbell``: the driver and the runs notify each other by UDP (default False). Decisions then take milliseconds if
     the network passes datagrams from compute nodes to the driver's host; otherwise they take one poll interval. A
@@ -116,17 +144,10 @@ class SlurmOptions:
     quiet_poll_s: float = 30.0
     timeout_s: float = 60.0
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
-    workers: int | str | None = None
-    trials_per_worker: int | None = None
-    idle_timeout_s: float = 120.0
-    prefetch: bool | None = None
-    start_method: str = "fork"
-    wait_for_gpu: bool = False
-    adapt_to_queue: bool = True
     doorbell: bool = False
 
     def __post_init__(self) -> None:
-        _check_workers(self)
+        WorkerOptions.__post_init__(self)
         check_flag("array", self.array)
         check_flag("doorbell", self.doorbell)
         for name in ("modules", "setup", "srun_args"):
@@ -193,15 +214,14 @@ class SlurmOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalOptions:
+class LocalOptions(WorkerOptions):
     """Options of trials that run as processes of this machine.
 
     - ``cpus``: how many CPUs to use (default: those this process may use).
     - ``gpus``: a number, or the ids to use (default: CUDA_VISIBLE_DEVICES, else the list of nvidia-smi).
     - ``python``: the interpreter's command; ``setup``: shell lines run before it; ``env``: variables set for it.
     - ``kill_wait_s``: seconds from SIGTERM to SIGKILL when a job is cancelled (default 30).
-    - ``workers``, ``trials_per_worker``, ``idle_timeout_s``, ``prefetch``, ``start_method``, ``wait_for_gpu`` and
-      ``adapt_to_queue``: as in SlurmOptions.
+    - Options of long-lived workers: see WorkerOptions.
     - ``doorbell``: the driver and the runs notify each other by UDP on the loopback device (default True).
     """
 
@@ -213,17 +233,10 @@ class LocalOptions:
     kill_wait_s: float = 30.0
     poll_s: float = 0.05
     quiet_poll_s: float = 0.5
-    workers: int | str | None = None
-    trials_per_worker: int | None = None
-    idle_timeout_s: float = 120.0
-    prefetch: bool | None = None
-    start_method: str = "fork"
-    wait_for_gpu: bool = False
-    adapt_to_queue: bool = True
     doorbell: bool = True
 
     def __post_init__(self) -> None:
-        _check_workers(self)
+        WorkerOptions.__post_init__(self)
         check_flag("doorbell", self.doorbell)
         _set(self, "setup", _lines("setup", self.setup))
         _set(self, "env", _environment(self.env))
@@ -285,20 +298,6 @@ def _environment(value: object) -> dict[str, str]:
         if not _ENV_NAME.fullmatch(str(name)) or "\0" in str(text):
             raise UsageError(f"env: {name!r} is not a valid name, or has no valid value, for an environment variable.")
     return {str(k): str(v) for k, v in value.items()}
-
-
-def _check_workers(options: SlurmOptions | LocalOptions) -> None:
-    if options.workers != "auto":
-        if isinstance(options.workers, str):
-            raise UsageError(f"workers must be a number of 1 or more, 'auto' or None, not {options.workers!r}.")
-        _whole(options, "workers", 1)
-    _whole(options, "trials_per_worker", 1)
-    _positive(options, "idle_timeout_s")
-    if options.start_method not in ("fork", "spawn"):
-        raise UsageError(f"start_method must be 'fork' or 'spawn', not {options.start_method!r}.")
-    for name in ("prefetch", "wait_for_gpu", "adapt_to_queue"):
-        if name != "prefetch" or options.prefetch is not None:
-            check_flag(name, getattr(options, name))
 
 
 def _whole(options: object, name: str, min_value: int, max_value: int | None = None) -> None:
