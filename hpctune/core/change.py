@@ -1,6 +1,6 @@
-"""``changed(value, field=...)``: what ``dataclasses.replace`` does, at a tenth of its cost.
+"""``changed(value, field=...)``: the same as ``dataclasses.replace``, at a tenth of its cost.
 
-Each event makes one or two new values of some 35 fields; nothing else in the engine is called as often.
+Each event makes one or two new values of about 35 fields. No other function of the engine is called as often.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COPIERS: dict[tuple[type[Any], tuple[str, ...]], Callable[..., Any]] = {}
 
 
 def changed(value: _Value, **changes: Any) -> _Value:
-    """A copy of ``value`` with other values in the fields that ``changes`` names."""
+    """A copy of ``value`` with new values in the fields that ``changes`` names."""
     key = (type(value), tuple(changes))
     copier = _COPIERS.get(key)
     if copier is None:
@@ -25,7 +25,10 @@ def changed(value: _Value, **changes: Any) -> _Value:
 
 
 def _copier(kind: type[_Value], names: tuple[str, ...]) -> Callable[..., _Value]:
-    """A function that copies with changes in these fields; as ``dataclasses`` makes ``__init__``, from its text."""
+    """A function that copies a value with changes in the fields ``names``.
+
+    It is compiled from source text, as ``dataclasses`` does for ``__init__``.
+    """
     known: list[str] = [field.name for field in fields(kind)]
     if unknown := set(names) - set(known):
         raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}.")

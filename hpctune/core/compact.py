@@ -1,6 +1,6 @@
-"""What a trial takes in memory once it is finalized: equal keys, texts, numbers and requests are there once.
+"""Saves memory for finalized trials: equal keys, texts, numbers and requests are stored only once.
 
-A driver keeps every trial to its end, and most of them are over. Their values stay as they are; only how they are held
+A driver keeps every trial until its own end, and most trials are over. The values stay equal; only their storage
 changes.
 """
 
@@ -16,17 +16,20 @@ from hpctune.model.rows import Row
 from hpctune.model.trial import Trial
 
 REMEMBERED = 4096
-"""Texts, and numbers, that are kept for comparison with those of further trials; then it begins anew."""
+"""The number of texts, and of numbers, that are kept to find equal ones. Then the collection is emptied."""
 
 
 class Packed(Mapping[str, Any]):
-    """A dict that shares its keys with others. Read-only; equal to the dict that it stands for, and copied and pickled
-    as that. Dicts in it are packed as well: who looks at one gets a new dict."""
+    """A read-only mapping that shares its keys with others.
+
+    It is equal to the dict that it stands for, and is copied and pickled as that dict. Nested dicts are packed as well;
+    access to one returns a new dict.
+    """
 
     __slots__ = ("_places", "_values")
 
     def __init__(self, places: Mapping[str, int], values: tuple[Any, ...]) -> None:
-        """``places``: by key, the index of its value."""
+        """``places``: the index of each value, by key."""
         self._places, self._values = places, values
 
     def __getitem__(self, key: str) -> Any:
@@ -53,7 +56,7 @@ class Packed(Mapping[str, Any]):
         return dict, (dict(self),)
 
     def same(self, other: Packed) -> bool:
-        """Whether keys and values are not just equal, but the very same."""
+        """Whether keys and values are the same objects, not only equal."""
         return self._places is other._places and all(map(_same, self._values, other._values))
 
 
@@ -62,12 +65,12 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def opened(value: Any) -> Any:
-    """The dict for which a Packed stands; anything else as it is."""
+    """The dict for which a Packed stands; any other value unchanged."""
     return dict(value) if type(value) is Packed else value
 
 
 def reopened(trial: Trial) -> Trial:
-    """A trial that was packed, with dicts again: it is to run once more."""
+    """A packed trial with normal dicts, because it will run again."""
     return changed(trial, config=opened(trial.config), evaluated=opened(trial.evaluated), last=opened(trial.last))
 
 
@@ -80,11 +83,11 @@ class Packer:
         self._known: dict[type, dict[Any, Any]] = {str: {}, float: {}, int: {}}
 
     def pack(self, trial: Trial) -> Trial:
-        """The same trial in less memory. What is no plain dict with texts as keys stays as it is."""
+        """The same trial in less memory. Only plain dicts with text keys are packed."""
         for known in self._known.values():
             if len(known) > REMEMBERED:
                 known.clear()
-        for own in (trial.trial_id, trial.tag):  # a result states them, too
+        for own in (trial.trial_id, trial.tag):  # each result contains them, too
             self._known[str][own] = own
         if trial.resources != self._request:
             self._request = trial.resources
@@ -101,7 +104,7 @@ class Packer:
         )
 
     def _mapping(self, value: Mapping[str, Any], like: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """``value`` packed; ``like`` (packed) in place of it, or of a dict in it, where there is no difference."""
+        """``value`` packed. If it, or a dict in it, equals the packed mapping ``like``, ``like`` itself is used."""
         if type(value) is not dict and type(value) is not Row:
             return value
         keys = tuple(value)
@@ -117,6 +120,6 @@ class Packer:
         return self._mapping(value, like) if type(value) is dict else self._once(value)
 
     def _once(self, value: Any) -> Any:
-        """An equal text or number of a trial before. (A zero has a sign by which two that are equal differ.)"""
+        """The first text or number equal to ``value``. Zeros are left alone, because 0.0 and -0.0 are equal."""
         known = self._known.get(type(value))
         return value if known is None or not value else known.setdefault(value, value)

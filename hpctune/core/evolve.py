@@ -1,4 +1,4 @@
-"""``evolve(trial, event, at) -> trial``: the only writer of Phase. Pure; trusts that the event is acceptable."""
+"""``evolve(trial, event, at) -> trial``: the only writer of Phase. Pure; the event must be acceptable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReas
 
 
 def add(event: e.TrialAdded, at: float) -> Trial:
-    """The trial that ``event`` brings into being."""
+    """The new trial of ``event``."""
     return Trial(
         trial_id=event.trial_id,
         index=event.index,
@@ -132,7 +132,7 @@ def _job_changed(trial: Trial, attempt: Attempt, event: e.JobChanged) -> Trial:
     )
     phase = trial.phase
     if phase is Phase.SUBMITTING or (phase is Phase.RUNNING and event.state.value == "PENDING"):
-        phase = Phase.QUEUED  # in the second case Slurm has requeued it
+        phase = Phase.QUEUED  # a running job that is pending again was requeued by Slurm
     return changed(trial, phase=phase, attempt=job)
 
 
@@ -158,7 +158,7 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float
 
 
 def iteration_of(row: Mapping[str, Any], default: int) -> int:
-    """The training iteration that a row states; ``default`` where it states none that is a whole number."""
+    """The training iteration in a row; ``default`` if it has none, or one that is not a whole number."""
     value = row.get("training_iteration")
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -166,8 +166,11 @@ def iteration_of(row: Mapping[str, Any], default: int) -> int:
 
 
 def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:
-    """What changes with ``new`` as the newest checkpoint: the next attempt starts from it. One of the same name is
-    replaced. A run that is being replaced may save what it likes."""
+    """The changes if ``new`` is the newest checkpoint: the next attempt starts from it.
+
+    A checkpoint of the same name is replaced. If the trial must go on from another trial's checkpoint, its start does
+    not change.
+    """
     if new is None:
         return {}
     checkpoints = (*(c for c in trial.checkpoints if c.name != new.name), new)
@@ -177,7 +180,7 @@ def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:
 
 
 def _forget(trial: Trial, name: str) -> Trial:
-    """Without a checkpoint that is no more; where it was to start from that, it starts from the newest that is left."""
+    """The trial without a deleted checkpoint. If that was its next start, it will start from the newest one left."""
     left = tuple(c for c in trial.checkpoints if c.name != name)
     if trial.restore != f"{trial.dirname}/{name}":
         return changed(trial, checkpoints=left)
@@ -188,17 +191,17 @@ def _forget(trial: Trial, name: str) -> Trial:
 
 
 def _leaving(trial: Trial, leave: VacateReason, at: float) -> dict[str, Any]:
-    """What changes for a trial that is to leave its job, if it has one."""
+    """The changes for a trial that must vacate its job, if it has one."""
     return {"leave": leave, "stop_at": at} if trial.phase.live else {}
 
 
 def _still(trial: Trial) -> VacateReason | None:
-    """The order to leave that is not carried out by leaving alone."""
+    """The order to vacate that remains after the job has ended: a pause."""
     return trial.leave if trial.leave is VacateReason.PAUSE else None
 
 
 def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
-    """Another start: what the trial reports from now on follows the iteration of the checkpoint that it takes over."""
+    """The trial with another start: its next results continue from the iteration of the copied checkpoint."""
     return changed(
         trial,
         config=event.config,
@@ -216,7 +219,7 @@ def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
 def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
     attempt = trial.attempt
     progressed = attempt is not None and trial.results > attempt.base_results
-    meant = trial.leave is not None
+    intended = trial.leave is not None
     return changed(
         trial,
         phase=Phase.PENDING,
@@ -224,7 +227,7 @@ def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
         leave=_still(trial),
         stop_at=trial.stop_at if trial.stop is not None else None,
         failures=trial.failures + event.counts,
-        interruptions=0 if event.counts or progressed or meant else trial.interruptions + 1,
+        interruptions=0 if event.counts or progressed or intended else trial.interruptions + 1,
         not_before=event.not_before,
         released_at=at,
         reason=event.reason,

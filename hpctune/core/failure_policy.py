@@ -1,4 +1,4 @@
-"""What follows from failures besides another attempt: larger requests, hangs given up, a stopped experiment."""
+"""Rules for failures other than a new attempt: larger requests, detection of hangs, the end of the experiment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FRAME = re.compile(r'^\s*File "(.+)", line (\d+)', re.MULTILINE)
 def grow_request(
     trial: Trial, policy: FailurePolicy, *, memory: bool = False, time: bool = False
 ) -> e.ResourcesChanged | None:
-    """A larger request for a trial that had too little memory or time; None where it may not grow (any more)."""
+    """A larger request for a trial that had too little memory or time; None if it may not grow (any more)."""
     now = trial.resources
     if trial.stop is not None or trial.growths >= MAX_GROWTHS:
         return None
@@ -28,7 +28,7 @@ def grow_request(
 
 
 def detect_hang(trial: Trial, policy: FailurePolicy, now: float) -> e.RunGivenUp | None:
-    """The fact that a run has been silent for too long."""
+    """The event for a run that has not reported for ``report_timeout_s``; None if there is no hang."""
     attempt, limit = trial.attempt, policy.report_timeout_s
     if limit is None or trial.phase is not Phase.RUNNING or attempt is None or attempt.over or attempt.heard_at is None:
         return None
@@ -41,7 +41,7 @@ def detect_hang(trial: Trial, policy: FailurePolicy, now: float) -> e.RunGivenUp
 
 
 def early_stop_reason(state: ExperimentState, ended: Trial) -> str | None:
-    """Why the experiment is to stop after ``ended`` has failed, rather than let more trials fail; None: it is not."""
+    """Why the experiment must stop now that ``ended`` has failed, before more trials fail; None if it goes on."""
     policy = state.spec.failure_policy
     if policy.canary and not state.reported:
         return f"the canary trial {ended.name} failed before it had reported: {ended.error}"
@@ -55,12 +55,12 @@ def early_stop_reason(state: ExperimentState, ended: Trial) -> str | None:
 
 
 def canary_pending(state: ExperimentState) -> bool:
-    """Whether no further trial may start, since the canary has not reported yet."""
+    """Whether no other trial may start, because the canary has not reported yet."""
     return state.spec.failure_policy.canary and not state.reported and state.live > 0
 
 
 def _signature(error: ErrorInfo | None) -> tuple[str, ...]:
-    """Two errors with the same one are the same, whatever values their messages mention."""
+    """A key by which errors are compared. The messages do not matter, because they may contain different values."""
     if error is None:
         return ()
     frames = _FRAME.findall(error.traceback)

@@ -1,4 +1,4 @@
-"""``plan(state, view) -> actions``: what the world still owes us. Idempotent; looks at levels, never at edges."""
+"""``plan(state, view) -> actions``: the actions that are due now. Idempotent; depends on states, not on transitions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from hpctune.model.trial import CheckpointRef, Phase, Trial, VacateReason
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the driver knows besides the state: the time, the last answer of the cluster (asked at
-    ``jobs_asked_at``, Unix seconds), and which orders the control files hold as published. ``tidy``: what trials that
-    are over need no more is to be removed now."""
+    """The driver's knowledge besides the state.
+
+    ``now``: the time. ``jobs``: the last answer of the cluster, queried at ``jobs_asked_at`` (both in Unix seconds).
+    ``published``: the orders in the control files. ``tidy``: whether to remove now what finished trials no longer need.
+    """
 
     now: float
     jobs: Sequence[JobStatus]
@@ -28,7 +30,7 @@ class View:
 
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
-    """All that is owed now."""
+    """All actions that are due now."""
     in_use = starting_points(state) if state.spec.checkpoint.keep is not None else frozenset()
     actions: list[a.Action] = []
     for trial in state.active_trials():
@@ -50,7 +52,7 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
     if trial.phase is Phase.SUBMITTING:
         if attempt.uncertain_since is None and not unwanted:
             yield a.Submit(trial.trial_id, attempt.number)
-        # Absence counts only in an answer to a question that was asked after the doubt arose.
+        # A missing job counts only in an answer that was requested after the submission became uncertain.
         elif attempt.uncertain_since is None or view.jobs_asked_at > attempt.uncertain_since:
             yield a.Revoke(next_run, trial.stop or "its submission was never confirmed and no job has its tag")
         return
@@ -66,7 +68,7 @@ def _owed(trial: Trial, spec: ExperimentSpec, view: View) -> Iterator[a.Action]:
 
 
 def _still_its_own(job_id: str, trial: Trial, view: View) -> bool:
-    """Whether no other trial has that job: a controller that lost its state may give a number out once more."""
+    """Whether no other trial has that job. A controller that lost its state may assign a job id again."""
     return all(job.tag.trial_id == trial.trial_id for job in view.jobs if job.job_id == job_id)
 
 
@@ -75,17 +77,17 @@ def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
 
 
 ControlVersion = tuple[int, str | None, VacateReason | None, float | None, float | None]
-"""All that changes in the control file of a trial: attempt, stop, leave, milestone, answered."""
+"""The parts of a trial's control file that change: attempt, stop, leave, milestone, answered."""
 
 
 def orders(trial: Trial) -> ControlVersion:
-    """What the control file must say now."""
+    """The version of the control file that must be published now."""
     number = trial.attempt.number if trial.attempt is not None else 0
     return (number, trial.stop, trial.leave, trial.milestone, trial.answered)
 
 
 def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
-    """What the control file of the trial's current attempt must say. ``root``: the experiment directory."""
+    """The control record for the trial's current attempt. ``root``: the experiment directory."""
     attempt = trial.attempt
     assert attempt is not None
     restore = attempt.restore
@@ -116,8 +118,10 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
 
 
 def starting_points(state: ExperimentState) -> frozenset[str]:
-    """Checkpoints (paths) from which a current attempt started, or the next attempt of a trial is to start, also of one
-    that is over: it may be reopened."""
+    """Checkpoints (paths) from which a current attempt has started, or the next attempt of a trial would start.
+
+    Trials that are over are included, because they may be reopened.
+    """
     starts = ((t.restore, t.attempt.restore if t.attempt is not None else None) for t in state.active_trials())
     return frozenset([*(path for both in starts for path in both if path is not None), *state.borrowed.values()])
 
@@ -132,7 +136,7 @@ def _retention(trial: Trial, policy: CheckpointPolicy, in_use: frozenset[str]) -
 
 
 def _kept(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> frozenset[str]:
-    """The names to keep: the best (or newest) ``keep``, and the newest in any case, since restarts need it."""
+    """The names to keep: the best (or newest) ``keep`` ones, and always the newest, which restarts need."""
     assert policy.keep is not None
     newest = checkpoints[-1].name
     ranked = list(reversed(checkpoints))
@@ -144,18 +148,18 @@ def _kept(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> fro
 
 
 def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:
-    """Jobs of ours that no attempt wants any more: submissions given up, requeues of what was superseded."""
+    """Cancel jobs of this experiment that no attempt needs: revoked submissions, requeued jobs of old attempts."""
     for job in view.jobs:
         if job.state.final or job.state is JobState.COMPLETING:
             continue
         trial = state.trials.get(job.tag.trial_id)
         attempt = trial.attempt if trial is not None else None
-        # Of a run that left on a signal the cluster is to tell why: a cancel would be the answer.
+        # If a run ended on a signal, the cluster must tell why. A cancel would hide the reason.
         if attempt is not None and attempt.number == job.tag.attempt and (not attempt.over or attempt.unexplained):
             continue
-        # A worker that has just written its exit record needs a moment to leave; a job that waits, none. An answer from
-        # before the attempt was over says nothing.
+        # A worker that has just written its exit record needs a moment to exit; a pending job does not. An answer from
+        # before the end of the attempt does not count.
         hangs = trial is not None and trial.given_up == job.tag.attempt
         grace_s = 0.0 if job.state is JobState.PENDING or hangs else state.spec.stop_grace_s
         if trial is None or view.jobs_asked_at - trial.released_at > grace_s:
-            yield a.Cancel(job.job_id, "no attempt of any trial wants it")
+            yield a.Cancel(job.job_id, "no attempt of any trial needs it")

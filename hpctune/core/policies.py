@@ -1,4 +1,4 @@
-"""The three policies of an experiment, fed with facts in journal order; what they answer are facts again."""
+"""The three policies of an experiment. They receive events in journal order, and their answers are events, too."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Policies:
 
     @property
     def time_attr(self) -> str:
-        """The reported value by which the scheduler counts time, and milestones."""
+        """The reported value that the scheduler uses as time, also for milestones."""
         return str(getattr(self.scheduler, "time_attr", None) or "training_iteration")
 
     def feed(self, event: e.Event, state: ExperimentState) -> list[e.Event]:
-        """Tell the policies of ``event``, which ``state`` has just taken; returns what they answer.
+        """Pass ``event``, which ``state`` has just applied, to the policies. Returns their answers.
 
-        On replay the caller throws the answers away: the recorded ones follow in the journal.
+        On replay the caller ignores the answers, because the recorded ones follow in the journal.
         """
         match event:
             case e.TrialAdded():
                 trial = state.trials[event.trial_id]
                 self.scheduler.on_trial_add(trial)
                 answers = self._milestone(trial)
-            case e.SubmitRequested():  # decisions on others may have moved it since it was asked for last
+            case e.SubmitRequested():  # decisions on other trials may have changed the milestone
                 return self._milestone(state.trials[event.trial_id])
             case e.ResultReported(verdict=e.Verdict.COUNTED):
                 answers = self._result(state.trials[event.run.trial_id], event, state)
@@ -60,7 +60,7 @@ class Policies:
         return answers
 
     def replay(self, event: e.Event, state: ExperimentState) -> None:
-        """Bring the policies to where they were after ``event``, without asking for any suggestion or decision."""
+        """Restore the policies' state after ``event``, without asking for any suggestion or decision."""
         if isinstance(event, e.TrialAdded):
             self.search.replay(event.index, event.trial_id, event.config)
         elif isinstance(event, e.BudgetUsed):
@@ -68,14 +68,14 @@ class Policies:
         self.feed(event, state)
 
     def tick(self, driven_s: float) -> bool:
-        """Tell the stopper for how long the experiment has been driven in all; whether it ends the experiment."""
+        """Tell the stopper the total driven time in seconds. Returns whether it ends the experiment."""
         if self.stopper is None:
             return False
         self.stopper.tick(driven_s)
         return self.stopper.stop_all()
 
     def completed(self, index: int, suggestion: Suggestion) -> Suggestion:
-        """The suggestion with what the scheduler wants every configuration to hold."""
+        """The suggestion with the keys that the scheduler adds to every configuration."""
         config = dict(self.scheduler.complete_config(index, suggestion.config))
         if config == suggestion.config:
             return suggestion
@@ -86,13 +86,13 @@ class Policies:
     def _result(self, trial: Trial, event: e.ResultReported, state: ExperimentState) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
         self.search.on_result(trial.trial_id, row)
-        # A trial that is about to leave has been decided on; what it says before it obeys is no new question.
+        # A trial that is about to vacate its job has its decision already: later results need no new one.
         try:
             decision = self.scheduler.on_trial_result(trial, row) if trial.leave is None else CONTINUE
         except MetricError as error:
             return _fatal(error, state)
         if row.get("done") and not isinstance(decision, Stop):
-            decision = CONTINUE  # it ends with this result
+            decision = CONTINUE  # the trial ends with this result anyway
         if isinstance(decision, Pause) and decision.yields and not self._awaited(state):
             decision = CONTINUE
         answers += self._facts(trial, decision, state)
@@ -106,14 +106,14 @@ class Policies:
         return answers
 
     def _awaited(self, state: ExperimentState) -> bool:
-        """Whether a trial waits for a place, or has yet to come."""
+        """Whether a trial waits for a place, or a new one is still expected."""
         if state.phases[Phase.PENDING] or state.phases[Phase.PAUSED]:
             return True
         total = self.search.total
         return not state.exhausted if total is None else len(state.trials) < total
 
     def _facts(self, trial: Trial, decision: Decision, state: ExperimentState) -> list[e.Event]:
-        """What a decision on ``trial`` makes of it."""
+        """The events for a decision on ``trial``."""
         match decision:
             case Continue():
                 return []
@@ -126,14 +126,14 @@ class Policies:
             case Reallocate():
                 same = decision.resources == trial.resources
                 return [] if same else [e.ResourcesChanged(trial.trial_id, decision.resources, decision.reason)]
-            case _:  # a scheduler of the user's own
+            case _:  # possible with a user's own scheduler
                 raise UsageError(
-                    f"{type(self.scheduler).__name__} decided {decision!r}. Decisions are CONTINUE, Stop, Pause, "
-                    "Exploit and Reallocate of hpctune.model.decisions."
+                    f"{type(self.scheduler).__name__} returned {decision!r}, which is not a decision. Return CONTINUE, "
+                    "Stop, Pause, Exploit or Reallocate of hpctune.model.decisions."
                 )
 
     def _answered(self, trial: Trial, event: e.ResultReported) -> list[e.Event]:
-        """The trial goes on: let it pass the milestone it has reached, and tell it of the next."""
+        """The events for a trial that goes on: the reached milestone is answered, and the next one is set."""
         reached = number(event.row, self.time_attr)
         if trial.milestone is None or reached is None or reached < trial.milestone:
             return self._milestone(trial)
@@ -159,7 +159,7 @@ class Policies:
 
 
 def _fatal(error: MetricError, state: ExperimentState) -> list[e.Event]:
-    """The scheduler cannot decide anything: an error of the whole experiment."""
+    """The event if the scheduler cannot decide at all: an error of the whole experiment."""
     return [] if state.stopping is not None else [e.ExperimentStopRequested(str(error), fatal=True)]
 
 

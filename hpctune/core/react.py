@@ -1,6 +1,6 @@
-"""What follows from the state, as facts to record: resolve_attempts on ended attempts, admissions, the end.
+"""The events that follow from the state: the resolution of ended attempts, the start of trials, the end.
 
-Every function is level-triggered: it looks at the state alone, so a crash between two records loses nothing.
+Each function depends on the current state alone, so a crash between two records loses nothing.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _UNFINISHED = (Outcome.PAUSED, Outcome.INTERRUPTED, Outcome.REVOKED, Outcome.REP
 _TOO_LITTLE = (JobState.OUT_OF_MEMORY, *(state for state in JobState if state.interruption))
 _ENDS = {
     JobState.PREEMPTED: "was preempted",
-    JobState.TIMEOUT: "came to its time limit",
+    JobState.TIMEOUT: "reached its time limit",
     JobState.NODE_FAIL: "lost its node",
-    JobState.COMPLETED: "was preempted, or requeued by somebody",
+    JobState.COMPLETED: "was preempted or requeued",
 }
 LAST_WORD_S = 60.0
-"""How long the cluster may take to say what became of a job whose run left on SIGTERM."""
+"""Seconds to wait for the cluster to tell why a job ended whose run received SIGTERM."""
 MAX_BACKOFF_S = 300.0
-"""How long a trial that fails again and again waits before its next attempt, at most."""
+"""The longest wait in seconds before the next attempt of a trial that fails repeatedly."""
 MAX_INTERRUPTIONS = 5
-"""Attempts in a row that may end without a new result and without fault of the trial, before it is given up."""
+"""A trial fails after this many attempts in a row that were interrupted without a new result."""
 
 NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
-"""(index, trial id, suggestion) -> the fact; names, directory and resources are the caller's choice."""
+"""Takes index, trial id and suggestion; returns the event. The caller chooses names, directory and resources."""
 
 
 def resolve_attempt(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialEvent | None:
-    """What becomes of a trial whose attempt is over, or that is told to stop or pause while it has none.
+    """The event for a trial whose attempt is over, or that must stop or pause while it has none; None: nothing is due.
 
-    A run that left on SIGTERM may have been preempted, or cancelled by somebody: the cluster is heard on that first.
+    A run that received SIGTERM may have been preempted or cancelled: this waits for the cluster's answer first.
     """
     attempt = trial.attempt
     if attempt is None:
@@ -87,7 +87,7 @@ def _judge_outcome(trial: Trial, attempt: Attempt, outcome: Outcome, spec: Exper
 
 
 def _told(attempt: Attempt) -> str:
-    """Why a run left: what the cluster said of its job, where it did, rather than the signal that the run got."""
+    """Why a run ended: the cluster's answer about its job if there is one, else the reason that the run recorded."""
     words = _ENDS.get(attempt.ended) if attempt.ended is not None else None
     return attempt.reason if words is None else f"job {attempt.job_id} {words}"
 
@@ -103,11 +103,11 @@ def _judge_job(trial: Trial, attempt: Attempt, state: JobState, spec: Experiment
         hint = "The job was cancelled outside hpctune. Run it again: hpctune resume DIR --errored"
         return _ended_in_error(trial, ErrorInfo("JobCancelled", f"{what}. {hint}"))
     if state is JobState.OUT_OF_MEMORY:
-        asked = "" if trial.resources.memory_bytes is None else f" It had asked for {trial.resources.describe()}."
+        asked = "" if trial.resources.memory_bytes is None else f" The request was {trial.resources.describe()}."
         hint = "Ask for more memory: resources_per_trial={'memory': BYTES} or --mem."
         return _failed(trial, ErrorInfo("OutOfMemory", f"{what}.{asked} {hint}"), spec, now)
     return _failed(
-        trial, ErrorInfo("JobFailed", f"{what} without saying why; its last words are in stderr and stdout"), spec, now
+        trial, ErrorInfo("JobFailed", f"{what} without an exit record; see its stderr and stdout"), spec, now
     )
 
 
@@ -152,7 +152,7 @@ def _ended_in_error(trial: Trial, error: ErrorInfo) -> e.TrialEnded:
 
 
 def resolve_attempts(state: ExperimentState, now: float = math.inf) -> Iterator[e.Event]:
-    """Verdicts on every active trial; an experiment that is stopping tells its trials so."""
+    """The resolution of every active trial. If the experiment is stopping, its trials are told to stop."""
     for trial in state.active_trials():
         if state.stopping is not None and trial.stop is None:
             yield e.StopRequested(trial.trial_id, state.stopping.reason)
@@ -165,14 +165,14 @@ def resolve_attempts(state: ExperimentState, now: float = math.inf) -> Iterator[
 
 
 def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopRequested | None:
-    """Whether the end of one trial ends the experiment: ``fail_fast``, or a metric that no trial reports."""
+    """The event if the end of one trial ends the experiment: ``fail_fast``, or a metric that no trial reports."""
     if ended.phase is not Phase.ERROR or ended.error is None or state.stopping is not None:
         return None
     if ended.error.kind == "MetricError" and not any(t.seen_metric for t in state.trials.values()):
         return e.ExperimentStopRequested(ended.error.message, fatal=True)
     early_stop_reason = failure_policy.early_stop_reason(state, ended)
     if early_stop_reason is not None:
-        hint = "Mend it, then: hpctune resume DIR --restart-errored"
+        hint = "Fix the error, then run: hpctune resume DIR --restart-errored"
         return e.ExperimentStopRequested(f"{early_stop_reason}. {hint}", fatal=False)
     if state.spec.fail_fast:
         return e.ExperimentStopRequested(f"fail_fast: trial {ended.name} failed: {ended.error}", fatal=False)
@@ -180,7 +180,7 @@ def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopReques
 
 
 def budget(state: ExperimentState, driven_s: float) -> e.ExperimentStopRequested | None:
-    """Whether the time budget is used up after ``driven_s`` seconds of driving."""
+    """The event if the time budget is used up after ``driven_s`` seconds of driving."""
     limit = state.spec.time_budget_s
     if limit is None or state.stopping is not None or driven_s < limit:
         return None
@@ -194,7 +194,7 @@ def admit_trial(
     now: float,
     new_trial: NewTrial,
 ) -> list[e.Event]:
-    """The facts by which one more trial gets a job, or [] when none can now."""
+    """The events that give one more trial a job; [] if that is not possible now."""
     if state.stopping is not None:
         return []
     limit = state.spec.max_concurrent
@@ -210,14 +210,16 @@ def admit_trial(
         pending = any(t.phase is Phase.PENDING for t in waiting)
         added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial)
         if added is None:
-            return []  # the place that comes next is a new trial's
+            return []  # the next free place is for a new trial
         if added or not waiting:
             return added
         chosen = policies.scheduler.choose(waiting, idle=True)
     if chosen is None:
         return _stranded(state, waiting)
     if not any(t.trial_id == chosen for t in waiting):
-        raise UsageError(f"{type(policies.scheduler).__name__}.choose returned {chosen!r}: no trial that waits.")
+        raise UsageError(
+            f"{type(policies.scheduler).__name__}.choose returned {chosen!r}, which is not the id of a waiting trial."
+        )
     trial = state.trials[chosen]
     if room(trial.resources) < 1:
         return []
@@ -226,16 +228,16 @@ def admit_trial(
 
 
 def _stranded(state: ExperimentState, waiting: Sequence[Trial]) -> list[e.Event]:
-    """Ends the paused trials where nothing can ever make the scheduler take them up again."""
+    """Stop the paused trials if nothing can ever make the scheduler choose them again."""
     if not state.exhausted or state.live or len(waiting) < state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]:
         return []
-    return [e.StopRequested(t.trial_id, "its scheduler does not take it up again") for t in waiting]
+    return [e.StopRequested(t.trial_id, "its scheduler does not resume it") for t in waiting]
 
 
 def _suggest(
     state: ExperimentState, policies: Policies, room: Callable[[Resources], int], new_trial: NewTrial
 ) -> list[e.Event] | None:
-    """The facts by which there is a new trial, or never will be one; [] where there is none now; None: no room."""
+    """The event for a new trial, or for the end of the search; [] if there is no new trial now; None if no room."""
     index, total = len(state.trials), policies.search.total
     if room(_typical(state)) < 1 and (total is None or index < total):
         return None
@@ -250,12 +252,12 @@ def _suggest(
 
 
 def _typical(state: ExperimentState) -> Resources:
-    """The request of the newest trial: the best guess for the next one."""
+    """The resources of the newest trial, as the best estimate for the next one."""
     return next(reversed(state.trials.values())).resources if state.trials else Resources()
 
 
 def finished(state: ExperimentState) -> e.ExperimentEnded | None:
-    """Whether every trial is over and finalized and no more will come."""
+    """The event if every trial is over and finalized, and no more are expected."""
     if state.ended is not None or state.active or state.unfinalized:
         return None
     if state.stopping is not None:

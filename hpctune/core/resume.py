@@ -1,4 +1,4 @@
-"""What a driver that takes an experiment up again does with its trials. Pure."""
+"""What a resumed driver does with the trials of an experiment. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from hpctune.model import events as e
 from hpctune.model.trial import Phase
 
 RESTARTING = "to be restarted from scratch"
-"""The reason for which an unfinished trial is stopped that is to start anew; it is reopened when it has ended."""
+"""The stop reason of an unfinished trial that must start from scratch. It is reopened after it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeChoice:
     """What a resumed driver does with trials: "skip", "resume" or "restart" for each kind.
 
-    ``experiment`` "skip": one that was stopped or is over stays so. That is how a driver succeeds another.
+    ``experiment`` "skip": an experiment that was stopped or is over stays so. A driver that succeeds another in a chain
+    of driver jobs uses this.
     """
 
     finished: str = "skip"
@@ -27,7 +28,7 @@ class ResumeChoice:
 
 
 def reopenings(state: ExperimentState, choice: ResumeChoice, num_samples: int | None) -> Iterator[e.Event]:
-    """The facts by which ``choice`` takes effect. ``num_samples``: how many trials are wanted; None: as before."""
+    """The events that put ``choice`` into effect. ``num_samples``: the new number of trials; None: unchanged."""
     wanted = num_samples if num_samples is not None else state.num_samples
     if choice.experiment == "skip":
         return

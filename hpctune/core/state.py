@@ -1,4 +1,4 @@
-"""The state of an experiment: folded from events, indexed so that a step costs by what is active, not by all."""
+"""The state of an experiment, computed from its events. Indexes make a step's cost depend on the active trials only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hpctune.model.trial import Phase, Trial
 
 _GOOD_ENDS = (Outcome.COMPLETED, Outcome.STOPPED, Outcome.PAUSED)
 _DEATHS = (JobState.NODE_FAIL, JobState.FAILED, JobState.COMPLETED)
-"""Ends of jobs whose run left no record, and that nobody asked for."""
+"""Ends of jobs without an exit record that were not requested."""
 
 
 class ExperimentState:
-    """Trials by id, and what concerns the experiment as a whole.
+    """The trials by id, and the state of the experiment as a whole.
 
-    Changed only by :meth:`apply`; the trials themselves are frozen values.
+    Only :meth:`apply` changes it. The trials themselves are frozen values.
     """
 
     def __init__(self, spec: ExperimentSpec) -> None:
@@ -32,9 +32,9 @@ class ExperimentState:
         self.active: dict[str, None] = {}
         """Ids of the trials that are not over, oldest first."""
         self.unfinalized: dict[str, None] = {}
-        """Ids of those that are over and not finalized: there is something left to be removed."""
+        """Ids of the trials that are over and not finalized: their files are not removed yet."""
         self.borrowed: dict[str, str] = {}
-        """By trial, whether or not it is over: the checkpoint of another one from which it would start."""
+        """The checkpoint of another trial from which a trial would start, by trial (also for trials that are over)."""
         self.phases: Counter[Phase] = Counter()
         self._in_phase: dict[Phase, dict[str, None]] = {phase: {} for phase in Phase if not phase.final}
         self.num_samples = spec.num_samples
@@ -47,11 +47,11 @@ class ExperimentState:
         self.drivers: list[e.Recorded] = []
         """The DriverStarted and DriverStopped events, oldest first."""
         self.reported = False
-        """Whether any trial has ever reported, or ended in good order."""
+        """Whether any trial has ever reported a result or ended without an error."""
         self.deaths: Counter[str] = Counter()
-        """By node: how many attempts in a row died there."""
+        """How many attempts in a row died, by node."""
         self.healthy: set[str] = set()
-        """Nodes where an attempt has ended well."""
+        """Nodes on which an attempt has ended without an error."""
         self.last_at = 0.0
         self._packer = Packer()
 
@@ -74,12 +74,12 @@ class ExperimentState:
         return self.phases[Phase.TERMINATED] + self.phases[Phase.ERROR]
 
     def bad_nodes(self, deaths: int) -> list[str]:
-        """The nodes where so many attempts in a row died while they go well elsewhere."""
+        """The nodes on which at least ``deaths`` attempts in a row died, if attempts end well on some other node."""
         fine = any(not self.deaths[node] for node in self.healthy)
         return sorted(node for node, number in self.deaths.items() if number >= deaths) if fine else []
 
     def active_trials(self) -> Iterator[Trial]:
-        """The trials that are not over; it is safe to apply events meanwhile."""
+        """The trials that are not over. Events may be applied during the iteration."""
         for trial_id in list(self.active):
             trial = self.trials[trial_id]
             if not trial.phase.final:
@@ -95,7 +95,7 @@ class ExperimentState:
         return sorted(found, key=lambda trial: trial.index)
 
     def apply(self, recorded: e.Recorded) -> None:
-        """Fold one event in."""
+        """Update the state with one event."""
         event, self.last_at = recorded.event, recorded.at
         match event:
             case e.ResultReported():  # first, since most are
@@ -153,13 +153,13 @@ class ExperimentState:
                 index[after.trial_id] = None
 
     def _index(self, trial: Trial) -> dict[str, None] | None:
-        """Where the trial is to be found; None where nothing more is to be done for it."""
+        """The index that contains the trial; None if nothing remains to be done for it."""
         if not trial.phase.final:
             return self.active
         return None if trial.finalized else self.unfinalized
 
     def _note_health(self, trial: Trial, event: e.TrialEvent) -> None:
-        """What an attempt's end says of its node, where it had one node."""
+        """Update the health of a node from the end of an attempt that ran on this node alone."""
         if isinstance(event, e.ResultReported):
             self.reported = self.reported or event.verdict is e.Verdict.COUNTED
             return
@@ -177,7 +177,7 @@ class ExperimentState:
             self.deaths[node] += 1
 
     def _doubt_submissions(self, at: float) -> None:
-        """A new driver cannot know which of its predecessor's requests reached the cluster."""
+        """Mark submissions as uncertain: a new driver does not know which requests of the last one were received."""
         for trial in self.active_trials():
             if trial.phase is Phase.SUBMITTING and trial.attempt is not None:
                 self._put(trial, changed(trial, attempt=changed(trial.attempt, uncertain_since=at)))

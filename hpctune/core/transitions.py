@@ -1,4 +1,4 @@
-"""Which facts a trial can take, and when: the table, the fencing, and what becomes of a reported row."""
+"""Which events a trial accepts: the table of legal phases, the fencing of old runs, the verdict on a reported row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
     e.JobEnded: _LIVE,
     e.RunGivenUp: frozenset({Phase.RUNNING}),
     e.RunStarted: _LIVE,
-    # QUEUED: Slurm has requeued the job, and the last words of the run that it ended are still being read.
+    # QUEUED: Slurm has requeued the job while the last records of the ended run are still being read.
     e.ResultReported: frozenset({Phase.RUNNING, Phase.QUEUED}),
     e.RunEnded: frozenset({Phase.RUNNING, Phase.QUEUED}),
     e.StopRequested: _UNENDED,
@@ -44,9 +44,9 @@ LEGAL: dict[type[e.TrialEvent], frozenset[Phase]] = {
 
 
 def acceptable(trial: Trial, event: e.TrialEvent) -> bool:
-    """Whether ``event`` is news for ``trial``: legal in its phase, of its current attempt and run, not seen before.
+    """Whether ``event`` is new and valid for ``trial``: legal in its phase, of its current attempt and run, no repeat.
 
-    What is not acceptable is not recorded: the late word of a superseded run, a job of an attempt that is over.
+    Other events are not recorded, such as a late result of a superseded run or a job of an attempt that is over.
     """
     if trial.phase not in LEGAL[type(event)]:
         return False
@@ -97,9 +97,9 @@ def _holds(trial: Trial, run: RunKey) -> bool:
 
 
 def classify_row(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.ResultReported:
-    """What becomes of a row: counted once per iteration, never after a decision to stop or to exploit another trial.
+    """The event for a row. A row counts once per iteration, and not after a decision to stop or to exploit a trial.
 
-    After a decision to pause rows count: the trial goes on later from what it had reached, and would not repeat them.
+    After a decision to pause, rows count: the trial goes on later after these results and does not repeat them.
     """
     iteration = iteration_of(row.row, trial.last_iteration + 1)
     if iteration <= trial.last_iteration:
@@ -117,7 +117,7 @@ def classify_row(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.Re
 
 
 def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointPolicy) -> e.TrialEvent:
-    """The fact that a record of a run file states, whether or not it is news for the trial (see :func:`acceptable`)."""
+    """The event for a record of a run file. Whether it is new for the trial is the task of :func:`acceptable`."""
     match record:
         case ResultRow():
             return classify_row(trial, record, policy)

@@ -22,12 +22,12 @@ def frozen_gc() -> Iterator[None]:
     if gc.get_freeze_count() or any(isinstance(callback, _FullCollections) for callback in gc.callbacks):
         yield
         return
-    keeper = _FullCollections()
-    gc.callbacks.append(keeper)
+    collections = _FullCollections()
+    gc.callbacks.append(collections)
     try:
         yield
     finally:
-        gc.callbacks.remove(keeper)
+        gc.callbacks.remove(collections)
         gc.unfreeze()
 
 

@@ -1,1 +1,1 @@
-"""Frozen values. No I/O, no clock, no randomness; nothing here imports another layer."""
+"""Frozen value types. No I/O, no clock, no randomness; nothing here imports another layer."""

@@ -1,4 +1,4 @@
-"""What the world still owes us: requests of the plan to the driver's shell. Each may be repeated without harm."""
+"""The actions that the plan requests and the driver performs. Each may be repeated without harm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Claim the key in the driver's name. If a job has it already, that job is the attempt's."""
+    """Claim the run key for the driver. If a job has claimed it already, that job belongs to the attempt."""
 
     run: RunKey
     reason: str

@@ -1,4 +1,4 @@
-"""What a policy may answer."""
+"""The decisions that a policy may return."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Stop:
 class Pause:
     """The trial makes a checkpoint, frees its job, and waits until it is chosen again.
 
-    ``yields``: only where another trial waits for a place, or has yet to come; else it goes on. (Not for decisions on
-    others.)
+    ``yields``: pause only if another trial waits for a place or is still expected; otherwise the trial goes on. (Not
+    for decisions on other trials.)
     """
 
     reason: str
@@ -35,10 +35,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Exploit:
-    """The trial drops what it has and goes on from the newest checkpoint of the trial ``donor`` with ``config``.
+    """The trial gives up its state and goes on from the newest checkpoint of the trial ``donor`` with ``config``.
 
-    ``config`` is the whole configuration. ``tag``: the trial's experiment tag from now on ("": as before). Does nothing
-    where the donor has no checkpoint.
+    ``config`` is the whole configuration. ``tag``: the trial's new experiment tag ("": unchanged). Does nothing if the
+    donor has no checkpoint.
     """
 
     donor: str

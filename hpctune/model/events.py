@@ -1,7 +1,7 @@
-"""Facts, in the past tense: what the journal holds, and all from which the state is folded.
+"""The events, which are facts in the past tense. The journal stores them, and the state is computed from them alone.
 
-Field names carry types: ``run`` is always a RunKey, ``config`` a mapping that may hold any Python value,
-``resources`` a Resources, and so on (see ``storage.codec``).
+A field name implies its type: ``run`` is always a RunKey, ``config`` a mapping with any Python values, ``resources`` a
+Resources, and so on (see ``storage.codec``).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hpctune.model.trial import CheckpointRef, Phase
 
 
 class Verdict(str, Enum):
-    """What becomes of a reported row. Only COUNTED rows reach searchers, schedulers, loggers and analysis."""
+    """The verdict on a reported row. Only COUNTED rows reach searchers, schedulers, loggers and analysis."""
 
     COUNTED = "counted"
     REPEATED = "repeated"
-    """An iteration that an earlier run of the trial had reported already (it was restored from before it)."""
+    """An earlier run of the trial has reported this iteration already (the trial was restored from before it)."""
     OVERRUN = "overrun"
     """Reported after the decision to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverStarted:
-    """A driver took the lease. From here on every submission without an answer is uncertain."""
+    """A driver took the lease. Every submission without an answer is uncertain from now on."""
 
     epoch: int
     host: str
@@ -40,7 +40,7 @@ class DriverStarted:
 
 @dataclass(frozen=True, slots=True)
 class DriverStopped:
-    """A driver left in good order; jobs may go on."""
+    """A driver ended properly; jobs may go on."""
 
     reason: str
 
@@ -60,14 +60,14 @@ class TrialAdded:
 
 @dataclass(frozen=True, slots=True)
 class SearchExhausted:
-    """The searcher will never suggest again."""
+    """The searcher has no more suggestions."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitRequested:
-    """An attempt was decided. ``restore``: the checkpoint it starts from (relative to the experiment, or absolute)."""
+    """An attempt was decided. ``restore``: the checkpoint of its start (relative to the experiment, or absolute)."""
 
     trial_id: str
     attempt: int
@@ -83,7 +83,7 @@ class SubmitAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class SubmitRefused:
-    """Surely no job was made. ``permanent``: the request can never be satisfied. Else again at ``not_before``."""
+    """Surely no job was created. ``permanent``: no retry; otherwise the next try is at ``not_before``."""
 
     trial_id: str
     attempt: int
@@ -94,7 +94,7 @@ class SubmitRefused:
 
 @dataclass(frozen=True, slots=True)
 class SubmitUnanswered:
-    """It is not known whether a job was made."""
+    """It is not known whether a job was created."""
 
     trial_id: str
     attempt: int
@@ -103,7 +103,7 @@ class SubmitUnanswered:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRevoked:
-    """The attempt's first run key was claimed by the driver: no job of it will ever run."""
+    """The driver claimed the attempt's next run key, so no job of it can run any more."""
 
     trial_id: str
     attempt: int
@@ -112,7 +112,7 @@ class AttemptRevoked:
 
 @dataclass(frozen=True, slots=True)
 class JobChanged:
-    """The cluster said something new about a job that is not over."""
+    """The cluster reported a change of a job that is not over."""
 
     trial_id: str
     attempt: int
@@ -125,7 +125,7 @@ class JobChanged:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The job is over and its run left no exit record."""
+    """The job is over and its run wrote no exit record."""
 
     trial_id: str
     attempt: int
@@ -135,7 +135,7 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunGivenUp:
-    """The run has been silent for too long: it hangs, and counts as failed. Its job is not wanted any more."""
+    """The run has not reported for too long. It counts as failed, and its job is not needed any more."""
 
     trial_id: str
     attempt: int
@@ -144,7 +144,7 @@ class RunGivenUp:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run claimed its key. An earlier run of the trial is superseded from here on."""
+    """A run claimed its key. Earlier runs of the trial are superseded from now on."""
 
     run: RunKey
     job_id: str
@@ -152,7 +152,7 @@ class RunStarted:
     pid: int
     nodes: str = ""
     claimed_at: float | None = None
-    """By the run's own clock; ``job_began``: when its job's script began, where that is known."""
+    """Unix seconds by the run's own clock; ``job_began``: when its job's script began, if known."""
     job_began: float | None = None
 
 
@@ -167,7 +167,7 @@ class ResultReported:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run's exit record was read. ``checkpoint``: one made after its last result."""
+    """A run's exit record was read. ``checkpoint``: one that was made after its last result."""
 
     run: RunKey
     outcome: Outcome
@@ -175,12 +175,12 @@ class RunEnded:
     error: ErrorInfo | None = None
     checkpoint: CheckpointRef | None = None
     left_at: float | None = None
-    """By the run's own clock."""
+    """Unix seconds by the run's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """The trial shall end; ``reason`` says who wants it."""
+    """The trial must end; ``reason`` tells who decided it."""
 
     trial_id: str
     reason: str
@@ -188,7 +188,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
-    """The trial shall make a checkpoint and free its job."""
+    """The trial must make a checkpoint and end its job."""
 
     trial_id: str
     reason: str
@@ -196,9 +196,9 @@ class PauseRequested:
 
 @dataclass(frozen=True, slots=True)
 class ExploitRequested:
-    """The trial shall go on from ``restore``, the newest checkpoint of the trial ``donor``, with ``config``.
+    """The trial must go on from ``restore``, the newest checkpoint of the trial ``donor``, with ``config``.
 
-    ``iteration``: the training iteration at which that was made. ``tag``: the trial's new experiment tag.
+    ``iteration``: the training iteration of that checkpoint. ``tag``: the trial's new experiment tag.
     """
 
     trial_id: str
@@ -213,7 +213,7 @@ class ExploitRequested:
 
 @dataclass(frozen=True, slots=True)
 class ResourcesChanged:
-    """The trial shall go on in a job that asks for ``resources``. ``growth``: since it had too little."""
+    """The trial must go on in a job that asks for ``resources``. ``growth``: because its last request was too small."""
 
     trial_id: str
     resources: Resources
@@ -223,9 +223,9 @@ class ResourcesChanged:
 
 @dataclass(frozen=True, slots=True)
 class MilestoneSet:
-    """The trial shall wait for a decision at its report with this ``value`` of ``attribute``; None: at none.
+    """The trial must wait for a decision at its report with this ``value`` of ``attribute``; None: at no report.
 
-    ``pause``: where no decision comes, it shall pause rather than go on.
+    ``pause``: if no decision comes in time, it pauses instead of going on.
     """
 
     trial_id: str
@@ -263,7 +263,7 @@ class TrialPaused:
 
 @dataclass(frozen=True, slots=True)
 class TrialResumed:
-    """A paused trial wants an attempt again."""
+    """A paused trial waits for an attempt again."""
 
     trial_id: str
 
@@ -278,14 +278,14 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinalized:
-    """Everything owed for the ended trial is done: projections complete, run files folded and removed."""
+    """All work for the ended trial is done: its projections are complete, its run files are recorded and removed."""
 
     trial_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class TrialReopened:
-    """An ended trial goes on (``restart``: from scratch, its earlier results no longer count)."""
+    """An ended trial goes on. ``restart``: from scratch; then its earlier results no longer count."""
 
     trial_id: str
     restart: bool
@@ -299,7 +299,7 @@ class CheckpointDeleted:
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """A command from the inbox was taken: ``action`` is "stop"; no ``targets``: the whole experiment."""
+    """A command was read from the inbox. ``action`` is "stop". Without ``targets`` it is for the whole experiment."""
 
     command_id: str
     action: str
@@ -308,7 +308,7 @@ class CommandReceived:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentStopRequested:
-    """No new trial, and every trial is to stop. ``fatal``: the reason is an error of the whole experiment."""
+    """No new trial starts, and every trial must stop. ``fatal``: the reason is an error of the whole experiment."""
 
     reason: str
     fatal: bool = False
@@ -316,21 +316,21 @@ class ExperimentStopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentReopened:
-    """A resumed driver goes on with an experiment that had been stopped or finished."""
+    """A resumed driver goes on with an experiment that was stopped or finished."""
 
     num_samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetUsed:
-    """The experiment has been driven for ``seconds`` in all, over all drivers."""
+    """The total driven time of the experiment is ``seconds``, over all drivers."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentEnded:
-    """Every trial is over and finalized, and no more will come."""
+    """Every trial is over and finalized, and no more are expected."""
 
     reason: str
 
@@ -384,7 +384,7 @@ class Recorded:
 
 
 def trial_id_of(event: TrialEvent) -> str:
-    """The trial that ``event`` is about."""
+    """The id of the trial that ``event`` concerns."""
     if isinstance(event, (RunStarted, ResultReported, RunEnded)):
         return event.run.trial_id
     return event.trial_id

@@ -1,4 +1,4 @@
-"""What is done about failures besides trying again, as data."""
+"""The failure policy of an experiment, as data: what happens after failures, other than a new attempt."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from hpctune.common.checks import check_flag, is_number, is_whole
 from hpctune.errors import UsageError
 
 MAX_GROWTHS = 3
-"""How often a trial's request may grow."""
+"""How many times a trial's request may grow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailurePolicy:
-    """What an experiment does about trials that hang, die of too small a request, or all fail in the same way.
+    """What an experiment does if trials hang, end because a request was too small, or all fail in the same way.
 
-    - ``report_timeout_s``: a running trial that has not reported for so long has failed; None: it may be silent.
-    - ``grow_memory``, ``grow_time``: after an end out of memory, or at the time limit without a new result, the next
-      attempt asks for so many times as much, three times at most, and no failure counts; None: it is as it was.
-    - ``exclude_nodes_after``: a node where so many attempts in a row died gets no more trials; None: it does.
-    - ``same_error_limit``: the experiment stops when its first so many trials have all failed with one and the same
-      error; None: it goes on.
-    - ``canary``: one trial runs alone until it has reported; the experiment stops if it fails before.
+    - ``report_timeout_s``: a running trial fails if it has not reported for this many seconds. None: no limit.
+    - ``grow_memory``, ``grow_time``: factors. If a trial runs out of memory, or reaches the time limit without a new
+      result, the next attempt asks for this many times as much, and no failure counts. This happens at most three
+      times. None: requests do not grow.
+    - ``exclude_nodes_after``: a node on which this many attempts in a row died gets no more trials. None: no node is
+      excluded.
+    - ``same_error_limit``: the experiment stops if its first trials, this many, have all failed with the same error.
+      None: it goes on.
+    - ``canary``: one trial runs alone until it has reported. If it fails before, the experiment stops.
     """
 
     report_timeout_s: float | None = None

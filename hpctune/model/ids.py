@@ -1,4 +1,4 @@
-"""Names of things: trials, attempts, runs, and the tag by which a job is found again."""
+"""Identifiers of trials, attempts and runs, and the tag by which a job is found again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TAG_PREFIX = "hpctune"
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunKey:
-    """One start of one attempt of one trial: the fencing token of everything a run writes."""
+    """The key of one start of one attempt of one trial. It is the fencing token of everything that a run writes."""
 
     trial_id: str
     attempt: int
@@ -26,7 +26,7 @@ def trial_id(experiment_id: str, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a job carries (in Slurm: its comment), so that it is found without its id being known."""
+    """The tag of a job (in Slurm: its comment), by which it is found if its id is not known."""
 
     experiment_id: str
     trial_id: str
@@ -37,7 +37,7 @@ class Tag:
 
     @classmethod
     def parse(cls, text: str) -> Tag | None:
-        """The tag in ``text``, or None where ``text`` is not one of ours."""
+        """The tag in ``text``; None if ``text`` is not such a tag."""
         parts = text.strip().split(":")
         if len(parts) != 4 or parts[0] != TAG_PREFIX or not parts[3].isdigit():
             return None

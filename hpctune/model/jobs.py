@@ -1,4 +1,4 @@
-"""Jobs as a cluster sees them."""
+"""Values about the jobs of a cluster: states, requests, and outcomes of submissions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpctune.model.resources import Resources
 
 
 class JobState(str, Enum):
-    """What a cluster may say of a job. Only those with ``final`` true end it; UNKNOWN never does."""
+    """The states of a job. A job ends only in a state with ``final`` true; UNKNOWN never ends it."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -36,7 +36,7 @@ class JobState(str, Enum):
 
     @property
     def interruption(self) -> bool:
-        """Whether this end says nothing about the trial itself: it goes on elsewhere, and no failure counts."""
+        """Whether this end is not the trial's fault: the trial goes on in another job, and no failure counts."""
         return self in _INTERRUPTIONS
 
 
@@ -59,8 +59,8 @@ _INTERRUPTIONS = frozenset({JobState.TIMEOUT, JobState.NODE_FAIL, JobState.PREEM
 class JobRequest:
     """One job to submit: ``command`` runs once, in the first task, with ``env`` added to its environment.
 
-    ``avoid``: names of nodes where it must not run. ``minutes``: its time limit, in place of that of the cluster's
-    options; the cluster may have to make it shorter.
+    ``avoid``: names of nodes on which it must not run. ``minutes``: its time limit, which replaces that of the
+    cluster's options; the cluster may reduce it to what is allowed.
     """
 
     tag: Tag
@@ -76,10 +76,10 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What the cluster says of one job.
+    """The cluster's answer about one job.
 
-    ``reason`` is the cluster's own word on why it waits or ended; ``nodes`` where it runs;
-    ``ends_at`` (Unix seconds) when its time limit strikes.
+    ``reason``: why it waits or ended, in the cluster's words. ``nodes``: the nodes on which it runs. ``ends_at``: when
+    it reaches its time limit (Unix seconds).
     """
 
     job_id: str
@@ -92,14 +92,14 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The cluster took the job."""
+    """The cluster accepted the job."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Surely no job was made. ``permanent``: asking again cannot help."""
+    """Surely no job was created. ``permanent``: another try cannot succeed."""
 
     reason: str
     permanent: bool
@@ -107,7 +107,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """It is not known whether a job was made: look for its tag before doing anything else."""
+    """It is not known whether a job was created. Look for its tag before any other step."""
 
     reason: str
 

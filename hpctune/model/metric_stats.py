@@ -1,4 +1,4 @@
-"""What a trial's numbers were over all its results."""
+"""Statistics of a trial's numbers over all its results."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NOT_METRICS = frozenset({"config", "trial_id", "experiment_id", "date", "timest
 
 
 def as_number(value: object) -> float | None:
-    """``value`` as a float where it is a real number of any library; else None."""
+    """``value`` as a float if it is a real number of any library; else None."""
     if type(value) is float:
         return value
-    if value is None or type(value) is str or not isinstance(value, (float, int, Real)):  # to ask the last takes long
+    if value is None or type(value) is str or not isinstance(value, (float, int, Real)):  # Real is slow to check
         return None
     try:
         return float(value)
@@ -30,7 +30,7 @@ def as_number(value: object) -> float | None:
 class MetricStats:
     """Running statistics of every number that one trial reports.
 
-    ``max`` and ``min`` pass over NaN; averages do not, so that a metric that went astray shows.
+    ``max`` and ``min`` skip NaN. Averages do not, so that they show a metric that became NaN.
     """
 
     __slots__ = ("_cells", "count")
@@ -42,7 +42,7 @@ class MetricStats:
             self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take one more result."""
+        """Add one result."""
         self.count += 1
         for key, value in flatten({k: v for k, v in row.items() if k not in _NOT_METRICS}).items():
             number = as_number(value)
@@ -61,7 +61,7 @@ class MetricStats:
         return {k: {str(n): deque(list(c.recent)[-n:], maxlen=n) for n in N_STEPS} for k, c in self._cells.items()}
 
     def get(self, metric: str) -> dict[str, float] | None:
-        """The statistics of one metric; None where it was never reported as a number."""
+        """The statistics of one metric; None if it was never reported as a number."""
         cell = self._cells.get(metric)
         return None if cell is None else cell.summary()
 

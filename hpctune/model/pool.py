@@ -1,4 +1,4 @@
-"""What passes between a pool and its workers, as values. All times are Unix seconds."""
+"""The values that a pool and its workers exchange. All times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What one worker is; fixed when it is submitted.
+    """The definition of one worker, fixed when it is submitted.
 
-    ``slots`` trials run in it side by side. ``cpus`` and ``gpus`` are those of one of them,
-    ``resources`` all that it asks for, as JSON. ``idle_timeout_s``: it
-    leaves when it has had nothing to do for so long. ``start``: "fork" (the user's code is imported once) or "spawn"
-    (a fresh interpreter for each trial). ``kill_wait_s``: seconds from SIGTERM to SIGKILL where a trial is cancelled.
-    ``submitted_at``: when it was asked for; 0.0: not known.
+    ``slots``: trials that run in it side by side. ``cpus`` and ``gpus``: of one trial. ``resources``: of the whole
+    worker, as JSON. ``idle_timeout_s``: it ends after this time without work. ``start``: "fork" (the user's code is
+    imported once) or "spawn" (a new interpreter for each trial). ``kill_wait_s``: seconds from SIGTERM to SIGKILL when
+    a trial is cancelled. ``wait_for_gpu``: whether a trial waits until the memory of its GPU is free.
+    ``submitted_at``: when it was requested; 0.0: not known.
     """
 
     experiment_id: str
@@ -33,7 +33,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One attempt of one trial for one worker, numbered from 1 in the order in which the worker gets them."""
+    """One attempt of one trial, assigned to one worker. A worker's assignments are numbered from 1 in their order."""
 
     number: int
     tag: str
@@ -45,10 +45,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOrders:
-    """What run ``run`` of a worker shall do: a level, not a message. ``cancel`` and ``retracted`` are numbers.
+    """The orders to run ``run`` of a worker: the wanted state, not a message. ``cancel`` and ``retracted`` are numbers.
 
-    ``retracted``: give these back if they have not begun. ``leave``: why it shall take nothing more; "" for go on.
-    ``idle_grace_s``: it may have nothing to do for so long before it leaves, where that is more than its own time-out.
+    ``retracted``: assignments to return if they have not begun. ``leave``: why it must take no more assignments; "": go
+    on. ``idle_grace_s``: it may be idle for this time before it ends, if that is more than its own ``idle_timeout_s``.
     """
 
     run: int
@@ -69,12 +69,12 @@ class Claimed:
     pid: int
     at: float
     job_began: float | None = None
-    """When its job's script began, where that is known."""
+    """When its job's script began, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The user's code is imported: it takes assignments from here on."""
+    """The user's code is imported, and the worker takes assignments from now on."""
 
     at: float
 
@@ -92,9 +92,11 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """It is over. ``code``: its exit code, negative for a signal, None where it never began. ``why``: "", "cancelled",
-    "oom", or "warned" (it was asked to leave before it could heed that). ``saved_s``: seconds from its start to its
-    first checkpoint, where it is known."""
+    """A trial's process has ended.
+
+    ``code``: its exit code, negative for a signal, None if it never began. ``why``: "", "cancelled", "oom", or "warned"
+    (it was told to end before it could react). ``saved_s``: seconds from its start to its first checkpoint, if known.
+    """
 
     number: int
     code: int | None
@@ -105,7 +107,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Retracted:
-    """An assignment that will not begin here."""
+    """An assignment was returned: it will not begin on this worker."""
 
     number: int
     at: float
@@ -113,7 +115,7 @@ class Retracted:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Last line: no process of a trial is left, and nothing more will begin."""
+    """Last line of a worker's record: no trial's process is left, and none will begin."""
 
     reason: str
     at: float

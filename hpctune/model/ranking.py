@@ -1,4 +1,4 @@
-"""Which of several trials is best: one answer for tables, status, lists and analysis."""
+"""Finds the best of several trials, for tables, status, lists and analysis."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 def best(
     scored: Iterable[tuple[float | None, _T]], mode: str | None, *, finite: bool = True
 ) -> tuple[float, _T] | None:
-    """The pair with the best value; of equals the first. None stands for no value.
+    """The pair with the best value; of equal ones, the first. A value of None is skipped.
 
-    ``mode``: "min", else greater is better. NaN and infinite values never are the best; without ``finite`` they may be,
-    and NaN is worse than any number.
+    ``mode``: "min", else greater is better. NaN and infinite values are skipped. With ``finite=False`` they are not
+    skipped, and NaN is worse than any number.
     """
     sign = -1.0 if mode == "min" else 1.0
     found: tuple[float, _T] | None = None
@@ -34,7 +34,7 @@ def best(
 
 
 def best_trial(trials: Iterable[Trial], metric: str | None, mode: str | None) -> tuple[float, Trial] | None:
-    """The trial whose last result is best, and that value; None without a metric or a finite value."""
+    """The trial with the best last result, and that value; None if there is no metric or no finite value."""
     if metric is None:
         return None
     return best(((as_number(lookup(trial.last, metric)), trial) for trial in trials), mode)

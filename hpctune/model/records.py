@@ -1,4 +1,4 @@
-"""What a run says (its run file, line by line) and what it is told (its control file)."""
+"""The records of a run (the lines of its run file), and the orders to it (its control file)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpctune.model.ids import RunKey
 
 
 class Outcome(str, Enum):
-    """How a run ended, in its own words."""
+    """How a run ended, as the run itself recorded it."""
 
     COMPLETED = "completed"
     """The trainable returned, or a stop criterion was met: the trial is done."""
@@ -20,13 +20,13 @@ class Outcome(str, Enum):
     PAUSED = "paused"
     """The driver told it to pause: it goes on later from its checkpoint."""
     INTERRUPTED = "interrupted"
-    """A signal (time limit, preemption) ended it: it asks to go on elsewhere."""
+    """A signal (time limit, preemption) ended it: the trial must go on in another job."""
     FAILED = "failed"
-    """The trainable raised, or its program ended badly."""
+    """The trainable raised an exception, or its program ended with an error."""
     REPLACED = "replaced"
-    """Its trial goes on from another trial's checkpoint; nothing of this run is needed."""
+    """Its trial goes on from another trial's checkpoint; this run's state is not needed."""
     REVOKED = "revoked"
-    """The driver made the claim itself, so that no job ever can."""
+    """The driver claimed the run key itself, so that no job ever can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """First line of a run file: who the run is. Creating the file is what claims the run key."""
+    """First line of a run file: the identity of the run. The creation of the file claims the run key."""
 
     run: RunKey
     job_id: str
@@ -59,9 +59,9 @@ class Claim:
     at: float
     nodes: str = ""
     restored: str | None = None
-    """The checkpoint it starts from, where an earlier run of the attempt made that (a directory name in the trial)."""
+    """The checkpoint from which it starts (a directory name in the trial), if an earlier run of the attempt made it."""
     job_began: float | None = None
-    """When its job's script began, where it is the job's only run and that is known."""
+    """When its job's script began, if known and if it is the job's only run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,12 @@ RunRecord = Claim | ResultRow | Exit
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What the current attempt of a trial shall do. If it is absent or of another attempt: nothing, exit at once.
+    """The orders to the current attempt of a trial. If there are none, or they are for another attempt, a run exits.
 
-    ``restore`` is the path of a checkpoint directory to start from. ``criteria`` are stop thresholds that the worker
-    checks itself. ``stop`` and ``leave`` (a VacateReason) are orders, obeyed at the next report. ``milestone`` is a
-    report (a value of ``milestone_attr``): there the worker waits, up to ``decision_timeout_s`` seconds, until
-    ``answered`` reaches that value. If no answer comes it goes on, or pauses with ``milestone_pause``.
+    ``restore``: the path of a checkpoint directory to start from. ``criteria``: stop thresholds that the worker checks
+    itself. ``stop`` and ``leave`` (a VacateReason): orders that the worker follows at the next report. ``milestone``: a
+    value of ``milestone_attr``. At the report with this value the worker waits, up to ``decision_timeout_s`` seconds,
+    until ``answered`` reaches it. Without an answer it goes on, or pauses if ``milestone_pause`` is set.
     """
 
     experiment_id: str

@@ -1,4 +1,4 @@
-"""What one trial needs, in Ray Tune's words, and what that means for one job."""
+"""The resources of one trial, in Ray Tune's terms, and the request for one job."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _LEGACY_ZERO = ("extra_cpu", "extra_gpu", "extra_memory", "extra_custom_resource
 class PlacementGroupFactory:
     """Bundles of resources that one trial needs together.
 
-    The first bundle is the trial's main process; on Slurm bundles become tasks, placed by ``strategy``:
-    PACK (few nodes), SPREAD (many), STRICT_PACK (one node), STRICT_SPREAD (a node each).
+    The first bundle is for the trial's main process. On Slurm, bundles become tasks. ``strategy`` places them: PACK
+    (on few nodes), SPREAD (on many), STRICT_PACK (on one node), STRICT_SPREAD (each on its own node).
     """
 
     def __init__(self, bundles: Sequence[Mapping[str, float]], strategy: str = "PACK") -> None:
         if not bundles or not all(isinstance(b, Mapping) for b in bundles):
             raise UsageError(f"PlacementGroupFactory needs a non-empty list of dicts, not {bundles!r}.")
         if strategy not in STRATEGIES:
-            raise UsageError(f"Strategy {strategy!r} is unknown. Valid are: {', '.join(STRATEGIES)}.")
+            raise UsageError(f"strategy={strategy!r} is not a valid value. Valid are: {', '.join(STRATEGIES)}.")
         self.bundles: list[dict[str, float]] = [dict(b) for b in bundles]
         self.strategy = strategy
 
@@ -45,7 +45,7 @@ class PlacementGroupFactory:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What one task needs. ``cpus`` and ``gpus`` may be fractions; ``memory_bytes`` None: the site's default."""
+    """The resources of one task. ``cpus`` and ``gpus`` may be fractions. ``memory_bytes`` None: the site's default."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -55,9 +55,9 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The request of one trial: one bundle a task.
+    """The request of one trial, with one bundle for each task.
 
-    ``time_factor``: how many times the time limit that the cluster's options state.
+    ``time_factor``: the factor by which the time limit of the cluster's options is multiplied.
     """
 
     bundles: tuple[Bundle, ...] = (Bundle(),)
@@ -66,17 +66,17 @@ class Resources:
 
     @property
     def cpus(self) -> float:
-        """CPUs in all."""
+        """The total number of CPUs."""
         return sum(b.cpus for b in self.bundles)
 
     @property
     def gpus(self) -> float:
-        """GPUs in all."""
+        """The total number of GPUs."""
         return sum(b.gpus for b in self.bundles)
 
     @property
     def memory_bytes(self) -> int | None:
-        """Memory in all; None where no bundle states any."""
+        """The total memory; None if no bundle states any."""
         stated = [b.memory_bytes for b in self.bundles if b.memory_bytes is not None]
         return sum(stated) if stated else None
 
@@ -100,7 +100,7 @@ class Resources:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able form; :meth:`from_json` is its inverse."""
+        """A JSON-compatible form; :meth:`from_json` is its inverse."""
         longer = {"time_factor": self.time_factor} if self.time_factor != 1.0 else {}
         return {
             **longer,
@@ -121,7 +121,7 @@ class Resources:
         )
 
     def grown(self, *, memory: float = 1.0, time: float = 1.0) -> Resources:
-        """The same with so many times the memory and time. What states no memory states none then."""
+        """The same request with memory and time multiplied. Bundles that state no memory still state none."""
         bundles = tuple(
             replace(b, memory_bytes=None if b.memory_bytes is None else math.ceil(b.memory_bytes * memory))
             for b in self.bundles
@@ -129,7 +129,7 @@ class Resources:
         return replace(self, bundles=bundles, time_factor=self.time_factor * time)
 
     def describe(self) -> str:
-        """A few words for people: ``2 CPU, 1 GPU, 4.0 GiB``."""
+        """A short description for people: ``2 CPU, 1 GPU, 4.0 GiB``."""
         words = [f"{self.cpus:g} CPU"]
         if self.gpus:
             words.append(f"{self.gpus:g} GPU")

@@ -1,4 +1,4 @@
-"""Reading result rows: nested dicts whose values are also named by flat keys such as ``eval/loss``."""
+"""Access to result rows: nested dicts whose values also have flat keys such as ``eval/loss``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ _PLAIN = frozenset({float, int, str, bool, type(None), list})
 
 
 class Row(dict[str, Any]):
-    """A result as it was read, with its text in JSON, which nobody needs to make again. It must not be changed; copied
-    and pickled it is a plain dict."""
+    """A result as it was read, with its JSON text, so that it need not be encoded again.
+
+    It must not be changed. Copies and pickles of it are plain dicts.
+    """
 
     __slots__ = ("shape", "text")
 
@@ -18,7 +20,7 @@ class Row(dict[str, Any]):
         super().__init__(row)
         self.text = text
         self.shape: Shape | None = None
-        """What :func:`shape_of` has found."""
+        """The result of :func:`shape_of`, once computed."""
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (dict(self),)
@@ -28,8 +30,10 @@ Shape = tuple[tuple[str, ...], tuple[type, ...]]
 
 
 def shape_of(row: Mapping[str, Any]) -> Shape:
-    """The keys of ``row``, in order, and the types of their values. Most rows of a trial have one shape; what was found
-    out about one of them holds for all."""
+    """The keys of ``row``, in order, and the types of their values.
+
+    Most rows of a trial have the same shape, so what is known about one of them holds for all.
+    """
     if type(row) is not Row:
         return tuple(row), tuple(map(type, row.values()))
     if row.shape is None:
@@ -38,7 +42,7 @@ def shape_of(row: Mapping[str, Any]) -> Shape:
 
 
 def copied(value: Any) -> Any:
-    """``value`` with dicts and lists of its own."""
+    """A copy of ``value`` with new dicts and lists."""
     if isinstance(value, Mapping):
         return {k: copied(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -47,7 +51,7 @@ def copied(value: Any) -> Any:
 
 
 def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    """The value under ``key``, taken literally first, then as a path with ``/``."""
+    """The value of ``key``: first as a literal key, then as a path with ``/``."""
     if key in row:
         return row[key]
     value: Any = row
@@ -59,17 +63,17 @@ def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
 
 
 def number(row: Mapping[str, Any], key: str) -> float | None:
-    """The value under ``key`` as a float; None where it is missing or no number."""
+    """The value of ``key`` as a float; None if it is missing or not a number."""
     value = lookup(row, key)
     return float(value) if isinstance(value, (int, float)) else None
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one level with keys joined by ``/``; empty dicts vanish, lists stay values."""
+    """Nested dicts as one level with keys joined by ``/``. Empty dicts are dropped; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         name = f"{prefix}{key}"
-        if type(value) in _PLAIN:  # most values are: asking whether they are mappings takes longer than all else
+        if type(value) in _PLAIN:  # true for most values, and much faster than the check for a Mapping
             flat[name] = value
         elif isinstance(value, Mapping):
             flat.update(flatten(value, f"{name}/"))

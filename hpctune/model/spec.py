@@ -1,4 +1,4 @@
-"""The frozen definition of an experiment: everything that is data. Code (trainable, policies) is pickled beside it."""
+"""The definition of an experiment as frozen data. Code (trainable, policies) is pickled beside it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _NAME = re.compile(r"^[^/\x00]{1,200}$")
 class CheckpointPolicy:
     """Which checkpoints are made and kept.
 
-    ``keep`` None: all. ``score_attribute`` None: the newest are kept; else the best by ``score_order`` (max, min), and
-    always the newest. ``frequency``: every that many iterations, class trainables only; 0: never.
+    ``keep``: how many to keep; None: all. ``score_attribute``: the best by this value and ``score_order`` (max, min)
+    are kept, and always the newest; None: the newest are kept. ``frequency``: a checkpoint every this many iterations,
+    for class trainables only; 0: never. ``at_end``: a checkpoint at the end of a trial.
     """
 
     keep: int | None = None
@@ -42,10 +43,12 @@ class CheckpointPolicy:
 class ExperimentSpec:
     """One search, as data.
 
-    ``num_samples`` -1: endless. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``: seconds
-    of driven time over all drivers. ``max_failures`` -1: endless. ``fail_fast``: "" (off), "stop" or "raise".
-    ``cluster``: name and options as given. ``stop_grace_s``: how long a running trial may take to obey a stop before
-    its job is cancelled. ``share_with_group``: the group of the directory may read it.
+    ``num_samples``: -1 means no limit. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``:
+    seconds of driven time over all drivers. ``max_failures``: -1 means no limit. ``fail_fast``: "" (off), "stop" or
+    "raise". ``cluster`` and ``cluster_options``: name and options as given. ``stop_grace_s``: if a running trial has
+    not followed a stop order after this many seconds (default 30), its job is cancelled. ``decision_timeout_s``:
+    seconds that a worker waits at a milestone (default 30). ``share_with_group``: whether the group of the directory
+    may read it.
     """
 
     experiment_id: str
@@ -82,27 +85,27 @@ class ExperimentSpec:
         if self.metric is not None and self.mode is None:
             raise UsageError(f"metric={self.metric!r} needs mode='min' or mode='max'.")
         if self.num_samples < -1 or self.num_samples == 0:
-            raise UsageError(f"num_samples must be 1 or more, or -1 for endless; not {self.num_samples}.")
+            raise UsageError(f"num_samples must be 1 or more, or -1 for no limit; not {self.num_samples}.")
         if self.max_concurrent is not None and self.max_concurrent < 0:
             raise ValueError(f"max_concurrent_trials must be 0 (no limit) or more, not {self.max_concurrent}.")
         if self.max_failures < -1:
-            raise UsageError(f"max_failures must be -1 (endless), 0 or more; not {self.max_failures}.")
+            raise UsageError(f"max_failures must be -1 (no limit), 0 or more; not {self.max_failures}.")
         if self.fail_fast and self.max_failures != 0:
-            raise ValueError("fail_fast and max_failures exclude each other: drop one of them.")
+            raise ValueError("fail_fast and max_failures exclude each other. Remove one of them.")
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able form; :meth:`from_json` is its inverse."""
+        """A JSON-compatible form; :meth:`from_json` is its inverse."""
         data = asdict(self)
         data["care"] = data.pop("failure_policy")  # its name on disk
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExperimentSpec:
-        """Read what :meth:`to_json` wrote. Raises UsageError for a newer version than this program knows."""
+        """Read what :meth:`to_json` wrote. Raises UsageError if a newer version of hpctune wrote it."""
         if data.get("version", 0) > SPEC_VERSION:
             raise UsageError(
                 f"Experiment {data.get('name')!r} was written by a newer hpctune (format {data['version']}, this one "
-                f"knows {SPEC_VERSION}). Upgrade: pip install --upgrade hpctune"
+                f"reads up to {SPEC_VERSION}). Upgrade: pip install --upgrade hpctune"
             )
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))

@@ -1,4 +1,4 @@
-"""A trial's life as values: its phase, its current attempt, its checkpoints."""
+"""The state of a trial as frozen values: its phase, its current attempt, its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from hpctune.model.resources import Resources
 
 
 class VacateReason(str, Enum):
-    """Why a trial that goes on is to leave its job at its next report."""
+    """Why a trial that is not over must vacate its job at its next report."""
 
     PAUSE = "pause"
     """It makes a checkpoint and waits until its scheduler chooses it again."""
     MOVE = "move"
     """It makes a checkpoint and goes on in a new job, with other resources."""
     REPLACE = "replace"
-    """It goes on from another trial's checkpoint with another configuration; what it reports until then counts for
-    nothing."""
+    """It goes on from another trial's checkpoint with another configuration. Its results until then do not count."""
 
 
 class Phase(str, Enum):
-    """Where a trial is. Only ``evolve`` changes it."""
+    """The phase of a trial. Only ``evolve`` changes it."""
 
     PENDING = "PENDING"
-    """It wants an attempt."""
+    """It waits for an attempt."""
     SUBMITTING = "SUBMITTING"
     """An attempt was decided; whether its job exists is not known yet."""
     QUEUED = "QUEUED"
@@ -65,10 +64,10 @@ class CheckpointRef:
 class Attempt:
     """One submission of a trial.
 
-    ``restart`` is the run that holds the attempt now (-1: none yet), ``seq`` the number of its results that were
-    taken. ``uncertain_since`` is set while a submission may have happened without its answer being known.
-    ``outcome`` (from the run's own exit record, read at ``left_at``) or ``ended`` (from the cluster) is set when the
-    attempt is over.
+    ``restart``: the run that holds the attempt now (-1: none yet). ``seq``: the number of its results that were
+    recorded. ``uncertain_since``: set while a submission may have happened but its answer is not known. When the
+    attempt is over, ``outcome`` (from the run's exit record, read at ``left_at``) or ``ended`` (from the cluster) is
+    set.
     """
 
     number: int
@@ -84,9 +83,9 @@ class Attempt:
     seq: int = 0
     started_at: float | None = None
     heard_at: float | None = None
-    """When its run reported last, or began."""
+    """When its run last reported, or began."""
     base_results: int = 0
-    """Results of the trial when the attempt was requested; progress is counted from here."""
+    """The number of the trial's results when the attempt was requested. Progress is measured from here."""
     outcome: Outcome | None = None
     left_at: float | None = None
     ended: JobState | None = None
@@ -95,27 +94,29 @@ class Attempt:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is expected of this attempt."""
+        """Whether this attempt has ended."""
         return self.outcome is not None or self.ended is not None
 
     @property
     def unexplained(self) -> bool:
-        """Whether its run was told to end, by SIGTERM, and the cluster has not said yet what became of the job."""
+        """Whether SIGTERM ended its run and the cluster has not told yet how the job ended."""
         return self.outcome is Outcome.INTERRUPTED and self.ended is None and self.reason.startswith("SIGTERM")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One configuration's life. ``config`` is resolved; ``evaluated`` holds what varied, flat.
+    """One trial. ``config``: its resolved configuration. ``evaluated``: the parameters that vary, as a flat dict.
 
-    ``failures`` counts towards ``max_failures``; ``interruptions`` are the attempts in a row that ended without a new
-    result and without being the trial's fault. ``growths``: how often its request has grown.
-    ``given_up``: the number of the last attempt that hung. ``not_before``: no attempt
-    earlier than this (Unix seconds).
-    ``released_at``: when its last attempt was over. ``stop`` is the reason for which the trial was told to stop.
-    ``restore`` is the checkpoint from which its next attempt starts (relative to the experiment, or absolute): its own
-    newest, the one that it took over from another trial, or, before there is any, ``origin``, which it was given.
-    ``restore_iteration``: the training iteration at which that was made.
+    - ``failures``: counted towards ``max_failures``.
+    - ``interruptions``: attempts in a row that ended without a new result and without a failure of the trial.
+    - ``growths``: how often its request has grown.
+    - ``given_up``: the number of the last attempt that hung.
+    - ``not_before``: no attempt starts earlier than this (Unix seconds).
+    - ``released_at``: when its last attempt was over (Unix seconds).
+    - ``stop``: the reason why the trial was told to stop.
+    - ``restore``: the checkpoint from which its next attempt starts (relative to the experiment, or absolute). That is
+      its own newest one, one copied from another trial, or, if it has none yet, ``origin``, which it was given.
+    - ``restore_iteration``: the training iteration of that checkpoint.
     """
 
     trial_id: str
@@ -167,10 +168,10 @@ class Trial:
 
     @property
     def has_open_milestone(self) -> bool:
-        """Whether there is a result at which it is to wait for a decision."""
+        """Whether it must wait for a decision at a later result."""
         return self.milestone is not None and (self.answered is None or self.answered < self.milestone)
 
     @property
     def newest_checkpoint(self) -> CheckpointRef | None:
-        """The newest checkpoint of its own."""
+        """The newest checkpoint of this trial itself."""
         return self.checkpoints[-1] if self.checkpoints else None

@@ -1,4 +1,4 @@
-"""Files that are either there and whole, or not there."""
+"""Writes files atomically: a file is either complete or does not exist."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _AT_ONCE = 1 << 16
 
 
 def write(path: StrPath, data: bytes | str, *, durable: bool = False, mode: int | None = None) -> None:
-    """Publish ``data`` at ``path`` by rename; ``durable``: on stable storage when this returns; ``mode``: who may read
-    it, by default those who may read what is made in its directory.
+    """Publish ``data`` at ``path`` by rename.
 
-    A failed or killed writer leaves at most a hidden temporary file, never a part at ``path`` itself.
+    ``durable``: the data is on stable storage when this returns. ``mode``: the file's mode; by default the mode for new
+    files in its directory. A failed or killed writer leaves at most a hidden temporary file, never a part of ``data``
+    at ``path``.
     """
     payload = data.encode() if isinstance(data, str) else data
     directory = permissions.parent(path)
@@ -58,7 +59,7 @@ def read(path: StrPath) -> bytes:
 
 
 def sync_directory(path: StrPath) -> None:
-    """Make renames and creations in ``path`` durable, where the filesystem can."""
+    """Make renames and creations in ``path`` durable, if the filesystem can."""
     with contextlib.suppress(OSError):
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -68,10 +69,10 @@ def sync_directory(path: StrPath) -> None:
 
 
 def create_exclusively(path: StrPath, data: bytes) -> bool:
-    """Create ``path`` holding ``data``; False when it exists already. Exactly one of any number of callers wins.
+    """Create ``path`` with ``data``; returns False if it exists already. Of several callers exactly one succeeds.
 
-    Never half: a caller that is killed, or finds the disk full, has created nothing. Others see it when this returns;
-    a power failure may lose what it holds, which is why nothing is kept in it that has no other witness.
+    The file is never incomplete: a caller that is killed, or finds the disk full, has created nothing. Others see the
+    file when this returns. A power failure may lose its content, so the content must be known elsewhere, too.
     Raises OSError.
     """
     if permissions.exists(path):
@@ -82,7 +83,7 @@ def create_exclusively(path: StrPath, data: bytes) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return os.stat(temporary).st_nlink == 2  # on NFS the answer to a link that was made may have been lost
+            return os.stat(temporary).st_nlink == 2  # on NFS the link may have been created, and the answer lost
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

@@ -1,8 +1,9 @@
-"""The user's code and large objects, pickled beside the experiment's definition.
+"""The bundle: the user's code and large objects, pickled beside the experiment's definition.
 
-``trainable.pkl`` is for workers, ``driver.pkl`` for drivers, ``objects/`` for what ``with_parameters`` was given: one
-file each, written once, read by each worker when it is first used (numpy arrays are mapped into memory). ``code/``
-holds the sources of the script and of the modules beside it. :mod:`hpctune.usercode` makes the script ``__main__``.
+``trainable.pkl`` is for workers, ``driver.pkl`` for drivers. ``objects/`` has one file for each object that was given
+to ``with_parameters``. Each file is written once. A worker reads an object at its first use; numpy arrays are mapped
+into memory. ``code/`` holds the sources of the script and of the modules beside it; :mod:`hpctune.usercode` makes the
+script ``__main__``.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ _PYTHON = "{}.{}".format(*sys.version_info)
 
 _writing: ContextVar[ObjectStore | None] = ContextVar("hpctune_objects_written", default=None)
 _objects: Path | None = None
-"""Where this process reads stored objects from."""
+"""The directory from which this process reads stored objects."""
 
 
 _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
-"""The trainable that this process keeps: which file it is from, itself, and where the driver found its modules."""
+"""The trainable that this process keeps: the identity of its file, the trainable, and the header of the file."""
 _inherited = ""
-"""The experiment (its directory) whose kept trainable counts, whatever file there is now."""
+"""The directory of the experiment whose kept trainable is used even if its file has changed since."""
 _saved: WeakValueDictionary[tuple[int, ...], Any] = WeakValueDictionary()
-"""What this process has pickled, by the file that it is in."""
+"""The objects that this process has pickled, by the identity of their file."""
 _here = False
 """Trials are to have what this process has, and no copy of it."""
 
 
 class ObjectStore:
-    """Writes the values of Parameters while a bundle is pickled: each once, however often it is referred to."""
+    """Writes the values of Parameters while a bundle is pickled. Each value is written only once."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._names = directory, dict[int, str]()
@@ -89,13 +90,13 @@ class ObjectStore:
 
 
 class Parameter:
-    """A large value that travels beside the trainable instead of inside it."""
+    """A large value that is stored beside the trainable instead of inside it."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
 
     def get(self) -> Any:
-        """The value; read at the first call in a worker. Arrays are read-only there."""
+        """The value. A worker reads it at the first call; arrays are read-only there."""
         if isinstance(self._value, _Stored):
             self._value = self._value.load()
         return self._value
@@ -112,7 +113,7 @@ class _Stored:
 
     def load(self) -> Any:
         if _objects is None:
-            raise StorageError(f"Object {self.name} can only be read in a trial.")
+            raise StorageError(f"Object {self.name} can be read only in a trial.")
         path = _objects / self.name
         with _open_trusted(path) as file:
             if path.suffix != ".npy":
@@ -123,7 +124,7 @@ class _Stored:
 
 
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
-    """Write the bundle. Raises TrainableError, naming the find_unpicklable, when something cannot be pickled."""
+    """Write the bundle. Raises TrainableError, which names what cannot be pickled."""
     from hpctune.usercode.namespace import namespace
 
     here = _working_directory()
@@ -193,27 +194,27 @@ def load_trainable(paths: ExperimentPaths) -> Any:
 
 
 def preload(paths: ExperimentPaths) -> None:
-    """Load the trainable, and keep it for :func:`load_trainable` in this process and in those it forks."""
+    """Load the trainable, and keep it for :func:`load_trainable` in this process and its forked children."""
     global _preloaded
     identity = _identity(paths.trainable)
     _preloaded = (identity, _load(paths, paths.trainable), _header(paths))
 
 
 def preloaded(paths: ExperimentPaths) -> bool:
-    """Whether what :func:`preload` has loaded is what there is now."""
+    """Whether :func:`preload` has loaded the trainable that is stored now."""
     if _preloaded is None:
         return False
     return paths.text == _inherited or _preloaded[0] == _identity(paths.trainable)
 
 
 def inherit(paths: ExperimentPaths) -> None:
-    """In a child that was forked for one trial: let what its parent has just found :func:`preloaded` count."""
+    """For a child that was forked for one trial: use the trainable of the parent, which has just checked it."""
     global _inherited
     _inherited = paths.text
 
 
 def _identity(path: str) -> tuple[int, ...]:
-    """Changes when another file takes the place of ``path``."""
+    """A value that changes when ``path`` is replaced by another file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -222,7 +223,7 @@ def _identity(path: str) -> tuple[int, ...]:
 
 
 def load_driver_objects(paths: ExperimentPaths) -> Any:
-    """What a resumed driver needs."""
+    """The objects that a resumed driver needs."""
     return _load(paths, paths.driver_bundle)
 
 
@@ -267,7 +268,7 @@ def spawned_names() -> dict[str, Any]:
 
 
 def original_cwd(paths: ExperimentPaths) -> str:
-    """The directory in which the experiment was started. Reads one line and loads nothing."""
+    """The directory in which the experiment was started. Reads one line and unpickles nothing."""
     return str(_header(paths)["cwd"])
 
 
@@ -311,8 +312,8 @@ def _load(paths: ExperimentPaths, path: str | Path) -> Any:
         return _unpickled(body, main_module.installed(script) or ScriptModule(script), place["imports"])
     except (ImportError, AttributeError) as error:
         raise TrainableError(
-            f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed: is "
-            f"the Python environment of the driver visible on this node ({sys.executable})?"
+            f"{path} cannot be loaded: {error}. A module that your code imports is missing here, or has changed. "
+            f"Check that the driver's Python environment is visible on this node ({sys.executable})."
         ) from error
 
 
@@ -357,7 +358,7 @@ def _place(path: str | Path, header: bytes) -> dict[str, Any]:
     try:
         place: dict[str, Any] = json.loads(header)
     except ValueError as error:
-        raise StorageError(f"{path} is damaged, or was written by another version of hpctune.") from error
+        raise StorageError(f"{path} is damaged, or another version of hpctune has written it.") from error
     return place
 
 
@@ -371,9 +372,9 @@ def _dumps(value: Any, what: str, definitions: Mapping[str, Any]) -> Pickled:
     except Exception as error:
         found = find_unpicklable(value)
         raise TrainableError(
-            f"{what} cannot be pickled, so no job can get it: {type(error).__name__}: {error}."
-            + (f" The culprit is {found}." if found else "")
-            + " Make it inside the function, or pass it with hpctune.with_parameters."
+            f"{what} cannot be pickled, so it cannot be sent to a job: {type(error).__name__}: {error}."
+            + (f" The part that cannot be pickled is {found}." if found else "")
+            + " Create it inside the function, or pass it with hpctune.with_parameters."
         ) from error
 
 
@@ -388,7 +389,7 @@ def _storing_objects(paths: ExperimentPaths) -> Iterator[None]:
 
 
 def _open_trusted(path: str | Path) -> BinaryIO:
-    """Open it; refuse to unpickle what somebody else may have written."""
+    """Open a file of pickles. Raises StorageError if another user may have written it."""
     place = Path(path)
     try:
         file = place.open("rb")

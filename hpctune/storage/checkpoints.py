@@ -1,4 +1,4 @@
-"""Checkpoints of a trial: made whole by rename, named by the run that made them, removed by rename first."""
+"""Checkpoints of a trial: published by rename, named after the run that made them, and renamed before removal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROGRESS_FILE = ".hpctune.json"
 STAGING_PREFIX = ".checkpoint_staging_"
 DOOMED_PREFIX = ".checkpoint_doomed_"
 _OURS = re.compile(r"checkpoint_\d{6,}(-\d+\.\d+)?")
-"""What ``layout.checkpoint_name`` makes."""
+"""The names that ``layout.checkpoint_name`` makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a trial had come at a checkpoint. Times in seconds."""
+    """The progress of a trial at a checkpoint. Times are in seconds."""
 
     iteration: int = 0
     time_total_s: float = 0.0
@@ -34,7 +34,7 @@ class Progress:
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    """The progress saved with a checkpoint; a fresh start for one that was not made by a trial."""
+    """The progress saved with a checkpoint; all zero for one that was not made by a trial."""
     try:
         return Progress(**json.loads((checkpoint / PROGRESS_FILE).read_bytes()))
     except FileNotFoundError:
@@ -44,30 +44,31 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def write_progress(checkpoint: Path, progress: Progress) -> None:
-    """Save the progress with a checkpoint that is being made."""
+    """Save the progress in the directory of a new checkpoint."""
     (checkpoint / PROGRESS_FILE).write_text(json.dumps(asdict(progress)))
 
 
 def staging(paths: TrialPaths) -> Path:
-    """A new hidden directory in the trial's, to be filled and then given to :func:`persist`."""
+    """Create a hidden directory in the trial's directory. The caller fills it and passes it to :func:`persist`."""
     directory = paths.root / f"{STAGING_PREFIX}{os.urandom(6).hex()}"
     try:
         permissions.make_directory(directory)
     except OSError as error:
-        raise CheckpointError(f"Cannot make a checkpoint in {paths.root}: {error.strerror or error}.") from error
+        raise CheckpointError(f"Cannot create a checkpoint in {paths.root}: {error.strerror or error}.") from error
     return directory
 
 
 def discard(directory: Path) -> None:
-    """Remove what was not persisted."""
+    """Remove a directory that was not persisted."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *, keep: bool = False) -> str:
     """Make ``source`` the run's checkpoint at ``progress.iteration`` and return its name.
 
-    A staging directory is moved, anything else copied. Raises CheckpointError (disk full, source gone); then nothing
-    of it is visible, and a staging directory is gone as well, unless ``keep`` says that it is to be tried again.
+    A staging directory is moved; any other directory is copied. Raises CheckpointError (disk full, source missing).
+    Then no part of the checkpoint is visible. A staging directory is removed as well, unless ``keep`` is set for
+    another try.
     """
     name = checkpoint_name(run, progress.iteration)
     target = paths.checkpoint(name)
@@ -83,11 +84,9 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *,
         try:
             _sync_tree(temporary)
         except OSError:
-            keep = (
-                False  # the filesystem may have forgotten what it could not write: a second try would only seem to work
-            )
+            keep = False  # the filesystem may have dropped data: a second try would only seem to work
             raise
-        if target.exists():  # the same iteration saved twice by this run: the later one counts
+        if target.exists():  # this run has saved the same iteration before: the later checkpoint counts
             delete(target)
         temporary.rename(target)
         sync_directory(paths.root)
@@ -102,13 +101,13 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *,
 
 def _why(error: OSError) -> str:
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        copies = error.args[0]  # (source, target, why) of each file that could not be copied
+        copies = error.args[0]  # (source, target, reason) of each file that could not be copied
         return f"{copies[0][2]}" + (f" (and {len(copies) - 1} more)" if len(copies) > 1 else "")
     return error.strerror or str(error)
 
 
 def delete(checkpoint: Path) -> None:
-    """Remove a checkpoint; never half of one is visible. One that is gone already is no error."""
+    """Remove a checkpoint. No part of it stays visible meanwhile. A missing one is not an error."""
     doomed = checkpoint.with_name(f"{DOOMED_PREFIX}{os.urandom(6).hex()}")
     try:
         checkpoint.rename(doomed)
@@ -120,16 +119,18 @@ def delete(checkpoint: Path) -> None:
 
 
 def tidy(paths: TrialPaths, names: Iterable[str]) -> None:
-    """Remove what a killed run or driver left of checkpoints that were being made or deleted, among the ``names`` in
-    the trial's directory."""
+    """Remove partial checkpoints of killed runs and drivers, among ``names`` in the trial's directory."""
     for name in names:
         if name.startswith((STAGING_PREFIX, DOOMED_PREFIX)):
             shutil.rmtree(paths.at(name), ignore_errors=True)
 
 
 def unreported(paths: TrialPaths, names: Iterable[str], known: Container[str]) -> Iterator[Path]:
-    """Those of ``names`` in the trial's directory that runs have made as checkpoints and that are not ``known``: their
-    runs were killed before the result that goes with them. What user code has made itself is not among them."""
+    """The checkpoints among ``names`` in the trial's directory that are not ``known``.
+
+    Their runs were killed before they reported the result of the checkpoint. Directories that user code has created
+    itself are not included.
+    """
     for name in names:
         path = paths.checkpoint(name)
         if name not in known and _OURS.fullmatch(name) and (path / PROGRESS_FILE).exists():

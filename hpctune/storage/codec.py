@@ -1,4 +1,4 @@
-"""Events as JSON and back. The name of a field says its type; everything not named here is plain JSON."""
+"""Encodes events as JSON and decodes them. A field's name decides its encoding; others are plain JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.storage import values
 
 _NAMES_ON_DISK = {"TrialFinalized": "TrialSettled"}
-"""Events that journals call otherwise than the code does: what is written stays readable for earlier versions."""
+"""Events whose names in journals differ from those in the code, so that earlier versions can read the journals."""
 
 
 def disk_name(kind: type[Any]) -> str:
-    """What journals call this kind of event."""
+    """The name of this kind of event in journals."""
     return _NAMES_ON_DISK.get(kind.__name__, kind.__name__)
 
 
@@ -73,7 +73,7 @@ def encode(recorded: e.Recorded) -> str:
 
 
 def _encode_result(at: float, event: e.ResultReported) -> str:
-    """Most facts are results, and most of a result is a row whose text is there."""
+    """The same for a result, faster: most events are results, and the text of a result's row is known already."""
     run = f"[{values.dumps(event.run.trial_id)},{event.run.attempt},{event.run.restart}]"
     text = f'{{"at":{at!r},"event":"ResultReported","run":{run},"seq":{event.seq}'
     if event.verdict is not e.Verdict.COUNTED:
@@ -84,7 +84,7 @@ def _encode_result(at: float, event: e.ResultReported) -> str:
 
 
 def encode_group(group: Sequence[e.Recorded]) -> str:
-    """One line (without its end) for facts that are there together or not at all: an object, or a list of them."""
+    """One line (without its end) for a group of events, which is stored as a whole: one object, or a list of them."""
     if len(group) == 1:
         return encode(group[0])
     return f"[{','.join(map(encode, group))}]"
@@ -94,7 +94,7 @@ def decode_group(data: Any, *, trusted: bool = True) -> list[e.Recorded]:
     """Read the parsed line of :func:`encode_group`."""
     group = data if isinstance(data, list) else [data]
     if not group:
-        raise ValueError("an empty group of facts")
+        raise ValueError("an empty group of events")
     return [decode(each, trusted=trusted) for each in group]
 
 
@@ -106,8 +106,8 @@ def decode(data: Mapping[str, Any], *, trusted: bool = True) -> e.Recorded:
     kind = _KINDS.get(data["event"])
     if kind is None:
         raise JournalError(
-            f"The journal holds an event {data['event']!r} that this version does not know. "
-            "It was written by a newer hpctune: pip install --upgrade hpctune"
+            f"The journal contains an event {data['event']!r} that this version does not know. "
+            "A newer hpctune wrote it. Upgrade: pip install --upgrade hpctune"
         )
     arguments = {}
     for field in kind.__dataclass_fields__:

@@ -1,4 +1,4 @@
-"""The control file of a trial: written by the driver, read by the trial's current attempt; its last line counts."""
+"""The control file of a trial: written by the driver, read by the trial's current attempt. Its last line counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS = tuple(f.name for f in fields(Control))
 
 
 class ControlFile:
-    """The writing end, kept by a driver that publishes more than once."""
+    """The writer, for a driver that publishes more than once."""
 
     __slots__ = ("_directory", "_file")
 
@@ -27,12 +27,12 @@ class ControlFile:
         self._directory, self._file = permissions.parent(path), LastLine(path)
 
     def publish(self, control: Control) -> None:
-        """Let ``control`` count, creating the trial directory where it is missing. Raises StorageError."""
+        """Make ``control`` the current record. Creates the trial directory if it is missing. Raises StorageError."""
         data = {name: getattr(control, name) for name in _FIELDS} | {"config": values.encode(control.config)}
         try:
             permissions.make_directory(self._directory, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"Cannot make {self._directory}: {error.strerror or error}.") from error
+            raise StorageError(f"Cannot create {self._directory}: {error.strerror or error}.") from error
         self._file.publish(values.dumps(data))
 
 
@@ -42,9 +42,9 @@ def publish(path: StrPath, control: Control) -> None:
 
 
 def read(path: StrPath) -> Control | None:
-    """The control file, or None when there is none: the trial is over, or never was.
+    """The current control record; None if there is no file: the trial is over, or never existed.
 
-    Raises StorageError where it is garbled, or where its config cannot, or must not, be loaded.
+    Raises StorageError if the file is damaged, or if its config cannot or must not be loaded.
     """
     data = _load(path)
     if data is None:
@@ -54,7 +54,7 @@ def read(path: StrPath) -> Control | None:
         config = known["config"]
         config = values.decode(config, trusted=not values.pickled(config) or values.trusted(os.stat(path)))
         if isinstance(config, values.Sealed):
-            raise StorageError(f"The config in {path} cannot be read here: {config.why}.")
+            raise StorageError(f"Cannot read the config in {path}: {config.why}.")
         known |= {"config": config, "export_formats": tuple(known.get("export_formats", ()))}
         return Control(**known)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ class TrialOrders:
 
 
 def read_orders(path: StrPath) -> TrialOrders | None:
-    """Only the orders, without decoding the rest; None when there is no control file."""
+    """The orders, without decoding the rest; None if there is no control file."""
     data = _load(path)
     try:
         return TrialOrders(*(data[name] for name in TrialOrders.__slots__)) if data is not None else None
@@ -84,7 +84,7 @@ def read_orders(path: StrPath) -> TrialOrders | None:
 
 
 def with_orders(control: Control, orders: TrialOrders) -> Control:
-    """``control`` with newer orders."""
+    """``control`` with its orders replaced."""
     return replace(control, **{name: getattr(orders, name) for name in TrialOrders.__slots__})
 
 
@@ -96,5 +96,5 @@ def _load(path: StrPath) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
     if not isinstance(data, dict):
-        raise StorageError(f"Cannot read {path}: it does not hold a control record.")
+        raise StorageError(f"Cannot read {path}: it does not contain a control record.")
     return data

@@ -1,8 +1,9 @@
-"""A doorbell: datagrams that say "look now" and nothing else, so that nobody has to wait for the next poll.
+"""The doorbell: UDP datagrams by which the driver and the runs tell each other to read the files now.
 
-The driver binds a UDP port and writes where, with a token, to ``doorbell.json``. A run that has something to say rings
-there; the driver looks, and, when it has acted, rings back to whoever rang lately. A datagram holds the token only:
-what is to be done stands in the files as ever. Without a file, a route or an answer everything happens at the polls.
+Without it, each side waits for its next poll. The driver binds a UDP port and writes the address, with a token, to
+``doorbell.json``. A run with news rings there. The driver reads the files, acts, and then rings back to everyone who
+rang lately. A datagram holds only the token; all content is in the files. If there is no file, no route or no answer,
+the polls still find everything.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 ANSWERED_WITHIN_S = 60.0
-"""Seconds for which somebody who has rung is rung back."""
+"""Seconds during which the driver rings back to a sender."""
 _LOOPBACK = "127.0.0.1"
-_LONGEST = 64
+_MAX_BYTES = 64
 _LEAVES = b"-"
-"""Behind the token: whoever has rung is gone, and is not to be rung back. That is no ring."""
+"""Appended to the token: the sender has ended, and the driver must not ring back. This does not count as a ring."""
 
 
 class Doorbell:
-    """The driver's end. ``path``: its file. ``everywhere``: reachable from other hosts, else from this one alone.
+    """The driver's side. ``path``: its file. ``everywhere``: reachable from other hosts; else only from this host.
 
-    Raises OSError where no port can be had.
+    Raises OSError if no port is available.
     """
 
     def __init__(self, path: StrPath, *, everywhere: bool) -> None:
         self._path, self._token = path, os.urandom(16).hex()
         self.rung = False
-        """Whether anybody has rung since whoever looks has set this to False."""
+        """Whether anyone has rung since this was last set to False."""
         self._ringers: dict[tuple[str, int], float] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -54,17 +55,17 @@ class Doorbell:
             raise
 
     def fileno(self) -> int:
-        """For select: readable when somebody has rung."""
+        """A descriptor for select. It is readable after someone has rung."""
         return self._socket.fileno()
 
     def heard(self) -> bool:
-        """Whether somebody with the token has rung since this was asked last."""
-        import hmac  # here: it takes memory that each trial of a worker would have a part in
+        """Whether anyone with the token has rung since the last call."""
+        import hmac  # imported here, because it takes memory in every trial process of a worker
 
         rung = False
         while True:
             try:
-                data, sender = self._socket.recvfrom(_LONGEST)
+                data, sender = self._socket.recvfrom(_MAX_BYTES)
             except OSError:
                 return rung
             if not hmac.compare_digest(data.removesuffix(_LEAVES), self._token.encode()):
@@ -76,7 +77,7 @@ class Doorbell:
                 rung = self.rung = True
 
     def answer(self) -> None:
-        """Ring back to those who have rung lately."""
+        """Ring back to everyone who rang in the last :data:`ANSWERED_WITHIN_S` seconds."""
         limit = time.monotonic() - ANSWERED_WITHIN_S
         for address, at in list(self._ringers.items()):
             if at < limit:
@@ -90,7 +91,7 @@ class Doorbell:
         self._socket.close()
 
     def close(self) -> None:
-        """Take the bell down; a file that a later driver has put in its place stays."""
+        """Close the port and remove the file, unless a later driver has replaced the file."""
         self._socket.close()
         with contextlib.suppress(OSError):
             if atomic.read(self._path).decode().strip() == self._text:
@@ -98,7 +99,7 @@ class Doorbell:
 
 
 class DoorbellClient:
-    """A run's end. Makes no sound, and never fails, where there is no bell."""
+    """A run's side. Does nothing if the driver has no doorbell; never raises."""
 
     def __init__(self, path: StrPath) -> None:
         self._path = path
@@ -106,7 +107,7 @@ class DoorbellClient:
         self._token, self._address = b"", ("", 0)
 
     def ring(self) -> None:
-        """Tell the driver to look now."""
+        """Tell the driver to read the files now."""
         try:
             data = json.loads(atomic.read(self._path))
             self._token = str(data["token"]).encode()
@@ -120,40 +121,42 @@ class DoorbellClient:
             return
 
     def ends(self) -> list[socket.socket]:
-        """What becomes readable when the driver rings back (for select); empty before the first ring, and where nobody
-        listens any more."""
+        """Sockets for select, readable after the driver has rung back.
+
+        Empty before the first ring, and if no driver listens any more.
+        """
         return [] if self._socket is None else [self._socket]
 
     def heard(self) -> bool:
-        """Whether the driver has rung back since this was asked last."""
+        """Whether the driver has rung back since the last call."""
         rung = False
         while self._socket is not None:
             try:
-                data = self._socket.recv(_LONGEST)
+                data = self._socket.recv(_MAX_BYTES)
             except BlockingIOError:
                 return rung
-            except OSError:  # nobody listens there any more
+            except OSError:  # no driver listens there any more
                 self.close()
                 return rung
             rung = rung or data == self._token
         return rung
 
     def wait(self, seconds: float) -> None:
-        """Wait for so long, or until the driver rings back."""
+        """Wait for ``seconds``, or until the driver rings back."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if not wait_readable(self.ends(), left) or self.heard():
                 return
 
     def close(self) -> None:
-        """Let go of the socket, and tell the driver so: thousands of trials may end in a minute."""
+        """Close the socket and tell the driver, so that it does not ring back to thousands of ended trials."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.sendto(self._token + _LEAVES, self._address)
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the socket without a sound, in a forked child: it is the parent's, who waits for an answer."""
+        """Close the socket without telling the driver. For a forked child: its parent uses the same socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,7 +1,7 @@
-"""``drivers/``: what is known of the Slurm jobs that drive (or drove, or shall drive) an experiment.
+"""The records in ``drivers/`` about the Slurm jobs that drive, drove, or will drive an experiment.
 
-``JOB.json`` is created by whoever submits the job and from its start on written by the job itself; ``JOB.out`` is its
-output. Nothing depends on these files: Slurm's queue and the lease decide. They are for people, and for ``status``.
+The submitter of a job creates ``JOB.json``; the job itself writes it from its start on. ``JOB.out`` is its output.
+Nothing depends on these files: Slurm's queue and the lease decide. They are for people and for ``hpctune status``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from hpctune.storage.layout import ExperimentPaths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverJob:
-    """One driver job. ``after``: the job whose end it waits for. Times are Unix seconds of whoever wrote them;
-    ``note``: what went wrong with the chain, or why the job left."""
+    """One driver job. ``after``: the job whose end it waits for. ``note``: an error of the chain, or why the job ended.
+
+    Times are Unix seconds by the clock of the writer.
+    """
 
     job_id: str
     submitted_at: float | None = None
@@ -46,25 +48,25 @@ def _path(paths: ExperimentPaths, job_id: str) -> Path:
 
 
 def submitted(paths: ExperimentPaths, job: DriverJob) -> None:
-    """Note a new job, unless it has started and noted itself. What cannot be written is left out."""
+    """Record a new job, unless it has started and recorded itself. Write errors are ignored."""
     with contextlib.suppress(OSError):
         atomic.create_exclusively(_path(paths, job.job_id), values.dumps(asdict(job)).encode() + b"\n")
 
 
 def note(paths: ExperimentPaths, job: DriverJob) -> None:
-    """Write what the job ``job`` says of itself. What cannot be written is left out."""
+    """Write the record of ``job``, called by the job itself. Write errors are ignored."""
     with contextlib.suppress(StorageError):
         atomic.write(_path(paths, job.job_id), values.dumps(asdict(job)) + "\n")
 
 
 def forget(paths: ExperimentPaths, job_id: str) -> None:
-    """Drop the note of a job that will never start."""
+    """Remove the record of a job that will never start."""
     with contextlib.suppress(OSError):
         _path(paths, job_id).unlink()
 
 
 def read(paths: ExperimentPaths) -> list[DriverJob]:
-    """Every job that is noted, the oldest first."""
+    """Every recorded job, oldest first."""
     try:
         files = [p for p in paths.drivers.iterdir() if p.suffix == ".json" and p.stem.isdigit()]
     except OSError:
@@ -73,7 +75,7 @@ def read(paths: ExperimentPaths) -> list[DriverJob]:
 
 
 def of(paths: ExperimentPaths, job_id: str) -> DriverJob:
-    """What is noted of one job; nothing but its id where nothing is."""
+    """The record of one job; one with only its id if there is none."""
     return _read(_path(paths, job_id)) or DriverJob(job_id=job_id)
 
 
@@ -86,12 +88,12 @@ def _read(path: Path) -> DriverJob | None:
 
 
 def store_options(paths: ExperimentPaths, options: Mapping[str, Any]) -> None:
-    """How driver jobs are to be submitted, for successors. Raises StorageError."""
+    """Store the options of driver jobs, for their successors. Raises StorageError."""
     atomic.write(paths.driver_options, values.dumps(dict(options)) + "\n")
 
 
 def read_options(paths: ExperimentPaths) -> dict[str, Any] | None:
-    """What :func:`store_options` stored; None where no driver job was ever asked for. Raises StorageError."""
+    """The options that :func:`store_options` stored; None if no driver job was ever requested. Raises StorageError."""
     try:
         data: dict[str, Any] = json.loads(paths.driver_options.read_bytes())
         return data

@@ -1,4 +1,4 @@
-"""Commands from the CLI to the driver: one line each, appended under a lock, read by offset."""
+"""The inbox: commands from the CLI to the driver, one line each, appended under a lock and read by offset."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.locks import Lock
 
 LOCK_S = 30.0
-"""Seconds to wait for others that post."""
+"""Seconds to wait for other processes that post a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``action`` "stop": end these trials (ids), or with no ``targets`` the whole experiment."""
+    """One command. ``action`` "stop": end these trials (ids), or, without ``targets``, the whole experiment."""
 
     command_id: str
     action: str
@@ -29,7 +29,7 @@ class Command:
 
 
 def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Command:
-    """Append a command and return it. It is taken by the driver now, or by the next one."""
+    """Append a command and return it. The current driver, or else the next one, executes it."""
     command = Command(uuid.uuid4().hex, action, tuple(targets))
     line = values.dumps({"id": command.command_id, "action": action, "targets": list(targets)})
     try:
@@ -50,8 +50,11 @@ def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Co
 
 @contextlib.contextmanager
 def _locked(paths: ExperimentPaths) -> Iterator[None]:
-    """Hold the inbox's lock. On a filesystem without locks there is none: a line is one write, and two lines that are
-    posted in the same instant may be torn; then nothing is stopped, and both users see that."""
+    """Hold the inbox's lock.
+
+    On a filesystem without locks nothing is held. A line is one write, so only two lines that are posted in the same
+    instant may be damaged. Then nothing is stopped, and both users see that.
+    """
     lock = Lock(paths.inbox_lock, LOCK_S)
     try:
         yield
@@ -68,13 +71,13 @@ def _ends_torn(paths: ExperimentPaths) -> bool:
 
 
 class Inbox:
-    """The driver's end."""
+    """The driver's reader of the inbox."""
 
     def __init__(self, paths: ExperimentPaths) -> None:
         self._path, self._offset = paths.inbox, 0
 
     def read(self) -> list[Command]:
-        """Commands that are complete and new to this reader, oldest first."""
+        """Complete commands that this reader has not returned yet, oldest first."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)

@@ -1,8 +1,8 @@
-"""The journal: every fact of an experiment, in order, in segments ``journal/000001.jsonl``, ``000002.jsonl``, ...
+"""The journal: every event of an experiment, in order, in segments ``journal/000001.jsonl``, ``000002.jsonl``, ...
 
-Each driver opens a new segment by exclusive create. Its first line says how many bytes of its predecessor it has
-folded in: what a zombie driver writes to the old segment after that is not part of the journal. A segment whose first
-line is not complete holds nothing (its driver died right then), and its successor follows the one before.
+Each driver creates a new segment exclusively. Its first line tells how many bytes of the previous segment count:
+whatever a zombie driver writes to the old segment after that is not part of the journal. A segment with an incomplete
+first line contains nothing (its driver died at that moment), and the next segment follows the one before it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ JOURNAL_VERSION = 1
 
 
 class Journal:
-    """The writing end; one per driver. Open it only under the lease, and before reading: it seals what came before."""
+    """The writer; one for each driver.
+
+    Open it only under the lease, and before the journal is read: it fixes the length of the previous segment.
+    """
 
     def __init__(self, directory: Path) -> None:
         try:
             permissions.make_directory(directory, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"Cannot make {directory}: {error.strerror or error}.") from error
+            raise StorageError(f"Cannot create {directory}: {error.strerror or error}.") from error
         self.directory = directory
         earlier = _segments(directory)
         self.number = int(earlier[-1].stem) + 1 if earlier else 1
@@ -42,10 +45,10 @@ class Journal:
             header |= {"follows": int(previous.stem), "bytes": _complete_bytes(previous)}
         self._fd = self._create()
         self._end = 0
-        """Where the last whole append ends; what a failed one left behind it is cut off."""
+        """The offset at which the last complete append ends. The rest of a failed append is cut off."""
         self._durable = 0
         self._pending = bytearray()
-        """What was appended after ``_durable``."""
+        """The data that was appended after ``_durable``."""
         self._torn = self._doubtful = False
         forks.own(self)
         try:
@@ -69,10 +72,10 @@ class Journal:
             raise StorageError(f"Cannot create {self.path}: {error.strerror or error}.") from error
 
     def append(self, groups: Iterable[Sequence[Recorded]]) -> None:
-        """Append groups of facts, each whole: after a crash all groups are there, or the first so many.
+        """Append groups of events. After a crash the journal has all groups or the first ones, and no partial group.
 
-        A fact and the decisions that follow from it are one group. Raises StorageError when the disk refuses; nothing
-        that was refused is left in the file.
+        An event and the decisions that follow from it are one group. Raises StorageError if the write fails; then no
+        part of it is left in the file.
         """
         self._write("".join(f"{codec.encode_group(group)}\n" for group in groups).encode())
 
@@ -92,7 +95,7 @@ class Journal:
         self._pending += payload
 
     def _reopen(self, error: OSError) -> None:
-        """After ESTALE the descriptor will never work again; what was not durable is to be written anew."""
+        """After ESTALE, open the file again, since the descriptor will never work; data not durable is rewritten."""
         if error.errno == errno.ESTALE:
             fd = os.open(self.path, os.O_WRONLY)
             with contextlib.suppress(OSError):
@@ -104,11 +107,11 @@ class Journal:
         self._torn = False
 
     def sync(self) -> None:
-        """Make everything appended durable, and visible to other nodes. Raises StorageError when the disk refuses."""
+        """Make all appended data durable, and visible to other nodes. Raises StorageError if the write fails."""
         if not self._pending:
             return
         try:
-            if self._doubtful:  # the kernel forgets what it could not write: it has to be told again
+            if self._doubtful:  # after a failed fsync the kernel drops the data, so it must be written again
                 _write_at(self._fd, self._pending, self._durable)
             self._doubtful = True
             os.fsync(self._fd)
@@ -144,11 +147,11 @@ def _write_at(fd: int, data: bytes | bytearray, offset: int) -> None:
 
 
 def read(directory: Path, *, sealed_ok: bool = False, naming: str = "") -> Iterator[Recorded]:
-    """Every fact, oldest first. A torn last line is not there (yet). ``naming``: only lines with this text in them are
-    read, which is quick: those that name an event, or a trial.
+    """Every event, oldest first. An incomplete last line is ignored.
 
-    A config that cannot or must not be unpickled here is an error, or with ``sealed_ok`` a ``values.Sealed``.
-    Raises JournalError where a complete line cannot be read, with file and line, and where a segment is missing.
+    ``naming``: parse only lines that contain this text, such as the name of an event or a trial, which is fast. A
+    config that cannot or must not be unpickled here is an error, or with ``sealed_ok`` a ``values.Sealed``. Raises
+    JournalError if a complete line cannot be read (the message has file and line), or if a segment is missing.
     """
     intact = [(path, header) for path in _segments(directory) if (header := _header(path)) is not None]
     for number, (path, header) in enumerate(intact):
@@ -182,7 +185,7 @@ def _read_segment(path: Path, limit: int | None, sealed_ok: bool, naming: bytes)
             for recorded in group:
                 config = getattr(recorded.event, "config", None)
                 if isinstance(config, values.Sealed) and not sealed_ok:
-                    raise JournalError(f"{path}, line {number}: a trial's config cannot be read here: {config.why}.")
+                    raise JournalError(f"{path}, line {number}: a trial's config cannot be read: {config.why}.")
             yield from group
 
 
@@ -196,7 +199,7 @@ def _segments(directory: Path) -> list[Path]:
 
 
 def _header(path: Path) -> dict[str, Any] | None:
-    """The first line of a segment; None where it is not complete."""
+    """The first line of a segment; None if it is not complete."""
     try:
         with path.open("rb") as file:
             line = file.readline()
@@ -209,17 +212,17 @@ def _header(path: Path) -> dict[str, Any] | None:
         newer = int(header["version"]) > JOURNAL_VERSION
         int(header["segment"]), int(header.get("follows", 0)), int(header.get("bytes", 0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise JournalError(f"{path}, line 1, is no header of a journal segment: {error!r}.") from error
+        raise JournalError(f"{path}, line 1, is not the header of a journal segment: {error!r}.") from error
     if newer:
         raise JournalError(
-            f"{path} was written by a newer hpctune (journal format {header['version']}, this one knows "
-            f"{JOURNAL_VERSION}): pip install --upgrade hpctune"
+            f"{path} was written by a newer hpctune (journal format {header['version']}, this one reads up to "
+            f"{JOURNAL_VERSION}). Upgrade: pip install --upgrade hpctune"
         )
     return header
 
 
 def _complete_bytes(path: Path) -> int:
-    """Bytes of ``path`` up to its last line end."""
+    """The number of bytes of ``path`` up to its last line end."""
     try:
         return path.read_bytes().rfind(b"\n") + 1
     except OSError as error:

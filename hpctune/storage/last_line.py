@@ -1,7 +1,7 @@
-"""Files with one writer of which the last whole line counts, read anew at each look.
+"""Single-writer files whose last complete line is the current value.
 
-What is new is appended: a file that is made and renamed over another costs many times as much, on the disk and on the
-server of a shared one. A line that is not whole yet, or never will be, is not there; then the one before it counts.
+A new value is appended, because to write a new file and rename it costs many times as much, on a disk and on a file
+server. Readers open the file each time. They ignore an incomplete line and use the one before it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 LARGEST = 16_384
-"""Bytes after which the file is made anew."""
+"""Bytes after which the file is replaced by a new one."""
 
 
 class LastLine:
-    """The writing end. Whatever it finds otherwise than it has left it (a line that was cut off, another writer's) it
-    replaces whole."""
+    """The writer. If the file is not as this writer left it (an incomplete or foreign line), it replaces the file."""
 
     __slots__ = ("_path", "_size")
 
@@ -28,7 +27,7 @@ class LastLine:
         self._path, self._size = path, -1
 
     def publish(self, line: str) -> None:
-        """Let this line count; others see it when this returns. Raises StorageError."""
+        """Make ``line`` the current value. Others see it when this returns. Raises StorageError."""
         data = line.encode() + b"\n"
         size, self._size = self._size, -1
         if not (0 < size < LARGEST and self._append(data, size)):
@@ -48,6 +47,6 @@ class LastLine:
 
 
 def last_line(data: bytes) -> bytes:
-    """The last whole line in ``data``; all of it where no line ends in it."""
+    """The last complete line in ``data``; all of ``data`` if it has no line end."""
     end = data.rfind(b"\n")
     return data if end < 0 else data[data.rfind(b"\n", 0, end) + 1 : end]

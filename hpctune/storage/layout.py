@@ -1,27 +1,27 @@
-"""Every path in an experiment directory, with its one writer.
+"""The paths in an experiment directory. Each file has one writer.
 
 ======================================  ==================  =====================================================
-path                                    sole writer         what
+path                                    sole writer         content
 ======================================  ==================  =====================================================
 ``experiment.json``                     driver, once        the frozen definition, for people and programs
 ``trainable.pkl``, ``objects/``         driver, once        the user's code and large objects, for the workers
 ``code/``                               driver              sources of the user's code, as they were submitted
 ``driver.pkl``                          driver, once        search space, policies, callbacks, for a resumed driver
-``callbacks.pkl``                       driver              what callbacks want back in the next driver, if anything
-``journal/000001.jsonl`` ...            lease holder N      every fact, in order: the truth
-``driver.lock``, ``lease.json``         driver              who drives
-``driver.json``                         driver              a glance at the driver: polls, calls (may be absent)
-``drivers/driver.sh``, ...              see driverjobs.py   driver jobs of ``run --sbatch``: script, records, output
+``callbacks.pkl``                       driver              states of callbacks for the next driver, if any
+``journal/000001.jsonl`` ...            lease holder N      every event, in order: the authoritative record
+``driver.lock``, ``lease.json``         driver              which process drives
+``driver.json``                         driver              status of the driver: polls, calls (may be absent)
+``drivers/driver.sh``, ...              see driver_jobs.py  driver jobs of ``run --sbatch``: script, records, output
 ``inbox.jsonl``, ``inbox.lock``         CLI, under lock     commands to the driver
-``jobs/``                               cluster             job scripts; tidied when jobs have ended
-``workers/w0001/worker.json``           driver, once        what a worker of a pool is
-``workers/w0001/orders.json``           driver              what it shall do now; the last whole line counts
-``workers/w0001/run-R.jsonl``           start R of worker   what became of it
+``jobs/``                               cluster             job scripts; removed after jobs have ended
+``workers/w0001/worker.json``           driver, once        definition of a worker of a pool
+``workers/w0001/orders.json``           driver              its current orders; the last complete line counts
+``workers/w0001/run-R.jsonl``           start R of worker   its record: assignments begun and ended
 ``workers/w0001/stdout``, ``stderr``    the worker's job    its own output
-``pbt_policy_*.txt``                    driver              population based training: who took over from whom
-``quarantine/``                         fsck                what a repair took out, with the reasons
-``doorbell.json``                       driver              where it listens while it lives, if it does
-``TRIAL/control.json``                  driver              what the trial's current attempt shall do; likewise
+``pbt_policy_*.txt``                    driver              population based training: which trial copied which
+``quarantine/``                         fsck                what a repair removed, with the reasons
+``doorbell.json``                       driver              UDP address of the driver while it lives, if it has one
+``TRIAL/control.json``                  driver              orders to the current attempt; the last line counts
 ``TRIAL/run-A.R.jsonl``                 run R of attempt A  claim, results, exit record
 ``TRIAL/checkpoint_*``                  a run               complete checkpoints; deleted by the driver only
 ``TRIAL/stdout``, ``TRIAL/stderr``      the job             output of all attempts, appended
@@ -52,8 +52,10 @@ RESERVED = frozenset({
 
 
 class _Directory:
-    """A directory (absolute), as a Path and as text: what is done for each trial does without the making of Paths,
-    which costs more than most of what is done with them."""
+    """An absolute directory, as text and, if needed, as a Path.
+
+    Code that runs for each trial uses the text, because the creation of a Path often costs more than its use.
+    """
 
     __slots__ = ("_root", "text")
 
@@ -68,11 +70,11 @@ class _Directory:
         return self._root
 
     def at(self, name: str) -> str:
-        """The path of what is called ``name`` in it."""
+        """The path of ``name`` in the directory."""
         return f"{self.text}/{name}"
 
     def names(self) -> list[str]:
-        """What is in it; nothing where somebody has removed it. Raises OSError."""
+        """The names in the directory; empty if it was removed. Raises OSError."""
         try:
             return os.listdir(self.text)
         except FileNotFoundError:
@@ -226,6 +228,6 @@ class TrialPaths(_Directory):
 
 
 def checkpoint_name(run: RunKey, iteration: int) -> str:
-    """The directory name of the checkpoint that ``run`` makes at ``iteration``; no two runs share one."""
+    """The directory name of the checkpoint of ``run`` at ``iteration``. No two runs share a name."""
     suffix = "" if (run.attempt, run.restart) == (1, 0) else f"-{run.attempt}.{run.restart}"
     return f"{CHECKPOINT_PREFIX}{iteration:06d}{suffix}"

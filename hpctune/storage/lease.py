@@ -1,9 +1,9 @@
-"""The right to drive an experiment: a file lock, and a lease file that says who drives, where, since when.
+"""The lease, which is the right to drive an experiment: a file lock, and a file that names the holder.
 
 The lock ends with its process. On some filesystems a lock does not reach across nodes, and some have no locks. There
-the lease file decides: its holder changes ``beat`` every few seconds (its heartbeat), and no other host takes over
-while it changes. A watcher measures this on its own monotonic clock, since the clocks of nodes and file servers may
-differ by minutes.
+the lease file decides: its holder changes ``beat`` every few seconds (the heartbeat), and no other host takes over
+while it changes. An observer measures this with its own monotonic clock, because the clocks of nodes and file servers
+may differ by minutes.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from hpctune.storage.locks import Lock
 HEARTBEAT_S = 5.0
 """Seconds between two changes of ``beat``."""
 TAKEOVER_S = 75.0
-"""Seconds for which another host's lease must not change before it is taken over: longer than NFS may show an old
-directory (60 s by default)."""
+"""Another host's lease is taken over after this many seconds without a change. NFS may show an old directory for less
+(60 s by default)."""
 PATIENCE_S = HEARTBEAT_S + 2.0
-"""Seconds within which a living driver's lease changes, where nothing is cached."""
+"""Seconds within which a living driver's lease changes, if nothing is cached."""
 SETTLE_S = 3.0
-"""Where there are no locks: seconds after which of several that took the lease at once the last one has it."""
+"""Without locks: if several drivers took the lease at once, the last one holds it after this many seconds."""
 _SKEW_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who drives. ``beat`` counts up while it lives; ``released`` when it left in good order. ``job``: the Slurm job
-    that it is in, if any."""
+    """The holder of the lease.
+
+    ``beat`` counts up while it lives. ``released``: it has ended properly. ``job``: its Slurm job, if any.
+    """
 
     host: str
     pid: int
@@ -51,24 +53,24 @@ class Holder:
     job: str = ""
 
     def describe(self) -> str:
-        """Who, where, since when: for messages."""
+        """The process, its host and its start time, for messages."""
         since = datetime.fromtimestamp(self.since).strftime("%Y-%m-%d %H:%M:%S")
         return f"{self.place}, since {since}"
 
     @property
     def place(self) -> str:
-        """Which process, where."""
+        """The process and its host."""
         return f"process {self.pid} on {self.host}" + (f" (job {self.job})" if self.job else "")
 
     @property
     def who(self) -> tuple[str, int, float, int]:
-        """What tells this holder from any other."""
+        """A value that identifies this holder."""
         return (self.host, self.pid, self.since, self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """With what time passes while another host's lease is watched, and who is told that this takes a while."""
+    """The clock that is used while another host's lease is observed. ``tell`` is called because this takes a while."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -76,7 +78,7 @@ class Watch:
 
 
 class Lease:
-    """Held from construction until :meth:`release`. Raises DriverAliveError when somebody else drives."""
+    """The lease, held from construction until :meth:`release`. Raises DriverAliveError if another driver holds it."""
 
     def __init__(self, paths: ExperimentPaths, now: float, watch: Watch | None = None) -> None:
         self._paths, time_of = paths, watch or Watch()
@@ -85,7 +87,7 @@ class Lease:
         except BlockingIOError as error:
             raise _alive(paths, _last_seen(paths)) from error
         except OSError as error:
-            raise StorageError(f"Cannot lock {paths.lock}: {error}. Is the directory writable?") from error
+            raise StorageError(f"Cannot lock {paths.lock}: {error}. Check that the directory is writable.") from error
         try:
             if not self._lock.real:
                 _without_locks(paths, time_of)
@@ -106,13 +108,13 @@ class Lease:
             raise
 
     def heartbeat(self, now: float) -> None:
-        """Show that we live, at most every :data:`HEARTBEAT_S`. Raises LeaseLostError if another driver took over."""
+        """Write a heartbeat, at most every :data:`HEARTBEAT_S`. Raises LeaseLostError if another driver took over."""
         if 0 <= now - self._beaten_at < HEARTBEAT_S:
             return
         with self._mutex:
             other = self._other()
             if other is not None:
-                raise LeaseLostError(f"Another driver took over: {other.describe()}. This one leaves.")
+                raise LeaseLostError(f"Another driver took over: {other.describe()}. This driver ends.")
             self._beaten_at = now
             self._write_heartbeat()
 
@@ -122,14 +124,14 @@ class Lease:
         return self._other() is None
 
     def keep(self) -> None:
-        """Show that we live from a thread as well: the driver may be held up for minutes, by Slurm or a callback."""
+        """Write heartbeats from a thread as well, because Slurm or a callback may block the driver for minutes."""
         threading.Thread(target=self._keep, name="hpctune-lease", daemon=True).start()
 
     def _keep(self) -> None:
         while not self._over.wait(HEARTBEAT_S):
             with self._mutex, contextlib.suppress(StorageError):
                 if self._over.is_set() or self._other() is not None:
-                    return  # the driver itself finds that out, and leaves
+                    return  # the driver itself finds this out, and ends
                 self._write_heartbeat()
 
     def _write_heartbeat(self) -> None:
@@ -137,7 +139,7 @@ class Lease:
         self._publish()
 
     def release(self) -> None:
-        """Give the right back, unless another driver has taken it already. Never fails: the lock ends in any case."""
+        """Release the lease, unless another driver has taken it. Never fails: the lock is released in any case."""
         self._over.set()
         with self._mutex:
             self.holder = replace(self.holder, released=True)
@@ -145,12 +147,12 @@ class Lease:
                 if self._other() is None:
                     self._publish(durable=True)
             except StorageError:
-                pass  # then the next driver finds a lease that no longer changes
+                pass  # the next driver will find a lease that no longer changes
             finally:
                 self._lock.release()
 
     def _other(self) -> Holder | None:
-        """Who has taken over from us, if somebody has."""
+        """The driver that has taken over from this one, if any."""
         current = read(self._paths)
         return current if current is not None and current.who != self.holder.who else None
 
@@ -162,7 +164,7 @@ _FIELDS = frozenset(field.name for field in fields(Holder))
 
 
 def read(paths: ExperimentPaths) -> Holder | None:
-    """The last known holder, or None when there never was one, or a power failure has left an empty file."""
+    """The last known holder; None if there never was one, or if a power failure has left an empty file."""
     try:
         text = paths.lease.read_bytes().strip(b"\0 \n")
         return Holder(**{k: v for k, v in json.loads(text).items() if k in _FIELDS}) if text else None
@@ -173,10 +175,10 @@ def read(paths: ExperimentPaths) -> Holder | None:
 
 
 def alive(holder: Holder | None, *, now: float, mtime: float) -> bool | None:
-    """Whether the holder drives now, as far as can be told without waiting: None when it cannot be told from here.
+    """Whether the holder drives now, as far as is known without waiting. None: not known on this host.
 
-    ``now`` and ``mtime`` may be of clocks that differ: a lease that looks fresh is taken for that of a living driver,
-    one that looks old, or as if from the future, for nothing. :func:`changes` tells more.
+    ``now`` and ``mtime`` may come from clocks that differ. A lease that looks recent counts as a living driver's. From
+    one that looks old, or from the future, nothing is concluded. :func:`changes` tells more.
     """
     if holder is None or holder.released:
         return False
@@ -186,7 +188,7 @@ def alive(holder: Holder | None, *, now: float, mtime: float) -> bool | None:
 
 
 def changes(paths: ExperimentPaths, holder: Holder, within_s: float, watch: Watch | None = None) -> bool:
-    """Whether the lease changes within so many seconds: then its holder lives, or another one has it. Waits."""
+    """Whether the lease changes within ``within_s`` seconds. Then its holder lives, or another holder has it. Waits."""
     time_of = watch or Watch()
     deadline = time_of.monotonic() + within_s
     while time_of.monotonic() < deadline:
@@ -197,8 +199,11 @@ def changes(paths: ExperimentPaths, holder: Holder, within_s: float, watch: Watc
 
 
 def is_free(paths: ExperimentPaths, watch: Watch | None = None) -> bool:
-    """Whether nobody seems to drive, so that it is worth trying to take the lease: nobody ever did, the last driver has
-    left or died, or its lease has not changed for so long that it may be taken over. Waits for that long."""
+    """Whether no driver seems to be alive, so that it is worth an attempt to take the lease.
+
+    True if there never was a driver, if the last one has ended, or if its lease has not changed for TAKEOVER_S, for
+    which this waits.
+    """
     holder = read(paths)
     if holder is None or holder.released:
         return True
@@ -208,8 +213,11 @@ def is_free(paths: ExperimentPaths, watch: Watch | None = None) -> bool:
 
 
 def _without_locks(paths: ExperimentPaths, watch: Watch) -> None:
-    """The lease file is the only witness: a process of this host that exists is believed to drive."""
-    watch.tell(f"{paths.root} is on a filesystem without locks (Lustre without flock?): its lease file alone decides.")
+    """Raise DriverAliveError if the lease names a process of this host that exists: there is no other evidence."""
+    watch.tell(
+        f"{paths.root} is on a filesystem without locks (such as Lustre without flock): "
+        "the lease file alone decides which driver may run."
+    )
     holder = read(paths)
     here = holder is not None and not holder.released and holder.host == socket.gethostname()
     if holder is not None and here and _process_exists(holder.pid):
@@ -217,7 +225,7 @@ def _without_locks(paths: ExperimentPaths, watch: Watch) -> None:
 
 
 def _tidy(paths: ExperimentPaths) -> None:
-    """Remove what drivers left that died while they replaced a file; the lease is ours now."""
+    """Remove temporary files of drivers that died while they replaced a file. Called under the lease."""
     with contextlib.suppress(OSError):
         for name in (paths.lease.name, paths.driver_status.name, paths.spec.name):
             for path in paths.root.glob(f".{name}.*.tmp"):
@@ -225,8 +233,10 @@ def _tidy(paths: ExperimentPaths) -> None:
 
 
 def _await_no_heartbeat(paths: ExperimentPaths, watch: Watch) -> Holder | None:
-    """The last holder. We have the lock; if another host's driver may live all the same, see whether its lease changes
-    within TAKEOVER_S."""
+    """The last holder. Raises DriverAliveError if its lease still changes.
+
+    Although this process has the lock, a driver on another host may be alive: then this waits for TAKEOVER_S.
+    """
     previous = read(paths)
     if previous is None or previous.released or previous.host == socket.gethostname():
         return previous
@@ -243,7 +253,7 @@ def _await_no_heartbeat(paths: ExperimentPaths, watch: Watch) -> Holder | None:
 
 
 def _alive(paths: ExperimentPaths, holder: Holder | None) -> DriverAliveError:
-    who = holder.describe() if holder is not None else "a process that has not said its name yet"
+    who = holder.describe() if holder is not None else "a process that has not written its lease yet"
     return DriverAliveError(
         f"Experiment {paths.root} is being driven already: {who}. "
         f"Watch it with: hpctune status {paths.root}. Stop it with: hpctune stop {paths.root}"
@@ -258,7 +268,7 @@ def _last_seen(paths: ExperimentPaths) -> Holder | None:
 
 
 def _process_exists(pid: int) -> bool:
-    """Whether the process runs; one that is dead but not yet reaped does not."""
+    """Whether the process runs. A zombie does not run."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -268,4 +278,4 @@ def _process_exists(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (OSError, IndexError):
-        return True  # no such files here
+        return True  # there is no /proc

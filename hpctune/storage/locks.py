@@ -1,4 +1,4 @@
-"""Locks on files. ``filelock`` makes them; the right to drive, which outlives them, is ``lease``'s business."""
+"""Locks on files, made with ``filelock``. The right to drive, which outlives a lock, is in ``lease.py``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _POLL_S = 0.02
 
 
 class Lock:
-    """An exclusive lock on a file, held from construction until :meth:`release`; it ends with its process.
+    """An exclusive lock on a file, held from construction until :meth:`release` or the end of the process.
 
-    ``wait_s``: seconds to wait for another holder. ``real`` is False if the filesystem has no locks: filelock's own
-    replacement, a file that says who holds it, would stay for ever when a node dies.
+    ``wait_s``: seconds to wait for another holder (default 0). ``real`` is False if the filesystem has no locks.
+    Then nothing is held: filelock's replacement, a file that names the holder, would stay for ever after a node dies.
 
-    Raises BlockingIOError if somebody else has it, OSError if the file cannot be made.
+    Raises BlockingIOError if another process holds it, OSError if the file cannot be created.
     """
 
     def __init__(self, path: Path, wait_s: float = 0.0) -> None:
@@ -33,5 +33,5 @@ class Lock:
             self.real = False
 
     def release(self) -> None:
-        """Let go; idempotent."""
+        """Release the lock; idempotent."""
         self._lock.release(force=True)

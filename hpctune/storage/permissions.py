@@ -1,8 +1,8 @@
-"""Who may read an experiment: its owner alone, or the group of its directory too. Others than the owner never write.
+"""The modes of files and directories: an experiment is private, or readable for the group of its directory.
 
-The directories say so themselves: in a shared experiment they are setgid, and the group may read them. What is made in
-such a directory is made readable for the group, whatever the umask; what is made in any other is private. Pickled code
-stays private in either case.
+Only the owner ever writes. The mode of a directory tells whether it is shared: then it is setgid and readable for the
+group. A file that is created in a shared directory becomes readable for the group, whatever the umask is; in any other
+directory it is private. Pickled code is always private.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MARK = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
 
 
 def share(directory: StrPath) -> None:
-    """Let the group read ``directory`` and what will be made in it. Raises OSError."""
+    """Let the group read ``directory`` and everything that will be created in it. Raises OSError."""
     os.chmod(directory, SHARED_DIRECTORY)
 
 
 def shared(directory: StrPath) -> bool:
-    """Whether the group may read what is made in ``directory``."""
+    """Whether new files in ``directory`` are readable for the group."""
     try:
         return os.stat(directory).st_mode & _MARK == _MARK
     except OSError:
@@ -35,7 +35,7 @@ def shared(directory: StrPath) -> bool:
 
 
 def exists(path: StrPath) -> bool:
-    """Whether there is a file or a directory. Raises OSError where that cannot be told."""
+    """Whether ``path`` exists, as a file or a directory. Raises OSError if that cannot be determined."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -44,12 +44,12 @@ def exists(path: StrPath) -> bool:
 
 
 def parent(path: StrPath) -> str:
-    """The directory that ``path`` is in."""
+    """The directory of ``path``."""
     return os.path.dirname(path) or "."
 
 
 def make_directory(path: StrPath, *, exist_ok: bool = False) -> None:
-    """Make a directory that the same people may read as the one it is in. Raises OSError."""
+    """Create a directory that is readable for the same users as its parent. Raises OSError."""
     if exist_ok and os.path.isdir(path):
         return
     try:
@@ -64,19 +64,21 @@ def make_directory(path: StrPath, *, exist_ok: bool = False) -> None:
 
 
 def mode_in(directory: StrPath) -> int:
-    """The mode of a file that is made in ``directory``."""
+    """The mode of a new file in ``directory``."""
     return SHARED_FILE if shared(directory) else PRIVATE_FILE
 
 
 def fix_mode(fd: int, mode: int) -> None:
-    """Give the open file a mode of this module, where the umask has kept it from having that. Raises OSError."""
+    """Set the mode of an open file to ``mode``, since the umask may have reduced it. Raises OSError."""
     if mode == SHARED_FILE:
         os.fchmod(fd, mode)
 
 
 def open_to_append(path: StrPath, *, parents: bool = False) -> int:
-    """A descriptor by which to append to ``path``, which is made where it is not there; ``parents``: as is its
-    directory. Raises OSError."""
+    """Open ``path`` to append to it. Returns the descriptor. The file is created if it is missing.
+
+    ``parents``: so is its directory. Raises OSError.
+    """
     mode = mode_in(parent(path))
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
@@ -95,14 +97,14 @@ def open_to_append(path: StrPath, *, parents: bool = False) -> int:
 
 
 def remove_if_empty(path: StrPath) -> None:
-    """Remove a file that holds nothing. What cannot be removed stays."""
+    """Remove a file if it is empty. Errors are ignored."""
     with contextlib.suppress(OSError):
         if os.stat(path).st_size == 0:
             os.unlink(path)
 
 
 def share_tree(directory: Path) -> None:
-    """Let the group read all that is in ``directory``, which was filled by user code. Raises OSError."""
+    """Let the group read everything in ``directory``, which user code has filled. Raises OSError."""
     for parent, _, names in os.walk(directory):
         share(Path(parent))
         for path in (Path(parent, name) for name in names):

@@ -1,5 +1,7 @@
-"""Reading an experiment from anywhere, without a lock and without changing a byte: journal first, then what its runs
-have written that no driver has folded in yet."""
+"""Reads an experiment from any node, without a lock and without any change.
+
+It reads the journal first, and then the records in run files that no driver has added to the journal yet.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from hpctune.storage.run_file import RunTail
 
 @dataclass(frozen=True, slots=True)
 class CountedRow:
-    """One result that counts, with the checkpoint that was saved at it, if any."""
+    """One result that counts, and the checkpoint that was saved with it, if any."""
 
     trial_id: str
     row: Mapping[str, Any]
@@ -29,7 +31,7 @@ class CountedRow:
 
 @dataclass(slots=True)
 class ExperimentView:
-    """An experiment as it is now. ``rows``: every counted result in order, where they were asked for."""
+    """An experiment as it is now. ``rows``: every counted result in order, if rows were asked for."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -37,15 +39,18 @@ class ExperimentView:
 
 
 def open_experiment(path: str | Path) -> ExperimentPaths:
-    """The paths of the experiment in ``path``. Raises NotAnExperimentError when it is none."""
+    """The paths of the experiment in ``path``. Raises NotAnExperimentError if there is none."""
     paths = ExperimentPaths(Path(path).expanduser().absolute())
     spec_file.read(paths)
     return paths
 
 
 def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = True) -> ExperimentView:
-    """The experiment in ``path``; ``with_rows``: with all its counted results; ``peek``: include what live runs have
-    written since their driver last looked."""
+    """Read the experiment in ``path``.
+
+    ``with_rows``: include all its counted results. ``peek``: include the records that live runs have written since
+    their driver last read them.
+    """
     paths = ExperimentPaths(Path(path).expanduser().absolute())
     spec = spec_file.read(paths)
     state = ExperimentState(spec)
@@ -62,7 +67,7 @@ def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = T
 
 
 def counted_rows(paths: ExperimentPaths, trial_ids: Collection[str]) -> dict[str, list[CountedRow]]:
-    """The journaled counted results of these trials, in order; those from before a restart from scratch left out."""
+    """The counted results of these trials in the journal, in order, without those before a restart from scratch."""
     rows: dict[str, list[CountedRow]] = {trial_id: [] for trial_id in trial_ids}
     only = next(iter(trial_ids)) if len(trial_ids) == 1 else ""
     for recorded in journal.read(paths.journal, sealed_ok=True, naming=only):
@@ -83,7 +88,7 @@ def _note_row(view: ExperimentView, event: e.Event) -> None:
 
 
 def _unfolded(view: ExperimentView) -> Iterator[e.Recorded]:
-    """Facts that the run files of live attempts hold beyond the journal, applied to the (private) state."""
+    """Apply the records of live attempts that are not in the journal to the view's own state, and yield them."""
     state = view.state
     for trial in list(state.active_trials()):
         attempt = trial.attempt

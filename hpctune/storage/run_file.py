@@ -1,6 +1,6 @@
-"""The run file ``run-A.R.jsonl``: claimed by exclusive create, appended by its run only, tailed by the driver.
+"""The run file ``run-A.R.jsonl``: created exclusively as a claim, appended by its run only, read by the driver.
 
-Lines: a claim, then results, then one exit record. A torn last line is not there until it is complete.
+Its lines are a claim, then results, then one exit record. An incomplete last line is ignored until it is complete.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 _RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)")?,"row":(\{.*\})\}')
 """A result as :meth:`RunFile.result_text` writes it."""
 SOME = 1 << 16
-"""Bytes that are read at a time of a file with a lot that is new: a few hundred results."""
+"""Bytes that are read at a time if a file has a lot of new data: a few hundred results."""
 _CONSTANT = ',"trial_id":'
-"""Where the part of a row begins that is the same all through a run."""
+"""The start of that part of a row that is the same in all rows of a run."""
 _from_text = json.JSONDecoder().decode
 
 
 class RunFile:
-    """The writing end, held by the run itself."""
+    """The writer, used by the run itself."""
 
     def __init__(self, path: StrPath, run: RunKey) -> None:
         self.path, self.run = path, run
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.seq = 0
         self._end = os.fstat(self._fd).st_size
-        """Where the last whole line ends."""
+        """The offset at which the last complete line ends."""
         self._torn = False
         forks.own(self)
 
     @classmethod
     def claim(cls, path: StrPath, claim: Claim) -> RunFile | None:
-        """Claim the run key; None when somebody has it already."""
+        """Claim the run key; None if it is claimed already."""
         record: dict[str, Any] = {
             "claim": [claim.run.trial_id, claim.run.attempt, claim.run.restart],
             "job_id": claim.job_id,
@@ -83,7 +83,7 @@ class RunFile:
         checkpoint: str | None = None,
         checkpoint_iteration: int = 0,
     ) -> None:
-        """Append the exit record and close: then everybody sees it. It becomes durable in the journal."""
+        """Append the exit record and close the file, so that all nodes see it. The journal makes it durable."""
         record: dict[str, Any] = {"exit": outcome.value, "reason": reason, "at": at}
         if error is not None:
             record["error"] = error.to_json()
@@ -93,9 +93,9 @@ class RunFile:
         self.close()
 
     def sync(self) -> None:
-        """Let other nodes see what was appended: NFS sends it when any descriptor of the file is closed.
+        """Make the appended data visible to other nodes: NFS sends it when any descriptor of the file is closed.
 
-        On a disk of one's own that costs nothing. What must outlast a power failure is durable in the journal.
+        On a local disk this costs nothing. It does not protect from a power failure; the journal does.
         """
         os.close(os.dup(self._fd))
 
@@ -110,7 +110,7 @@ class RunFile:
             self._fd = -1
 
     def _append(self, line: str) -> None:
-        payload = b"\n" * self._torn + line.encode()  # what cannot be cut off stays a line of its own
+        payload = b"\n" * self._torn + line.encode()  # an incomplete line that is still there becomes its own line
         written = 0
         try:
             while written < len(payload):
@@ -123,7 +123,7 @@ class RunFile:
         self._end += len(payload)
 
     def _recover(self, error: OSError) -> None:
-        """Take back what a refused write has left behind it: on a full disk the last word needs that room."""
+        """Cut off the part that a failed write has left: on a full disk the exit record needs that space."""
         with contextlib.suppress(OSError):
             if error.errno == errno.ESTALE:  # this descriptor will never work again
                 new = os.open(self.path, os.O_WRONLY | os.O_APPEND)
@@ -136,19 +136,22 @@ class RunFile:
 
 
 class RunTail:
-    """The reading end: each :meth:`read` opens the file anew and returns what has become complete since."""
+    """The reader. Each :meth:`read` opens the file and returns the records completed since the last one."""
 
     __slots__ = ("_constant", "_end_of_row", "_offset", "behind", "path", "run")
 
     def __init__(self, path: StrPath, run: RunKey) -> None:
         self.path, self.run, self._offset = str(path), run, 0
         self.behind = False
-        """Whether the last :meth:`read` has left something for the next."""
+        """Whether the last :meth:`read` left data for the next one."""
         self._end_of_row, self._constant = "", dict[str, Any]()
-        """How the row before ended, from what is the same all through a run, and what that says."""
+        """The constant part of the previous row: its text, and its parsed values."""
 
     def read(self, some: bool = False) -> list[RunRecord]:
-        """New complete records, oldest first; nothing when the file is not there (yet). ``some``: not too many."""
+        """New complete records, oldest first. Empty if the file does not exist (yet).
+
+        ``some``: read only about :data:`SOME` bytes.
+        """
         self.behind = False
         try:
             fd = os.open(self.path, os.O_RDONLY)
@@ -175,7 +178,7 @@ class RunTail:
         return b"".join(chunks)
 
     def _parse(self, line: bytes) -> RunRecord | None:
-        """The record in ``line``; None for a line that a crash in the middle of a write has garbled."""
+        """The record in ``line``; None for a line that was damaged by a crash during a write."""
         try:
             text = line.decode()
             result = _RESULT.fullmatch(text)
@@ -187,10 +190,10 @@ class RunTail:
             return None
 
     def _row(self, text: str) -> Row:
-        """The row; its end is read only where it differs from that of the row before.
+        """The row. Its constant end is parsed only if it differs from that of the row before.
 
-        Two objects, one of which is all of the text before some place and the other all after it, are the row. (Where
-        that place is inside of something, one of them cannot be read.)
+        The text is split in two, and each part is parsed as an object of its own; together they are the row. If the
+        split is inside a nested value, one part cannot be parsed, and the whole text is parsed instead.
         """
         end = self._end_of_row
         try:
@@ -200,7 +203,7 @@ class RunTail:
             row = Row(_from_text(text[: -len(end)] + "}"), text)
         except ValueError:
             return Row(_from_text(text), text)
-        row.update(copied(self._constant))  # whoever changes one row changes no other
+        row.update(copied(self._constant))  # a copy, so that a change of one row does not change others
         return row
 
 
@@ -224,10 +227,11 @@ def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
 
 
 def checkpoints_before(run: RunKey, earlier: Sequence[RunRecord]) -> Iterator[str]:
-    """The checkpoints of its attempt that ``run`` may start from, newest first; ``earlier``: what earlier runs wrote.
+    """The checkpoints of its attempt that ``run`` may start from, newest first.
 
-    Only its predecessor counts, and what that started from: a run before that may live on, on a node that was lost,
-    and what it saves after it was superseded belongs to results that do not count.
+    ``earlier``: the records of earlier runs. Only those of the predecessor count, and the checkpoint from which it
+    started. An older run may still live on a lost node, and a checkpoint that it saves after it was superseded belongs
+    to results that do not count.
     """
     for record in reversed([r for r in earlier if r.run.restart == run.restart - 1]):
         name = record.checkpoint if isinstance(record, ResultRow) else getattr(record, "restored", None)
@@ -236,7 +240,7 @@ def checkpoints_before(run: RunKey, earlier: Sequence[RunRecord]) -> Iterator[st
 
 
 def revoke(path: StrPath, run: RunKey, at: float) -> bool:
-    """Make the claim of ``run`` in the driver's name, so that no job ever can; False when a job already has it."""
+    """Claim ``run`` for the driver, so that no job can claim it any more. Returns False if a job has claimed it."""
     claim = {"claim": [run.trial_id, run.attempt, run.restart], "job_id": "", "host": "", "pid": 0, "at": at}
     end = {"exit": Outcome.REVOKED.value, "reason": "revoked before any job claimed it", "at": at}
     return atomic.create_exclusively(path, f"{values.dumps(claim)}\n{values.dumps(end)}\n".encode())

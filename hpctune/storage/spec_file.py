@@ -1,4 +1,4 @@
-"""``experiment.json``: the frozen definition, written once."""
+"""Reads and writes ``experiment.json``, the definition of an experiment, which never changes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hpctune.storage.layout import ExperimentPaths
 
 
 def write(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
-    """Write the definition; the experiment exists from here on."""
+    """Write the definition. From then on the experiment exists."""
     atomic.write(paths.spec, json.dumps(spec.to_json(), indent=2, default=str) + "\n", durable=True)
 
 
 def read(paths: ExperimentPaths) -> ExperimentSpec:
-    """Read the definition. Raises NotAnExperimentError where there is none."""
+    """Read the definition. Raises NotAnExperimentError if there is none."""
     try:
         return ExperimentSpec.from_json(json.loads(paths.spec.read_bytes()))
     except UsageError:
@@ -33,5 +33,5 @@ def _explain(root: Path) -> str:
         return f"There is no directory {root}. List experiments with: hpctune list {root.parent}"
     inside = sorted(p.parent.name for p in root.glob("*/experiment.json"))[:5] if root.is_dir() else []
     if inside:
-        return f"{root} is not an experiment, but holds some: {', '.join(inside)}. Name one of them."
+        return f"{root} is not an experiment, but contains experiments: {', '.join(inside)}. Name one of them."
     return f"{root} is not an experiment directory: it has no experiment.json. List experiments with: hpctune list DIR"

@@ -1,4 +1,4 @@
-"""Finding what keeps a value from being pickled."""
+"""Finds the part of a value that cannot be pickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEPTH = 5
 
 
 def find_unpicklable(value: Any, depth: int = DEPTH) -> str:
-    """The innermost named thing that cannot be pickled: a closure's variable, a global, an attribute; "" for none."""
+    """The innermost named part that cannot be pickled: a closure's variable, a global, an attribute; "" if none."""
     for name, inner in _parts(value):
         if not picklable(inner):
             return (find_unpicklable(inner, depth - 1) if depth else "") or f"{name} = {_shown(inner)}"
@@ -21,7 +21,7 @@ def find_unpicklable(value: Any, depth: int = DEPTH) -> str:
 
 
 def picklable(value: Any) -> bool:
-    """Whether ``value`` can be pickled, by value where needed."""
+    """Whether ``value`` can be pickled, if needed by value."""
     import cloudpickle
 
     try:
@@ -62,7 +62,7 @@ def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
             yield name, cell.cell_contents
-        except ValueError:  # it has no value yet
+        except ValueError:  # the variable has no value yet
             continue
     for name in code_names(function.__code__):
         if name in function.__globals__:

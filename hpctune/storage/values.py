@@ -1,4 +1,4 @@
-"""Python values as JSON text: exactly where JSON can say them, pickled inside it where it cannot."""
+"""Encodes Python values as JSON. Values that JSON cannot represent exactly are pickled inside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _to_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(value: Any) -> Any:
-    """A JSON-able form of ``value`` from which :func:`decode` gives an equal value of the same types."""
+    """A JSON-compatible form of ``value``, from which :func:`decode` makes an equal value of the same types."""
     if _exact(value):
         return value
     if isinstance(value, Sealed):
@@ -31,14 +31,15 @@ def encode(value: Any) -> Any:
 
 
 def decode(data: Any, *, trusted: bool = True) -> Any:
-    """Read what :func:`encode` made. Pickles are loaded where ``trusted``: loading one may run its writer's code.
+    """The value of which :func:`encode` made ``data``.
 
-    A pickle that is not to be trusted, or cannot be loaded here (a module is missing), becomes a Sealed.
+    Pickles are loaded only if ``trusted``, because loading one may run its writer's code. A pickle that is not trusted,
+    or cannot be loaded here (a module is missing), becomes a Sealed.
     """
     if not pickled(data):
         return data
     if not trusted:
-        return Sealed(data[_PICKLE], "written by somebody else")
+        return Sealed(data[_PICKLE], "another user may have written it")
     try:
         from hpctune.common import unpickling
 
@@ -53,14 +54,14 @@ def pickled(data: Any) -> bool:
 
 
 def trusted(status: os.stat_result) -> bool:
-    """Whether only this user (or root) can have written the file: then its pickles may be loaded."""
+    """Whether only this user (or root) can have written the file. Then its pickles may be loaded."""
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def trusted_bytes(path: Path) -> bytes:
-    """What is in a file of pickles, if only this user (or root) can have written it.
+    """The content of a file of pickles, if only this user (or root) can have written it.
 
-    Raises StorageError where somebody else may have: loading it could run their code. Raises OSError.
+    Raises StorageError if another user may have written it, because loading it could run their code. Raises OSError.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -73,17 +74,17 @@ def distrust(path: str | Path, status: os.stat_result) -> str:
     """Why a file of pickles is not loaded, and what to do."""
     if status.st_uid not in (os.geteuid(), 0):
         return (
-            f"{path} belongs to user {status.st_uid}, not to you: loading it would run their code. "
-            f"If you trust them, make a copy of your own: cp -r"
+            f"{path} belongs to user {status.st_uid}, not to you. To load it would run that user's code. "
+            f"If you trust this user, make a copy of your own with: cp -r"
         )
     return (
-        f"{path} can be written by others (mode {stat.filemode(status.st_mode)}): loading it could run their code. "
-        f"If you trust it: chmod go-w {path}"
+        f"{path} can be written by others (mode {stat.filemode(status.st_mode)}). To load it could run their code. "
+        f"If you trust it, run: chmod go-w {path}"
     )
 
 
 class Sealed(Mapping[str, Any]):
-    """A pickled mapping that is not opened here: it looks empty, and is written again as it was read."""
+    """A pickled mapping that is not unpickled here. It appears empty, and is written back unchanged."""
 
     __slots__ = ("pickled", "why")
 
@@ -91,7 +92,7 @@ class Sealed(Mapping[str, Any]):
         self.pickled, self.why = pickled, why
 
     def __getitem__(self, key: str) -> Any:
-        raise KeyError(f"{key} (the values cannot be read here: {self.why})")
+        raise KeyError(f"{key} (the values cannot be read: {self.why})")
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -100,7 +101,7 @@ class Sealed(Mapping[str, Any]):
         return 0
 
     def __repr__(self) -> str:
-        return f"<cannot be read here: {self.why}>"
+        return f"<cannot be read: {self.why}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sealed) and self.pickled == other.pickled
@@ -157,7 +158,7 @@ def text(value: object) -> str:
 
 
 def dumps(value: Any) -> str:
-    """One line of JSON, for values that :func:`plain` accepts."""
+    """``value`` as one line of JSON; converted by :func:`plain` if needed."""
     if type(value) is Row:
         return value.text
     try:

@@ -1,8 +1,10 @@
-"""The files of one worker of a pool, ``workers/w0003/``: each has one writer.
+"""The files of one worker of a pool, in ``workers/w0003/``. Each has one writer.
 
-``worker.json`` (the driver, once): what the worker is. ``orders.json`` (the driver): what it shall do now; the last
-whole line counts. ``run-R.jsonl`` (start R of the worker, claimed by exclusive create): what became of it. The worker
-opens ``orders.json`` anew at each look, and each line of its record is closed behind it, so that NFS shows both.
+- ``worker.json`` (written once by the driver): the definition of the worker.
+- ``orders.json`` (written by the driver): its current orders; the last complete line counts.
+- ``run-R.jsonl`` (written by start R of the worker, created exclusively as a claim): the record of what it did.
+
+The worker opens ``orders.json`` for each read, and closes its record after each line, so that NFS shows both.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def write_spec(paths: WorkerPaths, spec: WorkerSpec) -> None:
 
 
 def read_spec(paths: WorkerPaths) -> WorkerSpec | None:
-    """What the worker is; None where that is not there (yet) or cannot be read."""
+    """The definition of the worker; None if the file does not exist (yet) or cannot be read."""
     try:
         data = json.loads(paths.spec.read_bytes())
         return WorkerSpec(**{k: v for k, v in data.items() if k in WorkerSpec.__dataclass_fields__})
@@ -59,13 +61,13 @@ def read_spec(paths: WorkerPaths) -> WorkerSpec | None:
 
 
 class OrdersFile:
-    """The writing end of ``orders.json``."""
+    """The writer of ``orders.json``."""
 
     def __init__(self, paths: WorkerPaths) -> None:
         self._file = LastLine(paths.orders)
 
     def publish(self, orders: WorkerOrders) -> None:
-        """Let these orders count. Raises StorageError."""
+        """Make these the current orders. Raises StorageError."""
         self._file.publish(_orders_text(orders))
 
 
@@ -82,7 +84,7 @@ def _orders_text(orders: WorkerOrders) -> str:
 
 
 def read_orders(paths: WorkerPaths) -> bytes:
-    """``orders.json`` as it is; empty where there is none. Raises StorageError."""
+    """The content of ``orders.json``; empty if it does not exist. Raises StorageError."""
     try:
         return atomic.read(paths.orders)
     except FileNotFoundError:
@@ -92,7 +94,7 @@ def read_orders(paths: WorkerPaths) -> bytes:
 
 
 def parse_orders(text: bytes) -> WorkerOrders | None:
-    """The orders in ``text``; None where it holds none."""
+    """The current orders in ``text``; None if it contains none."""
     try:
         data = json.loads(last_line(text))
         assignments = tuple(
@@ -106,7 +108,7 @@ def parse_orders(text: bytes) -> WorkerOrders | None:
 
 
 class WorkerFile:
-    """The writing end of one record, held by the worker itself."""
+    """The writer of one record, used by the worker itself."""
 
     def __init__(self, path: StrPath) -> None:
         self._path = path
@@ -114,14 +116,14 @@ class WorkerFile:
 
     @classmethod
     def claim(cls, path: StrPath, claim: Claimed) -> WorkerFile | None:
-        """Claim this start of the worker; None when somebody has it already. Raises OSError."""
+        """Claim this start of the worker; None if it is claimed already. Raises OSError."""
         return cls(path) if atomic.create_exclusively(path, _line(claim)) else None
 
     def append(self, *records: WorkerRecord) -> None:
-        """Add records: whole, and to be seen by others when this returns. Raises OSError."""
+        """Add complete records. Others see them when this returns. Raises OSError."""
         payload = b"\n" * self._torn + b"".join(map(_line, records))
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        self._torn = True  # what a full disk cuts off stays a line of its own
+        self._torn = True  # a line that a full disk cuts off becomes its own line
         try:
             while payload:
                 payload = payload[os.write(fd, payload) :]
@@ -131,13 +133,13 @@ class WorkerFile:
 
 
 class WorkerTail:
-    """The reading end: each :meth:`read` returns what has become complete since the last."""
+    """The reader. Each :meth:`read` returns the records completed since the last one."""
 
     def __init__(self, path: StrPath) -> None:
         self._path, self._offset = path, 0
 
     def read(self) -> list[WorkerRecord]:
-        """New records, oldest first; nothing where the file is not there. Raises StorageError."""
+        """New records, oldest first. Empty if the file does not exist. Raises StorageError."""
         try:
             fd = os.open(self._path, os.O_RDONLY)
         except FileNotFoundError:
@@ -156,7 +158,7 @@ class WorkerTail:
 
 
 def unreadable(path: StrPath) -> int:
-    """How many whole lines of a record are none, and are skipped by :class:`WorkerTail`. Raises OSError."""
+    """How many complete lines cannot be parsed and are skipped by :class:`WorkerTail`. Raises OSError."""
     lines = [line for line in atomic.read(path).splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
     return len(lines) - len(list(_records(lines)))
 

@@ -334,7 +334,7 @@ def test_paused_trials_free_their_jobs_and_go_on_from_their_checkpoints(root: Pa
     driver = started(simulation)
     Moments(simulation).drive(driver).leave("finished")
     trials = driver.state.trials.values()
-    paused = [t for t in trials if t.reason == "its scheduler does not take it up again"]
+    paused = [t for t in trials if t.reason == "its scheduler does not resume it"]
     done = [t for t in trials if t.reason == "top"]
     assert (len(paused), len(done)) == (4, 4)
     assert {t.phase for t in trials} == {Phase.TERMINATED}

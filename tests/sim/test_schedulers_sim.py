@@ -250,7 +250,7 @@ def test_those_that_pause_replay_to_the_same_decisions(tmp_path: Path, scheduler
     state = sim.run()
     assert {trial.phase for trial in state.trials.values()} == {Phase.TERMINATED, Phase.ERROR}
     for one in (sim, quiet[scheduler][0]):
-        decided = [pair for pair in decisions(one) if pair[1] != "its scheduler does not take it up again"]
+        decided = [pair for pair in decisions(one) if pair[1] != "its scheduler does not resume it"]
         assert len(decided) >= 40
         assert replayed(one, scheduler()) == decided
 

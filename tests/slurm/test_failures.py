@@ -83,7 +83,7 @@ def test_without_the_option_it_is_told_what_happened(searches: Callable[..., Sea
     assert ended.error is not None
     assert ended.error.kind == "OutOfMemory"
     assert "exceeded its memory limit" in ended.reason
-    assert "It had asked for 1 CPU, 0.1 GiB" in ended.reason
+    assert "The request was 1 CPU, 0.1 GiB" in ended.reason
     assert "--mem" in ended.reason
 
 

@@ -202,7 +202,7 @@ def test_a_trial_that_leaves_without_a_word(searches: Start, slurm_cluster: Slur
     search.finish(1)
     (ended,) = [fact for fact in search.facts() if isinstance(fact, e.TrialEnded)]
     assert ended.error is not None
-    assert "ended as COMPLETED without saying why" in str(ended.error)
+    assert "ended as COMPLETED without an exit record" in str(ended.error)
 
 
 NAMES = [

@@ -31,7 +31,7 @@ class LeaseSeen:
     @property
     def who(self) -> str:
         """In words."""
-        return self.holder.describe() if self.holder is not None else "a process that has not said its name yet"
+        return self.holder.describe() if self.holder is not None else "a process that has not written its lease yet"
 
 
 def see_lease(paths: ExperimentPaths) -> LeaseSeen:

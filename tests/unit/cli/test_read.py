@@ -65,7 +65,7 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
     ("seen", "words"),
     [
         ({"f_bavail": 1000}, "storage   4 MB free"),
-        ({"f_favail": 7}, "storage   only 7 more files can be made (inodes)"),
+        ({"f_favail": 7}, "storage   only 7 more files can be created (inodes)"),
         ({"f_flag": os.ST_RDONLY}, "storage   read-only"),
         ({}, ""),
         ({"f_files": 0, "f_favail": 0}, ""),
@@ -202,7 +202,7 @@ def test_wrong_directories_are_told_apart(maker: Maker, tmp_path: Path, monkeypa
         text("status", "mnits")
     with pytest.raises(NotAnExperimentError, match="There is no directory"):
         text("status", maker.root / "typo")
-    with pytest.raises(NotAnExperimentError, match="holds some: mnist"):
+    with pytest.raises(NotAnExperimentError, match="contains experiments: mnist"):
         text("status", tmp_path)
     monkeypatch.setenv("HPCTUNE_RESULT_DIR", str(tmp_path / "empty"))
     with pytest.raises(NotAnExperimentError, match="hpctune run"):

@@ -139,7 +139,7 @@ def test_memory_grows_three_times_at_most() -> None:
     w.die(i, JobState.OUT_OF_MEMORY)
     (end,) = w.judge(i)
     assert isinstance(end, e.TrialEnded)
-    assert "had asked for 1 CPU, 32.0 GiB" in end.reason
+    assert "The request was 1 CPU, 32.0 GiB" in end.reason
 
 
 def test_a_memory_error_is_out_of_memory_too() -> None:

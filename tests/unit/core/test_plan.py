@@ -158,7 +158,7 @@ def test_a_requeued_job_is_not_cancelled_before_it_is_known_why_its_run_left() -
     requeued = (job("t0", state=JobState.PENDING),)
     assert owed({"phase": R, "attempt": left}, jobs=requeued) == []
     known = {**left, "ended": JobState.PREEMPTED}
-    assert owed({"phase": R, "attempt": known}, jobs=requeued) == [a.Cancel("77", "no attempt of any trial wants it")]
+    assert owed({"phase": R, "attempt": known}, jobs=requeued) == [a.Cancel("77", "no attempt of any trial needs it")]
 
 
 def test_a_worker_gets_time_to_leave_and_a_waiting_job_none() -> None:

@@ -325,9 +325,9 @@ def test_a_run_that_left_on_sigterm_is_explained_by_the_cluster_first() -> None:
     ("state", "words"),
     [
         (JobState.PREEMPTED, "was preempted"),
-        (JobState.TIMEOUT, "came to its time limit"),
+        (JobState.TIMEOUT, "reached its time limit"),
         (JobState.NODE_FAIL, "lost its node"),
-        (JobState.COMPLETED, "was preempted, or requeued by somebody"),
+        (JobState.COMPLETED, "was preempted or requeued"),
         (JobState.LOST, ""),
     ],
 )

@@ -43,7 +43,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
             gc.collect()
         assert gc.get_freeze_count() > 1000
     assert gc.get_freeze_count() == 0
-    assert not any(isinstance(each, gc_tuning._Keeper) for each in gc.callbacks)
+    assert not any(isinstance(each, gc_tuning._FullCollections) for each in gc.callbacks)
 
 
 def test_who_freezes_objects_keeps_them_frozen() -> None:

@@ -246,13 +246,13 @@ def test_a_control_file_that_cannot_be_read(tmp_path: Path) -> None:
     path.chmod(0o600)
     assert control_file.read(path) == CONTROL
     path.chmod(0o666)
-    with pytest.raises(StorageError, match="written by somebody else"):
+    with pytest.raises(StorageError, match="another user may have written it"):
         control_file.read(path)
 
 
 def test_a_control_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="Cannot make"):
+    with pytest.raises(StorageError, match="Cannot create"):
         control_file.publish(tmp_path / "file" / "control.json", CONTROL)
 
 
@@ -352,5 +352,5 @@ def test_a_directory_of_experiments_is_not_one(tmp_path: Path) -> None:
     below = ExperimentPaths(tmp_path / "one")
     below.root.mkdir()
     spec_file.write(below, ExperimentSpec("abcde123", "one", 5.0, "f"))
-    with pytest.raises(NotAnExperimentError, match="holds some: one"):
+    with pytest.raises(NotAnExperimentError, match="contains experiments: one"):
         spec_file.read(ExperimentPaths(tmp_path))

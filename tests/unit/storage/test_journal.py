@@ -167,9 +167,9 @@ def test_an_event_of_a_newer_version_is_named_with_its_place(writer: Journal) ->
 
 def test_a_header_that_cannot_be_read(writer: Journal) -> None:
     for header, words in [
-        ("garbage", "no header"),
+        ("garbage", "is not the header"),
         ('{"segment":1,"version":9}', "newer hpctune"),
-        ("[]", "no header"),
+        ("[]", "is not the header"),
     ]:
         writer.path.write_text(f"{header}\n")
         for look in (numbers, Journal):
@@ -197,7 +197,8 @@ def test_configs_of_somebody_else_stay_sealed(writer: Journal) -> None:
     writer.append([[e.Recorded(1.0, added)]])
     assert [r.event for r in journal.read(writer.directory)] == [added]
     writer.path.chmod(0o666)
-    with pytest.raises(JournalError, match=r"line 2: a trial's config cannot be read here: written by somebody else"):
+    sealed = r"line 2: a trial's config cannot be read: another user may have written it"
+    with pytest.raises(JournalError, match=sealed):
         list(journal.read(writer.directory))
     (recorded,) = journal.read(writer.directory, sealed_ok=True)
     assert isinstance(recorded.event, e.TrialAdded)
@@ -294,7 +295,7 @@ def test_a_segment_that_cannot_be_begun_is_not_left_behind(tmp_path: Path, monke
             Journal(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="Cannot make"):
+    with pytest.raises(StorageError, match="Cannot create"):
         Journal(tmp_path / "file" / "journal")
 
 

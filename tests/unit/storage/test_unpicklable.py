@@ -68,7 +68,7 @@ def test_the_culprit_is_named(tmp_path: Path, make: Any, what: str) -> None:
     with (tmp_path / "open").open("w") as file:
         stuck: Any = file if what == "file" else threading.Lock()
         paths = ExperimentPaths(tmp_path)
-        with pytest.raises(TrainableError, match=r"culprit is [\w.]*stuck = <") as caught:
+        with pytest.raises(TrainableError, match=r"part that cannot be pickled is [\w.]*stuck = <") as caught:
             bundle.save(paths, make(stuck), None)
     assert ("open" if what == "file" else "lock") in str(caught.value)
     assert not Path(paths.trainable).exists()
@@ -79,7 +79,7 @@ def test_a_variable_without_a_value_is_no_trouble(tmp_path: Path) -> None:
         return later, lock
 
     lock = threading.Lock()
-    with pytest.raises(TrainableError, match="culprit is lock"):
+    with pytest.raises(TrainableError, match="part that cannot be pickled is lock"):
         bundle.save(ExperimentPaths(tmp_path), train, None)
     later = 1
 

@@ -345,7 +345,7 @@ def test_what_cannot_be_pickled_is_named(lab: Lab) -> None:
         with lock:
             pass
 
-    with pytest.raises(TrainableError, match=r"culprit is lock = .*with_parameters"):
+    with pytest.raises(TrainableError, match=r"part that cannot be pickled is lock = .*with_parameters"):
         bundle.save(lab.paths, train, None)
 
 
