@@ -6,6 +6,7 @@ Each function depends on the current state alone, so a crash between two records
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from hpctune.core import failure_policy
@@ -36,6 +37,8 @@ MAX_BACKOFF_S = 300.0
 """The longest wait in seconds before the next attempt of a trial that fails repeatedly."""
 MAX_INTERRUPTIONS = 5
 """A trial fails after this many attempts in a row that were interrupted without a new result."""
+MAX_SILENT_TRIALS = 3
+"""Trials that may end without any result before the search stops, if no trial has reported yet."""
 
 NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
 """Takes index, trial id and suggestion; returns the event. The caller chooses names, directory and resources."""
@@ -177,6 +180,29 @@ def consequences(state: ExperimentState, ended: Trial) -> e.ExperimentStopReques
     if state.spec.fail_fast:
         return e.ExperimentStopRequested(f"fail_fast: trial {ended.name} failed: {ended.error}", fatal=False)
     return None
+
+
+def never_reported(state: ExperimentState, root: str) -> e.ExperimentStopRequested | None:
+    """The event if a metric is to be optimized and no trial reports anything.
+
+    That is known when MAX_SILENT_TRIALS trials, or all that there are, have ended by themselves without a result.
+    ``root``: the experiment's directory, for the message.
+    """
+    metric = state.spec.metric
+    if metric is None or state.stopping is not None or any(t.results for t in state.trials.values()):
+        return None
+    silent = [t for t in state.trials.values() if t.phase is Phase.TERMINATED and not t.results and t.stop is None]
+    all_over = state.exhausted and not state.active and len(silent) == len(state.trials)
+    if not silent or (len(silent) < MAX_SILENT_TRIALS and not all_over):
+        return None
+    trials = "The trial ended" if len(silent) == 1 else f"{len(silent)} trials ended"
+    call = f"hpctune.report({metric}=...)" if metric.isidentifier() else f"hpctune.report({{{metric!r}: ...}})"
+    logs = f"hpctune logs {shlex.quote(root)} {silent[0].trial_id}"
+    return e.ExperimentStopRequested(
+        f"{trials} without a result, and {metric!r} is to be optimized. A function reports by {call} or by returning a "
+        f"dict; a Command by a line 'hpctune: {metric}=...' in its output, or by parse=. See what it printed: {logs}",
+        fatal=True,
+    )
 
 
 def budget(state: ExperimentState, driven_s: float) -> e.ExperimentStopRequested | None:

@@ -312,6 +312,8 @@ class Driver:
                 break
             for event in admitted:
                 self._record(event)
+        if not self.state.active:
+            self._check_reports()
         ended = react.finished(self.state)
         if ended is not None:
             self._record(e.BudgetUsed(round(driven, 3)))
@@ -344,8 +346,14 @@ class Driver:
         consequence = react.consequences(self.state, self.state.trials[trial_id])
         if consequence is not None:
             self._record(consequence)
+        self._check_reports()
         if self.state.trials[trial_id].reason == RESTARTING:
             self._record(e.TrialReopened(trial_id, restart=True))
+
+    def _check_reports(self) -> None:
+        event = react.never_reported(self.state, str(self.paths.root))
+        if event is not None:
+            self._record(event)
 
     def _perform(self, now: float) -> None:
         may_tidy = not (self.state.live and 0 <= now - self._tidied_at < TIDY_S)

@@ -70,9 +70,10 @@ def resolve(
     cluster = _cluster(options, overrides)
     failure = _failure(experiment, options)
     _check_growth(failure, experiment.resources, cluster)
+    scheduler = as_scheduler(options.scheduler, options.metric, options.mode)
     setup = DriverSetup(
         bind_search=SearchBinding(as_search_algorithm(options.search_alg), space, options.metric, options.mode),
-        scheduler=as_scheduler(options.scheduler, options.metric, options.mode),
+        scheduler=scheduler,
         stopper=experiment.driver_stopper,
         callbacks=default_callbacks(options.callbacks, env.auto_loggers),
         resources=experiment.resources,
@@ -81,7 +82,8 @@ def resolve(
         env={**env.for_workers, CHDIR: "0"} if options.chdir_to_trial_dir is False else env.for_workers,
     )
     name = overrides.name or experiment.name
-    draft = _spec(experiment, options, failure, cluster, env, identity)
+    metric, mode = _objective(options, scheduler)
+    draft = _spec(experiment, replace(options, metric=metric, mode=mode), failure, cluster, env, identity)
     spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
     _check_population(setup.scheduler, spec.num_samples)
     root = experiment.storage_in(overrides.storage_path, env.result_dir)
@@ -196,6 +198,14 @@ def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str,
     if spec.num_samples == -1 and spec.time_budget_s is None and setup.stopper is None:
         return (f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {root}",)
     return ()
+
+
+def _objective(options: RunOptions, scheduler: SchedulerPolicy) -> tuple[str | None, str | None]:
+    """What is optimized: as the options say, else as the scheduler was told itself."""
+    if options.metric is not None:
+        return options.metric, options.mode
+    metric, mode = getattr(scheduler, "metric", None), getattr(scheduler, "mode", None)
+    return (metric, mode) if isinstance(metric, str) and mode in ("min", "max") else (None, options.mode)
 
 
 def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:

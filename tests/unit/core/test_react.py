@@ -197,6 +197,40 @@ def test_a_missing_metric_ends_all_unless_some_trial_reports_it() -> None:
     assert consequence(state) is None
 
 
+def silent(*numbers: int) -> list[e.Event]:
+    """Trials that were added and have ended by themselves without a result."""
+    return [event for n in numbers for event in (added(n), ended(n))]
+
+
+@pytest.mark.parametrize(
+    ("facts", "stops"),
+    [
+        (silent(0), False),
+        (silent(0, 1), False),
+        (silent(0, 1, 2), True),
+        ([*silent(0), e.SearchExhausted()], True),
+        ([*silent(0), added(1), e.SearchExhausted()], False),
+        ([added(0), e.StopRequested("t0", "by a user"), ended(0), e.SearchExhausted()], False),
+    ],
+)
+def test_trials_that_all_end_without_a_result_stop_the_search(facts: list[e.Event], stops: bool) -> None:
+    spec = replace(SPEC, metric="val/loss", mode="min")
+    event = react.never_reported(state_of(*facts, spec=spec), "/x/my run")
+    assert (event is not None) == stops
+    if event is not None:
+        assert event.fatal
+        assert "'val/loss' is to be optimized" in event.reason
+        assert "hpctune.report({'val/loss': ...})" in event.reason
+        assert event.reason.endswith("hpctune logs '/x/my run' t0")
+
+
+def test_without_a_metric_trials_may_say_nothing() -> None:
+    assert react.never_reported(state_of(*silent(0, 1, 2), e.SearchExhausted()), "/x") is None
+    state = state_of(*silent(0, 1, 2), added(3), spec=replace(SPEC, metric="a", mode="min"))
+    state.trials["t3"] = changed(state.trials["t3"], results=1)
+    assert react.never_reported(state, "/x") is None, "one trial reports: the others may have nothing to say"
+
+
 def test_an_experiment_that_stops_tells_its_trials() -> None:
     state = state_of(added(0), added(1), ended(1), e.ExperimentStopRequested("budget"))
     assert list(react.resolve_attempts(state)) == [e.StopRequested("t0", "budget")]
