@@ -30,8 +30,9 @@ class Command:
     ``HPCTUNE_PARAM_LR``.
 
     The program reports by printing a line ``hpctune: loss=0.3 step=5`` (or ``RESULT: loss=0.3``, or JSON after the
-    colon), by calling ``hpctune report loss=0.3``, or from Python by ``hpctune.report(loss=0.3)``. ``parse`` reads
-    other output: a function from a line to a dict (or None), or a regular expression with named groups.
+    colon) to stdout or stderr, by calling ``hpctune report loss=0.3``, or from Python by ``hpctune.report(loss=0.3)``.
+    ``parse`` reads other lines of both: a function from a line to a dict (or None), or a regular expression with named
+    groups.
 
     ``env`` is added to the program's environment; ``cwd`` is where it runs (default: the trial's directory).
     """

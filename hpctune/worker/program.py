@@ -111,7 +111,7 @@ class _Program:
         assert self.process.stderr is not None
         self._readers = [
             _Reader(self.process.stdout, "stdout", self._take),
-            _Reader(self.process.stderr, "stderr", lambda line: self.last_words.append(f"{line}\n")),
+            _Reader(self.process.stderr, "stderr", self._take_error),
         ]
         self._over = threading.Event()
         threading.Thread(target=self._await_process, name="hpctune-command", daemon=True).start()
@@ -130,6 +130,11 @@ class _Program:
             pass  # the session remembers; the main thread ends the program
         except Exception as error:
             self.failure = self.failure or error
+
+    def _take_error(self, line: str) -> None:
+        """The same for stderr, where logging and progress bars write; its last lines explain a failure."""
+        self.last_words.append(f"{line}\n")
+        self._take(line)
 
     def signal(self, number: int) -> None:
         """Send a signal to the program and all that it started."""

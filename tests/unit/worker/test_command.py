@@ -98,6 +98,28 @@ def test_variables_need_not_be_text(lab: Lab) -> None:
     assert lab.column("threads") == [4]
 
 
+@pytest.mark.parametrize(
+    ("command", "parse"),
+    [
+        ("echo epoch 1; echo 'hpctune: loss=0.5' >&2", None),
+        ("echo 'INFO train: val_loss: 0.5' >&2; echo done", r"val_loss: (?P<loss>[0-9.]+)"),
+        ("printf '10%%|loss=0.9\\r20%%|loss=0.5\\r' >&2", r"20%\|loss=(?P<loss>[0-9.]+)"),
+        ("echo 'loss 0.5' >&2; exit 0", lambda line: {"loss": float(line.split()[1])} if "loss" in line else None),
+    ],
+    ids=["our line", "logging", "a progress bar", "a function"],
+)
+def test_results_are_read_from_stderr_as_well(lab: Lab, command: str, parse: Any) -> None:
+    lab.run(hpctune.Command(command, parse=parse))
+    assert lab.column("loss") == [0.5]
+
+
+def test_the_last_words_are_those_of_stderr_results_or_not(lab: Lab) -> None:
+    end = lab.run(hpctune.Command("echo 'hpctune: loss=1' >&2; echo 'no more memory' >&2; exit 3"))
+    assert lab.column("loss") == [1]
+    assert end.error is not None
+    assert "no more memory" in end.error.message
+
+
 @pytest.mark.parametrize("command", [["/no/such/program"], "true"])
 def test_a_command_that_cannot_start_says_why(lab: Lab, command: Any) -> None:
     end = lab.run(hpctune.Command(command, cwd=None if command != "true" else "/no/such/directory"))
