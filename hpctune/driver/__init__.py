@@ -1,1 +1,4 @@
-"""The driver: observes the ports, records facts, performs what is owed. ``loop.drive`` is the only loop."""
+"""The driver: it observes the ports, records events, and performs the actions that are due.
+
+``loop.drive`` is the only loop.
+"""

@@ -1,4 +1,4 @@
-"""The real clock."""
+"""The real clock, whose sleep can be interrupted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hpctune.common.poll import wait_readable
 from hpctune.storage.doorbell import Doorbell
 
 SHORT_S = 0.002
-"""A rest that nothing need interrupt."""
+"""A shorter rest is not interruptible."""
 
 
 class WallClock:
-    """Time of this machine. :meth:`wake` ends a sleep at once, from any thread or signal handler.
+    """The time of this machine. :meth:`wake` ends a sleep immediately, from any thread or signal handler.
 
-    ``busy``: the share of the time for which the process may work: a sleep lasts as long as that takes, whatever it was
-    asked for. Login nodes are shared. After that a doorbell ends it.
+    ``busy``: the largest share of the time that the process may work (default 0.5), because login nodes are shared. If
+    needed, a sleep is longer than requested to keep this share. After that time a doorbell can end it.
     """
 
     def __init__(self, busy: float = 0.5) -> None:
@@ -42,7 +42,7 @@ class WallClock:
         self._wake_out = self._wake_in = -1
 
     def listen(self, bell: Doorbell) -> None:
-        """Let ``bell`` end sleeps."""
+        """Let rings of ``bell`` end sleeps."""
         self._bells.append(bell)
 
     def now(self) -> float:
@@ -50,8 +50,10 @@ class WallClock:
         return time.time()
 
     def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
-        """Sleep for ``seconds`` (longer after much work), or until woken; bells are heard after ``undisturbed``
-        seconds."""
+        """Sleep for ``seconds`` (longer after much work), or until woken.
+
+        Doorbells can end the sleep only after ``undisturbed`` seconds.
+        """
         rest = max((time.monotonic() - self._busy_since) * self._rest, min(seconds, undisturbed))
         woken = False
         if rest < SHORT_S:
@@ -63,7 +65,7 @@ class WallClock:
         self._busy_since = time.monotonic()
 
     def _wait(self, seconds: float, bells: list[Doorbell]) -> bool:
-        """Whether something ended the wait before ``seconds`` were over."""
+        """Wait. Returns whether something ended the wait before ``seconds`` were over."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             ready = wait_readable([self._wake_out, *bells], left)
@@ -75,6 +77,6 @@ class WallClock:
         return False
 
     def wake(self) -> None:
-        """End a sleep at once."""
+        """End a sleep immediately."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_in, b"\0")

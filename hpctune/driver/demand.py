@@ -1,4 +1,4 @@
-"""What a cluster that grows and shrinks is told: how many jobs the experiment could use now."""
+"""Computes the demand for a cluster that grows and shrinks: how many jobs the experiment could use now."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hpctune.model.trial import Phase
 from hpctune.ports import NO_DEMAND, Demand
 
 ENDLESS = 1_000_000
-"""Stands for a number of suggestions that nobody knows."""
+"""Stands for an unknown number of suggestions."""
 
 
 def compute_demand(
     state: ExperimentState, policies: Policies, setup: DriverSetup, room: Callable[[Resources], int]
 ) -> Demand:
-    """The jobs that the experiment could use besides those it has.
+    """The jobs that the experiment could use in addition to those it has.
 
-    To be asked after everything was admitted for which there is room: what is left over wants room. Where there is room
-    and nothing was admitted (the searcher or scheduler waits for results), nothing is wanted now.
+    Call after admission: whatever was not admitted is unmet demand. If there is room and nothing was admitted (the
+    searcher or scheduler waits for results), there is no demand now.
     """
     if state.stopping is not None or state.ended is not None:
         return NO_DEMAND
@@ -31,18 +31,18 @@ def compute_demand(
     coming = 0 if state.exhausted else ENDLESS if total is None else max(0, total - len(state.trials))
     more_expected = bool(waiting or coming)
     limit = state.spec.max_concurrent
-    most = limit - state.live if limit else ENDLESS
+    allowed = limit - state.live if limit else ENDLESS
     needs: list[tuple[Resources, int]] = []
     for resources, count in [*_waiting(state, policies), (_typical(state, setup), coming)]:
-        count = min(count, most)
+        count = min(count, allowed)
         if count > 0 and room(resources) < 1:
             needs.append((resources, count))
-            most -= count
+            allowed -= count
     return Demand(tuple(needs), more_expected, prefetchable)
 
 
 def _waiting(state: ExperimentState, policies: Policies) -> list[tuple[Resources, int]]:
-    """What trials that wait need: those that are pending, and those that are paused where any would be taken up."""
+    """The resources of waiting trials: of pending ones, and of paused ones if the scheduler would resume one."""
     if not state.phases[Phase.PENDING] and not state.phases[Phase.PAUSED]:
         return []
     trials = state.in_phase(Phase.PENDING, Phase.PAUSED)
@@ -59,7 +59,7 @@ def _waiting(state: ExperimentState, policies: Policies) -> list[tuple[Resources
 
 
 def _typical(state: ExperimentState, setup: DriverSetup) -> Resources:
-    """What the next new trial will need, as far as that can be known."""
+    """The resources of the next new trial, as far as they are known."""
     if not callable(setup.resources):
         return Resources.parse(setup.resources)
     return next(reversed(state.trials.values())).resources if state.trials else Resources()

@@ -1,4 +1,4 @@
-"""One experiment being driven: observe -> record -> perform, a step at a time."""
+"""The engine: drives one experiment in steps of observe, record, perform."""
 
 from __future__ import annotations
 
@@ -42,28 +42,29 @@ from hpctune.version import VERSION
 BUDGET_NOTE_S = 10.0
 """Seconds between two records of the driven time."""
 JOURNAL_SYNC_S = 1.0
+"""Seconds between two syncs of the journal."""
 GATHER_S = 0.02
-"""News gather for so long before they are looked at, where nobody waits: a turn costs the same for one and for many."""
+"""Batching window in seconds if no trial waits for a decision. A turn costs the same for one event as for many."""
 TIDY_S = 0.5
-"""Seconds between two turns that remove what is not needed any more: before that, the journal has to be durable."""
+"""Seconds between two turns that remove files. The journal must be durable before files are removed."""
 RESTED_S, TIDY_WITHIN_S, UNTIDY_AT_MOST = 0.1, 10.0, 1000
-"""What trials that are over need no more is removed when the driver has rested for so long; but after so many seconds,
-and of so many trials, in any case. (Where files come and go, ext4 passes over those that have just gone at each new
-one.)"""
+"""Finished trials are cleaned up after 0.1 s idle, and at the latest after 10 s or 1,000 trials. (If files are removed
+while others are created, ext4 becomes slow: each creation steps over recently removed entries.)"""
 STORAGE_RETRY_S = 5.0
+"""Seconds between two tries while the storage cannot be written."""
 COMPLAINT_S = 60.0
-"""Seconds between two complaints about a storage that refuses."""
+"""Seconds between two messages that the storage cannot be written."""
 ROUNDS_A_STEP = 4
-"""Rounds of deciding and performing between two looks at the world."""
+"""Rounds of decisions and actions between two observations."""
 
 
 class Driver:
     """Drives one experiment from :meth:`start` to :meth:`leave`; :meth:`step` does one turn.
 
-    ``bell``: rung back after each turn that changed something. ``exit_lag_s``: seconds by which a run's exit record may
-    come to light after the cluster calls its job ended; ``pause_s``: the shortest (after news) and longest pause
-    between two turns; ``status_interval_s``: between two writes of driver.json.
-    Everything it decides is a function of the journal, the clock and the seeds.
+    ``bell``: the doorbell, by which runs are notified after each turn with changes. ``exit_lag_s``: seconds until a
+    run's exit record is visible after the cluster has reported the end of its job. ``pause_s``: the shortest (after
+    changes) and longest pause between two turns in seconds. ``status_interval_s``: seconds between two writes of
+    driver.json. All decisions depend only on the journal, the clock and the seeds.
     """
 
     def __init__(
@@ -86,24 +87,27 @@ class Driver:
         self.state, self._bell = ExperimentState(spec), bell
         self._send_demand: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
-        """Why the storage refuses us at the moment; nothing is performed meanwhile."""
+        """Why the storage cannot be written now; "" if it can. No action is performed meanwhile."""
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
         self._status_publisher = StatusPublisher(paths, cluster, display, status_interval_s)
         self._buffer: list[list[e.Recorded]] = []
-        """What was recorded and is not in the journal yet: each fact with the answers to it."""
+        """Recorded events that are not in the journal yet, each grouped with the answers to it."""
         self._open_group: list[e.Recorded] | None = None
         self._synced_at = self._noted_at = self._complained_at = float("-inf")
         self._tidied_at = self._finalized_at = self._turned_at = float("-inf")
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- start and end ------------------------------------------------------------------------------------------
 
     def start(self, choice: ResumeChoice | None = None, num_samples: int | None = None) -> None:
-        """Take the lease, fold the journal, and be where the last driver was. ``choice`` reopens trials,
-        ``num_samples`` changes how many are wanted in all; both only for an experiment that ran before."""
+        """Take the lease and restore the last driver's state from the journal.
+
+        ``choice`` reopens trials, and ``num_samples`` changes the number of samples. Both have an effect only if the
+        experiment has run before.
+        """
         now = self.clock.now()
         self.lease = Lease(self.paths, now)
         try:
-            self._journal = journal.Journal(self.paths.journal)  # first: what a zombie appends from here on is not ours
+            self._journal = journal.Journal(self.paths.journal)  # first, so that later writes of a zombie do not count
         except BaseException:
             self.lease.release()
             raise
@@ -127,7 +131,7 @@ class Driver:
             raise
 
     def _fold(self, num_samples: int | None) -> None:
-        """Bring state and policies to where the journal ends."""
+        """Restore state and policies from the journal."""
         wanted = num_samples if num_samples is not None else self._last_num_samples()
         self._policies: Policies = self._setup.policies(self.spec, wanted)
         self._performer = Performer(self.paths, self.state, self.cluster, self.clock, dict(self._setup.env))
@@ -148,7 +152,7 @@ class Driver:
         return reopened[-1].num_samples if reopened else self.spec.num_samples
 
     def leave(self, reason: str) -> None:
-        """Let go in good order: everything recorded and durable, the lease released. Jobs go on."""
+        """End the driving properly: all events are durable and the lease is released. Jobs go on."""
         try:
             if self.state.ended is None:
                 self._record(e.BudgetUsed(self._driven_s(self.clock.now())))
@@ -166,7 +170,7 @@ class Driver:
                 last.callback(self._projector.close)
 
     def cancel_jobs(self, reason: str) -> int:
-        """Cancel every job so that its trial goes on from its checkpoint after a resume; returns how many."""
+        """Cancel every job, so that its trial goes on from its checkpoint after a resume. Returns their number."""
         self._observe(self.clock.now())
         while self._runs.backlog:
             self._observe(self.clock.now())
@@ -189,7 +193,7 @@ class Driver:
         return self.state.ended is not None
 
     def step(self) -> float:
-        """One turn. Returns the seconds after which the next one is due (0: at once)."""
+        """Do one turn. Returns the seconds until the next one is due (0: immediately)."""
         self._projector.begin_step()
         pause = self._turn()
         self._turned_at = self.clock.now()
@@ -228,7 +232,7 @@ class Driver:
     """Grows since the last news."""
 
     def _pause(self, now: float) -> float:
-        """How long nothing need be looked at: short after news, longer when quiet."""
+        """Seconds until the next turn: few after changes, more if nothing happens."""
         if self._runs.backlog:
             return 0.0
         self._idle = self._idle or Backoff(*self._pause_s)
@@ -237,15 +241,17 @@ class Driver:
 
     @property
     def batching_window_s(self) -> float:
-        """How long news may gather before the next turn: while workers have something to go on with, and no trial is at
-        a milestone soon, nobody waits for it."""
+        """Seconds that events may accumulate before the next turn.
+
+        0 if some worker has no prefetched trial, or if some trial will wait at a milestone.
+        """
         if self._runs.backlog or not getattr(self.cluster, "all_workers_prefetched", False):
             return 0.0
         running = self.state.in_phase(Phase.QUEUED, Phase.RUNNING)
         return 0.0 if any(trial.has_open_milestone for trial in running) else GATHER_S
 
     def _hold(self, now: float) -> float:
-        """The storage refuses: perform nothing, lose nothing, say so, and try again."""
+        """Report that the storage cannot be written, and return the time of the next try. Nothing is lost."""
         if now - self._complained_at >= COMPLAINT_S:
             self._complained_at = now
             self.display.message(
@@ -259,7 +265,7 @@ class Driver:
             if command.command_id not in self.state.commands:
                 self._command(e.CommandReceived(command.command_id, command.action, command.targets))
         performer = self._performer
-        # Once in any case: jobs of earlier drivers may take room, or be in need of tidying, where no trial is live now.
+        # At least one query: jobs of earlier drivers may take up room, or need tidying, even if no trial is live.
         worthwhile = (
             self.state.live > 0
             or performer.cleanup_pending
@@ -281,7 +287,7 @@ class Driver:
             self._record(refine_job_end(ended, stderr))
 
     def _worker_rang(self) -> bool:
-        """Whether somebody has rung since the last look, where that may be a worker that is ready for more."""
+        """Whether a worker may have rung since the last look, because it is ready for another trial."""
         if self._bell is None or not self._bell.rung:
             return False
         self._bell.rung = False
@@ -323,12 +329,12 @@ class Driver:
         return self._driven_before + now - self._started_at
 
     def _update_demand(self) -> None:
-        """Tell a cluster that grows and shrinks what could be used now."""
+        """Send the demand to a cluster that grows and shrinks."""
         if self._send_demand is not None:
             self._send_demand(compute_demand(self.state, self._policies, self._setup, self._room))
 
     def _room(self, resources: Resources) -> int:
-        if not self.state.trials:  # nobody knows yet what trials need, unless all need the same
+        if not self.state.trials:  # the resources of trials are not known yet, unless all need the same
             if callable(self._setup.resources):
                 return 1
             resources = Resources.parse(self._setup.resources)
@@ -364,7 +370,7 @@ class Driver:
             actions = awaited
         elif len(awaited) < len(actions):
             self._tidied_at = now
-            self._sync()  # the facts that were taken from what is removed now
+            self._sync()  # the events from the files that are removed now
         if finalize:
             self._finalized_at = now
         if self._performer.perform(actions, self._record):
@@ -378,8 +384,10 @@ class Driver:
     # -- records ------------------------------------------------------------------------------------------------
 
     def _record(self, event: e.Event) -> bool:
-        """Make a fact of ``event``: state, policies, projections; the journal gets it at the next flush, before any
-        effect. False when it is no news."""
+        """Record ``event``: pass it to state, policies and projections. Returns False if it is not new.
+
+        The next flush writes it to the journal, before any action that follows from it.
+        """
         if isinstance(event, e.TrialEvent) and not acceptable(self.state.trials[e.trial_id_of(event)], event):
             return False
         recorded = e.Recorded(self.clock.now(), event)
@@ -402,7 +410,7 @@ class Driver:
         return True
 
     def _flush(self) -> bool:
-        """Append what was recorded; False (and :attr:`failure` set) when the storage refuses."""
+        """Write recorded events to the journal. If that fails, set :attr:`failure` and return False."""
         try:
             if self._buffer:
                 self._journal.append(self._buffer)
@@ -420,11 +428,11 @@ class Driver:
         self._journal.sync()
         self._performer.durable()
 
-    # -- for the eyes -------------------------------------------------------------------------------------------
+    # -- status -------------------------------------------------------------------------------------------------
 
     @property
     def note(self) -> str:
-        """An outage or a refusal, in words; empty when all is well."""
+        """A description of a current problem; "" if there is none."""
         return note(self.state, self.cluster, self.failure, self._jobs.outage)
 
     def _show(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Python's garbage collector in a process that keeps more and more objects for good."""
+"""Settings of Python's garbage collector for a process that keeps more and more objects."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterator
 
 ALL_S = 60.0
-"""Seconds between two looks at all objects."""
+"""Seconds between two collections of all objects."""
 
 
 @contextlib.contextmanager
 def frozen_gc() -> Iterator[None]:
-    """While this lasts, what has survived a full collection is not looked at again for a minute.
+    """In this context, objects that survived a full collection are not checked again for a minute.
 
-    A driver keeps a value of each trial that is over. The collector looks at every object there is again and again, so
-    that a result costs the more the more trials there were. What is garbage in the end is collected all the same, a
-    minute later. Where the process has frozen objects itself (``gc.freeze``), nothing is changed.
+    A driver keeps a value of each finished trial. The collector would check all of them repeatedly, so a result would
+    cost more the more trials there were. Garbage is still collected, a minute later. If the process has frozen objects
+    itself (``gc.freeze``), nothing is changed.
     """
     if gc.get_freeze_count() or any(isinstance(callback, _FullCollections) for callback in gc.callbacks):
         yield

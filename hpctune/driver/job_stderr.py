@@ -1,4 +1,4 @@
-"""What a job's stderr says of an end that its run could not explain itself."""
+"""Refines the end of a job from its stderr, if its run could not record the reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hpctune.model.jobs import JobState
 _TAIL_BYTES = 4096
 _WORDS = 300
 _OUT_OF_MEMORY = ("exceeded memory limit", "exceeded job memory limit", "oom_kill", "oom-kill", "out of memory")
-"""What slurmstepd writes; sites without cgroups call such an end FAILED."""
+"""Messages of slurmstepd. At sites without cgroups such a job ends as FAILED."""
 
 
 def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
-    """``event`` with the last words of a job that is said to have failed, and as out of memory where they say so."""
+    """``event`` with the last line of stderr if the job failed; as OUT_OF_MEMORY if stderr says that."""
     if event.state is not JobState.FAILED:
         return event
     lines = _tail(stderr)
@@ -25,7 +25,7 @@ def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
         return replace(event, state=JobState.OUT_OF_MEMORY, reason=_with(event.reason, "exceeded its memory limit"))
     telling = [line for line in slurm if "Exited with exit code" not in line]
     last = (telling or [line for line in lines if line not in slurm] or slurm)[-1:]
-    return replace(event, reason=_with(event.reason, f"last words: {last[0][:_WORDS]}")) if last else event
+    return replace(event, reason=_with(event.reason, f"last line of stderr: {last[0][:_WORDS]}")) if last else event
 
 
 def _with(reason: str, more: str) -> str:
@@ -33,7 +33,7 @@ def _with(reason: str, more: str) -> str:
 
 
 def _tail(path: Path) -> list[str]:
-    """The last lines that are not empty; none where there is no such file."""
+    """The last lines that are not empty; none if the file does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""The only loop: drives one or several experiments side by side, and leaves in good order when told to."""
+"""The main loop: drives one or several experiments side by side, and ends properly when asked to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEAVE_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 @dataclass(slots=True)
 class LeaveRequest:
-    """Set by a signal (or a caller): leave at the next turn. A second signal leaves at once, without ceremony."""
+    """A request to end the driving at the next turn, set by a signal or a caller. A second signal exits immediately."""
 
     reason: str = ""
     wake: Callable[[], None] = field(default=lambda: None)
@@ -31,7 +31,7 @@ class LeaveRequest:
 
 @contextlib.contextmanager
 def signals(request: LeaveRequest) -> Iterator[None]:
-    """Signals of LEAVE_SIGNALS fill ``request`` while this lasts (main thread only; elsewhere nothing changes)."""
+    """In this context the signals in LEAVE_SIGNALS fill ``request``. In other threads than the main one: no effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -52,14 +52,14 @@ def drive(
     leave: LeaveRequest,
     before_leaving: Callable[[Driver], object] = lambda driver: None,
 ) -> None:
-    """Step every (started) driver until its experiment is over or ``leave`` is filled; then each has left.
+    """Step every (started) driver until its experiment is over or ``leave`` is set. Then each driver has ended.
 
-    ``before_leaving`` is called with each driver that leaves because of ``leave``. When one driver fails, the others
-    leave in good order before its exception goes on.
+    ``before_leaving`` is called with each driver that ends because of ``leave``. If one driver fails, the others end
+    properly before its exception is raised.
     """
     running = list(drivers)
     try:
-        # The debug cluster's trials run in this process, and may count on what the collector does.
+        # Trials of the debug cluster run in this process, and may depend on the garbage collector.
         with contextlib.nullcontext() if _trials_are_here(drivers) else frozen_gc():
             _step_all(running, clock, leave)
     except BaseException as error:
@@ -86,4 +86,4 @@ def _step_all(running: list[Driver], clock: Clock, leave: LeaveRequest) -> None:
                 driver.leave("finished")
         if running and not leave:
             undisturbed = min(driver.batching_window_s for driver in running)
-            clock.sleep(min(pauses), undisturbed)  # even of no length it lets others have the machine
+            clock.sleep(min(pauses), undisturbed)  # even a sleep of 0 s limits the driver's share of the CPU

@@ -1,4 +1,4 @@
-"""Observation: what runs have written, what the cluster says of jobs. States facts; decides nothing."""
+"""Observes the files of runs and the cluster's answers about jobs. It records events and decides nothing."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.run_file import RunTail
 
 Record = Callable[[e.Event], bool]
-"""Record a fact; False when it was no news."""
+"""Record an event. Returns False if it was not new."""
 
 
 class RunWatcher:
-    """Tails the run files of live attempts. The cost of a look grows with them, not with all trials."""
+    """Reads the run files of live attempts. The cost depends on the number of live attempts, not of all trials."""
 
     def __init__(self, paths: ExperimentPaths) -> None:
         self._paths = paths
         self.backlog: set[str] = set()
-        """Trials of which the last look has left results to be read: one with many does not hold up the others."""
+        """Trials with results not read yet by the last look, so that one trial with many does not delay the others."""
         self._tails: dict[str, tuple[RunTail, RunTail]] = {}
-        """By trial: the run that holds the attempt, and the one that would supersede it."""
+        """The readers of a trial's current run, and of the run that would supersede it, by trial."""
 
     def look(self, state: ExperimentState, record: Record, *, probe: bool) -> bool:
-        """Record what is new. ``probe``: look as well whether a restarted run has superseded the one we follow.
+        """Record new events. ``probe``: check as well whether a restarted run has superseded the current one.
 
-        Returns whether a run has left for a reason that the cluster knows better.
+        Returns whether some run has ended for a reason that only the cluster knows.
         """
         awaiting_job_state = False
         self.backlog.clear()
@@ -51,10 +51,10 @@ class RunWatcher:
     def look_at(
         self, state: ExperimentState, trial_id: str, record: Record, *, probe: bool, some: bool = False
     ) -> None:
-        """Record what is new of one trial; ``some``: not too much at a time.
+        """Record new events of one trial. ``some``: read only a limited amount.
 
-        A run chooses its checkpoint from what its predecessor had written before the claim; so, where there is a new
-        run, that much of the predecessor is taken in before it is superseded.
+        A run chooses its checkpoint among those that its predecessor recorded before the claim. So if there is a new
+        run, these records of the predecessor are read before it is superseded.
         """
         trial = state.trials[trial_id]
         attempt = trial.attempt
@@ -91,7 +91,7 @@ class RunWatcher:
 
 
 class JobWatcher:
-    """Asks the cluster, not too often, and states what changed. A failed question states nothing."""
+    """Queries the cluster, not too often, and returns what changed. A failed query changes nothing."""
 
     def __init__(self, cluster: Cluster, now: float) -> None:
         self._cluster = cluster
@@ -105,23 +105,23 @@ class JobWatcher:
 
     @property
     def answered(self) -> bool:
-        """Whether the cluster has answered at all."""
+        """Whether the cluster has ever answered."""
         return self.asked_at > float("-inf")
 
     def expect(self, now: float) -> None:
-        """Something is about to change: look again after the shortest interval."""
+        """Query again after the shortest interval, because something is about to change."""
         self._due_at = min(self._due_at, now + self._interval.reset())
 
     def due(self, now: float) -> bool:
-        """Whether it is time to ask."""
+        """Whether the next query is due."""
         return now >= self._due_at
 
     def seconds_until_due(self, now: float) -> float:
-        """Seconds until the next question."""
+        """Seconds until the next query is due."""
         return max(0.0, self._due_at - now)
 
     def ask(self, now: float) -> bool:
-        """One question about all jobs; False when no answer came."""
+        """Query all jobs. Returns False if the cluster did not answer."""
         try:
             jobs = self._cluster.jobs()
         except ClusterUnavailableError as error:
@@ -134,7 +134,7 @@ class JobWatcher:
         return True
 
     def state_changes(self, state: ExperimentState) -> Iterator[e.TrialEvent]:
-        """What the last answer says that ``state`` does not know."""
+        """The events in the last answer that are new for ``state``."""
         by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
         for trial in state.active_trials():
             attempt = trial.attempt
@@ -160,14 +160,14 @@ class JobWatcher:
         if job.state is JobState.UNKNOWN:
             return
         known = (attempt.job_id, attempt.job_state, attempt.job_reason, attempt.nodes, attempt.ends_at)
-        said = (job.job_id, job.state, job.reason, job.nodes or attempt.nodes, job.ends_at)
-        if known != said:
+        answered = (job.job_id, job.state, job.reason, job.nodes or attempt.nodes, job.ends_at)
+        if known != answered:
             yield e.JobChanged(
                 trial.trial_id, attempt.number, job.job_id, job.state, job.reason, job.nodes, job.ends_at
             )
 
     def _explained(self, trial: Trial, attempt: Attempt, job: JobStatus | None) -> Iterator[e.JobEnded]:
-        """What became of the job of a run that left on SIGTERM; nothing while it is still leaving."""
+        """The end of the job of a run that ended on SIGTERM; nothing while the job still runs."""
         if not attempt.unexplained or self.asked_at < (attempt.left_at or 0.0):
             return
         state = JobState.LOST if job is None else JobState.PREEMPTED if job.state is JobState.PENDING else job.state
@@ -175,7 +175,7 @@ class JobWatcher:
             yield e.JobEnded(trial.trial_id, attempt.number, state, job.reason if job else "")
 
     def _absent(self, trial: Trial, attempt: Attempt) -> None:
-        """Not known to the cluster: believed after two answers, both asked for after the submission was confirmed."""
+        """Count a missing job. It is over after two answers without it, both queried after the submission."""
         if attempt.job_id is None or attempt.requested_at >= self.asked_at:
             return
         key = (trial.trial_id, attempt.number)
@@ -186,8 +186,10 @@ class JobWatcher:
     def ended(
         self, state: ExperimentState, now: float, lag_s: float, backlog: Collection[str] = ()
     ) -> Iterator[e.JobEnded]:
-        """Jobs that have been over for ``lag_s`` seconds without an exit record of their run having come to light;
-        ``backlog``: trials whose records are still being read."""
+        """The ends of jobs that have been over for ``lag_s`` seconds and whose run has no visible exit record.
+
+        ``backlog``: trials whose records are still being read.
+        """
         by_tag = {(j.tag.trial_id, j.tag.attempt): j for j in self.jobs}
         for key, since in list(self._over_since.items()):
             trial = state.trials[key[0]]
@@ -198,12 +200,12 @@ class JobWatcher:
                 del self._over_since[key]
                 job = by_tag.get(key)
                 if job is None:
-                    yield e.JobEnded(*key, JobState.LOST, "not known any more")
+                    yield e.JobEnded(*key, JobState.LOST, "the cluster no longer knows it")
                 else:
                     yield e.JobEnded(*key, job.state, self._why(job))
 
     def _why(self, job: JobStatus) -> str:
-        """The cluster's reason; with what was used, where a job had too little of something and it can be told."""
+        """The cluster's reason; with the used memory and time if the job may have had too little and they are known."""
         usage = getattr(self._cluster, "usage", None)
         if usage is None or job.state not in (JobState.OUT_OF_MEMORY, JobState.TIMEOUT, JobState.FAILED):
             return job.reason

@@ -1,4 +1,4 @@
-"""Performance: every side effect of the driver, each one idempotent, each answered by facts."""
+"""Performs the actions of the plan: every side effect of the driver. Each is idempotent and results in events."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ from hpctune.storage.control_file import ControlFile
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 
 SUBMISSIONS_A_STEP = 100
-"""Submissions between two looks at the runs."""
+"""Submissions in one step at most, so that results are read in between."""
 CANCEL_AGAIN_S = 15.0
+"""Seconds after which a cancel is repeated."""
 REFUSED_AGAIN_S = 30.0
+"""Seconds after which a refused submission is repeated."""
 JOB_EXIT_S = 10.0
-"""How long a job may take to leave after its run has ended, before it is cancelled at the end of the experiment."""
+"""At the end of the experiment, a job is cancelled if it has not ended this many seconds after its run."""
 _DONE_WITH = re.compile(r"run-.*\.jsonl|\.run-.*\.new|\..*\.tmp")
-"""What a trial that is over needs no more. Hidden: what drivers and runs left that died in the middle of something."""
+"""Files that a finished trial no longer needs. The hidden ones are left by drivers and runs that were killed."""
 
 
 class Performer:
-    """Does what the plan says, for one experiment."""
+    """Performs the actions of the plan for one experiment."""
 
     def __init__(
         self, paths: ExperimentPaths, state: ExperimentState, cluster: Cluster, clock: Clock, env: dict[str, str]
@@ -44,13 +46,13 @@ class Performer:
         self.jobs_of: dict[str, list[str]] = {}
         """Ids of the jobs that each unfinalized trial has had."""
         self.cleanup_pending: set[str] = set()
-        """Ids of jobs of trials that are surely over whose files may be there still."""
+        """Ids of jobs of finished trials whose files may still exist."""
         self._ended: set[str] = set()
-        """The same, where it is not durable yet that the trial is over."""
+        """Ids of such jobs if the end of the trial is not durable yet."""
         self._cancelled_at: dict[str, float] = {}
 
     def take(self, event: e.Event) -> None:
-        """Remember which jobs each trial has had."""
+        """Remember the jobs of each trial."""
         if isinstance(event, (e.SubmitAcknowledged, e.JobChanged)):
             jobs = self.jobs_of.setdefault(event.trial_id, [])
             if event.job_id not in jobs:
@@ -64,17 +66,19 @@ class Performer:
             self.jobs_of.pop(event.trial_id, None)
 
     def begin(self) -> None:
-        """What was taken so far, earlier drivers have done: their trials that are finalized need no tidying."""
+        """Call after the replay of the journal: jobs of finalized trials were tidied by earlier drivers."""
         self._ended = {job for t in self._state.unfinalized_trials() for job in self.jobs_of.get(t.trial_id, [])}
 
     def durable(self) -> None:
-        """What was taken so far is on the disk."""
+        """Call after all events so far have become durable."""
         self.cleanup_pending |= self._ended
         self._ended.clear()
 
     def perform(self, actions: Sequence[a.Action], record: Record) -> bool:
-        """Perform: what runs wait for first, submissions and cancellations in one batch each; True when something was
-        done."""
+        """Perform the actions. Returns whether there were any.
+
+        Those for which runs wait come first. Submissions and cancellations are one batch each.
+        """
         submits = [x for x in actions if isinstance(x, a.Submit)][:SUBMISSIONS_A_STEP]
         now = self._clock.now()
         cancels = [x for x in actions if isinstance(x, a.Cancel) and self._cancel_due(x.job_id, now)]
@@ -104,7 +108,7 @@ class Performer:
             case a.Finalize():
                 self._finalize(self._state.trials[action.trial_id], record)
             case a.Submit() | a.Cancel():
-                pass  # in batches
+                pass  # these are performed in batches
 
     def request_for(self, trial: Trial) -> JobRequest:
         """The job of the trial's current (or first) attempt."""
@@ -157,7 +161,7 @@ class Performer:
                 self._never(trial, number, outcome.reason, record)
 
     def _never(self, trial: Trial, number: int, reason: str, record: Record) -> None:
-        """The request can never be satisfied. If no job was ever accepted, none of the experiment's can."""
+        """Handle a permanent refusal. If no job was ever accepted, it ends the whole experiment."""
         record(e.SubmitRefused(trial.trial_id, number, reason, True))
         if self._state.jobs_accepted:
             error = ErrorInfo("RequestRejectedError", reason)
@@ -178,7 +182,7 @@ class Performer:
             record(e.AttemptRevoked(run.trial_id, run.attempt, action.reason))
 
     def tidy(self, jobs: Sequence[JobStatus]) -> None:
-        """Remove the files of the jobs that no trial needs and that, by the cluster's answer ``jobs``, are over."""
+        """Remove the files of jobs that no trial needs and that are over by the cluster's answer ``jobs``."""
         over_ids = {job.job_id for job in jobs if self._is_over(job.tag.trial_id)}
         self.cleanup_pending |= over_ids - self._ended
         if self.cleanup_pending:
@@ -191,13 +195,13 @@ class Performer:
         return trial is not None and trial.phase.final
 
     def sweep(self) -> None:
-        """The experiment is over: no job of it has anything left to do. What runs still is about to leave by itself."""
+        """At the end of the experiment: wait until its jobs have ended, and cancel those that do not end."""
         deadline = self._clock.now() + JOB_EXIT_S
         killed_by = deadline + getattr(self._cluster, "kills_within_s", 0.0)
         tell = getattr(self._cluster, "demand", None)
         if tell is not None:
             tell(NO_DEMAND)
-        with contextlib.suppress(ClusterUnavailableError):  # what is left then leaves by itself when it starts
+        with contextlib.suppress(ClusterUnavailableError):  # remaining jobs end by themselves when they start
             while True:
                 jobs = self._cluster.jobs()
                 self.tidy(jobs)
@@ -214,14 +218,14 @@ class Performer:
         return now - self._cancelled_at.get(job_id, float("-inf")) >= CANCEL_AGAIN_S
 
     def _cancel(self, job_ids: list[str], now: float) -> None:
-        with contextlib.suppress(ClusterUnavailableError):  # the plan says it again until the jobs are gone
+        with contextlib.suppress(ClusterUnavailableError):  # the plan repeats it until the jobs are gone
             self._cluster.cancel(job_ids)
             self._cancelled_at.update(dict.fromkeys(job_ids, now))
 
     def _finalize(self, trial: Trial, record: Record) -> None:
         directory = self._paths.trial(trial.dirname)
         try:
-            _remove(directory.control)  # first: with it, and without their claims, runs could begin
+            _remove(directory.control)  # first, because with it and without their claims, runs could begin
             for name in filter(_DONE_WITH.fullmatch, names := directory.names()):
                 _remove(directory.at(name))
             checkpoints.tidy(directory, names)
@@ -234,7 +238,7 @@ class Performer:
         record(e.TrialFinalized(trial.trial_id))
 
     def _remove_unreported(self, trial: Trial, directory: TrialPaths, names: list[str]) -> None:
-        """What killed runs have saved without a result that names it is among those that are not to be kept."""
+        """Delete checkpoints that killed runs saved without a result."""
         known = {checkpoint.name for checkpoint in trial.checkpoints}
         for checkpoint in checkpoints.unreported(directory, names, known):
             if f"{trial.dirname}/{checkpoint.name}" not in starting_points(self._state):

@@ -1,4 +1,4 @@
-"""From facts to callbacks: loggers (projections that can be rebuilt) and the user's own."""
+"""Passes events to callbacks: to loggers, whose files can be rebuilt, and to the user's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpctune.trial import StatsTracking, Trial
 
 
 class Trials(Sequence[Trial]):
-    """The public views of all trials, in order; made when asked for."""
+    """The public views of all trials, in order. A view is created at its first use."""
 
     def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec) -> None:
         self._paths, self._spec = paths, spec
@@ -33,11 +33,11 @@ class Trials(Sequence[Trial]):
         self._state, self._order = state, list(state.trials)
 
     def added(self, trial_id: str) -> None:
-        """One more trial."""
+        """Add a trial."""
         self._order.append(trial_id)
 
     def view(self, trial_id: str) -> Trial:
-        """The view of one trial, up to date. Those of finalized trials are kept only where they may hold statistics."""
+        """The current view of one trial. Views of finalized trials are kept only if they may hold statistics."""
         assert self._state is not None
         value = self._state.trials[trial_id]
         view = self._views.get(trial_id)
@@ -49,7 +49,7 @@ class Trials(Sequence[Trial]):
         return view
 
     def forget(self, trial_id: str) -> None:
-        """Drop a view that will hardly be asked for again."""
+        """Drop a view that will hardly be used again."""
         self._views.pop(trial_id, None)
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Trials(Sequence[Trial]):
 
 
 class Projector:
-    """Tells the callbacks of facts, once each; rebuilds loggers' files after a restart of the driver."""
+    """Passes each event to the callbacks once, and rebuilds the loggers' files after a restart of the driver."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Projector:
         self._ended = False
 
     def start(self, state: ExperimentState) -> None:
-        """Set the callbacks up and bring the files of unfinalized trials to where the journal is."""
+        """Set up the callbacks, and rebuild the files of unfinalized trials from the journal."""
         self.trials.bind(state)
         self._callbacks.setup(
             stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
@@ -102,18 +102,20 @@ class Projector:
                 self._callbacks.rebuilt(view, failed=state.trials[trial_id].phase is Phase.ERROR)
 
     def begin_step(self) -> None:
-        """A turn of the driver begins."""
+        """Call at the begin of a turn of the driver."""
         self._callbacks.on_step_begin(self._iteration, self.trials)
 
     def end_step(self, now: float) -> None:
-        """A turn of the driver is over."""
+        """Call at the end of a turn of the driver."""
         self._callbacks.on_step_end(self._iteration, self.trials)
         self._callbacks.flush()
         self._states.save(now)
 
     def take(self, event: e.Event, state: ExperimentState) -> None:
-        """Pass ``event``, which ``state`` has just taken, on to whom it concerns. Before the start, when the journal is
-        folded, that is only what is rebuilt from every event."""
+        """Pass ``event``, which ``state`` has just applied, to the callbacks.
+
+        Before :meth:`start`, while the journal is replayed, only the policy log gets it, which needs every event.
+        """
         if self._policy_log is not None:
             self._policy_log.take(event, state)
         if not self._started:
@@ -167,11 +169,11 @@ class Projector:
             self._callbacks.on_experiment_end(self.trials)
 
     def save(self) -> None:
-        """Save what callbacks want back; not for a driver of which another has taken over."""
+        """Save the states of callbacks. Not to be called if another driver has taken over."""
         self._states.save(float("inf"))
 
     def close(self) -> None:
-        """Close what is held open."""
+        """Close the callbacks and the policy log."""
         try:
             if self._policy_log is not None:
                 self._policy_log.close()

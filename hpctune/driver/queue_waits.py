@@ -1,4 +1,4 @@
-"""What the jobs of trials waited in the queue, and took from their start to their first report, from the events."""
+"""Measures from the events how long trials' jobs wait in the queue, and how long until their first report."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hpctune.ports import Cluster
 
 
 class JobWaits:
-    """As the driver saw it: late by a poll at most. What is folded from the journal counts, too."""
+    """Queue waits as the driver observed them, late by one poll at most. Events of earlier drivers count, too."""
 
     def __init__(self) -> None:
         self._waits = QueueWaits()
 
     def take(self, recorded: e.Recorded, state: ExperimentState) -> None:
-        """Take in an event that ``state`` has just taken. A job that was requeued counts once."""
+        """Use an event that ``state`` has just applied. A requeued job counts once."""
         match recorded.event:
             case e.RunStarted(run=run) if run.restart == 0:
                 attempt = state.trials[run.trial_id].attempt
@@ -28,7 +28,7 @@ class JobWaits:
                     self._waits.began(recorded.at - attempt.started_at)
 
     def words(self, cluster: Cluster, state: ExperimentState, now: float) -> str:
-        """A few words for people. Of a pool it is its workers' jobs that wait."""
+        """A short summary for people. For a pool it is about the workers' jobs."""
         own = getattr(cluster, "queue", None)
         if own is not None:
             return str(own())

@@ -1,4 +1,4 @@
-"""What a driver needs besides the spec: the user's code that runs in the driver. Pickled, so that a resume has it."""
+"""The user's objects that run in the driver, in addition to the spec. They are pickled for a later resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpctune.trial import Trial as TrialView
 
 MAX_DIRNAME = 110
 MAX_NAME = 200
-"""Bytes of a directory's name: filesystems take 255, and temporary names are longer than what they stand for."""
+"""Bytes of a directory's name at most. Filesystems allow 255, and temporary names are longer than the final ones."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
 
 
@@ -42,10 +42,10 @@ class SearchBinding:
 
 @dataclass(slots=True)
 class DriverSetup:
-    """The user's objects.
+    """The user's objects that a driver needs.
 
-    ``bind_search(num_samples, seed)`` gives a fresh searcher; ``resources`` is a request, or a function from the
-    trial's config to one; the two creators get the public Trial and return a string.
+    ``bind_search(num_samples, seed)`` returns a new searcher. ``resources``: a request, or a function from a trial's
+    config to a request. The two creators take the public Trial and return a string.
     """
 
     bind_search: Callable[[int, int], SearchPolicy]
@@ -58,17 +58,17 @@ class DriverSetup:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def policies(self, spec: ExperimentSpec, num_samples: int) -> Policies:
-        """Fresh policies, to be fed with the journal from its start."""
+        """New policies. The caller must pass them the journal from its start."""
         return Policies(self.bind_search(num_samples, spec.seed), self.scheduler, self.stopper)
 
     def resources_for(self, config: Mapping[str, Any]) -> Resources:
-        """The request of a trial with this config."""
+        """The resources of a trial with this config."""
         request = self.resources(config) if callable(self.resources) else self.resources
         return Resources.parse(request)
 
 
 class TrialNamer:
-    """Makes the TrialAdded fact of a suggestion: name, directory, resources."""
+    """Makes the TrialAdded event for a suggestion: name, directory, resources."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class TrialNamer:
             raise UsageError(f"trial_dirname_creator must return a plain name without a path, not {dirname!r}.")
         if len(os.fsencode(dirname)) > MAX_NAME:
             raise UsageError(
-                f"trial_dirname_creator must return {MAX_NAME} bytes at most; {dirname[:40]!r}... is longer."
+                f"trial_dirname_creator must return at most {MAX_NAME} bytes; {dirname[:40]!r}... is longer."
             )
         if dirname in self._taken or dirname in RESERVED or permissions.exists(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
@@ -121,11 +121,11 @@ class TrialNamer:
 
 
 TagOf = Callable[[int, Mapping[str, Any]], str]
-"""(index, what varied) -> the experiment tag, such as ``3_lr=0.01``."""
+"""Takes the index and the varied parameters; returns the experiment tag, such as ``3_lr=0.01``."""
 
 
 def safe_name(text: str) -> str:
-    """``text`` as a directory name: short, and of characters that no shell or filesystem minds."""
+    """``text`` as a directory name: short, with only characters that are safe in shells and filesystems."""
     return "".join(c if c in _SAFE else "_" for c in text)[:MAX_DIRNAME].rstrip("._")
 
 

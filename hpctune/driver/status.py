@@ -1,4 +1,4 @@
-"""What a driver shows: on its display, and in ``driver.json`` for commands on other machines."""
+"""Publishes the driver's status: on its display, and in ``driver.json`` for commands on other machines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial
 
 BAD_NODE_DEATHS = 3
-"""Attempts in a row that die on a node before it is named."""
+"""A node is named in the status after this many attempts in a row died on it."""
 
 
 class StatusPublisher:
-    """``status_interval_s``: seconds between two writes of ``driver.json``."""
+    """Publishes the status of one driver. ``status_interval_s``: seconds between two writes of ``driver.json``."""
 
     def __init__(self, paths: ExperimentPaths, cluster: Cluster, display: Display, status_interval_s: float) -> None:
         self._paths, self._cluster, self._display, self._interval_s = paths, cluster, display, status_interval_s
@@ -27,28 +27,30 @@ class StatusPublisher:
         self._waits = JobWaits()
 
     def take(self, recorded: e.Recorded, state: ExperimentState) -> None:
-        """Take in an event that ``state`` has just taken."""
+        """Use an event that ``state`` has just applied."""
         self._waits.take(recorded, state)
 
-    def show(self, state: ExperimentState, trials: Sequence[Trial], said: str, now: float) -> str:
-        """After a turn; ``said``: a :func:`note`. Returns why the storage refuses, "" where it does not."""
-        self._display.update(state, trials, said, now, state.ended is not None)
-        return self.publish(state, said, now) if now - self._published_at >= self._interval_s else ""
+    def show(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float) -> str:
+        """Show the status after a turn; ``note``: from :func:`note`. Returns why it cannot be written, or ""."""
+        self._display.update(state, trials, note, now, state.ended is not None)
+        return self.publish(state, note, now) if now - self._published_at >= self._interval_s else ""
 
-    def publish(self, state: ExperimentState, said: str, now: float) -> str:
-        """Write ``driver.json`` now; returns as :meth:`show` does."""
+    def publish(self, state: ExperimentState, note: str, now: float) -> str:
+        """Write ``driver.json`` now. Returns why it cannot be written, or ""."""
         self._published_at = now
         words = (getattr(self._cluster, "summary", str)(), self._waits.words(self._cluster, state, now))
         try:
-            DriverStatus(self._cluster.name, now, said, self._cluster.stats(), *words).write(self._paths)
+            DriverStatus(self._cluster.name, now, note, self._cluster.stats(), *words).write(self._paths)
         except StorageError as error:
             return str(error)
         return ""
 
 
 def note(state: ExperimentState, cluster: Cluster, failure: str, outage: str) -> str:
-    """An outage or a refusal, in words; empty when all is well. ``failure``: why the storage refuses; ``outage``: why
-    the cluster does not answer."""
+    """A description of a current problem; "" if there is none.
+
+    ``failure``: why the storage cannot be written. ``outage``: why the cluster does not answer.
+    """
     if failure:
         return f"storage: {failure}"
     outage = outage or getattr(cluster, "trouble", "")
@@ -56,5 +58,5 @@ def note(state: ExperimentState, cluster: Cluster, failure: str, outage: str) ->
         return f"{cluster.name}: {outage}"
     limit = state.spec.failure_policy.exclude_nodes_after
     bad = [f"{node} ({state.deaths[node]})" for node in state.bad_nodes(limit or BAD_NODE_DEATHS)]
-    left_out = "no more trials go there" if limit else "FailureConfig(exclude_nodes_after=...) leaves them out"
-    return f"attempts die, one after another, on {', '.join(bad)}: {left_out}" if bad else ""
+    remedy = "no more trials run there" if limit else "exclude them with FailureConfig(exclude_nodes_after=...)"
+    return f"several attempts in a row died on {', '.join(bad)}: {remedy}" if bad else ""

@@ -1,4 +1,4 @@
-"""``driver.json``: the driver's state for commands that only read. May lag or be missing; nothing depends on it."""
+"""``driver.json``: the driver's status for commands that only read. It may be old or missing; nothing depends on it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ STATUS_INTERVAL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DriverStatus:
-    """``updated_at``: Unix seconds on the driver's clock; ``note``: an outage or warning in words; ``calls``: made to
-    the cluster's commands by this driver; ``workers``: those that stay, in words ("" where there are none); ``queue``:
-    what jobs waited in the queue, likewise."""
+    """The status of a driver.
+
+    ``updated_at``: Unix seconds on the driver's clock. ``note``: an outage or warning, as text. ``calls``: calls of the
+    cluster's commands by this driver. ``workers``: a summary of the workers ("" if there are none). ``queue``: a
+    summary of the queue waits ("" if none are known).
+    """
 
     cluster: str
     updated_at: float
@@ -29,12 +32,12 @@ class DriverStatus:
     queue: str = ""
 
     def write(self, paths: ExperimentPaths) -> None:
-        """Publish."""
+        """Write ``driver.json``."""
         atomic.write(paths.driver_status, values.dumps(asdict(self)) + "\n")
 
 
 def read(paths: ExperimentPaths) -> DriverStatus | None:
-    """The newest status, or None if there is none that can be read."""
+    """The newest status; None if there is none or it cannot be read."""
     try:
         data: dict[str, Any] = json.loads(paths.driver_status.read_bytes())
         words = (data.get("workers", ""), data.get("queue", ""))

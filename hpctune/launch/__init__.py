@@ -1,1 +1,1 @@
-"""From what a user wrote to a running driver."""
+"""The launch: the steps from a user's definition to a running driver."""

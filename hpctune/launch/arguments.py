@@ -1,4 +1,4 @@
-"""Reading single arguments of the public functions: what users may write, and one clear error for everything else."""
+"""Parses single arguments of the public functions. Each function accepts the valid forms and raises for others."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ STDOUT, STDERR = "stdout", "stderr"
 
 
 def storage_path(given: object, older: object = None) -> Path | None:
-    """The absolute directory in which experiments are put. ``older``: what ``local_dir`` says.
+    """The absolute directory of all experiments; None if it is not given. ``older``: the value of ``local_dir``.
 
-    None: not given. Raises UsageError for anything but a path, NotYetSupportedError
-    for a URI.
+    Raises UsageError for anything but a path, NotYetSupportedError for a URI.
     """
     if given is not None and older is not None and Path(str(given)) != Path(str(older)):
-        raise UsageError(f"storage_path={given!r} and local_dir={older!r} are the same option. Keep storage_path.")
+        raise UsageError(f"storage_path={given!r} and local_dir={older!r} are the same option. Remove local_dir.")
     chosen = given if given is not None else older
     if chosen is None:
         return None
@@ -43,7 +42,7 @@ def storage_path(given: object, older: object = None) -> Path | None:
 
 
 def seconds(given: object, name: str = "time_budget_s") -> float | None:
-    """A number of seconds or a timedelta as seconds; None stays None. Raises UsageError unless it is above 0."""
+    """A number of seconds, or a timedelta, as seconds; None stays None. Raises UsageError unless it is above 0."""
     if given is None:
         return None
     value = given.total_seconds() if isinstance(given, timedelta) else given
@@ -56,7 +55,7 @@ def log_files(log_to_file: object) -> tuple[str, str]:
     """The names of a trial's stdout and stderr files.
 
     False, None and True: ``stdout`` and ``stderr`` (the output of a job always goes to files). A name: one file for
-    both. A pair: one each; None in it leaves the usual name. Raises UsageError for anything else, and for paths.
+    both. A pair: one name each; None in it keeps the default name. Raises UsageError for anything else, and for paths.
     """
     if log_to_file is None or isinstance(log_to_file, bool):
         return STDOUT, STDERR
@@ -67,26 +66,26 @@ def log_files(log_to_file: object) -> tuple[str, str]:
         pair = log_to_file
     else:
         raise UsageError(f"log_to_file must be True, a file name, or a pair (stdout, stderr), not {log_to_file!r}.")
-    out, err = (name or usual for name, usual in zip(pair, (STDOUT, STDERR), strict=True))
+    out, err = (name or default for name, default in zip(pair, (STDOUT, STDERR), strict=True))
     for name in (out, err):
         if not isinstance(name, str) or "/" in name or name in (".", ".."):
-            raise UsageError(f"log_to_file takes names of files in the trial's directory, not {name!r}.")
+            raise UsageError(f"log_to_file must be file names without a directory, not {name!r}.")
     return str(out), str(err)
 
 
 def checkpoint_config(given: CheckpointConfig | Mapping[str, Any] | None, **older: Any) -> CheckpointConfig:
-    """``checkpoint_config`` with the older single options (``checkpoint_freq``, ``checkpoint_at_end``,
-    ``keep_checkpoints_num``, ``checkpoint_score_attr``) in it. Raises UsageError where both say the same thing."""
+    """``checkpoint_config``, with the values of the older options ``checkpoint_freq``, ``checkpoint_at_end``,
+    ``keep_checkpoints_num`` and ``checkpoint_score_attr``. Raises UsageError if both forms are used."""
     config = CheckpointConfig.parse(given)
-    said = {name: value for name, value in older.items() if value is not None}
-    if "checkpoint_score_attr" in said:
-        attribute = str(said["checkpoint_score_attr"])
-        said["checkpoint_score_order"] = "min" if attribute.startswith("min-") else "max"
-        said["checkpoint_score_attr"] = attribute.removeprefix("min-")
-    changes: dict[str, Any] = {_NEWER.get(name, name): value for name, value in said.items()}
+    singles = {name: value for name, value in older.items() if value is not None}
+    if "checkpoint_score_attr" in singles:
+        attribute = str(singles["checkpoint_score_attr"])
+        singles["checkpoint_score_order"] = "min" if attribute.startswith("min-") else "max"
+        singles["checkpoint_score_attr"] = attribute.removeprefix("min-")
+    changes: dict[str, Any] = {_NEWER.get(name, name): value for name, value in singles.items()}
     if given is not None and changes:
         raise UsageError(
-            f"{next(iter(said))} and checkpoint_config are the same option. Put it into checkpoint_config."
+            f"{next(iter(singles))} and checkpoint_config are the same option. Put it into checkpoint_config."
         )
     return replace(config, **changes)
 
@@ -99,29 +98,29 @@ _NEWER = {
 
 
 def export_formats(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The formats to export at the end. Raises TuneError for one that is none of EXPORT_FORMATS."""
+    """The formats to export at the end. Raises TuneError for one that is not in EXPORT_FORMATS."""
     formats = tuple(given or ()) if not isinstance(given, str) else (given,)
     for name in formats:
         if name not in EXPORT_FORMATS:
-            raise TuneError(f"export_formats: there is no format {name!r}. Valid are: {', '.join(EXPORT_FORMATS)}.")
+            raise TuneError(f"export_formats: {name!r} is not a valid format. Valid are: {', '.join(EXPORT_FORMATS)}.")
     return formats
 
 
 def restore_path(given: object) -> str | None:
-    """The absolute path of the checkpoint directory to start from; None stays None. Raises UsageError if it is none."""
+    """The absolute path of the checkpoint directory to start from; None stays None. Raises UsageError otherwise."""
     path = getattr(given, "path", given)  # a Checkpoint has one
     if path is None:
         return None
     directory = Path(str(path)).expanduser().absolute()
     if directory.is_file():
-        raise UsageError(f"restore={given!r} is a file. Name the checkpoint directory: {directory.parent}")
+        raise UsageError(f"restore={given!r} is a file. Give the checkpoint directory: {directory.parent}")
     if not directory.is_dir():
-        raise UsageError(f"restore={given!r}: there is no checkpoint directory {directory}.")
+        raise UsageError(f"restore={given!r}: the checkpoint directory {directory} does not exist.")
     return str(directory)
 
 
 def search_space(given: object, name: str = "config") -> dict[str, Any]:
-    """The search space; None is empty. Raises UsageError when it is no dict."""
+    """The search space; None means an empty one. Raises UsageError if it is not a dict."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -130,7 +129,7 @@ def search_space(given: object, name: str = "config") -> dict[str, Any]:
 
 
 def resource_request(given: object) -> Any:
-    """``resources_per_trial`` as the driver wants it: a request, or a function from a trial's config to one."""
+    """``resources_per_trial`` in the driver's form: a request, or a function from a trial's config to a request."""
     if isinstance(given, Function):
         return _OfSpec(given.func)
     if isinstance(given, Mapping) and any(isinstance(v, Function) or callable(v) for v in given.values()):
@@ -149,7 +148,7 @@ class _OfSpec:
 
 
 class _EachOfSpec:
-    """Resources some of whose amounts are functions of ``spec``."""
+    """Resources of which some amounts are functions of ``spec``."""
 
     def __init__(self, amounts: Mapping[str, Any]) -> None:
         self.amounts = dict(amounts)

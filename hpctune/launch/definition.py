@@ -1,4 +1,4 @@
-"""``Experiment``: one search as a user defines it."""
+"""``Experiment``: the definition of one search by a user."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from hpctune.trial import Trial
 from hpctune.worker import is_class_trainable
 
 _RENAMED = {"trial_resources": "resources_per_trial", "time_budget": "time_budget_s"}
-"""Older keys of an experiment's dict."""
+"""Older names of keys in an experiment's dict."""
 
 
 class Experiment:
-    """The definition of one search. Everything in it is checked when it is made.
+    """The definition of one search. All values are checked at construction.
 
     Args:
-        name: The experiment's directory name; None: made from the trainable's name and the time.
+        name: The experiment's directory name. None: the trainable's name with date and time.
         run: What to tune: a function, a class derived from Trainable, or a registered name.
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
         time_budget_s: Seconds (or a timedelta) of driven time after which the experiment stops.
         config: The search space.
         resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1}`` or a PlacementGroupFactory.
-        num_samples: Samples to take of the space; -1: without end.
-        storage_path: Where experiments are put (``local_dir`` is its older name).
+        num_samples: The number of samples of the space (default 1); -1: no limit.
+        storage_path: The directory of all experiments (``local_dir`` is its older name).
         checkpoint_config: A CheckpointConfig, or a dict of its fields. ``checkpoint_freq``, ``checkpoint_at_end``,
-            ``keep_checkpoints_num`` and ``checkpoint_score_attr`` are the older way.
+            ``keep_checkpoints_num`` and ``checkpoint_score_attr`` are older names of its fields.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
         log_to_file: Names of the trials' output files.
-        export_formats: What class trainables export when they end.
-        max_failures: How often a trial is tried again; -1: without end.
+        export_formats: The formats that class trainables export when they end.
+        max_failures: How often a failed trial is tried again (default 0); -1: no limit.
         restore: The checkpoint directory from which every trial starts.
 
     Raises:
-        UsageError: (a ValueError) for what is impossible; NotYetSupportedError for sync_config and the like.
+        UsageError: (a ValueError) for an impossible value; NotYetSupportedError for sync_config and similar options.
         TrainableError: if ``run`` cannot be tuned.
     """
 
@@ -113,7 +113,7 @@ class Experiment:
         self._check_fits_trainable()
 
     def _check_fits_trainable(self) -> None:
-        """Options that only class trainables can heed."""
+        """Raise UsageError if options are set that only class trainables support."""
         if is_class_trainable(self.trainable):
             return
         config = self.checkpoint_config
@@ -125,20 +125,20 @@ class Experiment:
         for name, value in asked.items():
             if value:
                 raise UsageError(
-                    f"{name} is for class trainables, and {self.trainable_name} is a function: it saves checkpoints "
-                    "itself, with hpctune.report(metrics, checkpoint=...)."
+                    f"{name} is only for class trainables, and {self.trainable_name} is a function. Remove it; a "
+                    "function saves checkpoints itself, with hpctune.report(metrics, checkpoint=...)."
                 )
 
     @classmethod
     def from_json(cls, name: str, spec: Mapping[str, Any]) -> Experiment:
         """The experiment that a dict defines: ``{"run": ..., "stop": ..., "config": ..., ...}``.
 
-        Raises UsageError when there is no "run", and for unknown keys.
+        Raises UsageError if there is no "run", and for unknown keys.
         """
         given = {_RENAMED.get(key, key): value for key, value in spec.items()}
         if "run" not in given:
-            raise UsageError(f"Experiment {name!r} has no 'run': the trainable, or its registered name.")
-        if "env" in given:  # as reinforcement learning scripts write it
+            raise UsageError(f"Experiment {name!r} has no 'run'. Set it to the trainable, or to its registered name.")
+        if "env" in given:  # scripts for reinforcement learning have it here
             given["config"] = {**(given.get("config") or {}), "env": given.pop("env")}
         valid = [p for p in inspect.signature(cls).parameters if p != "name"]
         for key in given:
@@ -152,12 +152,12 @@ class Experiment:
 
     @classmethod
     def get_trainable_name(cls, run_object: Any) -> str:
-        """The name under which ``run_object`` runs. Raises TrainableError when it is no trainable."""
+        """The name under which ``run_object`` runs. Raises TrainableError if it is not a trainable."""
         return trainable_name(run_object)
 
     @classmethod
     def register_if_needed(cls, run_object: Any) -> str:
-        """Register a function or class under its name, which is returned; a name stays as it is."""
+        """Register a function or class under its name and return the name. A name is returned unchanged."""
         name = trainable_name(run_object)
         if not isinstance(run_object, str):
             register_trainable(name, as_trainable(run_object))
@@ -165,16 +165,16 @@ class Experiment:
 
     @property
     def stopper(self) -> Stopper:
-        """What the driver asks of each result, beyond the thresholds."""
+        """The stopper that the driver calls with each result, in addition to the thresholds."""
         return self.driver_stopper or NoopStopper()
 
     @property
     def storage(self) -> Path:
-        """The absolute directory in which experiments are put: what was given, else the environment's."""
+        """The absolute directory of all experiments: the given one, else that of the environment."""
         return self.storage_in(None, env.settings().result_dir)
 
     def storage_in(self, override: str | None, default: Path) -> Path:
-        """The same with the command line's ``override``, and the environment's ``default`` as a value."""
+        """The same, with the ``override`` of the command line and the ``default`` of the environment as arguments."""
         return arguments.storage_path(override) or self._storage or default.absolute()
 
     @property
@@ -186,7 +186,7 @@ class Experiment:
 
     @property
     def local_dir(self) -> str:
-        """The directory in which the experiment's directory lies."""
+        """The parent of the experiment's directory."""
         return str(self.storage)
 
     @property
@@ -201,7 +201,7 @@ class Experiment:
 
     @property
     def public_spec(self) -> dict[str, Any]:
-        """What may be shown of the definition: stop criteria, samples, time budget."""
+        """The public part of the definition: stop criteria, samples, time budget."""
         return {"stop": dict(self.criteria), "num_samples": self.num_samples, "time_budget_s": self.time_budget_s}
 
     def __repr__(self) -> str:
@@ -209,7 +209,7 @@ class Experiment:
 
 
 def convert_to_experiment_list(experiments: Any) -> list[Experiment]:
-    """Experiments out of one, a dict of name -> dict or Experiment, or a list of these. Raises UsageError otherwise."""
+    """Make a list from an Experiment, a dict of name -> dict or Experiment, or a list of these. Raises UsageError."""
     if experiments is None:
         return []
     if isinstance(experiments, Experiment):

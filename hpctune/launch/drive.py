@@ -1,4 +1,4 @@
-"""Driving experiments that are ready: clusters, displays, signals, and what people are told when it ends early."""
+"""Drives prepared experiments: builds clusters and displays, handles signals, and reports an early end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from hpctune.space import experiment_tag
 from hpctune.storage.doorbell import Doorbell
 
 MAX_BUSY_ON_LOGIN_NODE, MAX_BUSY_ON_OWN_MACHINE = 0.5, 1.0
-"""The share of the time that a driver may work. Others need a login node as well."""
+"""The largest share of the time that a driver may work. On a login node it is smaller, because others use it, too."""
 
 
 @dataclass(slots=True)
 class DriverSession:
-    """One experiment with everything that its driving needs."""
+    """One experiment with all objects that its driving needs."""
 
     prepared: PreparedExperiment
     cluster: Cluster
@@ -41,42 +41,43 @@ class DriverSession:
 
 @dataclass(slots=True)
 class ShutdownHandler:
-    """What happens to jobs, and what people are told, when driving ends early. ``cancel``: the jobs are cancelled."""
+    """Handles an early end of the driving: jobs and messages. ``cancel``: the jobs are cancelled."""
 
     cancel: bool
     sessions: list[DriverSession] = field(default_factory=list)
 
     def announce(self, clock: WallClock) -> None:
-        """Called by the signal: say what will happen. Writes past Python's buffers, which may be in use."""
-        what = "cancelling the jobs" if self.cancel else "jobs go on"
+        """Print what will happen. The signal handler calls this, so it does not use Python's buffered streams."""
+        what = "the jobs are cancelled" if self.cancel else "jobs go on"
         refused = next((one.driver.failure for one in self.sessions if one.driver.failure), "")
-        saved = f"the storage refuses, what is new is not saved ({refused})" if refused else "everything is saved"
+        saved = f"new results cannot be saved ({refused})" if refused else "everything is saved"
+        text = f"\nStopping the driver: {what}, and {saved}. Press Ctrl-C again to exit immediately.\n"
         with contextlib.suppress(OSError):
-            os.write(2, f"\nLeaving ({what}); {saved}. Once more leaves at once.\n".encode())
+            os.write(2, text.encode())
         clock.wake()
 
     def before_leaving(self, driver: Driver) -> None:
-        """Cancel the driver's jobs, if that was asked for."""
+        """Cancel the driver's jobs, if ``cancel`` is set."""
         if self.cancel:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
-                driver.cancel_jobs("cancelled when its driver left")
+                driver.cancel_jobs("cancelled when its driver ended")
 
     def report(self) -> None:
-        """Say what is left behind, and what to do about it; nothing if every experiment is over."""
+        """Report which jobs go on, and the commands to resume or stop. Prints nothing if every experiment is over."""
         for session in self.sessions:
             driver, root = session.driver, session.prepared.paths.root
             if not driver.finished:
                 live = driver.state.live
                 rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
                 if driver.failure:
-                    rest += f". What was new could not be saved: {driver.failure} The next driver finds it out again"
-                log.info(f"Left{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
+                    rest += f". New results could not be saved: {driver.failure} The next driver reads them again"
+                log.info(f"The driver has ended{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
 
 
 def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> list[DrivenExperiment]:
-    """Drive these experiments side by side until all are over, or a signal asks to leave.
+    """Drive these experiments side by side until all are over, or until a signal ends the driving.
 
-    Raises DriverAliveError if one is being driven already, and what a driver raises.
+    Raises DriverAliveError if one of them has a driver already, and whatever a driver raises.
     """
     if len(prepared) > 1 and any(one.cluster.name == DebugCluster.name for one in prepared):
         return _one_by_one(prepared, cancel_on_exit)
@@ -99,9 +100,9 @@ def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = Fals
 
 
 def apply_resume(prepared: PreparedExperiment) -> None:
-    """Let a resume take effect, for another driver to go on with.
+    """Record the effects of a resume, so that another driver can go on.
 
-    Raises DriverAliveError if the experiment is being driven, and what a driver raises at its start.
+    Raises DriverAliveError if the experiment has a driver, and whatever a driver raises at its start.
     """
     with contextlib.ExitStack() as stack:
         session = _start_session(prepared, WallClock(), stack, [])
@@ -111,7 +112,7 @@ def apply_resume(prepared: PreparedExperiment) -> None:
 def _start_session(
     prepared: PreparedExperiment, clock: Clock, stack: contextlib.ExitStack, started: Sequence[DriverSession]
 ) -> DriverSession:
-    """Make and start one driver. If that fails, those that have ``started`` leave."""
+    """Make and start one driver. If that fails, the drivers in ``started`` end."""
     paths, spec = prepared.paths, prepared.spec
     try:
         cluster = prepared.cluster.build(paths.root, spec.experiment_id, clock)
@@ -133,13 +134,13 @@ def _start_session(
 
 
 def _doorbell(prepared: PreparedExperiment, clock: Clock, stack: contextlib.ExitStack) -> Doorbell | None:
-    """The driver's bell, if the cluster's options want one and a port can be had."""
+    """The driver's doorbell, if the cluster's options want one and a port is available."""
     if not prepared.cluster.doorbell or not isinstance(clock, WallClock):
         return None
     try:
         bell = Doorbell(prepared.paths.doorbell, everywhere=prepared.cluster.name != "local")
     except (OSError, StorageError):
-        return None  # then everything happens at the polls
+        return None  # without a doorbell, the polls find everything
     stack.callback(bell.close)
     clock.listen(bell)
     return bell
@@ -169,7 +170,7 @@ def _driver(
 
 
 def _one_by_one(prepared: Sequence[PreparedExperiment], cancel_on_exit: bool) -> list[DrivenExperiment]:
-    """For clusters that need the main thread for themselves."""
+    """Drive one experiment after another, for a cluster that needs the main thread."""
     driven: list[DrivenExperiment] = []
     for one in prepared:
         driven += drive([one], cancel_on_exit=cancel_on_exit)
@@ -182,7 +183,7 @@ def _loop(shutdown: ShutdownHandler, clock: WallClock, leave: loop.LeaveRequest)
     sessions = shutdown.sessions
     drivers = [session.driver for session in sessions]
     cluster = sessions[0].cluster if sessions else None
-    if isinstance(cluster, DebugCluster):  # user code has the main thread, and Ctrl-C is for it
+    if isinstance(cluster, DebugCluster):  # user code runs in the main thread and receives Ctrl-C
         cluster.serve(lambda: loop.drive(drivers, clock, leave, shutdown.before_leaving))
         return
     handled = all(session.prepared.handle_signals for session in sessions)

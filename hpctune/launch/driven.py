@@ -1,4 +1,4 @@
-"""``DrivenExperiment``: an experiment whose driving began, and a way for a caller to see each of them."""
+"""``DrivenExperiment``: an experiment with a started driver, and a way for callers to collect all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpctune.trial import Trial
 
 @dataclass(frozen=True, slots=True)
 class DrivenExperiment:
-    """An experiment that is or was driven. ``leave`` says which signal ended that early, if one did."""
+    """An experiment that is or was driven. ``leave``: the signal that ended the driving early, if any."""
 
     driver: Driver
     leave: LeaveRequest
@@ -41,7 +41,7 @@ _watchers: ContextVar[list[DrivenExperiment] | None] = ContextVar("hpctune_watch
 
 @contextlib.contextmanager
 def watched() -> Iterator[list[DrivenExperiment]]:
-    """Collect every experiment whose driving begins in this context, whoever starts it."""
+    """Collect every experiment whose driving begins in this context."""
     seen: list[DrivenExperiment] = []
     token = _watchers.set(seen)
     try:
@@ -51,7 +51,7 @@ def watched() -> Iterator[list[DrivenExperiment]]:
 
 
 def note(experiment: DrivenExperiment) -> None:
-    """Tell whoever is watching that the driving of ``experiment`` begins."""
+    """Add ``experiment`` to the list of the surrounding :func:`watched`, if any."""
     seen = _watchers.get()
     if seen is not None:
         seen.append(experiment)

@@ -1,4 +1,4 @@
-"""Driver jobs that follow each other: submitted, kept waiting, and called off when there is nothing left to drive."""
+"""The chain of driver jobs: submits them, ensures that successors wait, and cancels those that are not needed."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from hpctune.storage.driver_jobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 
 CHECK_S = 600.0
-"""Seconds between two looks whether the successors still wait."""
+"""Seconds between two checks whether the successors still wait."""
 FIRST_RETRY_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class DriverJobRequest:
-    """That the driver shall be a job. ``verbose``: what its log shows, 0 to 3."""
+    """A request to run the driver as a job. ``verbose``: how much its log shows, 0 to 3 (default 1)."""
 
     options: DriverJobOptions
     verbose: int = 1
 
 
 def check(request: DriverJobRequest, cluster: str, cancel_on_exit: bool) -> None:
-    """Raise UsageError for what makes no sense with a driver in a job."""
+    """Raise UsageError for options that cannot be combined with a driver job."""
     if cluster != "slurm":
         raise UsageError(
-            f"--sbatch makes the driver a Slurm job, and trials on the cluster {cluster!r} would end with it. "
-            "Use --cluster slurm, or drive from here without --sbatch."
+            f"--sbatch runs the driver as a Slurm job, and trials on the cluster {cluster!r} would end with that job. "
+            "Use --cluster slurm, or remove --sbatch."
         )
     if cancel_on_exit:
-        raise UsageError("--cancel-on-exit would cancel the trials' jobs at each hand-over of --sbatch. Leave it out.")
+        raise UsageError("--cancel-on-exit would cancel the trials' jobs at each hand-over of --sbatch. Remove it.")
 
 
 def preview(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJobRequest) -> str:
-    """The script of the driver's jobs."""
+    """The batch script of the driver jobs."""
     slurm = SlurmOptions.from_mapping(spec.cluster_options)
     return script(paths, spec.name, spec.experiment_id, request.options, slurm, os.environ)
 
 
 def submit_chain(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJobRequest) -> list[str]:
-    """Submit the first driver job and its successors; their ids.
+    """Submit the first driver job and its successors. Returns their ids.
 
-    Raises UsageError where such jobs are in the queue already, RequestRejectedError where Slurm takes none,
-    ClusterUnavailableError where it did not answer before the first was there, StorageError.
+    Raises UsageError if the experiment has driver jobs in the queue, RequestRejectedError if Slurm refuses,
+    ClusterUnavailableError if Slurm does not answer before the first job exists, StorageError.
     """
     queue = _queue(paths, spec)
     there = [job.job_id for job in queue.jobs()]
@@ -68,7 +68,7 @@ def submit_chain(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJo
     try:
         permissions.make_directory(paths.drivers, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"Cannot make {paths.drivers}: {error.strerror or error}.") from error
+        raise StorageError(f"Cannot create {paths.drivers}: {error.strerror or error}.") from error
     atomic.write(paths.driver_script, preview(paths, spec, request), durable=True)
     driver_jobs.store_options(paths, {"options": request.options.to_json(), "verbose": request.verbose})
     jobs = [_submit(paths, queue, None)]
@@ -77,7 +77,7 @@ def submit_chain(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJo
             jobs.append(_submit(paths, queue, jobs[-1]))
     except ClusterError as error:
         wanted = request.options.ahead + 1
-        log.warning(f"Only {len(jobs)} of {wanted} driver jobs could be submitted; the first tries again. {error}")
+        log.warning(f"Only {len(jobs)} of {wanted} driver jobs were submitted; the first one will try again. {error}")
     return jobs
 
 
@@ -92,8 +92,10 @@ def _submit(paths: ExperimentPaths, queue: DriverQueue, after: str | None) -> st
 
 
 def cancel_queued(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
-    """Cancel the driver jobs that wait, where there ever were any: nothing is left to drive. One that cannot be
-    cancelled finds that out when it starts, and leaves."""
+    """Cancel the waiting driver jobs of a finished experiment, if any.
+
+    One that cannot be cancelled ends by itself when it starts.
+    """
     if spec.cluster != "slurm" or not paths.driver_options.exists():
         return
     try:
@@ -101,9 +103,7 @@ def cancel_queued(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
         waiting = [job.job_id for job in queue.jobs() if job.waiting]
         queue.cancel(waiting)
     except ClusterError as error:
-        log.warning(
-            f"Driver jobs that still wait leave by themselves when they start; they could not be cancelled: {error}"
-        )
+        log.warning(f"Waiting driver jobs could not be cancelled; they end by themselves when they start: {error}")
         return
     for job_id in waiting:
         driver_jobs.forget(paths, job_id)
@@ -123,12 +123,12 @@ class DriverJobChain:
         driver_jobs.note(paths, self._me)
 
     def test(self) -> None:
-        """Raise RequestRejectedError where jobs cannot be submitted from here: neither trials nor successors."""
-        with contextlib.suppress(ClusterUnavailableError):  # the driver asks again, as often as it takes
+        """Raise RequestRejectedError if jobs (trials and successors) cannot be submitted from this node."""
+        with contextlib.suppress(ClusterUnavailableError):  # the driver tries again later
             self._queue.test()
 
     def ensure_successors(self) -> bool:
-        """See to it that enough successors wait; whether they do now."""
+        """Ensure that enough successors wait. Returns whether they do now."""
         with self._lock:
             try:
                 self._ensure_successors()
@@ -143,13 +143,13 @@ class DriverJobChain:
         waiting = [job.job_id for job in jobs if job.waiting and job.job_id != self._job_id]
         for noted in driver_jobs.read(self._paths):
             if noted.started_at is None and noted.job_id not in {job.job_id for job in jobs}:
-                driver_jobs.forget(self._paths, noted.job_id)  # somebody cancelled it
+                driver_jobs.forget(self._paths, noted.job_id)  # it was cancelled
         while len(waiting) < self.options.ahead:
             waiting.append(_submit(self._paths, self._queue, waiting[-1] if waiting else self._job_id))
         self._note(ends_at=mine.ends_at if mine is not None else None, note="")
 
     def is_redundant(self) -> bool:
-        """Whether another job of the chain runs, and others wait for its end: then this one is one too many."""
+        """Whether this job is not needed: another job of the chain runs, and others wait for its end."""
         try:
             jobs = self._queue.jobs()
         except ClusterUnavailableError:
@@ -158,7 +158,7 @@ class DriverJobChain:
         return any(not job.waiting for job in others) and any(job.waiting for job in others)
 
     def keep(self, driving: Callable[[], bool], over: threading.Event) -> None:
-        """Top up once this process drives, and now and then, until it is ``over``. For a thread of its own."""
+        """Ensure successors when this process drives, and then regularly, until ``over`` is set. Runs in a thread."""
         while not driving():
             if over.wait(0.1):
                 return
@@ -172,17 +172,17 @@ class DriverJobChain:
                 pause_s = retry.take()
 
     def say(self, text: str) -> None:
-        """Put it into the log, and where ``status`` finds it."""
+        """Write ``text`` to the log and to the record that ``hpctune status`` shows."""
         log.info(f"hpctune: driver job {self._job_id}: {text}")
         self._note(note=text)
 
     def left(self, why: str) -> None:
-        """This job drives no more."""
-        log.info(f"hpctune: driver job {self._job_id} leaves: {why}")
+        """Record that this job no longer drives."""
+        log.info(f"hpctune: driver job {self._job_id} ends: {why}")
         self._note(left_at=time.time(), note=why)
 
     def give_up(self, why: str) -> None:
-        """No driver could do better: leave, and let nobody follow."""
+        """End this job and cancel its successors, because another driver could not succeed either."""
         self.left(why)
         cancel_queued(self._paths, self._spec)
 

@@ -1,4 +1,4 @@
-"""``RunOptions``: what ``run``, ``run_experiments`` and ``Tuner`` say beyond the experiments themselves."""
+"""``RunOptions``: the options of ``run``, ``run_experiments`` and ``Tuner`` besides the experiments themselves."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ DEFAULT_VERBOSE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of a run, checked; what they mean: :func:`hpctune.run`.
+    """The options of a run, checked. :func:`hpctune.run` explains them.
 
     Raises:
-        UsageError: for a value that is wrong by itself.
+        UsageError: for an invalid value.
     """
 
     metric: str | None = None
@@ -64,6 +64,6 @@ class RunOptions:
             raise UsageError(f"progress_reporter must be an instance of a ProgressReporter, not {self.reporter!r}.")
 
     def with_own_policies(self) -> RunOptions:
-        """The same with a searcher and scheduler that no other experiment shares."""
+        """The same options with copies of searcher and scheduler, so that experiments do not share them."""
         searcher, scheduler = copy.deepcopy((self.search_alg, self.scheduler))
         return replace(self, search_alg=searcher, scheduler=scheduler)

@@ -1,4 +1,4 @@
-"""How experiments ended: an exception, words, or their results."""
+"""Turns the end of experiments into an exception, a message, or results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hpctune.model.trial import Phase
 
 
 def conclude(driven: Sequence[DrivenExperiment], raise_on_failed_trial: bool) -> None:
-    """Raise what the ends of these experiments call for; say it if nothing is raised.
+    """Raise an exception if experiments or trials failed, or print a warning if none must be raised.
 
-    An error of a whole experiment is raised always; failed trials if ``raise_on_failed_trial``, as
-    ``TuneError("Trials did not complete", [...])``, or the first one's own error with ``fail_fast="raise"``.
+    An error of a whole experiment is always raised. Failed trials raise ``TuneError("Trials did not complete", [...])``
+    if ``raise_on_failed_trial`` is set. With ``fail_fast="raise"``, the error of the first failed trial is raised.
     """
     for one in driven:
         stopping = one.driver.state.stopping
@@ -35,8 +35,10 @@ def conclude(driven: Sequence[DrivenExperiment], raise_on_failed_trial: bool) ->
 
 
 def trial_error(name: str, error: ErrorInfo) -> TuneError:
-    """A failed trial's error, with its traceback as text; also an instance of the original exception's type if that
-    is one of Python's own."""
+    """A failed trial's error, with its traceback as text.
+
+    If the original exception's type is a built-in one, the error is also an instance of that type.
+    """
     text = f"Trial {name} failed: {error}"
     if error.traceback:
         text = f"{text}\n{error.traceback.rstrip()}"
@@ -45,14 +47,14 @@ def trial_error(name: str, error: ErrorInfo) -> TuneError:
         try:
             return type(error.kind, (TuneError, original), {"__str__": lambda self: text})(text)  # type: ignore[no-any-return]
         except TypeError:
-            pass  # some, such as UnicodeDecodeError, take other arguments
+            pass  # some types, such as UnicodeDecodeError, need other arguments
     return TuneError(text)
 
 
 def analysis_of(
     driven: Sequence[DrivenExperiment], metric: str | None = None, mode: str | None = None
 ) -> ExperimentAnalysis:
-    """The results of these experiments together."""
+    """The results of all these experiments."""
     trials = driven[0].trials if len(driven) == 1 else None
     return ExperimentAnalysis(
         [one.paths.root for one in driven], trials=trials, default_metric=metric, default_mode=mode

@@ -1,7 +1,7 @@
-"""What the command line says over the user's script: filled by the CLI, merged in by the facade.
+"""The options of the command line that override the user's script. The CLI sets them; the launch reads them.
 
-A script calls ``hpctune.run(...)`` knowing nothing of the command line. What the command line wants differently waits
-in a context variable until the facade asks for it.
+A script calls ``hpctune.run(...)`` and does not know the command line. So the overrides are kept in a context variable
+until the launch reads them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """Each field None (or empty): as the script says.
+    """The overrides. A field that is None (or empty) leaves the script's value.
 
-    ``cluster``: "auto", "slurm", "local" or "debug". ``slurm``: fields of SlurmOptions. ``config``: value by
-    "a/b" or "a.b", in place of the domain or constant that the search space has there. ``resume``: True, "AUTO" or any
-    other form that ``hpctune.run(resume=...)`` takes. ``time_budget_s``: seconds. ``cancel_on_exit``: leaving cancels
-    the jobs (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
-    ``workers``: jobs that stay and take trial after trial. ``driver_job``: the driver shall be a Slurm job.
+    ``cluster``: "auto", "slurm", "local" or "debug". ``slurm``: fields of SlurmOptions. ``config``: values by "a/b" or
+    "a.b", which replace the domain or constant in the search space. ``resume``: True, "AUTO" or any other form of
+    ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``cancel_on_exit``: the jobs are cancelled if the driver
+    ends early (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
+    ``workers``: the number of long-lived workers. ``driver_job``: the driver runs as a Slurm job.
     ``share_with_group``: the group may read the experiment.
     """
 
@@ -56,13 +56,13 @@ _current: ContextVar[Overrides | None] = ContextVar("hpctune_overrides", default
 
 
 def current() -> Overrides:
-    """The overrides in force; empty ones where nobody set any."""
+    """The current overrides; empty ones if none are set."""
     return _current.get() or Overrides()
 
 
 @contextmanager
 def use(overrides: Overrides) -> Iterator[Overrides]:
-    """Let ``overrides`` be in force while this lasts."""
+    """Use ``overrides`` in this context."""
     token = _current.set(overrides)
     try:
         yield overrides

@@ -1,4 +1,4 @@
-"""Can it run? Checks before an experiment is stored, and what a dry run prints. Nothing is written or submitted."""
+"""Checks whether an experiment can run before it is stored, and makes the text of a dry run. Writes nothing."""
 
 from __future__ import annotations
 
@@ -24,27 +24,26 @@ from hpctune.search import SearcherPolicy, SearchPolicy, Suggestion
 from hpctune.space import experiment_tag
 
 SHOWN = 5
-"""How many configurations a dry run shows."""
+"""Number of configurations that a dry run shows."""
 _MAX_CELL = 24
 
 
 def preflight(prepared: PreparedExperiment) -> None:
-    """Find what is wrong with an experiment before it is stored.
+    """Check an experiment before it is stored.
 
     Raises SearchSpaceError for a space that cannot be searched, UsageError for impossible resources or names,
-    RequestRejectedError if the cluster could never run such a trial. A cluster that does not answer is no error: the
-    driver asks again.
+    RequestRejectedError if the cluster could never run such a trial. It is not an error if the cluster does not answer,
+    because the driver queries it again.
     """
     policy = _copied_policy(prepared)
-    # A suggestion of a library's searcher may be expensive, or be counted somewhere else.
+    # A suggestion of a library's searcher may be expensive, or may have side effects.
     trials = [] if policy is None or isinstance(policy, SearcherPolicy) else _first_trials(prepared, policy, 1)
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
 
 
 def dry_run(prepared: PreparedExperiment, driver_job: DriverJobRequest | None = None) -> str:
-    """Check as :func:`preflight` does, and describe what would happen: where, how many trials, which configurations,
-    as which jobs."""
+    """Check as :func:`preflight` does, and describe what would happen: directory, trials, configurations, jobs."""
     policy = _copied_policy(prepared) or prepared.setup.bind_search(prepared.spec.num_samples, prepared.spec.seed)
     total = policy.total
     trials = _first_trials(prepared, policy, SHOWN)
@@ -68,7 +67,7 @@ def _cluster(prepared: PreparedExperiment) -> Iterator[Cluster]:
 
 
 def _check(cluster: Cluster, prepared: PreparedExperiment, trials: list[Trial]) -> None:
-    """Let the cluster judge the first trial's request; one CPU stands for what only a searcher could tell."""
+    """Let the cluster check the first trial's request; a request of one CPU if no trial is known."""
     given = prepared.setup.resources
     resources = trials[0].resources if trials else Resources() if callable(given) else Resources.parse(given)
     with contextlib.suppress(ClusterUnavailableError):
@@ -76,8 +75,10 @@ def _check(cluster: Cluster, prepared: PreparedExperiment, trials: list[Trial]) 
 
 
 def _copied_policy(prepared: PreparedExperiment) -> SearchPolicy | None:
-    """A copy of the searcher, bound to the space, so that the experiment's own starts afresh; None if it cannot be
-    copied."""
+    """A copy of the searcher, bound to the space; None if it cannot be copied.
+
+    The experiment's own searcher stays unused.
+    """
     try:
         bind = copy.deepcopy(prepared.setup.bind_search)
     except Exception:
@@ -86,7 +87,7 @@ def _copied_policy(prepared: PreparedExperiment) -> SearchPolicy | None:
 
 
 def _first_trials(prepared: PreparedExperiment, policy: SearchPolicy, count: int) -> list[Trial]:
-    """The first trials, at most ``count``, as they would be."""
+    """The first trials that the experiment would have, at most ``count``."""
     namer = TrialNamer(prepared.paths, prepared.spec, prepared.setup, experiment_tag)
     trials = []
     for index in range(count):
@@ -100,7 +101,7 @@ def _first_trials(prepared: PreparedExperiment, policy: SearchPolicy, count: int
 
 def _summary(prepared: PreparedExperiment, total: int | None) -> list[str]:
     spec = prepared.spec
-    many = "without end" if spec.num_samples == -1 else "up to the searcher" if total is None else str(total)
+    many = "no limit" if spec.num_samples == -1 else "decided by the searcher" if total is None else str(total)
     limits = [f"at most {spec.max_concurrent} at a time"] if spec.max_concurrent else []
     limits += [f"for at most {spec.time_budget_s:g} s"] if spec.time_budget_s else []
     return [

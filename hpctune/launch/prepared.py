@@ -1,4 +1,4 @@
-"""``PreparedExperiment``: everything that is known of an experiment before it is stored and driven."""
+"""``PreparedExperiment``: an experiment with all decisions made, before it is stored and driven."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hpctune.storage.layout import ExperimentPaths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedExperiment:
-    """An experiment that is ready to be stored and driven. A dry run prints this very object.
+    """An experiment that is ready to be stored and driven. A dry run prints this object.
 
-    ``paths``: where it is, or will be. ``named``: the user chose the name, so it must not be changed. ``verbose``: 0 to
-    3. ``max_pending``: how many jobs may wait in the queue; None: any number. ``handle_signals``: False leaves signals
-    to the caller. ``notes``: what the user should know before it starts.
+    ``paths``: its present or future directory. ``named``: the user chose the name, so it must not be changed.
+    ``verbose``: 0 to 3. ``max_pending``: how many jobs may wait in the queue; None: any number. ``handle_signals``:
+    False leaves signals to the caller. ``notes``: warnings for the user before the start.
 
-    For an experiment that exists already: ``resume`` says what becomes of its trials, ``num_samples`` is the new number
-    of samples if it is not None, and ``replaces_stored`` says that spec, setup and trainable replace what is stored.
+    For an existing experiment: ``resume`` decides about its trials, ``num_samples`` is the new number of samples (None:
+    unchanged), and ``replaces_stored`` tells that spec, setup and trainable replace the stored ones.
     """
 
     paths: ExperimentPaths

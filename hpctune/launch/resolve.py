@@ -1,4 +1,4 @@
-"""From definition, options, overrides and environment to a :class:`PreparedExperiment`. Pure: changes nothing."""
+"""Makes a :class:`PreparedExperiment` from definition, options, overrides and environment. Pure: changes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from hpctune.storage.layout import ExperimentPaths
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes a new experiment different from every other. ``created_at``: Unix seconds."""
+    """The values that make a new experiment unique. ``created_at``: Unix seconds."""
 
     experiment_id: str
     created_at: float
@@ -47,8 +47,10 @@ def new_identity() -> Identity:
 
 
 def _new_seed() -> int:
-    """From numpy's global random numbers if numpy is loaded, as in Ray Tune, so that a script that calls
-    ``numpy.random.seed`` gets the same configurations each time; else a random one."""
+    """A seed from numpy's global generator if numpy is loaded, else a random one.
+
+    As in Ray Tune, a script that calls ``numpy.random.seed`` gets the same configurations each time.
+    """
     numpy = sys.modules.get("numpy")
     return int(numpy.random.randint(2**31 - 1)) if numpy is not None else secrets.randbelow(2**31 - 1)
 
@@ -62,9 +64,10 @@ def resolve(
     stored: ExperimentSpec | None = None,
     resume: ResumeChoice | None = None,
 ) -> PreparedExperiment:
-    """The experiment with everything decided. ``stored``: the definition that it goes on with, ``resume`` says how.
+    """The experiment with all decisions made.
 
-    Raises UsageError, SearchSpaceError or ResumeError for what is impossible or contradicts ``stored``.
+    ``stored``: the stored definition if the experiment is resumed; ``resume`` decides about its trials. Raises
+    UsageError, SearchSpaceError or ResumeError for values that are impossible or contradict ``stored``.
     """
     space = replace_values(experiment.config, overrides.config)
     cluster = _cluster(options, overrides)
@@ -121,10 +124,10 @@ def resolve_stored(
     param_space: Mapping[str, Any] | None = None,
     options: RunOptions | None = None,
 ) -> PreparedExperiment:
-    """The same for an experiment that goes on without its script: everything is as stored, but for what is given.
+    """The same for an experiment that is resumed without its script: stored values hold unless others are given.
 
-    ``trainable`` and ``param_space`` replace the stored ones. Of ``options``, cluster, slurm, reporter and
-    verbose count.
+    ``trainable`` and ``param_space`` replace the stored ones. Of ``options``, only cluster, slurm, reporter and verbose
+    are used.
     """
     options = options or RunOptions()
     if options.cluster is not None or options.slurm is not None:
@@ -182,7 +185,7 @@ _TOLD_IF_DIFFERENT = ("trainable", "restore", "stdout", "stderr", "share_with_gr
 
 
 def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> tuple[str, ...]:
-    """What the user should know of the fields that cannot change. Raises ResumeError if metric or mode differ."""
+    """A warning about changed fields that a resume cannot change. Raises ResumeError if metric or mode differ."""
     for name in ("metric", "mode"):
         before, after = getattr(stored, name), getattr(spec, name)
         if before and after and before != after:
@@ -191,12 +194,12 @@ def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> 
     if not differing:
         return ()
     words = ", ".join(f"{name} ({getattr(stored, name)!r})" for name in differing)
-    return (f"{root} goes on with what it was started with, and not with what the script says now: {words}.",)
+    return (f"A resume cannot change these options of {root}. It keeps the values of its start: {words}.",)
 
 
 def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str, ...]:
     if spec.num_samples == -1 and spec.time_budget_s is None and setup.stopper is None:
-        return (f"Without time_budget_s or a Stopper this goes on until it is stopped: hpctune stop {root}",)
+        return (f"This search has no time_budget_s and no Stopper. It runs until you stop it: hpctune stop {root}",)
     return ()
 
 
@@ -216,37 +219,37 @@ def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
 
 
 def _workers(options: RunOptions, overrides: Overrides) -> int | str | None:
-    """How many workers are to stay; None: as the cluster's options say."""
+    """The number of long-lived workers; None: that of the cluster's options."""
     if overrides.workers is not None:
         return overrides.workers
     if options.workers is not None:
         return options.workers if options.workers == "auto" else as_whole("workers", options.workers)
     given = options.cluster if options.slurm is None else options.slurm
-    said = given.get("workers") if isinstance(given, Mapping) else getattr(given, "workers", None)
-    return "auto" if options.reuse_actors and said is None else None
+    own = given.get("workers") if isinstance(given, Mapping) else getattr(given, "workers", None)
+    return "auto" if options.reuse_actors and own is None else None
 
 
 def _failure(experiment: Experiment, options: RunOptions) -> FailureConfig:
-    """What to do about failures. Raises UsageError if Experiment and run contradict each other."""
+    """The failure options of the run, with the experiment's ``max_failures`` if set. Raises UsageError on conflict."""
     if not experiment.max_failures:
         return options.failure
     return replace(options.failure, max_failures=experiment.max_failures)
 
 
 def _check_growth(failure: FailureConfig, requests: Any, cluster: ClusterChoice) -> None:
-    """Raise UsageError if a request that states no amount is to grow."""
+    """Raise UsageError if memory or time must grow but the request states no amount."""
     if failure.grow_memory and not callable(requests) and Resources.parse(requests).memory_bytes is None:
         raise UsageError("grow_memory needs trials that state their memory: resources_per_trial={'memory': 4 * 2**30}.")
     if failure.grow_time and cluster.name == "slurm" and cluster.to_json().get("time") is None:
-        raise UsageError("grow_time needs a time limit that can grow: SlurmOptions(time=...) or --time.")
+        raise UsageError("grow_time needs a time limit that can grow. Set SlurmOptions(time=...) or --time.")
 
 
 def _check_population(scheduler: SchedulerPolicy, num_samples: int | None) -> None:
-    """Raise UsageError if the scheduler decides on all trials at once and there is no "all"."""
+    """Raise UsageError if the scheduler waits for all trials and the number of trials has no limit."""
     if num_samples == -1 and getattr(scheduler, "synch", False):
         raise UsageError(
-            f"{type(scheduler).__name__}(synch=True) decides when every trial has come to the end of an interval, and "
-            "num_samples=-1 never stops adding trials. Give their number, or synch=False."
+            f"{type(scheduler).__name__}(synch=True) decides when every trial has reached the end of an interval, but "
+            "num_samples=-1 adds trials without limit. Give their number, or synch=False."
         )
 
 
@@ -260,7 +263,7 @@ def _verbosity(given: object, overrides: Overrides) -> int:
 
 
 def _automatic_name(spec: ExperimentSpec, env: EnvSettings) -> str:
-    """``<trainable>_<date>_<time>``, or the trainable's name alone if TUNE_DISABLE_DATED_SUBDIR says so."""
+    """``<trainable>_<date>_<time>``, or only the trainable's name if TUNE_DISABLE_DATED_SUBDIR is set."""
     name = safe_name(spec.trainable)
     return f"{name}_{datetime.fromtimestamp(spec.created_at):%Y-%m-%d_%H-%M-%S}" if env.dated_names else name
 
@@ -304,7 +307,7 @@ def _spec(
 
 
 def _with_overrides(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:
-    """The definition with the command line's limits in it."""
+    """The definition with the limits of the command line."""
     wanted = {
         "num_samples": overrides.num_samples,
         "max_concurrent": overrides.max_concurrent,

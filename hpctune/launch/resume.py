@@ -1,4 +1,4 @@
-"""What ``resume=`` means, and whether there is something to resume."""
+"""Parses ``resume=`` and decides whether an experiment is resumed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class When(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """When to resume, and what then becomes of the trials there are."""
+    """When to resume, and what happens to the existing trials."""
 
     when: When = When.NEVER
     choice: ResumeChoice = field(default_factory=ResumeChoice)
 
 
 def parse_resume(resume: object, config: ResumeConfig | None = None) -> Resume:
-    """Read a user's ``resume`` and ``resume_config``.
+    """Parse a user's ``resume`` and ``resume_config``.
 
-    ``resume``: None or False; True or "LOCAL" (there must be an experiment to resume); "AUTO" (resume it if there is
-    one); "PROMPT" (ask); "ERRORED_ONLY" (only the errored trials, from scratch). LOCAL, AUTO and PROMPT may have a
-    suffix of SUFFIXES. Raises UsageError for anything else, NotYetSupportedError for "REMOTE".
+    ``resume``: None or False; True or "LOCAL" (there must be an experiment to resume); "AUTO" (resume if there is one);
+    "PROMPT" (ask); "ERRORED_ONLY" (only the errored trials, from scratch). LOCAL, AUTO and PROMPT may have suffixes of
+    SUFFIXES. Raises UsageError for anything else, NotYetSupportedError for "REMOTE".
     """
     if config is not None and not isinstance(config, ResumeConfig):
         raise UsageError(f"resume_config must be a ResumeConfig, not {config!r}.")
@@ -53,7 +53,7 @@ def parse_resume(resume: object, config: ResumeConfig | None = None) -> Resume:
         choice = ResumeChoice(config.finished.value, config.unfinished.value, config.errored.value)
     if resume is None or resume is False:
         if config is not None:
-            raise UsageError("resume_config needs resume=True (or another form of resume=).")
+            raise UsageError("resume_config has no effect without resume=. Set resume=True or resume='AUTO'.")
         return Resume()
     text = "LOCAL" if resume is True else resume
     if not isinstance(text, str):
@@ -62,30 +62,30 @@ def parse_resume(resume: object, config: ResumeConfig | None = None) -> Resume:
     if word == "ERRORED_ONLY" and not plus:
         word, plus, suffix = "LOCAL", "+", "RESTART_ERRORED_ONLY"
     if plus and config is not None:
-        raise UsageError(f"resume={resume!r} and resume_config both say what to resume. Keep one of them.")
+        raise UsageError(f"resume={resume!r} and resume_config both set what to resume. Remove one of them.")
     return Resume(_when(word, resume), replace(choice, **_choices(suffix.split("+") if plus else [], resume)))
 
 
 def is_resumed(resume: Resume, paths: ExperimentPaths | None) -> bool:
-    """Whether to go on with the experiment in ``paths`` (None: it has an automatic name) rather than to make one.
+    """Whether to resume the experiment in ``paths`` (None: it has an automatic name) instead of creating a new one.
 
-    Raises ResumeError if it has to be resumed and cannot be.
+    Raises ResumeError if a resume is required and not possible.
     """
     if resume.when is When.NEVER:
         return False
     if paths is None:
         if resume.when is When.ALWAYS:
-            raise ResumeError("resume=True needs name=...: an automatic name is a new one each time.")
+            raise ResumeError("resume=True needs name=..., because an automatic name is new each time.")
         return False
     there = store.exists(paths)
     if resume.when is When.ALWAYS and not there:
-        raise ResumeError(f"There is nothing to resume in {paths.root}. Drop resume=, or use resume='AUTO'.")
+        raise ResumeError(f"There is nothing to resume in {paths.root}. Remove resume=, or use resume='AUTO'.")
     return there and (resume.when is not When.ASK or _confirmed(paths))
 
 
 def _confirmed(paths: ExperimentPaths) -> bool:
     if not sys.stdin.isatty():
-        raise ResumeError("resume='PROMPT' asks on a terminal, and there is none. Use resume=True or 'AUTO'.")
+        raise ResumeError("resume='PROMPT' needs a terminal, and there is none. Use resume=True or 'AUTO'.")
     return input(f"Resume the experiment in {paths.root}? [y/N] ").strip().lower() in ("y", "yes")
 
 
@@ -99,7 +99,7 @@ def _when(word: str, resume: object) -> When:
 
 
 def _choices(suffixes: Sequence[str], resume: object) -> dict[str, str]:
-    """What the suffixes say; several may follow each other."""
+    """The choices of the suffixes. There may be several."""
     chosen: dict[str, str] = {}
     for suffix in suffixes:
         if f"+{suffix}" not in SUFFIXES:

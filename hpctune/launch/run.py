@@ -1,7 +1,7 @@
-"""The way from what a user asked for to driven experiments: resolve, preflight, store, drive.
+"""Runs experiments in four steps: resolve, preflight, store, drive.
 
-Shared by ``run``, ``run_experiments``, ``Tuner`` and the command line. Only here are overrides and environment read;
-every station gets them as values.
+``run``, ``run_experiments``, ``Tuner`` and the command line use it. Overrides and environment are read only here; each
+step gets them as arguments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hpctune.storage.layout import ExperimentPaths
 
 
 class EndOfScript(SystemExit):
-    """Ends a script at its first launch, in good order; ``text`` was printed."""
+    """Ends a script at its first launch, with exit code 0. ``text`` was printed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(0)
@@ -39,22 +39,22 @@ class EndOfScript(SystemExit):
 
 
 class DryRun(EndOfScript):
-    """Only a dry run was asked for."""
+    """Raised after a dry run."""
 
 
 class HandedOver(EndOfScript):
-    """The driver was to be a job, and has been submitted."""
+    """Raised after the driver was submitted as a job."""
 
 
 def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenExperiment]:
-    """Make or resume these experiments, and drive them side by side.
+    """Create or resume these experiments, and drive them side by side.
 
-    Raises as each station does; ResumeError if there is nothing to resume; DryRun and HandedOver.
+    Raises the errors of each step, ResumeError if there is nothing to resume, DryRun, and HandedOver.
     """
     show_messages()
     overrides, env = current(), environment.settings()
     if len(experiments) > 1 and overrides.name is not None:
-        raise UsageError("A name on the command line is for one experiment, and the script has several.")
+        raise UsageError("--name is for one experiment, and the script has several. Remove --name.")
     if overrides.resume is not None:
         options = replace(options, resume=overrides.resume, resume_config=None)
     resume = parse_resume(options.resume, options.resume_config)
@@ -79,7 +79,7 @@ def resume_directory(
     param_space: Mapping[str, Any] | None = None,
     options: RunOptions | None = None,
 ) -> DrivenExperiment:
-    """Go on with the experiment in ``paths`` without its script, as ``hpctune resume DIR`` does.
+    """Resume the experiment in ``paths`` without its script, as ``hpctune resume DIR`` does.
 
     The arguments are those of :func:`hpctune.launch.resolve.resolve_stored`.
     """
@@ -97,7 +97,7 @@ def resume_directory(
 def _prepare(
     experiment: Experiment, options: RunOptions, overrides: Overrides, env: EnvSettings, resume: Resume
 ) -> PreparedExperiment:
-    """The experiment, stored if it is a new one. Raises DryRun if no more than that was asked for."""
+    """Prepare the experiment, and store it if it is new. Raises DryRun after a dry run."""
     name = overrides.name or experiment.name
     root = experiment.storage_in(overrides.storage_path, env.result_dir)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
@@ -131,9 +131,9 @@ def _drive_or_hand_over(prepared: Sequence[PreparedExperiment], overrides: Overr
 
 
 def _hand_over(prepared: Sequence[PreparedExperiment], request: DriverJobRequest) -> NoReturn:
-    """Submit the driver of each experiment as a job; a new one for which Slurm takes none is not made.
+    """Submit the driver of each experiment as a job, then raise HandedOver.
 
-    Raises HandedOver.
+    If Slurm refuses the job of a new experiment, the experiment is removed.
     """
     texts = []
     for one in prepared:
@@ -145,10 +145,10 @@ def _hand_over(prepared: Sequence[PreparedExperiment], request: DriverJobRequest
         except RequestRejectedError:
             _discard_new([one])
             raise
-        more = f", to be followed by {', '.join(jobs[1:])}" if jobs[1:] else ""
+        more = f", followed by {', '.join(jobs[1:])}" if jobs[1:] else ""
         texts.append(
             f"The driver of {root} is job {jobs[0]}{more}.\n"
-            f"Look: hpctune status {root}. Its output: hpctune logs {root} --driver. "
+            f"Status: hpctune status {root}. Its output: hpctune logs {root} --driver. "
             f"Stop: hpctune stop {root}"
         )
     print("\n".join(texts))

@@ -1,4 +1,4 @@
-"""The stored definition of an experiment: made, read, replaced and taken back."""
+"""Creates, reads, replaces and discards the stored definition of an experiment."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hpctune.storage import bundle, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
 
 _MAX_NUMBER = 1000
-"""The highest number that makes an automatic name that is taken another one."""
+"""The highest number that is appended to an automatic name that exists already."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
-    """The definition of an experiment as it is stored."""
+    """The stored definition of an experiment."""
 
     paths: ExperimentPaths
     spec: ExperimentSpec
@@ -34,25 +34,25 @@ class StoredExperiment:
 
 
 def exists(paths: ExperimentPaths) -> bool:
-    """Whether there is an experiment."""
+    """Whether an experiment exists in this directory."""
     return paths.spec.is_file()
 
 
 def refuse_existing(prepared: PreparedExperiment) -> None:
-    """Raise UsageError if the user's own name is taken."""
+    """Raise UsageError if an experiment with the user's name exists."""
     paths = prepared.paths
     if prepared.named and exists(paths):
         raise UsageError(
-            f"{paths.root} holds an experiment already. Go on with it: resume=True (or 'AUTO'), or in a shell: "
-            f"hpctune resume {paths.root}. For a new one choose another name."
+            f"{paths.root} holds an experiment already. To go on with it, use resume=True (or 'AUTO'), or in a "
+            f"shell: hpctune resume {paths.root}. For a new one, choose another name."
         )
 
 
 def create(prepared: PreparedExperiment) -> PreparedExperiment:
-    """Store a new experiment, whole or not at all; returns it with its final name.
+    """Store a new experiment, completely or not at all. Returns it with its final name.
 
-    An automatic name that is taken gets a number. Raises UsageError if a user's own name is taken, StorageError if
-    nothing can be written.
+    An automatic name that exists already gets a number. Raises UsageError if an experiment with the user's name exists,
+    StorageError if the directory cannot be written.
     """
     root = prepared.paths.root.parent
     new_root = not root.exists()
@@ -80,11 +80,11 @@ def load(paths: ExperimentPaths) -> StoredExperiment:
 
 
 def replace_stored(prepared: PreparedExperiment, start: Callable[[], None], leave: Callable[[str], None]) -> None:
-    """Call ``start``, which takes the lease, and store what the script says now: later attempts go by it, and a later
-    resume without the script.
+    """Call ``start``, which takes the lease, and store the script's present definition.
 
-    It is pickled before ``start`` (callbacks may not be picklable once they are set up) and published after it: until
-    then another driver may be at work. ``leave`` gives the lease back if it cannot be published.
+    Later attempts use it, and so does a later resume without the script. It is pickled before ``start``, because
+    callbacks may not be picklable after their set-up. It is published after ``start``, because another driver may be
+    running until then. ``leave`` releases the lease if it cannot be published.
     """
     paths = prepared.paths
     staging = ExperimentPaths(paths.root / f".renewed-{os.getpid()}")
@@ -106,7 +106,7 @@ def replace_stored(prepared: PreparedExperiment, start: Callable[[], None], leav
 
 
 def discard(paths: ExperimentPaths) -> None:
-    """Remove what :func:`create` made, and the directory if nothing else is in it."""
+    """Remove the files that :func:`create` made, and the directory if it is empty then."""
     with contextlib.suppress(OSError):
         for path in (paths.spec, Path(paths.trainable), paths.driver_bundle):
             path.unlink(missing_ok=True)
@@ -126,16 +126,16 @@ def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:
 
 
 def _share(directory: Path, new_root: bool) -> None:
-    """Let the group read the experiment, and pass through the directory of experiments if that was made for it."""
+    """Let the group read the experiment, and access the parent directory if that is new."""
     permissions.share(directory)
     if new_root:
         permissions.share(directory.parent)
     elif not directory.parent.stat().st_mode & stat.S_IXGRP:
-        log.warning(f"The group cannot get to {directory} yet: chmod g+x {directory.parent}")
+        log.warning(f"The group cannot access {directory} yet. Run: chmod g+x {directory.parent}")
 
 
 def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperiment:
-    """The experiment with a directory. One that exists and holds no experiment will do for a user's own name."""
+    """Create the experiment's directory. With a user's name, an existing one without an experiment is used."""
     name = prepared.spec.name
     for number in range(2, _MAX_NUMBER):
         directory = prepared.paths.root
@@ -150,9 +150,9 @@ def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperim
             prepared = replace(prepared, paths=ExperimentPaths(root / other), spec=replace(prepared.spec, name=other))
         except OSError as error:
             raise StorageError(
-                f"Cannot make {directory}: {error.strerror or error}. Choose another place with storage_path= or "
-                "TUNE_RESULT_DIR."
+                f"Cannot create {directory}: {error.strerror or error}. Choose another directory with storage_path= "
+                "or TUNE_RESULT_DIR."
             ) from error
         else:
             return prepared
-    raise StorageError(f"{root} holds too many experiments called {name}. Give this one a name=.")
+    raise StorageError(f"{root} contains too many experiments called {name}. Give this one a name=.")

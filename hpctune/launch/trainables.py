@@ -1,4 +1,4 @@
-"""What may be tuned, under which name, and with which resources."""
+"""Trainables: their registry, their names, and the resources that they request."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _registered: dict[str, Any] = {}
 
 
 def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
-    """Let ``name`` stand for a trainable: a function, a class derived from Trainable, or a Command.
+    """Register a trainable under ``name``: a function, a class derived from Trainable, or a Command.
 
-    A later registration replaces an earlier one; with ``warn`` it says so where they differ. Raises TrainableError for
-    what is no trainable, UsageError for a bad name.
+    A later registration replaces an earlier one; with ``warn`` there is a warning if they differ. Raises TrainableError
+    if the object is not a trainable, UsageError for an invalid name.
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"A trainable's name must be a string, not {name!r}.")
     form_of(trainable)
     before = _registered.get(name)
     if warn and before is not None and before is not trainable:
-        log.warning(f"The trainable {name!r} was registered before and is replaced.")
+        log.warning(f"The trainable {name!r} was registered before; the new one replaces it.")
     _registered[name] = trainable
 
 
 def register_env(name: str, env_creator: Callable[..., Any]) -> NoReturn:
     """Not supported: environments are part of RLlib."""
     raise NotYetSupportedError(
-        "register_env is for RLlib, which is not supported. Make the environment inside your trainable."
+        "register_env is for RLlib, which is not supported. Create the environment inside your trainable."
     )
 
 
 def as_trainable(run: Any) -> Any:
-    """The trainable that ``run`` is or names. Raises TrainableError when it is none."""
+    """The trainable that ``run`` is or names. Raises TrainableError if there is none."""
     if isinstance(run, str):
         if run not in _registered:
             known = ", ".join(sorted(_registered)) or "none"
@@ -51,7 +51,7 @@ def as_trainable(run: Any) -> Any:
 
 
 def trainable_name(run: Any) -> str:
-    """A name for ``run``, fit for directories. Raises TrainableError for what is no trainable."""
+    """A name for ``run`` that is valid for directories. Raises TrainableError if ``run`` is not a trainable."""
     if isinstance(run, str):
         return run
     form_of(run)
@@ -63,14 +63,14 @@ def trainable_name(run: Any) -> str:
 
 
 def requested_resources(trainable: Any, given: Any) -> Any:
-    """What each trial needs, as DriverSetup has it: ``given``, else what the trainable says itself.
+    """The resources of each trial, in the form of DriverSetup: ``given``, else those that the trainable requests.
 
-    Raises UsageError where both say something.
+    Raises UsageError if both are set.
     """
     own = resources_of(trainable)
     if own is not None:
         if given is not None:
-            raise UsageError("resources_per_trial and with_resources(...) both say what trials need. Keep one of them.")
+            raise UsageError("resources_per_trial and with_resources(...) both set the resources. Remove one of them.")
         return own
     if is_class_trainable(trainable) and _overrides_request(trainable):
         return _ClassRequest(trainable, given)
@@ -78,12 +78,12 @@ def requested_resources(trainable: Any, given: Any) -> Any:
 
 
 def _overrides_request(cls: type[Trainable]) -> bool:
-    own, usual = cls.default_resource_request, Trainable.default_resource_request
-    return getattr(own, "__func__", own) is not getattr(usual, "__func__", usual)
+    own, base = cls.default_resource_request, Trainable.default_resource_request
+    return getattr(own, "__func__", own) is not getattr(base, "__func__", base)
 
 
 class _ClassRequest:
-    """The resources that a class asks for by ``default_resource_request``, else those given."""
+    """The resources from a class's ``default_resource_request``, else the given ones."""
 
     def __init__(self, cls: type[Trainable], given: Any) -> None:
         self.cls, self.given = cls, given
@@ -93,7 +93,7 @@ class _ClassRequest:
         given = self.given(config) if callable(self.given) else self.given
         if own is not None and given is not None:
             raise UsageError(
-                f"{self.cls.__name__}.default_resource_request says what trials need, and so does resources_per_trial. "
-                "Drop resources_per_trial."
+                f"{self.cls.__name__}.default_resource_request and resources_per_trial both set the resources. "
+                "Remove resources_per_trial."
             )
         return given if own is None else own

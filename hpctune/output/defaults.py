@@ -28,7 +28,7 @@ def as_callback(callback: object) -> Callback:
             raise UsageError(f"There is no logger {callback!r}. Valid names: {known}.")
         made = kind()
     if not isinstance(made, Callback):
-        raise UsageError(f"callbacks takes instances of hpctune.Callback, not {made!r}.")
+        raise UsageError(f"callbacks must contain instances of hpctune.Callback, not {made!r}.")
     return made
 
 

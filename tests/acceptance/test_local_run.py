@@ -337,8 +337,11 @@ def test_leaving_by_a_signal_says_how_to_go_on(results: Path, drive: Drive) -> N
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0
-    assert "Leaving (jobs go on)" in errors
-    assert f"Left; 2 jobs go on. Resume: hpctune resume {results / 's'}. Stop: hpctune stop {results / 's'}" in errors
+    assert "Stopping the driver: jobs go on" in errors
+    assert (
+        f"The driver has ended; 2 jobs go on. Resume: hpctune resume {results / 's'}. Stop: hpctune stop {results / 's'}"
+        in errors
+    )
     output, errors = drive().communicate(timeout=100)
     assert output == "finished\n", errors
     each_iteration_counted_once(results / "s")
@@ -350,8 +353,8 @@ def test_leaving_may_cancel_the_jobs_and_a_resume_goes_on(results: Path, drive: 
     wait_for_results(results / "s", 2)
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=60)
-    assert "Leaving (cancelling the jobs)" in errors
-    assert f"Left. Resume: hpctune resume {results / 's'}." in errors
+    assert "Stopping the driver: the jobs are cancelled" in errors
+    assert f"The driver has ended. Resume: hpctune resume {results / 's'}." in errors
     output, errors = drive().communicate(timeout=100)
     assert output == "finished\n", errors
     view = read_experiment(results / "s", with_rows=True)

@@ -103,7 +103,7 @@ def test_told_to_leave(make: Make, number: signal.Signals) -> None:
     driver.send_signal(number)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 0, errors
-    assert "Leaving (jobs go on)" in errors
+    assert "Stopping the driver: jobs go on" in errors
     *_, last = journal.read(search.root / "journal")
     assert last.event == e.DriverStopped(f"told to leave ({number.name})")
     (search.side / "hold").unlink()
@@ -118,7 +118,7 @@ def test_told_twice_leaves_at_once(make: Make) -> None:
     search.wait((search.side / "blocked").exists, "the driver is busy")
     driver.send_signal(signal.SIGINT)
     assert driver.stderr is not None
-    while "Leaving" not in driver.stderr.readline():
+    while "Stopping the driver" not in driver.stderr.readline():
         assert driver.poll() is None
     driver.send_signal(signal.SIGINT)
     driver.communicate(timeout=30)

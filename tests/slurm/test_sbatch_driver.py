@@ -73,7 +73,7 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     place.config(trials=15, stop=20, pause=0.6)
     words = start(place, "--driver-time", "1", "--driver-partition", "main", "--max-concurrent", "3")
     first = min(drivers(slurm_cluster), key=int)
-    assert f"is job {first}, to be followed by" in words
+    assert f"is job {first}, followed by" in words
     wait_for(lambda: len(place.counted()) >= 3, 60, "results")
     status = place.status()["driver"]
     assert (status["alive"], status["job"]) == (True, first)
@@ -94,7 +94,7 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     assert reasons == ["told to leave (SIGUSR1)"] * (len(reasons) - 1) + ["finished"]
     code, text, _ = place.call("logs", str(place.experiment), "--driver")
     assert code == 0
-    assert "leaves: the experiment is over" in text
+    assert "ends: the experiment is over" in text
 
 
 def test_killed_drivers_and_a_lost_node(place: Place, slurm_cluster: SlurmCluster) -> None:
@@ -190,7 +190,7 @@ def test_a_successor_of_a_finished_experiment_leaves(place: Place, slurm_cluster
     ("arguments", "words"),
     [
         (("--driver-partition", "nowhere"), "Slurm refused the driver's job. Slurm said: "),
-        (("--cluster", "local"), "trials on the cluster 'local' would end with it"),
+        (("--cluster", "local"), "trials on the cluster 'local' would end with that job"),
         (("--cancel-on-exit",), "at each hand-over"),
         (("--driver-time", "soon"), "time='soon' is not a time limit"),
         (("--driver-arg", "requeue"), "sets 'requeue'"),

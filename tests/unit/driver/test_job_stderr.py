@@ -36,13 +36,15 @@ def test_a_trials_own_words_about_memory_are_not_believed(tmp_path: Path) -> Non
     path.write_text("we will be out of memory soon\n\n")
     event = refine_job_end(FAILED, path)
     assert event.state is JobState.FAILED
-    assert event.reason == "NonZeroExitCode, last words: we will be out of memory soon"
+    assert event.reason == "NonZeroExitCode, last line of stderr: we will be out of memory soon"
 
 
 def test_slurms_words_come_first_and_only_the_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "stderr"
     path.write_bytes(b"x" * 1_000_000 + b"\nsrun: error: n1: task 0: Segmentation fault\n\xff\x1b[2Jnoise\n")
-    assert refine_job_end(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Segmentation fault")
+    assert refine_job_end(FAILED, path).reason.endswith(
+        "last line of stderr: srun: error: n1: task 0: Segmentation fault"
+    )
 
 
 def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
@@ -63,6 +65,8 @@ def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
 def test_an_exit_code_says_less_than_the_words_before_it(tmp_path: Path, words: str) -> None:
     path = tmp_path / "stderr"
     path.write_text(f"Traceback\n{words}\nsrun: error: n1: task 0: Exited with exit code 2\n")
-    assert refine_job_end(FAILED, path).reason.endswith(f"last words: {words}")
+    assert refine_job_end(FAILED, path).reason.endswith(f"last line of stderr: {words}")
     path.write_text("srun: error: n1: task 0: Exited with exit code 2\n")
-    assert refine_job_end(FAILED, path).reason.endswith("last words: srun: error: n1: task 0: Exited with exit code 2")
+    assert refine_job_end(FAILED, path).reason.endswith(
+        "last line of stderr: srun: error: n1: task 0: Exited with exit code 2"
+    )

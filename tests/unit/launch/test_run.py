@@ -372,7 +372,7 @@ def test_a_failed_launch_keeps_what_was_there_before(tmp_path: Path, monkeypatch
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TuneError, match=r"Cannot make .*storage_path="):
+    with pytest.raises(TuneError, match=r"Cannot create .*storage_path="):
         tune.run(train, cluster="local", storage_path=tmp_path / "file" / "x")
 
 

@@ -33,8 +33,8 @@ def test_everything_is_saved_is_said_where_it_is(capfd: pytest.CaptureFixture[st
     farewell.announce(WallClock())
     farewell.report()
     said = capfd.readouterr().err
-    assert "Leaving (jobs go on); everything is saved." in said
-    assert "Left; 3 jobs go on. Resume: hpctune resume /e. Stop: hpctune stop /e" in said
+    assert "Stopping the driver: jobs go on, and everything is saved." in said
+    assert "The driver has ended; 3 jobs go on. Resume: hpctune resume /e. Stop: hpctune stop /e" in said
 
 
 def test_a_storage_that_refuses_is_not_kept_secret(capfd: pytest.CaptureFixture[str]) -> None:
@@ -44,7 +44,7 @@ def test_a_storage_that_refuses_is_not_kept_secret(capfd: pytest.CaptureFixture[
     farewell.report()
     said = capfd.readouterr().err
     assert "everything is saved" not in said
-    assert f"the storage refuses, what is new is not saved ({refusal})" in said
+    assert f"new results cannot be saved ({refusal})" in said
     assert f"What was new could not be saved: {refusal}" in said
 
 
