@@ -1,6 +1,6 @@
 """hpctune: hyperparameter tuning for Slurm clusters, with Ray Tune's API.
 
-``import hpctune as tune`` carries a Ray Tune script over. Names are imported when they are first used.
+With ``import hpctune as tune``, a Ray Tune script runs on hpctune. Names are imported when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``Checkpoint``: a directory with everything a trial needs to go on."""
+"""``Checkpoint``: a directory with everything that a trial needs to go on."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ DICT_FILE = "dict_checkpoint.pkl"
 
 
 class Checkpoint:
-    """A checkpoint in the directory ``path``. Making one copies nothing; ``report(..., checkpoint=...)`` does.
+    """A checkpoint in the directory ``path``. The constructor copies nothing; ``report(..., checkpoint=...)`` does.
 
-    ``filesystem`` is accepted for scripts that pass None; checkpoints lie on the shared filesystem.
+    ``filesystem`` must be None; it is accepted for compatibility with scripts that pass it. Checkpoints are on the
+    shared filesystem.
     """
 
     def __init__(self, path: str | Path, filesystem: None = None) -> None:
         if filesystem is not None:
-            raise CheckpointError("Checkpoints lie on the shared filesystem: filesystem must be None.")
+            raise CheckpointError("Checkpoints are on the shared filesystem: filesystem must be None.")
         self.path = str(Path(path).expanduser().absolute())
         self.filesystem = None
         self._removal: weakref.finalize[..., Checkpoint] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._removal is not None:
-            self._removal.detach()  # others have it now
+            self._removal.detach()  # copies of the object use the directory now
         return type(self), (self.path,)
 
     @classmethod
     def from_directory(cls, path: str | Path) -> Checkpoint:
-        """The checkpoint in a directory. Raises CheckpointError where there is none."""
+        """The checkpoint in a directory. Raises CheckpointError if the directory does not exist."""
         if not Path(path).is_dir():
             raise CheckpointError(f"There is no checkpoint directory {path}.")
         return cls(path)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Checkpoint:
-        """A checkpoint that holds ``data``, pickled, in a temporary directory that goes when the object does."""
+        """A checkpoint with ``data``, pickled, in a temporary directory that is removed together with the object."""
         directory = Path(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
         checkpoint = cls(directory)
         checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, str(directory), ignore_errors=True)
@@ -57,7 +58,7 @@ class Checkpoint:
         return checkpoint
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`from_dict` was given. Raises CheckpointError for a checkpoint made otherwise."""
+        """The data that :meth:`from_dict` got. Raises CheckpointError for a checkpoint that was made in another way."""
         path = Path(self.path) / DICT_FILE
         if not path.is_file():
             raise CheckpointError(f"{self.path} was not made from a dict; read its files with as_directory().")
@@ -66,20 +67,20 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def as_directory(self) -> Iterator[str]:
-        """The directory, to be read and not written. Raises CheckpointError when it is gone."""
+        """The directory, for reading only. Raises CheckpointError if it does not exist."""
         if not Path(self.path).is_dir():
-            raise CheckpointError(f"The checkpoint {self.path} is gone: was it deleted by hand?")
+            raise CheckpointError(f"The checkpoint {self.path} does not exist any more. It may have been deleted.")
         yield self.path
 
     def to_directory(self, path: str | Path | None = None) -> str:
-        """Copy the checkpoint to ``path`` (default: a new temporary directory) and return it."""
+        """Copy the checkpoint to ``path`` (default: a new temporary directory). Returns that path."""
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
         with self.as_directory() as source:
             shutil.copytree(source, target, dirs_exist_ok=True)
         return str(target)
 
     def get_metadata(self) -> dict[str, Any]:
-        """The user's metadata; {} when there is none."""
+        """The user's metadata; {} if there is none."""
         try:
             data: dict[str, Any] = json.loads((Path(self.path) / METADATA_FILE).read_bytes())
         except FileNotFoundError:
@@ -87,11 +88,11 @@ class Checkpoint:
         return data
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Replace the user's metadata (JSON-able)."""
+        """Replace the user's metadata, which must be JSON-compatible."""
         (Path(self.path) / METADATA_FILE).write_text(json.dumps(dict(metadata)))
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Add to the user's metadata (JSON-able)."""
+        """Add to the user's metadata, which must be JSON-compatible."""
         self.set_metadata({**self.get_metadata(), **metadata})
 
     def __eq__(self, other: object) -> bool:

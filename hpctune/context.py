@@ -1,4 +1,4 @@
-"""``hpctune.context``: what a running trial knows about itself."""
+"""``hpctune.context``: information for a running trial about itself."""
 
 from hpctune.worker import TuneContext, get_context
 

@@ -1,4 +1,4 @@
-"""``hpctune.error``: the errors, under Ray Tune's module name."""
+"""``hpctune.error``: the exceptions, under Ray Tune's module name."""
 
 from hpctune.errors import (
     CheckpointError,

@@ -1,6 +1,6 @@
 """Every exception of hpctune.
 
-The wording of a message is: what went wrong, with which thing, why, and the command or change that helps.
+A message says what went wrong, with which object, why, and which command or change helps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 class TuneError(Exception):
     """Base of every error that hpctune raises on purpose.
 
-    ``TuneError("Trials did not complete", [...])`` is what :func:`hpctune.run` raises when trials failed.
+    :func:`hpctune.run` raises ``TuneError("Trials did not complete", [...])`` if trials failed.
     """
 
     exit_code = 1
@@ -23,29 +23,29 @@ class TuneError(Exception):
 
 
 class UsageError(TuneError, ValueError):
-    """The user asked for something impossible: a bad option, config file, directory or value."""
+    """The user gave an invalid option, config file, directory or value."""
 
     exit_code = 2
 
 
 class ConfigFileError(UsageError):
-    """A config file cannot be read, run, or defines nothing to tune."""
+    """A config file cannot be read or run, or defines nothing to tune."""
 
 
 class NotAnExperimentError(UsageError):
-    """A directory was named that holds no experiment."""
+    """The named directory does not contain an experiment."""
 
 
 class ResumeError(UsageError):
-    """A resume was asked for that is not possible."""
+    """The requested resume is not possible."""
 
 
 class NotYetSupportedError(UsageError):
-    """A named capability that this version does not have."""
+    """This version does not support the requested feature."""
 
 
 class MissingPackageError(UsageError, ImportError):
-    """A package that something needs is not installed, or cannot be imported."""
+    """A required package is not installed, or cannot be imported."""
 
 
 class DriverAliveError(TuneError):
@@ -55,7 +55,7 @@ class DriverAliveError(TuneError):
 
 
 class LeaseLostError(TuneError):
-    """Another driver took this experiment over; this one must not write any more."""
+    """Another driver took over this experiment; this driver must not write any more."""
 
 
 class StorageError(TuneError):
@@ -63,7 +63,7 @@ class StorageError(TuneError):
 
 
 class JournalError(StorageError):
-    """The journal holds something that this version cannot understand."""
+    """The journal contains something that this version cannot read."""
 
 
 class CheckpointError(StorageError):
@@ -71,15 +71,15 @@ class CheckpointError(StorageError):
 
 
 class ClusterError(TuneError):
-    """Base of what a cluster may answer. Each subclass says whether trying again can help."""
+    """Base of the errors of a cluster. The subclass tells whether another try can help."""
 
 
 class RequestRejectedError(ClusterError):
-    """The cluster will never accept this request: wrong partition or account, more than any node has."""
+    """The cluster will never accept this request: wrong partition or account, or more than any node has."""
 
 
 class ClusterUnavailableError(ClusterError):
-    """The cluster gave no answer. Nothing follows from it: neither acceptance nor absence of any job."""
+    """The cluster did not answer. Nothing is concluded from that about any job."""
 
 
 class TrainableError(TuneError):
@@ -91,14 +91,14 @@ class SearchSpaceError(UsageError):
 
 
 class MetricError(UsageError):
-    """A metric or stop key that no result contains."""
+    """No result contains the metric or stop key."""
 
     def __init__(self, key: str, known: Sequence[str], where: str) -> None:
         self.key, self.known = key, tuple(known)
         call = f"hpctune.report({key}=...)" if key.isidentifier() else f"hpctune.report({{{key!r}: ...}})"
         super().__init__(
             f"{where} '{key}' was never reported. Reported were: {', '.join(sorted(known)) or 'nothing'}. "
-            f"Report it with {call}, or use one of those."
+            f"Report it with {call}, or use one of these."
         )
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:

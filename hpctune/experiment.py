@@ -1,4 +1,4 @@
-"""``hpctune.experiment``: one search as a user defines it, and its trials."""
+"""``hpctune.experiment``: the definition of one search, and its trials."""
 
 from hpctune.launch.definition import Experiment, convert_to_experiment_list
 from hpctune.trial import Trial

@@ -3,6 +3,6 @@
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 
 Analysis = ExperimentAnalysis
-"""The name of old."""
+"""The older name of the class."""
 
 __all__ = ["Analysis", "ExperimentAnalysis"]

@@ -1,4 +1,4 @@
-"""``hpctune.logger``: what writes results to files, and the base of your own loggers."""
+"""``hpctune.logger``: callbacks that write results to files, and the base class for your own loggers."""
 
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.defaults import DEFAULT_LOGGERS
@@ -8,7 +8,7 @@ from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.output.loggers.tensorboard import TBXLoggerCallback
 
 JsonLogger, CSVLogger, TBXLogger = JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback
-"""The names of old."""
+"""Older names of these classes."""
 
 __all__ = [
     "DEFAULT_LOGGERS",

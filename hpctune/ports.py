@@ -1,7 +1,6 @@
-"""What the driver asks of the world, in as few words as possible.
+"""The ports: the interfaces through which the driver uses a clock and a cluster.
 
-A port never decides anything about trials. Whoever implements one can check it with the conformance suites
-of ``hpctune.testing``.
+A port never decides anything about trials. The conformance suites of ``hpctune.testing`` check implementations.
 """
 
 from __future__ import annotations
@@ -15,15 +14,17 @@ from hpctune.model.resources import Resources
 
 
 class Clock(Protocol):
-    """Time as the driver knows it. Only this is asked for the time; a simulated one makes hours pass at once."""
+    """The driver's only source of time. A simulated clock lets hours pass immediately."""
 
     def now(self) -> float:
         """Unix time in seconds."""
         ...
 
     def sleep(self, seconds: float, undisturbed: float = 0.0) -> None:
-        """Let ``seconds`` pass, or less when something happened that is worth a look; but ``undisturbed`` seconds of
-        them in any case, if nobody asks to leave."""
+        """Wait for ``seconds``, or less if an event needs attention.
+
+        At least ``undisturbed`` seconds pass, unless the driver must end.
+        """
         ...
 
 
@@ -35,15 +36,15 @@ class CallStats:
     last_minute: int = 0
     budget_per_minute: int | None = None
     deferred: int = 0
-    """Calls that were put off because the budget was spent."""
+    """Calls that were postponed because the budget was spent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How many jobs the experiment could use now, besides those it has. A level: it is sent again whenever it changes.
+    """How many jobs the experiment could use now, in addition to those it has. It is sent again when it changes.
 
     ``needs``: numbers of jobs by resources, the most urgent first. ``more_expected``: more may be needed later.
-    ``prefetchable``: jobs may be handed out before there is room for them, since they do not depend on the results of
+    ``prefetchable``: jobs may be assigned before there is room for them, because they do not depend on the results of
     others. ``finished``: nothing will be needed any more.
     """
 
@@ -57,14 +58,14 @@ NO_DEMAND = Demand(more_expected=False, finished=True)
 
 
 class Cluster(Protocol):
-    """Where jobs run.
+    """The port to a cluster, on which jobs run.
 
-    A cluster that grows and shrinks with the demand has a method ``demand(demand: Demand)`` as well, and a property
+    A cluster that grows and shrinks with the demand also has a method ``demand(demand: Demand)``, and a property
     ``all_workers_prefetched``: whether each of its workers has its next trial already. It may have ``summary()`` and
-    ``queue()``: a few words for people on what it has, and on how long its jobs waited.
+    ``queue()``, which return short texts for people about its workers and about the waits of its jobs.
 
-    ``poll_s`` and ``quiet_poll_s`` are the shortest and longest sensible intervals between two :meth:`jobs` calls.
-    Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing follows.
+    ``poll_s`` and ``quiet_poll_s``: the shortest and longest interval between two calls of :meth:`jobs` in seconds.
+    Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing is concluded.
     """
 
     name: str
@@ -72,40 +73,40 @@ class Cluster(Protocol):
     quiet_poll_s: float
 
     def check(self, resources: Resources) -> None:
-        """Raise :class:`~hpctune.errors.RequestRejectedError` when no job of this kind could ever run here."""
+        """Raise :class:`~hpctune.errors.RequestRejectedError` if no job of this kind could ever run here."""
         ...
 
     def room(self, resources: Resources) -> int:
-        """How many more jobs of this kind may be submitted now. Never blocks, makes no call."""
+        """How many more jobs of this kind may be submitted now. Never blocks, and calls no command."""
         ...
 
     def submit(self, requests: Sequence[JobRequest]) -> list[SubmitOutcome]:
-        """Submit; one outcome a request, in order. Does not raise for what an outcome can say."""
+        """Submit the requests. Returns one outcome for each, in order. Does not raise if an outcome can express it."""
         ...
 
     def jobs(self) -> list[JobStatus]:
-        """Every job of this experiment that the cluster knows, recently ended ones included, by one query.
+        """Every job of this experiment that the cluster knows, including recently ended ones, by one query.
 
-        A job that is not in the list is not known to the cluster. One that could not be asked for: an exception.
+        A job that is not in the list is not known to the cluster. If the query fails, this raises an exception.
         """
         ...
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End these jobs, waiting or running. Jobs that are over or unknown are no error."""
+        """End these jobs, waiting or running. Jobs that are over or unknown are not an error."""
         ...
 
     def preview(self, request: JobRequest) -> str:
-        """What would be submitted, as text for people: for Slurm the batch script."""
+        """The text that would be submitted, for people: for Slurm the batch script."""
         ...
 
     def stats(self) -> CallStats:
-        """How often the cluster's own commands were called."""
+        """Numbers of calls of the cluster's own commands."""
         ...
 
     def tidy(self, job_ids: Sequence[str]) -> None:
-        """Remove the files that submitting these (ended) jobs left."""
+        """Remove the files that the submission of these (ended) jobs left."""
         ...
 
     def close(self) -> None:
-        """Let go of everything held. Jobs go on."""
+        """Release all resources. Jobs go on."""
         ...

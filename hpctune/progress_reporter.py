@@ -1,4 +1,4 @@
-"""``hpctune.progress_reporter``: how progress is shown."""
+"""``hpctune.progress_reporter``: reporters that show the progress."""
 
 from hpctune.output.display.reporters import CLIReporter, JupyterNotebookReporter, ProgressReporter, TuneReporterBase
 

@@ -1,4 +1,4 @@
-"""``hpctune.result``: what came of one trial, and the names of what every result contains."""
+"""``hpctune.result``: the result of one trial, and the names of the keys in every reported result."""
 
 from hpctune.analysis.result import Result
 

@@ -1,4 +1,4 @@
-"""``hpctune.result_grid``: what ``Tuner.fit()`` returns."""
+"""``hpctune.result_grid``: the results that ``Tuner.fit()`` returns."""
 
 from hpctune.analysis.result_grid import ResultGrid
 

@@ -1,4 +1,4 @@
-"""``RunConfig``, ``CheckpointConfig`` and ``FailureConfig``: where a run goes, what it keeps, what it survives."""
+"""``RunConfig``, ``CheckpointConfig`` and ``FailureConfig``: the options of a run, of checkpoints, of failures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hpctune.syncer import SyncConfig
 
 DEPRECATED = "DEPRECATED"
-"""What Ray Tune gives a parameter that it is about to drop. It means: not given."""
+"""Ray Tune's default for a deprecated parameter. It stands for a parameter that is not given."""
 
 
 def refuse_deprecated(name: str, value: object) -> None:
     """Raise NotYetSupportedError unless ``value`` leaves the deprecated option ``name`` at its default."""
     if value not in (DEPRECATED, None, False):
-        raise NotYetSupportedError(f"{name}={value!r} is deprecated in Ray Tune and has no effect here. Drop it.")
+        raise NotYetSupportedError(f"{name}={value!r} is deprecated in Ray Tune and has no effect here. Remove it.")
 
 
 @dataclass
@@ -33,13 +33,13 @@ class CheckpointConfig:
 
     Args:
         num_to_keep: How many of a trial's checkpoints to keep (1 or more; None: all). The newest is always kept.
-        checkpoint_score_attribute: The reported value by which the best are kept; None: the newest.
-        checkpoint_score_order: "max" or "min".
-        checkpoint_frequency: Class trainables save every that many iterations; 0: never.
-        checkpoint_at_end: Class trainables save when they end.
+        checkpoint_score_attribute: The reported value by which the best are kept. None: the newest are kept.
+        checkpoint_score_order: "max" (default) or "min".
+        checkpoint_frequency: Class trainables save a checkpoint every this many iterations (default 0: never).
+        checkpoint_at_end: Whether class trainables save a checkpoint when they end.
 
     Raises:
-        UsageError: (a ValueError) for a value that is impossible.
+        UsageError: (a ValueError) for an impossible value.
     """
 
     num_to_keep: int | None = None
@@ -59,7 +59,7 @@ class CheckpointConfig:
         self.policy()
 
     def policy(self) -> CheckpointPolicy:
-        """The same in the engine's words."""
+        """The options in the engine's form."""
         return CheckpointPolicy(
             keep=self.num_to_keep,
             score_attribute=self.checkpoint_score_attribute,
@@ -70,7 +70,7 @@ class CheckpointConfig:
 
     @classmethod
     def parse(cls, value: CheckpointConfig | Mapping[str, Any] | None) -> CheckpointConfig:
-        """Read a user's ``checkpoint_config``: one of these, a dict of its fields, or None."""
+        """Parse a user's ``checkpoint_config``: a CheckpointConfig, a dict of its fields, or None."""
         if value is None or isinstance(value, cls):
             return value or cls()
         if not isinstance(value, Mapping):
@@ -84,23 +84,24 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class FailureConfig(FailurePolicy):
-    """What happens when trials fail.
+    """What happens if trials fail.
 
     Args:
-        max_failures: How often a trial is tried again from its last checkpoint; -1: without end.
+        max_failures: How often a failed trial is tried again from its last checkpoint (default 0); -1: no limit.
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
 
-        decision_timeout_s: Seconds that a trial waits at a milestone for its scheduler's decision.
-        report_timeout_s: A running trial that has not reported for so many seconds has failed. None: it may be silent.
-        grow_memory: After an end out of memory the next attempt asks for so many times as much, up to three times, and
-            no failure counts. The trials have to state their memory.
-        grow_time: The same for trials that come to their time limit without a new result.
-        exclude_nodes_after: A node where so many attempts in a row died, while they go well on others, gets no more.
-        same_error_limit: The experiment stops when its first so many trials have all failed with the same error.
-        canary: One trial runs alone until it has reported; the experiment stops if it fails before.
+        decision_timeout_s: Seconds that a trial waits at a milestone for its scheduler's decision (default 30).
+        report_timeout_s: A running trial fails if it has not reported for this many seconds. None: no limit.
+        grow_memory: A factor. If a trial runs out of memory, the next attempt asks for this many times as much, and no
+            failure counts. This happens at most three times. The trials must state their memory.
+        grow_time: The same for trials that reach their time limit without a new result.
+        exclude_nodes_after: A node gets no more trials if this many attempts in a row died on it while attempts end
+            well on other nodes.
+        same_error_limit: The experiment stops if its first trials, this many, have all failed with the same error.
+        canary: One trial runs alone until it has reported. If it fails before, the experiment stops.
 
     Raises:
-        ValueError: if a value is impossible, or both ``max_failures`` and ``fail_fast`` are given.
+        ValueError: for an impossible value, or if both ``max_failures`` and ``fail_fast`` are given.
     """
 
     max_failures: int = 0
@@ -115,38 +116,38 @@ class FailureConfig(FailurePolicy):
         super().__post_init__()
 
     def policy(self) -> FailurePolicy:
-        """The engine's part of it."""
+        """The part of the options that the engine stores as its failure policy."""
         return FailurePolicy(**{name: getattr(self, name) for name in FailurePolicy.__dataclass_fields__})
 
 
 def check_failures(max_failures: object, fail_fast: object) -> None:
     """Raise a UsageError (a ValueError) unless the two are valid and do not exclude each other."""
     if not is_whole(max_failures) or max_failures < -1:
-        raise UsageError(f"max_failures must be -1 (endless), 0 or more, not {max_failures!r}.")
+        raise UsageError(f"max_failures must be -1 (no limit), 0 or more, not {max_failures!r}.")
     if not isinstance(fail_fast, bool) and str(fail_fast).lower() != "raise":
         raise UsageError(f"fail_fast must be True, False or 'raise', not {fail_fast!r}.")
     if fail_fast and max_failures:
-        raise UsageError("fail_fast and max_failures exclude each other: drop one of them.")
+        raise UsageError("fail_fast and max_failures exclude each other. Remove one of them.")
 
 
 @dataclass
 class RunConfig:
-    """Where a run's files go and how it behaves.
+    """Options of a run.
 
     Args:
         name: The experiment's directory name. Default: the trainable's name with date and time.
-        storage_path: The directory in which experiments lie, on the shared filesystem. Default: TUNE_RESULT_DIR, else
+        storage_path: The directory of all experiments, on the shared filesystem. Default: TUNE_RESULT_DIR, else
             ``~/hpctune_results``.
         storage_filesystem: Not supported yet.
         failure_config, checkpoint_config, sync_config: See those classes.
         verbose: 0 (silent), 1 (the status in a few lines), 2 (with tables), 3 (and every result); None: 2.
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
-        callbacks: Called in the driver as trials go on; the default loggers are added.
-        progress_reporter: What prints the progress.
+        callbacks: Objects that are called in the driver at each event of a trial. The default loggers are added.
+        progress_reporter: A reporter that prints the progress.
         log_to_file: Names of the trials' stdout and stderr files: True, one name for both, or a pair.
         local_dir: The older name of ``storage_path``.
-        share_with_group: The group of the experiment's directory may read it (not the pickled code); without it nobody
-            but you can.
+        share_with_group: The group of the experiment's directory may read it (not the pickled code). Default: only you
+            can read it.
     """
 
     name: str | None = None

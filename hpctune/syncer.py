@@ -1,5 +1,7 @@
-"""Synchronizing to other places. Experiments lie on a shared filesystem, so there is nothing to synchronize so far;
-the names are here so that scripts that import them say clearly what is missing."""
+"""Ray Tune's names for synchronization, which is not supported: experiments are on a shared filesystem.
+
+The names exist so that a script that imports them gets a clear error.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from hpctune.errors import NotYetSupportedError, UsageError
 
 @dataclass
 class SyncConfig:
-    """Where and how to synchronize. Only the defaults are supported: everything lies in ``storage_path``."""
+    """Options of synchronization. Only the defaults are supported: all files are in ``storage_path``."""
 
     sync_period: int = 300
     sync_timeout: int = 1800
@@ -28,7 +30,7 @@ class SyncConfig:
 
 
 def refuse_sync(sync_config: object) -> None:
-    """Raise NotYetSupportedError when ``sync_config`` asks for anything, naming the first thing it asks for."""
+    """Raise NotYetSupportedError if ``sync_config`` sets any option. The message names the first one."""
     if sync_config is None:
         return
     given = SyncConfig(**sync_config) if isinstance(sync_config, dict) else sync_config
@@ -39,18 +41,18 @@ def refuse_sync(sync_config: object) -> None:
         off = field.name in ("syncer", "sync_on_checkpoint", "sync_to_driver") and not value
         if value != field.default and not off:
             raise NotYetSupportedError(
-                f"SyncConfig({field.name}={value!r}) is not supported yet. Everything is written to storage_path, "
-                "which all nodes must see; copy the experiment directory from there with rsync or scp."
+                f"SyncConfig({field.name}={value!r}) is not supported yet. All files are written to storage_path, "
+                "which all nodes must see. Copy the experiment directory from there with rsync or scp."
             )
 
 
 class _ContainerSyncer:
-    """Base of the syncers that have no meaning on a cluster with a shared filesystem."""
+    """Base of the syncers that are not needed on a cluster with a shared filesystem."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise NotYetSupportedError(
-            f"{type(self).__name__} has no meaning on Slurm: trials write to a shared filesystem. To run trials in a "
-            "container, use SlurmOptions(container='apptainer exec --nv image.sif')."
+            f"{type(self).__name__} is not supported on Slurm: trials write to a shared filesystem. To run trials in "
+            "a container, use SlurmOptions(container='apptainer exec --nv image.sif')."
         )
 
 

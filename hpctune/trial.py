@@ -1,4 +1,4 @@
-"""``Trial`` as callbacks, reporters, name creators and analysis see it, under Ray Tune's attribute names."""
+"""``Trial``: the public view of a trial for callbacks, reporters, name creators and analysis, with Ray Tune's names."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _STATUS: dict[Phase, str] = {Phase.PENDING: PENDING, Phase.SUBMITTING: PENDING, 
 
 
 def as_exception(error: ErrorInfo) -> TuneError:
-    """``error`` as something to raise or to show; its text is the full traceback where there is one."""
+    """``error`` as an exception. Its text is the full traceback if there is one."""
     return TuneError(error.traceback.strip() or str(error))
 
 
 @dataclass(slots=True)
 class StatsTracking:
-    """Whether anybody has asked for statistics: from then on views keep them up to date."""
+    """Whether statistics were ever requested. From then on the views keep them up to date."""
 
     asked: bool = False
 
 
 class Trial:
-    """One trial. A light view of a value: the driver puts a new :attr:`value` in as the trial goes on.
+    """One trial: a light view of a frozen value. The driver replaces :attr:`value` when the trial changes.
 
     Two views of the same trial are equal.
     """
@@ -53,14 +53,14 @@ class Trial:
         rows: Callable[[], Sequence[Mapping[str, Any]]] | None = None,
         tracking: StatsTracking | None = None,
     ) -> None:
-        """``rows``: reads all results of ``value``; ``tracking``: shared with other views."""
+        """``rows``: a function that reads all results of ``value``. ``tracking``: shared with other views."""
         self._value, self._paths, self.spec, self._rows = value, paths, spec, rows
         self._tracking = tracking or StatsTracking()
         self._stats = MetricStats()
 
     @property
     def value(self) -> model.Trial:
-        """The frozen value that is shown."""
+        """The frozen value of which this is a view."""
         return self._value
 
     @value.setter
@@ -71,10 +71,10 @@ class Trial:
         self._value = value
 
     def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take the statistics anew from every counted row of the trial."""
+        """Compute the statistics from all counted rows of the trial."""
         self._stats = MetricStats(rows)
 
-    # -- who it is ----------------------------------------------------------------------------------------------
+    # -- identity -----------------------------------------------------------------------------------------------
 
     @property
     def trial_id(self) -> str:
@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def custom_trial_name(self) -> str | None:
-        """The name that ``trial_name_creator`` gave, if it gave one."""
+        """The name from ``trial_name_creator``, if any."""
         default = f"{self.spec.trainable}_{self.trial_id}"
         return self._value.name if self._value.name != default else None
 
@@ -92,17 +92,17 @@ class Trial:
 
     @property
     def experiment_tag(self) -> str:
-        """Number and varied parameters in words: ``3_lr=0.01``."""
+        """The trial's number and varied parameters as text: ``3_lr=0.01``."""
         return self._value.tag
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration (a new dict each time; it cannot be changed here)."""
+        """The resolved configuration, as a new dict each time."""
         return dict(self._value.config)
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
-        """What varied, flat."""
+        """The varied parameters, as a flat dict."""
         return dict(self._value.evaluated)
 
     @property
@@ -111,14 +111,14 @@ class Trial:
 
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
-        """The resources in Ray Tune's words."""
+        """The resources in Ray Tune's form."""
         bundles = [
             {"CPU": b.cpus, "GPU": b.gpus} | ({"memory": b.memory_bytes} if b.memory_bytes else {}) | dict(b.custom)
             for b in self.resources.bundles
         ]
         return PlacementGroupFactory(bundles, self.resources.strategy)
 
-    # -- where it is --------------------------------------------------------------------------------------------
+    # -- directories and nodes ----------------------------------------------------------------------------------
 
     @property
     def paths(self) -> TrialPaths:
@@ -142,7 +142,7 @@ class Trial:
 
     @property
     def local_dir(self) -> str:
-        """The directory in which the experiment's directory lies."""
+        """The parent of the experiment's directory."""
         return str(self._paths.root.parent)
 
     @property
@@ -151,7 +151,7 @@ class Trial:
 
     @property
     def location(self) -> str:
-        """The node it runs on, or ran on last."""
+        """The node on which it runs, or ran last."""
         attempt = self._value.attempt
         return attempt.nodes if attempt is not None and attempt.nodes else str(self._value.last.get("hostname", ""))
 
@@ -165,7 +165,7 @@ class Trial:
         """The job of the current attempt, if it has one."""
         return self._value.attempt.job_id if self._value.attempt is not None else None
 
-    # -- how it goes --------------------------------------------------------------------------------------------
+    # -- status and results -------------------------------------------------------------------------------------
 
     @property
     def status(self) -> str:
@@ -190,7 +190,7 @@ class Trial:
         return self._value.results > 0
 
     def statistics(self) -> MetricStats:
-        """Statistics over all results: those seen here, or else those on record."""
+        """Statistics over all results. Results that this view has not seen are read from the journal."""
         self._tracking.asked = True
         if self._stats.count != self._value.results:
             self.learn(self._rows() if self._rows is not None else self._read_rows())
@@ -214,7 +214,7 @@ class Trial:
         return dict(self.spec.criteria)
 
     def should_stop(self, result: Mapping[str, Any]) -> bool:
-        """Whether ``result`` meets a stop criterion of the experiment, or says that it is the last."""
+        """Whether ``result`` meets a stop criterion of the experiment, or is marked as the last (``done``)."""
         reached = (lookup(result, key) for key in self.spec.criteria)
         limits = zip(self.spec.criteria.values(), reached, strict=True)
         return bool(result.get("done")) or any(value is not None and value >= limit for limit, value in limits)
@@ -244,7 +244,7 @@ class Trial:
 
     @property
     def restore_path(self) -> str | None:
-        """The checkpoint with which the trial began."""
+        """The checkpoint from which the next attempt starts."""
         return self._value.restore
 
     @property
@@ -253,12 +253,12 @@ class Trial:
 
     @property
     def num_failures(self) -> int:
-        """Failures so far, the one that ended the trial included."""
+        """The number of failures so far, including the one that ended the trial."""
         return self._value.failures + (self._value.phase is Phase.ERROR)
 
     @property
     def error_file(self) -> str | None:
-        """The path of ``error.txt``, where the trial ever failed."""
+        """The path of ``error.txt``, if the trial ever failed."""
         return str(self.paths.error) if self._value.error is not None or self.num_failures else None
 
     def get_error(self) -> TuneError | None:

@@ -1,4 +1,4 @@
-"""``run`` and ``run_experiments``: the functions that most scripts call."""
+"""``run`` and ``run_experiments``, the functions that most scripts call."""
 
 from __future__ import annotations
 
@@ -80,54 +80,57 @@ def run(
     """Run a search to its end and return its results.
 
     Args:
-        run_or_experiment: A function, a class derived from Trainable, a registered name; or an Experiment or several,
-            which then have their own definition: of the other arguments only those about the run as a whole remain.
+        run_or_experiment: A function, a class derived from Trainable, or a registered name. Or an Experiment, or a list
+            of them, which have their own definitions; then only arguments about the whole run may be given.
         name: The experiment's directory name. Default: the trainable's name with date and time.
-        metric, mode: The reported value to optimize; "min" or "max".
+        metric, mode: The name of the reported value to optimize; "min" or "max".
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
         time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
         config: The search space.
         resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1, "memory": BYTES}``, or a PlacementGroupFactory.
-        num_samples: Samples to take of the space; a grid is repeated that often; -1: without end.
-        storage_path, local_dir: Where experiments are put. Default: TUNE_RESULT_DIR, else ``~/hpctune_results``.
+        num_samples: The number of samples of the space, or of repetitions of a grid (default 1); -1: no limit.
+        storage_path, local_dir: The directory of all experiments. Default: TUNE_RESULT_DIR, else
+            ``~/hpctune_results``.
         search_alg, scheduler: An object, or a name. Default: random and grid search; first come, first served.
-        checkpoint_config: What is kept. ``keep_checkpoints_num``, ``checkpoint_score_attr`` ("min-loss": the smallest
-            are kept), ``checkpoint_freq`` and ``checkpoint_at_end`` are the older way to say it.
+        checkpoint_config: Which checkpoints are kept. ``keep_checkpoints_num``, ``checkpoint_score_attr`` ("min-loss":
+            the smallest are kept), ``checkpoint_freq`` and ``checkpoint_at_end`` are older names of its fields.
         verbose: 0 (silent), 1 (the status in a few lines), 2 (with tables, the default), 3 (and every result).
-        progress_reporter: What shows the progress instead.
+        progress_reporter: A reporter that shows the progress instead of the default one.
         log_to_file: Names of the trials' output files: True, one name for both, or a pair.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
-        export_formats: What class trainables export when they end.
-        max_failures: How often a failed trial goes on from its last checkpoint; -1: without end.
+        export_formats: The formats that class trainables export when they end.
+        max_failures: How often a failed trial goes on from its last checkpoint (default 0); -1: no limit.
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
-        failure_config: Both of these, and more: what to do about trials that hang, run out of memory or time, or all
-            fail alike.
+        failure_config: Both of these options, and what to do if trials hang, run out of memory or time, or all fail
+            with the same error.
         restore: The checkpoint directory from which every trial starts.
-        resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.launch.resume``. ``resume_config`` says
-            more about which trials go on.
-        raise_on_failed_trial: Raise TuneError when a trial failed.
-        callbacks: Called in the driver as trials go on; the default loggers are added.
+        resume: True or "LOCAL", "AUTO", "PROMPT", "ERRORED_ONLY"; see ``hpctune.launch.resume``. ``resume_config``
+            chooses which trials go on.
+        raise_on_failed_trial: Whether to raise TuneError if a trial failed.
+        callbacks: Objects that are called in the driver at each event of a trial. The default loggers are added.
         max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
-        chdir_to_trial_dir: Trials run in their own directories; False: in the one where the driver was started.
+        chdir_to_trial_dir: Trials run in their own directories. False: in the start directory of the driver.
         local_mode: The same as ``cluster="debug"``.
-        cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
-            for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+        cluster: "auto" (the default: Slurm if it is installed, else this machine), "slurm", "local", "debug" (in this
+            process, for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
         slurm: Options of the Slurm jobs.
-        reuse_actors: Jobs stay and take trial after trial, as many as find room; see docs/how-to/workers.md.
-        workers: The same, and at most so many; None: as ``cluster``, ``slurm`` or ``reuse_actors`` say.
+        reuse_actors: Jobs stay and run one trial after another, as many as there is room for; see
+            docs/how-to/workers.md.
+        workers: The same, with a maximum number of jobs. None: the value of ``cluster``, ``slurm`` or
+            ``reuse_actors``.
         share_with_group: The group of the experiment's directory may read it (not the pickled code).
 
-    The other arguments are Ray Tune's and not supported: anything but their default is an error.
+    The other arguments are Ray Tune's and not supported: any value but their default is an error.
 
     Raises:
-        UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
-        TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the experiment as a whole.
+        UsageError: (a ValueError) for an impossible argument; NotYetSupportedError is a kind of it.
+        TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the whole experiment.
     """
     _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
     if failure_config is not None and (max_failures or fail_fast):
-        raise UsageError("max_failures and fail_fast go into failure_config where that is given.")
+        raise UsageError("With failure_config, set max_failures and fail_fast in it, not as arguments of run().")
     definition = _given(
         {
             "stop": stop,
@@ -197,7 +200,7 @@ def run_experiments(
     Args:
         experiments: An Experiment, a dict of name -> definition (``{"run": ..., "stop": ..., "config": ...}``), or a
             list of these.
-        concurrent: Side by side; False: one after another.
+        concurrent: Whether the experiments run side by side (default). False: one after another.
 
     The other arguments and the errors are those of :func:`run`.
     """
@@ -225,7 +228,7 @@ def run_experiments(
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the ``arguments`` of :func:`run` that are neither None nor their default."""
+    """The ``arguments`` of :func:`run` that are neither None nor their default."""
     defaults = {name: parameter.default for name, parameter in signature(run).parameters.items()}
     return {
         name: value
@@ -237,12 +240,12 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _experiments(
     run_or_experiment: Any, name: str | None, definition: Mapping[str, Any], max_failures: int
 ) -> list[Experiment]:
-    """The experiments to run: those given, or the one that the arguments of ``run`` define."""
+    """The experiments to run: the given ones, or the one that the arguments of ``run`` define."""
     if not isinstance(run_or_experiment, (Experiment, list, tuple)):
         return [Experiment(name, run_or_experiment, **definition)]
-    said = [*(["name"] if name is not None else []), *definition, *(["max_failures"] if max_failures else [])]
-    if said:
-        raise UsageError(f"An Experiment has its own {said[0]}: give it to Experiment(...), not to run().")
+    misplaced = [*(["name"] if name is not None else []), *definition, *(["max_failures"] if max_failures else [])]
+    if misplaced:
+        raise UsageError(f"An Experiment has its own {misplaced[0]}: give it to Experiment(...), not to run().")
     experiments = convert_to_experiment_list(run_or_experiment)
     if not experiments:
         raise UsageError("There is no experiment to run: the list is empty.")
@@ -251,7 +254,7 @@ def _experiments(
 
 def _debug_or(cluster: Any, local_mode: bool) -> Any:
     if local_mode and cluster not in (None, "debug"):
-        raise UsageError("local_mode=True means cluster='debug'. Drop it, or drop cluster=.")
+        raise UsageError("local_mode=True is the same as cluster='debug'. Remove local_mode= or cluster=.")
     return "debug" if local_mode else cluster
 
 
@@ -262,17 +265,17 @@ def _refuse_unsupported(
     loggers: object = None,
     upload_dir: object = None,
 ) -> None:
-    """Raise for what Ray Tune has and this version has not."""
+    """Raise for options of Ray Tune that this version does not support."""
     if server_port is not None:
         raise NotYetSupportedError(
-            "server_port is not supported yet. Watch and steer the experiment with hpctune status and hpctune stop."
+            "server_port is not supported yet. Watch and stop the experiment with hpctune status and hpctune stop."
         )
     if trial_executor is not None:
-        raise UsageError("There is no trial_executor. Say where trials run with cluster='slurm', 'local' or 'debug'.")
+        raise UsageError("There is no trial_executor. Choose the cluster with cluster='slurm', 'local' or 'debug'.")
     if queue_trials is not None:
-        raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Drop it.")
+        raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Remove it.")
     if loggers is not None:
-        raise UsageError("There is no loggers=. Give callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
+        raise UsageError("There is no loggers=. Use callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
     if upload_dir is not None:
         raise NotYetSupportedError(
             "upload_dir is not supported yet. Give storage_path, a directory that all nodes see, and copy from there."

@@ -1,4 +1,4 @@
-"""``TuneConfig`` and ``ResumeConfig``: how to search, and what a resume does with each kind of trial."""
+"""``TuneConfig`` and ``ResumeConfig``: the options of a search, and what a resume does with each kind of trial."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class TuneConfig:
-    """How to search.
+    """Options of a search.
 
     Args:
         mode: "min" or "max".
-        metric: The reported value to optimize.
+        metric: The name of the reported value to optimize.
         search_alg: A Searcher or search algorithm, or its name. Default: random and grid search.
-        scheduler: What decides which trials go on, or its name. Default: all do, first come, first served.
-        num_samples: How many samples to take of the search space; -1: without end.
+        scheduler: A scheduler, which decides which trials go on, or its name. Default: all do, first come, first
+            served.
+        num_samples: The number of samples of the search space (default 1); -1: no limit.
         max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
-        time_budget_s: Seconds, or a timedelta, after which the experiment stops; counted over all drivers.
-        reuse_actors: Jobs stay and take trial after trial, as many as find room.
+        time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
+        reuse_actors: Jobs stay and run one trial after another, as many as there is room for.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
-        chdir_to_trial_dir: Trials run in their own directories (the default); False: where the driver was started.
+        chdir_to_trial_dir: Trials run in their own directories (default). False: in the start directory of the driver.
 
-    Values are checked when they are used, by ``Tuner.fit``.
+    ``Tuner.fit`` checks the values.
     """
 
     mode: str | None = None
@@ -50,7 +51,7 @@ class TuneConfig:
 
 
 class ResumeType(str, Enum):
-    """What a resume does with a trial: leave it, go on from its newest checkpoint, start it from scratch."""
+    """What a resume does with a trial: skip it, resume it from its newest checkpoint, restart it from scratch."""
 
     SKIP = "skip"
     RESUME = "resume"
@@ -59,7 +60,7 @@ class ResumeType(str, Enum):
 
 @dataclass
 class ResumeConfig:
-    """What a resume does with finished, unfinished and errored trials: "skip", "resume" or "restart" each.
+    """What a resume does with finished, unfinished and errored trials: each "skip", "resume" or "restart".
 
     Raises:
         UsageError: for anything else.

@@ -1,4 +1,4 @@
-"""``Tuner``: the other way to run a search."""
+"""``Tuner``: runs a search, as an alternative to ``hpctune.run``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Restored:
-    """An experiment to go on with."""
+    """An experiment that :meth:`Tuner.fit` resumes."""
 
     paths: ExperimentPaths
     choice: ResumeChoice
@@ -45,14 +45,14 @@ class Tuner:
     Args:
         trainable: A function, a class derived from Trainable, or a registered name.
         param_space: The search space.
-        tune_config: How to search.
-        run_config: Where the files go, what is kept, when to stop.
-        cluster: "auto" (the default: Slurm where it is, else this machine), "slurm", "local", "debug" (in this process,
-            for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+        tune_config: Options of the search.
+        run_config: Options of the run: directory, checkpoints, failures, stop conditions, output.
+        cluster: "auto" (the default: Slurm if it is installed, else this machine), "slurm", "local", "debug" (in this
+            process, for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
         slurm: Options of the Slurm jobs.
 
     Raises:
-        UsageError: for arguments of the wrong kind; their values are checked by :meth:`fit`.
+        UsageError: for arguments of the wrong type. :meth:`fit` checks their values.
     """
 
     def __init__(
@@ -95,25 +95,25 @@ class Tuner:
         cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
         slurm: SlurmOptions | Mapping[str, Any] | None = None,
     ) -> Tuner:
-        """A Tuner that goes on with an experiment when :meth:`fit` is called.
+        """A Tuner that resumes an experiment when :meth:`fit` is called.
 
         Args:
             path: The experiment's directory.
-            trainable: What to tune; the same as before, possibly corrected.
-            resume_unfinished: Go on with unfinished trials; False: leave them.
-            resume_errored: Go on with failed trials from their checkpoints.
-            restart_errored: Start failed trials from scratch.
-            param_space: The search space for trials still to come. Default: as before.
-            cluster, slurm: Where to go on. Default: as before.
+            trainable: The trainable of the experiment, possibly corrected.
+            resume_unfinished: Whether unfinished trials go on (default). False: they are stopped.
+            resume_errored: Whether failed trials go on from their checkpoints.
+            restart_errored: Whether failed trials start from scratch.
+            param_space: The search space for new trials. Default: unchanged.
+            cluster, slurm: The cluster for the resumed run. Default: unchanged.
 
         Raises:
-            NotAnExperimentError: if there is none in ``path``.
-            UsageError: if the trainable has another name, or both of the flags for failed trials are set.
+            NotAnExperimentError: if there is no experiment in ``path``.
+            UsageError: if the trainable has another name, or if both flags for failed trials are set.
         """
         if storage_filesystem is not None:
             raise NotYetSupportedError("storage_filesystem is not supported yet. Give the path of a directory.")
         if resume_errored and restart_errored:
-            raise UsageError("resume_errored and restart_errored exclude each other: drop one of them.")
+            raise UsageError("resume_errored and restart_errored exclude each other. Remove one of them.")
         paths = ExperimentPaths(Path(path).expanduser().absolute())
         before, after = spec_file.read(paths).trainable, trainable_name(trainable)
         if before != after:
@@ -129,15 +129,15 @@ class Tuner:
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
-        """Whether ``path`` is the directory of an experiment."""
+        """Whether ``path`` contains an experiment."""
         return storage_filesystem is None and exists(ExperimentPaths(Path(path).expanduser().absolute()))
 
     def fit(self) -> ResultGrid:
-        """Run the search to its end and return its results. Failed trials are in them; they raise nothing.
+        """Run the search to its end and return its results. Failed trials are included and do not raise an exception.
 
         Raises:
-            UsageError: (a ValueError) for an argument that is impossible; NotYetSupportedError is one.
-            TuneError: for an error of the experiment as a whole, and with ``FailureConfig(fail_fast="raise")``.
+            UsageError: (a ValueError) for an impossible argument; NotYetSupportedError is a kind of it.
+            TuneError: for an error of the whole experiment, and with ``FailureConfig(fail_fast="raise")``.
         """
         driven = self._start_anew() if self._restored is None else self._go_on(self._restored)
         conclude([driven], raise_on_failed_trial=False)
@@ -145,7 +145,7 @@ class Tuner:
         return self._results
 
     def get_results(self) -> ResultGrid:
-        """The results of :meth:`fit`; of a restored Tuner also before it. Raises RuntimeError where there are none."""
+        """The results of :meth:`fit`; for a restored Tuner also before it. Raises RuntimeError if there are none."""
         if self._results is not None:
             return self._results
         if self._restored is None:
@@ -165,7 +165,7 @@ class Tuner:
         )
 
     def experiment(self) -> Experiment:
-        """The same as an Experiment. Raises UsageError for what is impossible."""
+        """The search as an Experiment. Raises UsageError for impossible values."""
         tune, run = self._tune, self._run
         return Experiment(
             run.name,
@@ -185,7 +185,7 @@ class Tuner:
         )
 
     def options(self) -> RunOptions:
-        """What is said beyond the experiment itself."""
+        """The options besides the experiment itself."""
         tune, run = self._tune, self._run
         return RunOptions(
             metric=tune.metric,

@@ -1,4 +1,4 @@
-"""``hpctune.utils``: small helpers that Ray Tune's users know."""
+"""``hpctune.utils``: small helper functions with Ray Tune's names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def date_str() -> str:
-    """Now, as part of a file name: ``2024-05-17_09-30-00``."""
+    """The current time as part of a file name: ``2024-05-17_09-30-00``."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
 
@@ -41,7 +41,7 @@ def date_str() -> str:
 
 
 def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:
-    """A new dict: ``d1`` with the entries of ``d2`` in it, dicts within them merged likewise."""
+    """A new dict with the entries of ``d1`` and ``d2``. Nested dicts are merged, too; ``d2`` wins."""
     return dict(deep_update(copy.deepcopy(dict(d1)), d2, new_keys_allowed=True))
 
 
@@ -53,12 +53,12 @@ def deep_update(
     override_all_if_type_changes: Sequence[str] | None = None,
     override_all_key_list: Sequence[str] | None = None,
 ) -> MutableMapping[str, Any]:
-    """Put the entries of ``new_dict`` into ``original``, which is changed and returned; dicts are merged.
+    """Put the entries of ``new_dict`` into ``original``, which is changed and returned. Nested dicts are merged.
 
     Args:
         new_keys_allowed: Whether ``new_dict`` may have keys that ``original`` lacks.
-        allow_new_subkey_list: Keys below which new keys are allowed all the same.
-        override_all_if_type_changes: Keys whose dict is replaced, not merged, when its "type" entry changes.
+        allow_new_subkey_list: Keys below which new keys are always allowed.
+        override_all_if_type_changes: Keys whose dict is replaced, not merged, if its "type" entry changes.
         override_all_key_list: Keys whose dict is always replaced.
 
     Raises:
@@ -66,7 +66,7 @@ def deep_update(
     """
     for key, value in new_dict.items():
         if key not in original and not new_keys_allowed:
-            raise UsageError(f"There is no parameter {key!r}. There are: {', '.join(map(str, original)) or 'none'}.")
+            raise UsageError(f"There is no parameter {key!r}. Valid are: {', '.join(map(str, original)) or 'none'}.")
         old = original.get(key)
         replaced = key in (override_all_key_list or ())
         if isinstance(old, MutableMapping) and isinstance(value, Mapping) and not replaced:
@@ -82,7 +82,7 @@ _MISSING = object()
 
 
 def unflattened_lookup(flat_key: str, lookup: Any, delimiter: str = "/", default: Any = _MISSING) -> Any:
-    """The value at ``a/b/0`` in nested dicts and lists. Raises KeyError where there is none and no ``default``."""
+    """The value at ``a/b/0`` in nested dicts and lists. Raises KeyError if there is none and no ``default``."""
     if isinstance(lookup, Mapping) and flat_key in lookup:
         return lookup[flat_key]
     value = lookup
@@ -107,12 +107,12 @@ class UtilMonitor:
 
 
 def validate_save_restore(trainable_cls: Any, config: Mapping[str, Any] | None = None, num_gpus: int = 0) -> bool:
-    """Check in this process that a class trainable goes on after a restore where it was when it was saved.
+    """Check in this process that a restored class trainable goes on at the iteration at which it was saved.
 
-    ``num_gpus`` is accepted for compatibility: the check runs where it is called.
+    ``num_gpus`` is accepted for compatibility and has no effect.
 
     Raises:
-        TrainableError: if it does not; if it is no class trainable.
+        TrainableError: if it does not, or if it is not a class trainable.
     """
     cls = as_trainable(trainable_cls)
     if not is_class_trainable(cls):
@@ -141,17 +141,17 @@ def validate_save_restore(trainable_cls: Any, config: Mapping[str, Any] | None =
 
 
 def diagnose_serialization(trainable: Any) -> bool | set[str]:
-    """Find out what keeps a trainable from being pickled.
+    """Find the parts of a trainable that cannot be pickled.
 
     Returns:
-        True when it can be pickled; else the names of what cannot, among what it uses: globals, closure, attributes.
+        True if it can be pickled. Otherwise the names of the globals, closure variables and attributes that cannot.
     """
     if _picklable(trainable):
         return True
-    culprits = {name for name, value in _used_by(trainable).items() if not _picklable(value)}
-    for name in sorted(culprits):
+    unpicklable = {name for name, value in _used_by(trainable).items() if not _picklable(value)}
+    for name in sorted(unpicklable):
         log.warning(f"Cannot be pickled: {name} = {_used_by(trainable)[name]!r}")
-    return culprits or {getattr(trainable, "__name__", repr(trainable))}
+    return unpicklable or {getattr(trainable, "__name__", repr(trainable))}
 
 
 def _picklable(value: object) -> bool:
@@ -176,9 +176,9 @@ def _used_by(trainable: Any) -> dict[str, Any]:
 
 
 class warn_if_slow:  # noqa: N801 - the name is Ray Tune's
-    """Warn on stderr when the block takes long: ``with warn_if_slow("saving"): ...``.
+    """Warn on stderr if the block takes long: ``with warn_if_slow("saving"): ...``.
 
-    ``threshold``: seconds; default: TUNE_WARN_THRESHOLD_S, else 0.5.
+    ``threshold``: seconds (default: TUNE_WARN_THRESHOLD_S, else 0.5).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Checks of single values that users gave. Each raises a UsageError that names the option and what it may be."""
+"""Checks of single values from users. Each raises a UsageError that names the option and its valid values."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from hpctune.errors import UsageError
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether ``value`` is an int or a float; booleans are none."""
+    """Whether ``value`` is an int or a float. Booleans are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether ``value`` is an int; booleans are none."""
+    """Whether ``value`` is an int. Booleans are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_flag(name: str, value: object) -> None:
-    """``value`` must be True or False."""
+    """Raise UsageError unless ``value`` is True or False."""
     if not isinstance(value, bool):
         raise UsageError(f"{name} must be True or False, not {value!r}.")
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """``value`` must be one of ``choices``; None among them means that the option may be left out."""
+    """Raise UsageError unless ``value`` is one of ``choices``. None among them: the option may be omitted."""
     if value not in choices:
         *first, last = (repr(choice) for choice in choices if choice is not None)
         raise UsageError(f"{name} must be {', '.join(first)} or {last}, not {value!r}.")
 
 
 def check_mode(mode: object) -> None:
-    """``mode`` must say which values of the metric are better."""
+    """Raise UsageError unless ``mode`` is "min" or "max"."""
     check_choice("mode", mode, ("min", "max"))
 
 
-def check_whole(name: str, value: object, least: int, most: int | None = None) -> None:
-    """``value`` must be a whole number within the bounds."""
-    if not is_whole(value) or value < least or (most is not None and value > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+def check_whole(name: str, value: object, min_value: int, max_value: int | None = None) -> None:
+    """Raise UsageError unless ``value`` is a whole number within the bounds."""
+    if not is_whole(value) or value < min_value or (max_value is not None and value > max_value):
+        bounds = f"of at least {min_value}" if max_value is None else f"from {min_value} to {max_value}"
         raise UsageError(f"{name} must be a whole number {bounds}, not {value!r}.")
 
 
 def check_positive(name: str, value: object, unit: str = "seconds") -> None:
-    """``value`` must be a number above 0."""
+    """Raise UsageError unless ``value`` is a number above 0."""
     if not is_number(value) or not 0 < value < math.inf:
         raise UsageError(f"{name} must be a number of {unit} above 0, not {value!r}.")
 
 
 def as_whole(name: str, value: object) -> int:
-    """``value`` as an int; numpy's integers are ints, too."""
+    """``value`` as an int; numpy integers are accepted. Raises UsageError for other values."""
     if hasattr(value, "__index__") and not isinstance(value, bool):
         return int(value.__index__())
     raise UsageError(f"{name} must be a whole number, not {value!r}.")

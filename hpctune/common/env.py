@@ -1,21 +1,21 @@
-"""The environment variables that steer the driver, under hpctune's own name and under Ray Tune's.
+"""The environment variables that control the driver, under hpctune's own name and under Ray Tune's.
 
 ========================================  ==================================  ==========================================
-own name                                  Ray Tune's name                     what it does
+own name                                  Ray Tune's name                     meaning
 ========================================  ==================================  ==========================================
-HPCTUNE_RESULT_DIR                        TUNE_RESULT_DIR                     where experiments are put by default
+HPCTUNE_RESULT_DIR                        TUNE_RESULT_DIR                     default directory of experiments
 HPCTUNE_MAX_PENDING_TRIALS                TUNE_MAX_PENDING_TRIALS_PG          how many jobs may wait in the queue
 HPCTUNE_DISABLE_AUTO_CALLBACK_LOGGERS     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS  "1": only the loggers that were asked for
 HPCTUNE_DISABLE_STRICT_METRIC_CHECKING    TUNE_DISABLE_STRICT_METRIC_...      "1": a metric may be missing from results
 HPCTUNE_DISABLE_DATED_SUBDIR              TUNE_DISABLE_DATED_SUBDIR           "1": no date in automatic names
-HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": signals are the caller's business
-HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to obey a stop
+HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": the caller handles signals
+HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to follow a stop (30)
 HPCTUNE_WARN_THRESHOLD_S                  TUNE_WARN_THRESHOLD_S               seconds above which warn_if_slow warns
 HPCTUNE_STORAGE_PATIENCE_S                                                    seconds a trial waits for its files (600)
 ========================================  ==================================  ==========================================
 
-The own name wins where both are set. Other ``TUNE_*`` variables of Ray Tune's guide concern parts that hpctune does not
-have (object store, syncers, placement groups); :func:`without_effect` names those that are set.
+If both are set, hpctune's own name wins. Other ``TUNE_*`` variables of Ray Tune concern parts that hpctune does not
+have (object store, syncers, placement groups); :func:`without_effect` returns those that are set.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _FOR_WORKERS = (
 
 @dataclass(frozen=True, slots=True)
 class EnvSettings:
-    """The variables' values. None: not set.
+    """The values of the variables. None: not set.
 
-    ``for_workers``: the variables of the driver's environment that its jobs get. ``without_effect``: the names of
-    those that Ray Tune knows and hpctune does not.
+    ``for_workers``: the variables of the driver's environment that its jobs get. ``without_effect``: the names of set
+    variables that Ray Tune knows and hpctune does not.
     """
 
     result_dir: Path
@@ -71,7 +71,7 @@ class EnvSettings:
 
 
 def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
-    """Read the variables. Raises UsageError, naming the variable, for a value that makes no sense."""
+    """Read the variables. Raises UsageError, which names the variable, for an invalid value."""
     env = os.environ if environ is None else environ
     pending = _number(env, "MAX_PENDING_TRIALS")
     if pending is not None and pending < 1:
@@ -93,15 +93,15 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
 
 
 def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
-    """The ``TUNE_*`` variables that are set and mean nothing to hpctune."""
+    """The ``TUNE_*`` variables that are set and have no effect in hpctune."""
     env = os.environ if environ is None else environ
     known = {_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES}
     return sorted(name for name in env if name.startswith("TUNE_") and name not in known)
 
 
 def for_workers(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What of the driver's environment its jobs are told: the variables above, HPCTUNE_DEBUG, and whether to change to
-    the trial's directory. Nothing else: there may be secrets, and what an enclosing trial has set for its own."""
+    """The part of the driver's environment that its jobs get: the variables above, HPCTUNE_DEBUG, and whether to change
+    to the trial's directory. Other variables may be secrets, or may belong to an enclosing trial."""
     env = os.environ if environ is None else environ
     return {name: env[name] for name in _FOR_WORKERS if name in env}
 

@@ -1,4 +1,4 @@
-"""What hpctune tells people while it works: the logger ``hpctune``, and the handler that shows it on stderr."""
+"""The logger ``hpctune``, and the handler that shows its messages on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 class _Logger(logging.Logger):
-    """Stays enabled: ``logging.config.dictConfig`` in a trial disables all loggers that exist, which is not meant."""
+    """A logger that cannot be disabled: ``logging.config.dictConfig`` in a trial would disable all existing loggers."""
 
     @property
     def disabled(self) -> bool:
@@ -24,9 +24,10 @@ log.__class__ = _Logger
 
 
 class StderrHandler(logging.Handler):
-    """Writes each message as a line to what is stderr at that moment. A stream that is closed or missing is no error.
+    """Writes each message as a line to the current ``sys.stderr``. A closed or missing stream is not an error.
 
-    Shows nothing if the program has configured logging to a terminal itself: then its own handler shows the message.
+    Writes nothing if the program itself has configured logging to a terminal, because then its handler shows the
+    message.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -37,7 +38,7 @@ class StderrHandler(logging.Handler):
 
 
 def show_messages() -> None:
-    """Let messages from level INFO on be shown on stderr; once is enough."""
+    """Show messages from level INFO on stderr. Further calls have no effect."""
     if not any(isinstance(handler, StderrHandler) for handler in log.handlers):
         log.addHandler(StderrHandler())
         log.setLevel(logging.INFO)

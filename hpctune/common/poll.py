@@ -1,4 +1,4 @@
-"""Waiting for something to read."""
+"""Waits until a descriptor is readable."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class _End(Protocol):
 
 
 def wait_readable(ends: Iterable[int | _End], seconds: float) -> set[int]:
-    """Those descriptors of ``ends`` that can be read now or within so many seconds, to the millisecond.
+    """The descriptors of ``ends`` that are readable now or within ``seconds`` (rounded to milliseconds).
 
-    They may have any number, where ``select.select`` ends at 1,023: user code may hold many files open.
+    Descriptors may be above 1,023, the limit of ``select.select``, because user code may have many open files.
     """
     poll = select.poll()
     for end in ends:

@@ -1,4 +1,4 @@
-"""Plain text for people: tables, numbers, times. Needs nothing but the standard library."""
+"""Plain text for people: tables, numbers, times. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpctune.common.checks import is_number
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
-    """Aligned lines: columns of numbers to the right, others to the left; the last one is not padded."""
+    """Aligned lines: columns of numbers to the right, others to the left. The last column is not padded."""
     cells = [[clean(cell if isinstance(cell, str) else number(cell)) for cell in row] for row in rows]
     widths = [max(width(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in range(len(header))]
@@ -33,25 +33,25 @@ def _numeric(cell: object) -> bool:
 
 
 def width(text: str) -> int:
-    """Columns that ``text`` takes on a terminal."""
+    """The number of columns that ``text`` takes on a terminal."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def clean(text: str) -> str:
-    """One line of ``text`` in which nothing steers the terminal."""
+    """``text`` as one line without control characters."""
     text = " ".join(text.split())
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
-def shorten(text: str, most: int) -> str:
-    """``text``, cut to ``most`` characters."""
-    return text if len(text) <= most else text[: max(most - 3, 0)] + "..."
+def shorten(text: str, max_chars: int) -> str:
+    """``text``, cut to ``max_chars`` characters."""
+    return text if len(text) <= max_chars else text[: max(max_chars - 3, 0)] + "..."
 
 
 def number(value: object) -> str:
-    """A value of a config or a result, short: five significant digits."""
+    """A value of a config or a result as short text; floats have five significant digits."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -59,13 +59,13 @@ def number(value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def settings(config: Mapping[str, Any], most: int = 100) -> str:
-    """``lr=0.01, layers=3``."""
-    return shorten(clean(", ".join(f"{key}={number(value)}" for key, value in config.items())), most)
+def settings(config: Mapping[str, Any], max_chars: int = 100) -> str:
+    """A config as text: ``lr=0.01, layers=3``."""
+    return shorten(clean(", ".join(f"{key}={number(value)}" for key, value in config.items())), max_chars)
 
 
 def duration(seconds: float, *, exact: bool = False) -> str:
-    """``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``; ``exact`` has ``3 min 05 s``, too, and drops no unit early."""
+    """``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``. ``exact``: with seconds below one hour, as ``3 min 05 s``."""
     whole = max(int(seconds), 0)
     minute, hour, day = (60, 3600, 86400) if exact else (120, 7200, 172800)
     if whole < minute:
@@ -84,5 +84,5 @@ def when(at: float) -> str:
 
 
 def count(amount: int, one: str, many: str = "") -> str:
-    """``1 trial``, ``3 trials``."""
+    """A number with its noun: ``1 trial``, ``3 trials``."""
     return f"{amount} {one if amount == 1 else many or one + 's'}"

@@ -1,6 +1,6 @@
-"""Pickles of earlier versions: what has moved since is found where it is now.
+"""Loads pickles of earlier versions: old names of modules, classes and functions are mapped to the present ones.
 
-Experiments live longer than versions: their pickles name modules and classes as they were called when they were made.
+Experiments live longer than versions, and their pickles contain the names of the version that made them.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ _MODULES = {
     "worker.stepping": "worker.trainable",
     "worker.surroundings": "worker.environment",
 }
-"""Modules of 0.1.0 below ``hpctune``, and where their names are now."""
+"""Modules of 0.1.0 below ``hpctune``, with the modules that contain their names now."""
 _NAMES: dict[tuple[str, str], tuple[str, str | None]] = {
     ("model.care", "FailureCare"): ("model.failure_policy", "FailurePolicy"),
     ("model.trial", "Leave"): ("model.trial", "VacateReason"),
@@ -151,26 +151,26 @@ _NAMES: dict[tuple[str, str], tuple[str, str | None]] = {
     ("settings", "SearchBinding"): ("driver.setup", None),
     ("trial", "Habit"): ("trial", "StatsTracking"),
 }
-"""Classes and functions of 0.1.0 that went elsewhere than their module, or have another name."""
+"""Classes and functions of 0.1.0 that have another name, or are in another module than the rest of their old one."""
 
 RENAMED: Mapping[tuple[str, str | None], tuple[str, str | None]] = {
     **{(f"hpctune.{old}", None): (f"hpctune.{new}", None) for old, new in _MODULES.items()},
     **{(f"hpctune.{old}", name): (f"hpctune.{new}", now) for (old, name), (new, now) in _NAMES.items()},
 }
-"""From (module, name) as they were to what they are today; no chains. As a key, the name None stands for every name of
-the module that has no line of its own; as a value, for a name that stayed. An entry is never removed."""
+"""Maps an old (module, name) to the present one, in one step. In a key, the name None stands for all other names of the
+module; in a value, for an unchanged name. An entry is never removed."""
 
 _SUBIMPORT = ("cloudpickle.cloudpickle", "subimport")
-"""How cloudpickle writes a module, such as one that a function of the user refers to."""
+"""The function that cloudpickle stores for a module, such as one that a user's function refers to."""
 
 
 def loads(body: bytes) -> Any:
-    """As ``pickle.loads``, whichever version of hpctune has written it."""
+    """The same as ``pickle.loads``, for pickles of any version of hpctune."""
     return load(io.BytesIO(body))
 
 
 def load(file: BinaryIO | io.BytesIO) -> Any:
-    """As ``pickle.load``, whichever version of hpctune has written it."""
+    """The same as ``pickle.load``, for pickles of any version of hpctune."""
     return Unpickler(file).load()
 
 
@@ -182,7 +182,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def _today(module: str, name: str) -> tuple[str, str]:
-    """Where ``name`` of ``module`` is now. A name within a class moves with the class."""
+    """The present place of ``name`` of ``module``. A name inside a class moves with the class."""
     outer, dot, inner = name.partition(".")
     new_module, new_name = RENAMED.get((module, outer)) or RENAMED.get((module, None)) or (module, None)
     return new_module, f"{new_name or outer}{dot}{inner}"

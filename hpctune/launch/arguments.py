@@ -115,7 +115,7 @@ def restore_path(given: object) -> str | None:
     if directory.is_file():
         raise UsageError(f"restore={given!r} is a file. Give the checkpoint directory: {directory.parent}")
     if not directory.is_dir():
-        raise UsageError(f"restore={given!r}: the checkpoint directory {directory} does not exist.")
+        raise UsageError(f"restore={given!r}: there is no checkpoint directory {directory}.")
     return str(directory)
 
 

@@ -89,7 +89,7 @@ def test_a_canary_that_lives_lets_the_others_in(tmp_path: Path) -> None:
 def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None: ...
 
-    with pytest.raises(UsageError, match="go into failure_config"):
+    with pytest.raises(UsageError, match="With failure_config, set max_failures and fail_fast in it"):
         tune.run(train, max_failures=2, failure_config=tune.FailureConfig(canary=True))
     with pytest.raises(UsageError, match="state their memory"):
         run(train, tmp_path, grow_memory=2.0)

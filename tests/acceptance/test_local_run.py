@@ -338,10 +338,8 @@ def test_leaving_by_a_signal_says_how_to_go_on(results: Path, drive: Drive) -> N
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0
     assert "Stopping the driver: jobs go on" in errors
-    assert (
-        f"The driver has ended; 2 jobs go on. Resume: hpctune resume {results / 's'}. Stop: hpctune stop {results / 's'}"
-        in errors
-    )
+    root = results / "s"
+    assert f"The driver has ended; 2 jobs go on. Resume: hpctune resume {root}. Stop: hpctune stop {root}" in errors
     output, errors = drive().communicate(timeout=100)
     assert output == "finished\n", errors
     each_iteration_counted_once(results / "s")

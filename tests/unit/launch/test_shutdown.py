@@ -45,7 +45,7 @@ def test_a_storage_that_refuses_is_not_kept_secret(capfd: pytest.CaptureFixture[
     said = capfd.readouterr().err
     assert "everything is saved" not in said
     assert f"new results cannot be saved ({refusal})" in said
-    assert f"What was new could not be saved: {refusal}" in said
+    assert f"New results could not be saved: {refusal}" in said
 
 
 def names_with_null(trial: object) -> str:
