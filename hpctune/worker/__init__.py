@@ -1,4 +1,4 @@
-"""What runs inside a job, and what user code calls there. Names are imported when they are first used."""
+"""The code that runs inside a job, and the functions that user code calls there. Imports are lazy."""
 
 from __future__ import annotations
 

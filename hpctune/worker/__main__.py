@@ -1,4 +1,4 @@
-"""``python -m hpctune.worker EXPERIMENT_DIR TRIAL_DIRNAME ATTEMPT``: what a job runs."""
+"""``python -m hpctune.worker EXPERIMENT_DIR TRIAL_DIRNAME ATTEMPT``: the command that a job runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpctune.worker.main import run_attempt
 
 
 def main() -> None:
-    """Run the attempt and leave, whatever threads or children the user's code has left behind."""
+    """Run the attempt and exit, even if user code has left threads or child processes behind."""
     main_module.offer()
     try:
         show_messages()

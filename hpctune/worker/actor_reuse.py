@@ -1,4 +1,4 @@
-"""A class trainable that stays in its process when its trial is over, for the next trial to take (``reset_config``)."""
+"""Reuse of a class trainable: it stays in its process after a trial, and the next trial resets it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _GOOD_ENDS = frozenset({Outcome.COMPLETED, Outcome.STOPPED, Outcome.PAUSED, Outc
 
 
 class ReusableTrainable:
-    """At most one trainable, between two trials; what is not asked for is not kept."""
+    """Holds at most one trainable between two trials. Without reuse it holds none."""
 
     def __init__(self) -> None:
         self.wanted = False
-        """Whether this process takes one trial after another."""
+        """Whether this process runs several trials, one after the other."""
         self._trainable: Trainable | None = None
 
     @property
@@ -28,24 +28,24 @@ class ReusableTrainable:
         return self._trainable is not None
 
     def make(self, cls: type[Trainable], config: Mapping[str, Any]) -> Trainable:
-        """The trainable that was kept (and has taken ``config`` already), or a new one."""
+        """Return the kept trainable (already reset to ``config``), or create one."""
         kept, self._trainable = self._trainable, None
         return cls(dict(config)) if kept is None else kept
 
     def keep(self, trainable: Trainable, end: EndOfRun | None) -> bool:
-        """Keep it, where the next trial may want it and the last came to a good end; False: it is to be cleaned up."""
+        """Keep the trainable if reuse is on and its trial ended well. False: the caller must clean it up."""
         if not self.wanted or end is None or end.outcome not in _GOOD_ENDS:
             return False
         self._trainable = trainable
         return True
 
     def release(self) -> Trainable | None:
-        """The trainable that is kept, if any; it is kept no more."""
+        """Return the kept trainable, if any, and stop keeping it."""
         kept, self._trainable = self._trainable, None
         return kept
 
     def reset(self, config: Mapping[str, Any]) -> bool:
-        """Let the kept trainable take ``config``; False when it does not, or there is none."""
+        """Call ``reset_config`` of the kept trainable; False if it refuses, or if none is kept."""
         kept = self._trainable
         return kept is not None and bool(kept.reset(dict(config)))
 

@@ -1,4 +1,4 @@
-"""The fields that every result has without the user's doing, counted over all runs of a trial."""
+"""The automatic fields of each result (iterations, times, counts), summed over all runs of a trial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hpctune.storage.checkpoints import Progress
 
 
 class Counters:
-    """Counts iterations, times (seconds), timesteps and episodes, going on from ``start``.
+    """Counts iterations, times (seconds), timesteps and episodes, starting from ``start``.
 
-    What a result says itself counts: ``timesteps_total``, ``timesteps_this_iter`` (and ``episodes_``),
-    ``time_this_iter_s``, and a ``training_iteration`` that is ahead of the count.
+    Values in the result take precedence: ``timesteps_total``, ``timesteps_this_iter`` (and ``episodes_``),
+    ``time_this_iter_s``, and a ``training_iteration`` that is greater than the count.
     """
 
     def __init__(self, start: Progress) -> None:
@@ -29,15 +29,15 @@ class Counters:
         self._date = (0, "")
 
     def progress(self) -> Progress:
-        """Where the trial is: what a checkpoint must remember."""
+        """The counts so far, which a checkpoint must store."""
         return Progress(self.iteration, self.start.time_total_s + self._here_s, self._timesteps, self._episodes)
 
     def skip(self, seconds: float) -> None:
-        """Let ``seconds`` of waiting not count as training."""
+        """Exclude ``seconds`` of waiting from the training time."""
         self._last += seconds
 
     def peek(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that this result would have now, without counting it."""
+        """The automatic fields of this result, without counting it."""
         return copy.copy(self).next_fields(metrics)
 
     def next_fields(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _finite(value: Any) -> float | None:
-    """``value`` as a number (also numpy's and torch's), None for what is none."""
+    """``value`` as a float (numpy and torch scalars too); None if it is not a finite number."""
     if value is None or isinstance(value, (str, bytes)):
         return None
     try:
@@ -94,10 +94,10 @@ def _finite(value: Any) -> float | None:
 
 @functools.cache
 def node_ip() -> str:
-    """This node's address, found without asking a name server."""
+    """This node's IP address, found without a name server."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("10.255.255.255", 1))  # sends nothing: it only chooses an interface
+            probe.connect(("10.255.255.255", 1))  # no packet is sent: the kernel only picks an interface
             return str(probe.getsockname()[0])
     except OSError:
         return "127.0.0.1"

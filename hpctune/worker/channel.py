@@ -1,4 +1,4 @@
-"""The trial's end of :mod:`hpctune.worker.client`: takes reports of child processes and other nodes."""
+"""The receiving end of :mod:`hpctune.worker.client`: takes reports from child processes and other nodes."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from hpctune.worker.session import Session
 SPOOL = ".reports"
 SPOOL_POLL_S = 0.2
 REFUSED_S = 0.1
-"""A pause after the system has refused a connection: it is still there."""
+"""Pause in seconds after the system has refused a connection that still waits."""
 
 
 class Channel:
-    """Listens on a private Unix socket; with ``other_nodes`` also looks into a directory of the trial's.
+    """Listens on a private Unix socket. With ``other_nodes`` it also polls a directory of the trial.
 
-    ``environment``: by which the trial's programs find it, and know where they are. Where no socket can be made, only
-    reports of child processes are lost: it says so on stderr.
+    ``environment``: the variables by which the trial's programs find the channel and describe the trial. If no socket
+    can be made, only reports of child processes are lost, and a message on stderr says so.
     """
 
     def __init__(self, session: Session, *, other_nodes: bool) -> None:
         self._session = session
         self._directory: Path | None = None
-        """Ours alone, around the socket."""
+        """Directory of this process that holds the socket."""
         self._address = ""
         self._listener = self._listen()
         self._spool = self._make_spool() if other_nodes else None
         self._closed = threading.Event() if self._spool is not None else None
-        """For the thread that looks into the directory."""
+        """Stops the thread that polls the directory."""
         self.environment = {
             client.SOCKET_VARIABLE: self._address,
             client.SPOOL_VARIABLE: str(self._spool or ""),
@@ -57,7 +57,7 @@ class Channel:
             _start(self._watch_spool, self._spool, self._closed)
 
     def take(self, line: bytes) -> Mapping[str, Any]:
-        """Report what ``line`` says; the answer."""
+        """Report what ``line`` contains; returns the answer."""
         try:
             message = json.loads(line)
             checkpoint = message.get("checkpoint")
@@ -104,15 +104,15 @@ class Channel:
         assert self._listener is not None
         try:
             connection, _ = self._listener.accept()
-        except BlockingIOError:  # whoever was there has gone
+        except BlockingIOError:  # the client has gone
             return
-        except OSError:  # no descriptor is left: whoever is there waits
+        except OSError:  # no file descriptor is left: the client waits
             time.sleep(REFUSED_S)
             return
         connection.setblocking(True)
         try:
             _start(self._serve, connection)
-        except RuntimeError:  # no thread can be started: whoever was there hears that nobody listens
+        except RuntimeError:  # no thread can be started: the client gets a closed connection
             connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -144,19 +144,19 @@ class Channel:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Listen no more, and leave nothing behind."""
+        """Stop listening and remove the socket and the directory."""
         if self._closed is not None:
             self._closed.set()
         if self._listener is not None:
             with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits there: it leaves
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread, which then ends
             self._listener.close()
         self._remove_socket()
         if self._spool is not None:
             shutil.rmtree(self._spool, ignore_errors=True)
 
     def forget(self) -> None:
-        """In a forked child: its reports go where the environment says, as those of any other process."""
+        """In a forked child: close the listener. Its reports use the environment, like those of any other process."""
         if self._listener is not None:
             self._listener.close()
 

@@ -1,4 +1,4 @@
-"""Reporting from outside the trial's process: a child, a program that it started, ``hpctune report`` in a script."""
+"""Reporting from outside the trial's process: from a child process, a program, or ``hpctune report`` in a script."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ TRIAL_ID_VARIABLE = "HPCTUNE_TRIAL_ID"
 TRIAL_NAME_VARIABLE = "HPCTUNE_TRIAL_NAME"
 TRIAL_DIR_VARIABLE = "HPCTUNE_TRIAL_DIR"
 TIMEOUT_S = 300.0
-"""How long to wait for an answer: saving a large checkpoint takes its time."""
+"""Seconds to wait for an answer. Saving a large checkpoint takes long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``stop``: the program is to leave: the trial is over with this report, or its job is about to end."""
+    """``stop``: the program should exit: the trial ended with this report, or its job is about to end."""
 
     stop: bool = False
 
 
 def inside_trial() -> bool:
-    """Whether this process was started by a trial."""
+    """Whether a trial started this process, directly or indirectly."""
     return any(os.environ.get(name) for name in (SOCKET_VARIABLE, SPOOL_VARIABLE))
 
 
 def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None) -> Reply:
-    """Hand a report to the trial's process and wait until it is taken.
+    """Send a report to the trial's process and wait until it is accepted.
 
-    On another node of the job, whose sockets it cannot reach, the report is left in the trial's directory, where the
-    trial's process picks it up.
+    A process on another node of the job cannot reach the socket. It writes the report to the trial's directory, and
+    the trial's process reads it there.
 
     Raises:
         UsageError: outside a trial.
-        TuneError: when the trial's process refuses it (it says why), or does not answer.
+        TuneError: if the trial's process rejects the report (the message says why), or does not answer.
     """
     address, spool = os.environ.get(SOCKET_VARIABLE, ""), os.environ.get(SPOOL_VARIABLE, "")
     if not (address or spool):
         raise UsageError(
-            "This is not inside a trial: nobody would hear the report. hpctune report is for programs that "
+            "This process is not inside a trial, so the report has no receiver. hpctune report is for programs that "
             "hpctune.Command starts."
         )
     message = {

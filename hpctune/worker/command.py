@@ -25,16 +25,16 @@ class Command:
     """Run a program for each trial: ``Command("python train.py --lr {lr}")``, or a list of arguments.
 
     Fields in braces are parameters (``{lr}``, ``{model/depth}``), ``{trial_id}``, ``{trial_name}``, ``{trial_dir}`` or
-    ``{checkpoint}`` (empty for a fresh start); in a string each is one word to the shell, whatever is in it; ``{{``
-    is a brace. The whole configuration is in the file named by ``HPCTUNE_CONFIG`` (JSON) and, one variable each, in
-    ``HPCTUNE_PARAM_LR``.
+    ``{checkpoint}`` (empty for a fresh start). In a string each field is one word for the shell, whatever its value
+    is. ``{{`` is a literal brace. The file named by ``HPCTUNE_CONFIG`` (JSON) holds the whole configuration; each
+    parameter is also a variable, such as ``HPCTUNE_PARAM_LR``.
 
     The program reports by printing a line ``hpctune: loss=0.3 step=5`` (or ``RESULT: loss=0.3``, or JSON after the
     colon) to stdout or stderr, by calling ``hpctune report loss=0.3``, or from Python by ``hpctune.report(loss=0.3)``.
     ``parse`` reads other lines of both: a function from a line to a dict (or None), or a regular expression with named
     groups.
 
-    ``env`` is added to the program's environment; ``cwd`` is where it runs (default: the trial's directory).
+    ``env`` is added to the program's environment. ``cwd`` is its working directory (default: the trial's directory).
     """
 
     command: str | Sequence[str]
@@ -42,7 +42,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     resources: Any = None
-    """What each trial needs, as ``with_resources`` has it."""
+    """The request of each trial, in the form of ``with_resources``."""
     __name__: str = "command"
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Command:
         object.__setattr__(self, "__name__", re.sub(r"\W+", "_", program) or "command")
 
     def arguments(self, fields: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-        """The program's argument list (the shell's for a string), and variables that it needs in its environment.
+        """The program's argument list (the shell's for a string), and the variables to add to its environment.
 
         Raises TrainableError for an unknown field.
         """
@@ -80,7 +80,7 @@ class Command:
 
 
 class _Shell:
-    """Reads a shell's text and knows where in it a value would stand: ``'`` or ``"`` within quotes, else bare."""
+    """Reads shell text and tracks the quotes: a value stands within ``'``, within ``"``, or bare."""
 
     def __init__(self) -> None:
         self._open = [""]
@@ -111,8 +111,8 @@ class _Shell:
 
 
 def _fill_shell(template: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """The shell's text, and variables with the values that are more than a plain word: a shell that expands a variable
-    never takes what is in it for commands, whatever it is."""
+    """The shell's text, and variables that hold every value that is not a plain word. A shell that expands a variable
+    never executes its content, so no value can become a command."""
     shell, text, variables = _Shell(), "", dict[str, str]()
     for literal, value in _pieces(template, fields):
         shell.read(literal)
@@ -133,13 +133,13 @@ def _fill(template: str, fields: Mapping[str, Any]) -> str:
 
 
 def _pieces(template: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Literal text, each followed by a field's value (None: by none)."""
+    """Pieces of literal text, each with the value of the field that follows it (None: no field follows)."""
     try:
         for literal, name, spec, conversion in string.Formatter().parse(template):
             yield literal, None if name is None else _value_text(_field(name, fields), spec or "", conversion)
     except ValueError as error:
         raise TrainableError(
-            f"The command {template!r} cannot be filled in: {error}. Double braces meant literally."
+            f"The command {template!r} cannot be filled in: {error}. Write a literal brace twice."
         ) from error
 
 
@@ -147,8 +147,8 @@ def _field(field_name: str, fields: Mapping[str, Any]) -> Any:
     name = field_name.removeprefix("config.").replace(".", "/") if field_name not in fields else field_name
     if name not in fields:
         raise TrainableError(
-            f"The command names {{{field_name}}}, which is no parameter. Known are: "
-            f"{', '.join(sorted(fields))}. A brace that is meant literally is written twice."
+            f"The command names {{{field_name}}}, which is not a parameter. Known fields: "
+            f"{', '.join(sorted(fields))}. Write a literal brace twice."
         )
     return fields[name]
 
@@ -158,12 +158,12 @@ def _value_text(value: Any, spec: str, conversion: str | None) -> str:
         value = string.Formatter().convert_field(value, conversion)
     filled = format(value, spec) if spec else text_of(value)
     if "\0" in filled:
-        raise TrainableError(f"{value!r} has a null character: no program can get it as an argument.")
+        raise TrainableError(f"{value!r} contains a null character; no program takes that as an argument. Remove it.")
     return filled
 
 
 def text_of(value: Any) -> str:
-    """``value`` as an argument or a variable of a program: JSON for dicts and lists."""
+    """``value`` as a program's argument or variable: JSON for dicts and lists."""
     return value if isinstance(value, str) else values.dumps(value) if isinstance(value, (dict, list)) else str(value)
 
 

@@ -19,21 +19,21 @@ from hpctune.worker.storage_retry import retry_storage
 
 _warned = False
 _staged: Path | None = None
-"""What ``checkpoint_dir`` wrote in a child of the trial's process, for that child's next report."""
+"""Directory that ``checkpoint_dir`` made in a child of the trial's process; the child's next report sends it."""
 
 
 def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
     """Report one result of the running trial.
 
-    Both generations of Ray Tune's call work: ``report(loss=0.3, acc=0.9)`` and ``report({"loss": 0.3},
-    checkpoint=Checkpoint(...))``; ``report(0.3)`` reports ``_metric``. The call appends a line and returns; it raises
-    (an exception that is no ``Exception``) when the trial is to end here. In a child process, or in a program started
-    by the trial, it goes to the trial's process. Outside a trial it warns once and does nothing. A result is for small
-    things: what makes it larger than 1 MiB as JSON is left out, with a note in its place and on stderr.
+    Both forms of Ray Tune's call work: ``report(loss=0.3, acc=0.9)`` and ``report({"loss": 0.3},
+    checkpoint=Checkpoint(...))``. ``report(0.3)`` reports ``_metric``. The call appends a line and returns. If the
+    trial must end, it raises an exception that is not an ``Exception``. In a child process, or in a program started
+    by the trial, the report goes to the trial's process. Outside a trial it warns once and does nothing. A result is
+    limited to 1 MiB as JSON: values beyond that are left out, with a note in their place and on stderr.
 
     Raises:
-        UsageError: when there is nothing to report, or it is no dict of values.
-        CheckpointError: when the checkpoint cannot be saved.
+        UsageError: if there is nothing to report, or the result is not a dict of values.
+        CheckpointError: if the checkpoint cannot be saved.
     """
     row = _row(_metric, metrics)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
@@ -42,7 +42,7 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
 
 
 def report_row(row: Mapping[str, Any], checkpoint: Path | None = None) -> None:
-    """Report ``row`` from wherever this is: the trial's process, a child of it, or neither."""
+    """Report ``row``, whether this process is the trial's, a child of it, or neither."""
     global _staged
     session = _own_session()
     if session is not None:
@@ -71,7 +71,7 @@ def _warn() -> None:
     global _warned
     if not _warned:
         _warned = True
-        log.warning("hpctune.report() was called outside a trial: it does nothing.")
+        log.warning("hpctune.report() was called outside a trial; the call has no effect.")
 
 
 def _own_session() -> Session | None:
@@ -82,9 +82,9 @@ def _own_session() -> Session | None:
 
 @contextlib.contextmanager
 def checkpoint_dir(step: int) -> Iterator[str]:
-    """A directory to write a checkpoint to; it is saved with the report that follows.
+    """Yield a directory for a checkpoint. The next report saves it.
 
-    ``step`` is accepted for compatibility: checkpoints are numbered by training iteration.
+    ``step`` is accepted for compatibility and unused: checkpoints are numbered by training iteration.
     """
     global _staged
     session, root = _own_session(), get_trial_dir()
@@ -103,9 +103,9 @@ def checkpoint_dir(step: int) -> Iterator[str]:
 
 
 def get_checkpoint() -> Checkpoint | None:
-    """The checkpoint that the trial is to go on from; None for a fresh start (and outside a trial).
+    """The checkpoint from which the trial continues; None for a fresh start and outside a trial.
 
-    In a program started by a trial it is found through the environment.
+    A program started by a trial finds it through the environment.
     """
     session = current()
     if session is not None:
@@ -139,7 +139,7 @@ def get_trial_dir() -> str | None:
 
 
 def get_trial_resources() -> Any:
-    """What the running trial asked for, as a PlacementGroupFactory; None outside a trial."""
+    """The resources that the running trial requested, as a PlacementGroupFactory; None outside a trial."""
     from hpctune.model.resources import PlacementGroupFactory
 
     session = current()
@@ -155,7 +155,7 @@ def get_trial_resources() -> Any:
 
 
 class TuneContext:
-    """Where the running trial is. Every method gives None (or a single process) outside a trial."""
+    """Facts about the running trial. Outside a trial every method returns None, or describes a single process."""
 
     def get_experiment_name(self) -> str | None:
         """The name of the experiment."""
@@ -171,7 +171,7 @@ class TuneContext:
         return get_trial_id()
 
     def get_trial_resources(self) -> Any:
-        """What the trial asked for."""
+        """The resources that the trial requested."""
         return get_trial_resources()
 
     def get_trial_dir(self) -> str | None:
@@ -179,31 +179,31 @@ class TuneContext:
         return get_trial_dir()
 
     def get_metadata(self) -> dict[str, Any]:
-        """Metadata of the experiment: none in hpctune."""
+        """Metadata of the experiment: always empty in hpctune."""
         return {}
 
     def get_world_size(self) -> int:
-        """How many tasks the job has."""
+        """The number of tasks of the job."""
         return int(os.environ.get("SLURM_NTASKS", "1"))
 
     def get_world_rank(self) -> int:
-        """The number of this task, from 0."""
+        """The index of this task, from 0."""
         return int(os.environ.get("SLURM_PROCID", "0"))
 
     def get_local_rank(self) -> int:
-        """The number of this task on its node, from 0."""
+        """The index of this task on its node, from 0."""
         return int(os.environ.get("SLURM_LOCALID", "0"))
 
     def get_local_world_size(self) -> int:
-        """How many tasks this node has."""
+        """The number of tasks on this node."""
         first = os.environ.get("SLURM_TASKS_PER_NODE", "1").split(",")[0]
         return int(first.split("(")[0])
 
     def get_node_rank(self) -> int:
-        """The number of this node in the job, from 0."""
+        """The index of this node in the job, from 0."""
         return int(os.environ.get("SLURM_NODEID", "0"))
 
 
 def get_context() -> TuneContext:
-    """Where the running trial is."""
+    """Facts about the running trial."""
     return TuneContext()

@@ -1,4 +1,4 @@
-"""How a run is told to end: an exception that user code does not catch by accident."""
+"""The exception that ends a run. It is a BaseException, so user code does not catch it by accident."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from hpctune.model.records import Outcome
 
 
 class EndOfRun(BaseException):
-    """Raised by a report (or a signal) when the run is over. ``outcome`` None: it was superseded and must not write.
+    """Raised by a report (or a signal) when the run is over. ``outcome`` None: another run has replaced this one, which
+    must not write any more.
 
-    ``error``: why it failed, where ``outcome`` says so.
+    ``error``: the cause, if ``outcome`` is a failure.
     """
 
     def __init__(self, outcome: Outcome | None, reason: str, error: Exception | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The process as user code finds it: session, working directory, report channel, signals; all put back after."""
+"""Set-up of the process for user code: session, working directory, report channel, signals; undone afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpctune.worker.session import Session, current, set_current
 
 @contextlib.contextmanager
 def trial_environment(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> Iterator[None]:
-    """Set it up for ``session``, and put it back."""
+    """Set the process up for ``session``, and restore it afterwards."""
     before, outer = _here(), current()
     channel = Channel(session, other_nodes=int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) > 1)
     additions = {**channel.environment, "TUNE_ORIG_WORKING_DIR": _original_cwd(experiment, before)}
@@ -40,20 +40,20 @@ def trial_environment(session: Session, experiment: ExperimentPaths, paths: Tria
 def _here() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # it was removed
+    except FileNotFoundError:  # the working directory was removed
         return "/"
 
 
 def _original_cwd(experiment: ExperimentPaths, here: str) -> str:
     try:
         return bundle.original_cwd(experiment)
-    except StorageError:  # the run says so when it loads the trainable
+    except StorageError:  # loading the trainable reports this error
         return here
 
 
 @contextlib.contextmanager
 def environment(additions: Mapping[str, str]) -> Iterator[None]:
-    """Let ``additions`` be in the environment while this lasts."""
+    """Add ``additions`` to the environment for the duration of the block."""
     before = {name: os.environ.get(name) for name in additions}
     os.environ.update(additions)
     try:
@@ -72,7 +72,7 @@ def _flag(*names: str) -> bool:
 
 @contextlib.contextmanager
 def _signals(session: Session) -> Iterator[None]:
-    """SIGTERM and SIGUSR2 (time limit, preemption): leave at the next report; the second SIGTERM: leave now."""
+    """SIGTERM and SIGUSR2 (time limit, preemption) end the run at its next report; a second SIGTERM ends it now."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -81,6 +81,6 @@ def _signals(session: Session) -> Iterator[None]:
         session.signalled(signal.Signals(number).name)
 
     with forks.handling(dict.fromkeys((signal.SIGTERM, signal.SIGUSR2), handle)):
-        # a worker's children have them blocked until here
+        # the trial processes of a worker have these signals blocked until here
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR2))
         yield

@@ -1,4 +1,4 @@
-"""What a job runs: one attempt of one trial, from its claim to its exit record."""
+"""Running one attempt of one trial, from its claim to its exit record."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 VISIBLE_WITHIN_S = 60.0
-"""How long the shared directory may take to show what the driver wrote before it submitted."""
+"""Seconds to wait until the shared directory shows what the driver wrote before it submitted the job."""
 
 
 def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: bool = True) -> int:
-    """Run the attempt to its end. Returns 0 when the run left an exit record or had nothing to do. ``rings``: it tells
-    the driver of its end; else somebody else does, when the process has left.
+    """Run the attempt to its end. Returns 0 if the run left an exit record or had nothing to do. ``rings``: notify the
+    driver at the end; False if the caller notifies it after the process has exited.
 
-    Nothing that user code raises comes out of here, except what leaves the whole program (Ctrl-C, the debugger).
+    Exceptions of user code do not leave this function, except those that end the whole program (Ctrl-C, the debugger).
     """
     experiment = ExperimentPaths(experiment_dir if os.path.isabs(experiment_dir) else Path(experiment_dir).absolute())
     paths = experiment.trial(dirname)
@@ -79,25 +79,25 @@ def _run_claimed(
 
 
 def job_id_here() -> str:
-    """The id of the job that this process is in, as the cluster lists it."""
+    """The id of the job that runs this process, in the cluster's notation."""
     return os.environ.get("HPCTUNE_JOB_ID") or _slurm_job() or f"pid-{os.getpid()}"
 
 
 def _slurm_job() -> str | None:
-    """The id of the Slurm job around us as squeue shows it: an element of an array as ``12_3``."""
+    """The id of the enclosing Slurm job in squeue's notation: an array element is ``12_3``."""
     array, element = (os.environ.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
 
 
 def job_began() -> float | None:
-    """When the script of the job around us began (Unix seconds); None where that is unknown, as to a worker's trial."""
+    """Start of the enclosing job's script (Unix seconds); None if unknown, as in a trial of a worker."""
     job_id, _, at = os.environ.get("HPCTUNE_JOB_BEGAN", "").partition(" ")
-    number = at.replace(",", ".")  # bash writes it as the locale has it
+    number = at.replace(",", ".")  # bash writes the decimal separator of the locale
     return float(number) if job_id == job_id_here() and number.replace(".", "", 1).isdigit() else None
 
 
 def restart_count() -> int:
-    """How often Slurm has restarted the trial's job; 0 where the job around it is not the trial's own."""
+    """How many times Slurm has restarted the trial's job; 0 if the enclosing job is not the trial's own."""
     if job_id_here() != _slurm_job():
         return 0
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
@@ -111,10 +111,10 @@ def _nodes() -> str:
 
 
 def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) -> Control | None:
-    """The control file of this attempt; None when there is nothing to do.
+    """The control file of this attempt; None if there is nothing to do.
 
-    A directory or a trainable that is not there yet, or a control file of an earlier attempt, may be a filesystem
-    that lags.
+    A missing directory or trainable, or a control file of an earlier attempt, may be a delay of the shared filesystem,
+    so this function waits for it.
     """
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     pause = 0.05
@@ -135,23 +135,23 @@ def await_control(experiment: ExperimentPaths, paths: TrialPaths, attempt: int) 
 def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
     if not permissions.exists(paths.text):
         return None
-    with contextlib.suppress(StorageError):  # the run says so when it loads the trainable
-        bundle.prepare_imports(experiment)  # the configuration may have values of the user's classes
+    with contextlib.suppress(StorageError):  # loading the trainable reports this error
+        bundle.prepare_imports(experiment)  # the configuration may contain instances of the user's classes
     return control_file.read(paths.control)
 
 
 def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile, Path | None] | None:
-    """Claim the first free run of the attempt, up to number ``restarts``, and say where it starts from.
+    """Claim the first free run of the attempt, up to number ``restarts``, and choose the checkpoint to start from.
 
-    Slurm counts restarts of jobs whose worker never came to its claim; run numbers have no such gaps, so the driver,
-    which looks for (or revokes) the next number only, cannot miss one. None when the attempt is another's, or over.
+    Slurm also counts restarts in which the worker did not reach its claim. Run numbers have no such gaps: the driver
+    looks for (or revokes) only the next number, so it cannot miss a run. None if the attempt is over or superseded.
     """
     for restart in range(restarts + 1):
         run = RunKey(control.trial_id, control.attempt, restart)
         earlier = _earlier_records(paths, run)
         if any(isinstance(record, Exit) for record in earlier):
             return None
-        # Chosen before the claim: the driver takes in what was written before it, and no more.
+        # Chosen before the claim, because the driver reads only what was written before the claim.
         name = next((n for n in checkpoints_before(run, earlier) if paths.checkpoint(n).is_dir()), None)
         claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes(), name, job_began())
         file = RunFile.claim(paths.run(run.attempt, restart), claim)
@@ -162,14 +162,14 @@ def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile,
 
 
 def _await_checkpoint(checkpoint: Path) -> None:
-    """Wait until a checkpoint that was made on another node is to be seen here; for a limited time."""
+    """Wait a limited time until this node sees a checkpoint that another node wrote."""
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     while not checkpoint.is_dir() and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
 def _earlier_records(paths: TrialPaths, run: RunKey) -> list[RunRecord]:
-    """What earlier runs of this attempt wrote (Slurm restarted the job), oldest first."""
+    """Records of earlier runs of this attempt (Slurm restarted the job), oldest first."""
     records: list[RunRecord] = []
     for restart in range(run.restart):
         key = RunKey(run.trial_id, run.attempt, restart)
@@ -181,12 +181,12 @@ def _earlier_records(paths: TrialPaths, run: RunKey) -> list[RunRecord]:
 
 
 def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
-    """Run the user's code, and write how it ended. Raises only what leaves the whole program (Ctrl-C, the debugger)."""
+    """Run the user's code and write its outcome. Raises only what ends the whole program (Ctrl-C, the debugger)."""
     outcome, reason, error = Outcome.COMPLETED, "the trainable returned", None
     leaving: BaseException | None = None
     try:
         if session.restored is not None and not session.restored.is_dir():
-            raise StorageError(f"The checkpoint to start from is gone: {session.restored}.")
+            raise StorageError(f"The checkpoint to start from does not exist any more: {session.restored}.")
         try:
             run_trainable(retry_storage(lambda: bundle.load_trainable(experiment)), session)
         except Exception as failure:
@@ -196,7 +196,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
             session.leaving = True
             _end_as_a_child(session)
     except EndOfRun:
-        pass  # the session knows
+        pass  # the session holds the outcome
     except KeyboardInterrupt as interrupt:
         outcome, reason, leaving = Outcome.INTERRUPTED, "interrupted at the keyboard", interrupt
     except SystemExit as end:
@@ -205,8 +205,8 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
     except BaseException as failure:
         outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
         if isinstance(failure, StorageError) and is_transient(failure):
-            outcome, reason = Outcome.INTERRUPTED, f"the storage refuses: {failure}"
-        elif session.interrupted:  # whoever signalled us may have ended a process that the trainable needs
+            outcome, reason = Outcome.INTERRUPTED, f"the storage is not writable: {failure}"
+        elif session.interrupted:  # the same signal may have ended a process that the trainable needs
             outcome, reason = Outcome.INTERRUPTED, f"{session.interrupted} received, then the trainable raised"
         if type(failure).__name__ == "BdbQuit":
             outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
@@ -219,7 +219,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
     if decided is not None and decided.outcome is None:
         _say(f"leaving: {decided.reason}.")
         file.close()
-    elif decided is not None:  # what went wrong while it was leaving does not change why it left
+    elif decided is not None:  # an error while the run was ending does not change its outcome
         _leave(session, file, decided.outcome or Outcome.COMPLETED, decided.reason, None)
     else:
         _leave(session, file, outcome, reason, error)
@@ -228,11 +228,11 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
 
 
 def _blame_the_storage(failure: Exception, session: Session) -> None:
-    """Where the trial's directory has no room, what user code raised may be no fault of its own, whatever it is called:
-    wait for room, and end the run so that it goes on from its last checkpoint."""
+    """Attribute the error to the storage if the trial's directory has no room. User code may then raise any exception.
+    Wait for room, and end the run so that it continues from its last checkpoint."""
     if os.getpid() != session.pid or not (trouble := free_space.trouble_writing(session.paths.root)):
         return
-    what = f"{type(failure).__name__} where the storage had no room ({trouble})"
+    what = f"{type(failure).__name__} while the storage had no room ({trouble})"
     log.warning(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
     deadline = time.monotonic() + retry_limit_s()
     waiting = pauses(deadline)
@@ -256,7 +256,7 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
 
 
 def _end_as_a_child(session: Session) -> None:
-    """A process that user code forked, and that came back from there, must not speak for the run."""
+    """End a process that user code forked and that returned here: it must not write records of the run."""
     if os.getpid() == session.pid:
         return
     error, code = sys.exc_info()[1], 0
@@ -272,7 +272,7 @@ def _end_as_a_child(session: Session) -> None:
 
 
 def _exit_code(end: SystemExit) -> int:
-    """The exit code that Python would leave with; what is no number is printed."""
+    """The exit code that Python would use; a value that is not a number is printed."""
     if end.code is None or isinstance(end.code, int):
         return (end.code or 0) & 0xFF
     log.error(str(end.code))
@@ -293,7 +293,7 @@ def _error_info(error: BaseException) -> ErrorInfo:
 
 
 def _parsers_words(end: SystemExit) -> str:
-    """What a parser of command lines said before it left with an exit code; "" where none did."""
+    """What a command-line parser printed before it exited with a code; "" if there was none."""
     import argparse
 
     for frame, _ in traceback.walk_tb(end.__traceback__):

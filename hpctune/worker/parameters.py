@@ -1,4 +1,4 @@
-"""``with_parameters`` and ``with_resources``: large objects and requests that travel with a trainable."""
+"""``with_parameters`` and ``with_resources``: large objects and resource requests attached to a trainable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpctune.worker.command import Command
 
 
 class BoundTrainable:
-    """A function trainable with parameters and a request; called like the function, without the parameters."""
+    """A function trainable with parameters and a request; it is called like the function, without the parameters."""
 
     def __init__(self, function: Callable[..., Any], parameters: Mapping[str, Parameter], resources: Any) -> None:
         self.function, self.parameters, self.resources = function, dict(parameters), resources
@@ -27,7 +27,7 @@ class BoundTrainable:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The function's signature without what is bound."""
+        """The function's signature without the bound parameters."""
         signature = inspect.signature(self.function)
         free = [p for p in signature.parameters.values() if p.name not in self.parameters]
         return signature.replace(parameters=free)
@@ -36,11 +36,11 @@ class BoundTrainable:
 def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     """Give a function or class trainable large objects (data sets, models) as keyword arguments.
 
-    They are written once to the experiment directory, not once a trial, and read by each worker at first use; numpy
+    They are written once to the experiment directory, not once per trial. Each worker reads them at first use. Numpy
     arrays are mapped into memory, read-only. A function gets them as keyword arguments, a class in ``setup``.
 
     Raises:
-        TrainableError: for something that is neither function nor class, or does not take these arguments.
+        TrainableError: if ``trainable`` is neither a function nor a class, or does not take these arguments.
     """
     if isinstance(trainable, Command):
         raise TrainableError("with_parameters is for functions and classes; a Command gets its parameters as text.")
@@ -57,7 +57,9 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
 
 def _bind_class(cls: Any, parameters: Mapping[str, Parameter]) -> type:
     if not hasattr(cls, "setup"):
-        raise TrainableError(f"{cls.__name__} is a class but not derived from hpctune.Trainable.")
+        raise TrainableError(
+            f"{cls.__name__} is a class that is not derived from hpctune.Trainable. Derive it from hpctune.Trainable."
+        )
     _check_accepts(cls.setup, parameters, f"{cls.__name__}.setup")
 
     def setup(self: Any, config: dict[str, Any], **more: Any) -> None:
@@ -80,11 +82,12 @@ def _check_accepts(function: Callable[..., Any], names: Mapping[str, Any], what:
 
 
 def with_resources(trainable: Any, resources: Any) -> Any:
-    """Say what each trial of this trainable needs: a dict such as ``{"cpu": 2, "gpu": 1}``, a PlacementGroupFactory,
-    or a function from the trial's config to either.
+    """Set the request of each trial of this trainable: a dict such as ``{"cpu": 2, "gpu": 1}``, a
+    PlacementGroupFactory, or a function from the trial's config to either.
 
     Raises:
-        UsageError: for another kind of request. TrainableError: for something that is no trainable.
+        UsageError: if the request is of another type.
+        TrainableError: if ``trainable`` is not a trainable.
     """
     if not (callable(trainable) or isinstance(trainable, Command)):
         raise TrainableError(f"with_resources takes a function, a Trainable class or a Command, not {trainable!r}.")
@@ -106,7 +109,7 @@ def with_resources(trainable: Any, resources: Any) -> Any:
 
 
 def wrap_function(train_func: Callable[..., Any], name: str | None = None) -> BoundTrainable:
-    """The function as a trainable called ``name``. Functions need no wrapping here: it is for scripts that do it."""
+    """Make the function a trainable called ``name``. Not needed in hpctune; it exists for scripts that call it."""
     wrapped = BoundTrainable(train_func, {}, resources_of(train_func))
     if name is not None:
         wrapped.__name__ = name
@@ -114,14 +117,14 @@ def wrap_function(train_func: Callable[..., Any], name: str | None = None) -> Bo
 
 
 def resources_of(trainable: Any) -> Any:
-    """The request that travels with a trainable, or None."""
+    """The request attached to a trainable, or None."""
     if isinstance(trainable, (BoundTrainable, Command)):
         return trainable.resources
     return getattr(trainable, "_hpctune_resources", None)
 
 
 def pin_in_object_store(obj: Any) -> Parameter:
-    """Ray Tune 0.x: a handle to a large object, for use in a trainable through :func:`get_pinned_object`."""
+    """Ray Tune 0.x: make a handle to a large object; a trainable reads it with :func:`get_pinned_object`."""
     return Parameter(obj)
 
 

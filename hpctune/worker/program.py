@@ -1,4 +1,4 @@
-"""Running a ``Command``: its output passed on and searched for results, its end awaited or brought about."""
+"""Running a ``Command``: pass its output on, search it for results, and wait for its end or bring it about."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from hpctune.worker.session import Session
 KILL_AFTER_S = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 LINGER_S = 1.0
-"""Seconds of silence after the program's end until what it left running, and holds its output open, is killed."""
+"""Seconds of silence after the program's end. Then processes that it left behind, and that hold its output open, are
+killed."""
 POLL_S = 0.1
 LAST_LINES = 20
 MAX_LINE = 1 << 20
-"""Characters of a line that are searched for results; a longer line has none."""
+"""Characters of a line that are searched for results. A longer line has none."""
 MAX_VARIABLE = 32_768
-"""Bytes of a parameter in the environment, where the system allows 128 kB each: longer ones are in the file only."""
+"""Bytes of a parameter in the environment, of the 128 kB that the system allows. Longer ones are only in the file."""
 _LINE_ENDS = re.compile(r"[\r\n]")
 
 
 def run_command(command: Command, session: Session) -> None:
-    """Run the program to its end. Raises TrainableError, with its last words, when it fails."""
+    """Run the program to its end. Raises TrainableError with its last lines of output if it fails."""
     session.leaves_itself = True
     config_file = session.private_directory / "config.json"
     config_file.write_text(values.dumps(values.plain(session.control.config)))
@@ -46,7 +47,7 @@ def run_command(command: Command, session: Session) -> None:
     try:
         code = program.wait()
     finally:
-        program.signal(signal.SIGKILL)  # what it left behind, or all of it when this run leaves at once
+        program.signal(signal.SIGKILL)  # processes that it left behind, or all if this run ends at once
     if session.ending is not None:
         raise session.ending
     if program.failure is not None:
@@ -55,11 +56,11 @@ def run_command(command: Command, session: Session) -> None:
         session.end(Outcome.INTERRUPTED, f"{session.interrupted} received")
     if code != 0:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise TrainableError(f"The command {how}. Its last words:\n{''.join(program.last_words) or '(none)'}")
+        raise TrainableError(f"The command {how}. Its last output:\n{''.join(program.last_words) or '(none)'}")
 
 
 def fields_of(session: Session) -> dict[str, Any]:
-    """What a command's braces may name."""
+    """The values of the fields in a command's braces."""
     control = session.control
     return {
         **control.config,
@@ -81,7 +82,7 @@ def _parameters(session: Session) -> dict[str, str]:
 
 
 def _search_path() -> str:
-    """Where the program finds programs: ``hpctune report`` too, where the worker's environment is not activated."""
+    """The program's search path. It contains ``hpctune``, even if the worker's environment is not activated."""
     own = str(Path(sys.executable).parent)
     known = os.environ.get("PATH", os.defpath)
     return known if own in known.split(os.pathsep) else f"{known}{os.pathsep}{own}"
@@ -127,7 +128,7 @@ class _Program:
             if row:
                 self._session.report(row)
         except EndOfRun:
-            pass  # the session remembers; the main thread ends the program
+            pass  # the session holds the outcome; the main thread ends the program
         except Exception as error:
             self.failure = self.failure or error
 
@@ -137,12 +138,12 @@ class _Program:
         self._take(line)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the program and all that it started."""
+        """Send a signal to the program and all processes that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
     def wait(self) -> int:
-        """Wait for its end; end it when the run is over. Returns the exit code."""
+        """Wait for its end; end it if the run is over. Returns the exit code."""
         killed_at = None
         forwarded = ""
         while not self._over.wait(POLL_S):
@@ -161,8 +162,8 @@ class _Program:
         return self.process.returncode
 
     def _drain(self) -> None:
-        """Take in all that was printed, also where each report waits; but wait for no silence of what the program left
-        in the background, which holds its output open."""
+        """Read all that was printed, even if each report has to wait. Do not wait for background processes of the
+        program that hold its output open."""
         while any(reader.is_alive() for reader in self._readers):
             if all(reader.silent_s() > LINGER_S for reader in self._readers):
                 return
@@ -171,17 +172,17 @@ class _Program:
 
 
 class _Reader(threading.Thread):
-    """Passes output on as it comes, and gives each line to ``take``."""
+    """Copies output as it arrives, and passes each line to ``take``."""
 
     def __init__(self, source: IO[bytes], target: str, take: Callable[[str], object]) -> None:
         super().__init__(name=f"hpctune-{target}", daemon=True)
         self._source, self._target, self._take = source, target, take
         self.waits_since: float | None = None
-        """Since when nothing has come; None while something is being taken in."""
+        """Monotonic time of the last output; None while a line is being processed."""
         self.start()
 
     def silent_s(self) -> float:
-        """Seconds without output; endless where there will be none."""
+        """Seconds without output; infinite after the end of the output."""
         since = self.waits_since
         return float("inf") if not self.is_alive() else 0.0 if since is None else time.monotonic() - since
 

@@ -1,4 +1,4 @@
-"""What a result consists of: the user's own fields, those counted, and those that are the same all through a run."""
+"""The rows of a run: the user's fields, the counted fields, and the fields that are constant in a run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _OURS = frozenset({
     "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp", "timesteps_since_restore",
     "training_iteration", "trial_id", "job_id", "attempt", "node_list",
 })  # fmt: skip
-"""Fields that a report cannot set directly: they are filled in, some of them from what it says."""
+"""Fields that a report cannot set directly. They are filled in, some from values of the report."""
 
 
 LARGEST = 1 << 20
-"""Characters of a result's text. Every driver and every reader keeps the last result of each trial in memory."""
+"""Limit in characters of a result as text. Drivers and readers keep each trial's last result in memory."""
 
 
 class Rows:
-    """Makes the rows of one run, as text, and holds them against the stop criteria."""
+    """Makes the rows of one run as text, and checks them against the stop criteria."""
 
     def __init__(self, control: Control, run: RunKey, job_id: str, nodes: str) -> None:
         self._criteria = control.criteria
@@ -53,8 +53,8 @@ class Rows:
         return {k: v for k, v in metrics.items() if k not in _OURS}
 
     def text(self, own: Mapping[str, Any], fields: Mapping[str, Any], done: bool) -> str:
-        """The row as JSON; what never changes in it was made into text once. Values that make it larger than LARGEST
-        are left out of it, which is said in their place and, once for each, on stderr."""
+        """The row as JSON. Constant fields were converted once. If the row is larger than LARGEST, values are left out,
+        with a note in their place and, once per field, on stderr."""
         text = values.dumps({**own, **fields, "done": done})
         if len(text) > LARGEST:
             text = values.dumps({**self._smaller(own, len(text)), **fields, "done": done})
@@ -67,7 +67,7 @@ class Rows:
             if size <= LARGEST:
                 break
             size -= sizes[name]
-            what = f"left out: {sizes[name] / 1e6:.1f} MB as text, where a result may have {LARGEST / 1e6:.1f} MB"
+            what = f"left out: {sizes[name] / 1e6:.1f} MB as text; the limit for a result is {LARGEST / 1e6:.1f} MB"
             kept[name] = f"({what})"
             if name not in self._left_out:
                 self._left_out.add(name)
@@ -75,12 +75,12 @@ class Rows:
         return kept
 
     def criterion(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str | None, TuneError | None]:
-        """The stop criterion that is reached, if any, and what is wrong with the criteria."""
+        """The stop criterion that is reached, if any, and the error in the criteria, if any."""
         if not self._criteria:
             return None, None
         counted = {k: v for k, v in fields.items() if v is not None}
         row = {**self._constant, "done": False, **own, **counted}
-        found = {key: lookup(row, key, row) for key in self._criteria}  # a mapping is nothing to compare with
+        found = {key: lookup(row, key, row) for key in self._criteria}  # a mapping cannot be compared
         missing = any(isinstance(value, Mapping) for value in found.values())
         try:
             return reached(self._criteria, _flat(row) if missing else found), None
@@ -91,5 +91,5 @@ class Rows:
 def _flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         return flatten(row)
-    except RecursionError:  # something is in itself, or very deep
+    except RecursionError:  # a value contains itself, or is nested too deeply
         return flatten(values.plain(row))

@@ -1,4 +1,4 @@
-"""Running a trainable of any form to its end. Each runner returns normally when the trainable is done."""
+"""Running a trainable of any form to its end. Each runner returns normally if the trainable is done."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ FORMS = "train(config), train(config, checkpoint_dir=None) or train(config, repo
 
 
 def is_class_trainable(trainable: object) -> bool:
-    """Whether ``trainable`` is a class in the sense of Ray Tune: derived from Trainable."""
+    """Whether ``trainable`` is a class trainable of Ray Tune's kind: derived from Trainable."""
     return inspect.isclass(trainable) and issubclass(trainable, Trainable)
 
 
 def form_of(trainable: object) -> str:
-    """ "class", "command", "config", "checkpoint_dir" or "reporter". Raises TrainableError for what is none of them."""
+    """ "class", "command", "config", "checkpoint_dir" or "reporter". Raises TrainableError if it is not a trainable."""
     if isinstance(trainable, Command):
         return "command"
     if inspect.isclass(trainable):
         if issubclass(trainable, Trainable):
             return "class"
-        raise TrainableError(f"{trainable.__name__} is a class but not derived from hpctune.Trainable.")
+        raise TrainableError(
+            f"{trainable.__name__} is a class that is not derived from hpctune.Trainable. "
+            "Derive it from hpctune.Trainable."
+        )
     if not callable(trainable):
         raise TrainableError(f"A trainable is a function, a Trainable class or a Command, not {trainable!r}.")
     name = getattr(trainable, "__name__", type(trainable).__name__)
     if inspect.iscoroutinefunction(trainable) or inspect.isasyncgenfunction(trainable):
-        raise TrainableError(f"{name} is an async function: make it a plain one that calls asyncio.run(...).")
+        raise TrainableError(f"{name} is an async function. Use a plain function that calls asyncio.run(...).")
     try:
         parameters = list(inspect.signature(trainable).parameters.values())
     except (TypeError, ValueError):
@@ -58,13 +61,13 @@ def form_of(trainable: object) -> str:
         bound = ", ".join(f"{each}=..." for each in more)
         raise TrainableError(
             f"{name} needs {len(needed)} arguments: {', '.join(p.name for p in needed)}. A function trainable is "
-            f"{FORMS}. Give it the others beforehand: hpctune.with_parameters({name}, {bound})."
+            f"{FORMS}. Bind the others first: hpctune.with_parameters({name}, {bound})."
         )
     return "config" if reporter is None else "reporter"
 
 
 def _reporter_parameter(parameters: Sequence[inspect.Parameter]) -> inspect.Parameter | None:
-    """The parameter that Ray Tune 0.x fills with a function to report by: its name or its annotation says so."""
+    """The parameter that Ray Tune 0.x fills with a report function, recognized by its name or its annotation."""
 
     def says_so(parameter: inspect.Parameter) -> bool:
         annotation = parameter.annotation
@@ -75,11 +78,11 @@ def _reporter_parameter(parameters: Sequence[inspect.Parameter]) -> inspect.Para
 
 
 _known: tuple[Any, str] = (None, "")
-"""The trainable that this process runs, and its form."""
+"""The trainable of this process, and its form."""
 
 
 def known_form(trainable: object) -> str:
-    """:func:`form_of`, found once for what a worker runs in all its trials."""
+    """:func:`form_of`, computed once for the trainable of all trials of a worker."""
     global _known
     if _known[0] is not trainable:
         _known = (trainable, form_of(trainable))
@@ -114,7 +117,7 @@ def run_function(function: Callable[..., Any], form: str, session: Session) -> N
     else:
         value = function(config)
     if inspect.isgenerator(value):
-        with contextlib.closing(value):  # its finally clauses run now, whoever still refers to it
+        with contextlib.closing(value):  # its finally clauses run now, even if a reference to it remains
             for item in value:
                 session.report(_row(item))
     elif value is not None and not (isinstance(value, Mapping) and not value):
@@ -138,7 +141,7 @@ def _row(value: Any) -> Mapping[str, Any]:
 
 
 def run_class(cls: type[Trainable], session: Session) -> None:
-    """Step the trainable until it is done or told to end, with the checkpoints that are due."""
+    """Step the trainable until it is done or must end, and save the checkpoints that are due."""
     trainable = kept.make(cls, session.control.config)
     good: EndOfRun | None = None
     try:
@@ -154,7 +157,7 @@ def run_class(cls: type[Trainable], session: Session) -> None:
 
 
 def clean_up(trainable: Trainable) -> None:
-    """Call its ``cleanup``. The trial is over by then: what goes wrong in it is told and changes nothing."""
+    """Call its ``cleanup``. The trial is already over, so an error is logged and has no other effect."""
     try:
         trainable.stop()
     except Exception:
@@ -174,9 +177,9 @@ def _steps(trainable: Trainable, session: Session) -> None:
 
 
 def _finalize(trainable: Trainable, session: Session, end: EndOfRun) -> None:
-    """What is owed before the run leaves: a checkpoint where one is needed, exported models where they are wanted.
+    """Save the last checkpoint if one is needed, and export models if requested, before the run ends.
 
-    A finished trial that loses them has failed; one that goes on elsewhere goes on from an earlier checkpoint.
+    If this fails, a finished trial becomes failed; a trial that continues elsewhere uses an earlier checkpoint.
     """
     control = session.control
     goes_on = end.outcome in (Outcome.PAUSED, Outcome.INTERRUPTED)
@@ -191,7 +194,7 @@ def _finalize(trainable: Trainable, session: Session, end: EndOfRun) -> None:
     except Exception as error:
         if not goes_on:
             session.fail("the last checkpoint or the export failed", error)
-        _tell("hpctune: no checkpoint could be made before leaving:")
+        _tell("hpctune: no checkpoint could be made before the run ended:")
 
 
 def can_save(trainable: Trainable) -> bool:
@@ -204,7 +207,7 @@ def _save(trainable: Trainable, session: Session) -> None:
 
 
 def _saved(trainable: Trainable, session: Session) -> Path:
-    """A new staging directory, filled."""
+    """Save into a new staging directory; returns the directory."""
     directory = checkpoints.staging(session.paths)
     try:
         write_checkpoint(trainable, directory)
@@ -215,5 +218,5 @@ def _saved(trainable: Trainable, session: Session) -> Path:
 
 
 def _tell(what: str) -> None:
-    """Say it, with the traceback of what is being handled."""
+    """Log ``what`` with the traceback of the current exception."""
     log.error(f"{what}\n{traceback.format_exc()}")

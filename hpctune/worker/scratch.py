@@ -1,4 +1,4 @@
-"""Directories of one process outside the shared filesystem, and the removal of those that dead processes left."""
+"""Private directories of one process outside the shared filesystem, and the removal of those of dead processes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 _NAME = re.compile(r"hpctune-([0-9a-f]{8})-([0-9]+)-")
 PARENTS = (None, "/tmp", "/dev/shm")
-"""Where they may lie, the site's TMPDIR first: it may be full, or too long for a socket's path (about 100 bytes)."""
+"""Candidate parents, the site's TMPDIR first. It may be full, or too long for a socket's path (about 100 bytes)."""
 SOCKET_PARENTS = ("/dev/shm", None, "/tmp")
-"""The same for sockets, which take no room: in memory first."""
+"""Candidate parents for sockets, which need no space: memory first."""
 
 
 def make(parent: str | None = None) -> Path:
@@ -24,7 +24,7 @@ def make(parent: str | None = None) -> Path:
 
 
 def make_in_memory() -> Path | None:
-    """A new directory for what is small and short-lived, in memory if there is such a place; None: nowhere."""
+    """A new directory in memory for small, short-lived files; None if there is no such filesystem."""
     for parent in SOCKET_PARENTS:
         with contextlib.suppress(OSError):
             return make(parent)
@@ -35,18 +35,18 @@ _sockets: Path | None = None
 
 
 def keep_sockets_together() -> None:
-    """Make a directory for the sockets of all processes that are forked from this one, which is to remove it."""
+    """Make one directory for the sockets of all forked children. This process must remove it."""
     global _sockets
     _sockets = make_in_memory()
 
 
 def socket_directory() -> Path | None:
-    """Where sockets are kept together; None: each process has a directory of its own."""
+    """The common directory of sockets; None: each process has its own directory."""
     return _sockets
 
 
 def remove_sockets() -> None:
-    """Remove what :func:`keep_sockets_together` has made."""
+    """Remove the directory made by :func:`keep_sockets_together`."""
     global _sockets
     if _sockets is not None:
         shutil.rmtree(_sockets, ignore_errors=True)
@@ -57,7 +57,7 @@ _swept = False
 
 
 def sweep_once() -> None:
-    """:func:`sweep`, unless this process, or the one that it was forked from, has done so."""
+    """:func:`sweep`, unless this process or its forking parent has already done so."""
     global _swept
     if not _swept:
         _swept = True
@@ -65,7 +65,7 @@ def sweep_once() -> None:
 
 
 def sweep() -> None:
-    """Remove what processes of this user on this node left when they were killed."""
+    """Remove directories that killed processes of this user left on this node."""
     here, mine = _here(), os.geteuid()
     for parent in {parent or tempfile.gettempdir() for parent in PARENTS}:
         with contextlib.suppress(OSError), os.scandir(parent) as entries:
@@ -78,7 +78,7 @@ def sweep() -> None:
 
 
 def _here() -> str:
-    """Says which processes a process id may be of: those of this node, and of this container's own numbering."""
+    """Identifies the scope of process ids: this node and this container's PID namespace."""
     try:
         numbering = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:

@@ -1,4 +1,4 @@
-"""The running trial in this process: what is behind ``hpctune.report`` and ``hpctune.get_checkpoint``."""
+"""The running trial in this process: the implementation of ``hpctune.report`` and ``hpctune.get_checkpoint``."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from hpctune.worker.rows import Rows
 from hpctune.worker.storage_retry import is_transient, retry_storage
 
 LOOK_S = 1.0
-"""Seconds between two looks at the control file: one open on the shared filesystem each."""
+"""Seconds between two reads of the control file. Each read opens one file on the shared filesystem."""
 HEED_S = 30.0
-"""Seconds that the main thread has to end by itself after another thread, or a child, was told that the run is over."""
+"""Seconds that the main thread has to end by itself after another thread or a child has ended the run."""
 SYNC_S = 1.0
-"""Seconds after which a report is visible to other nodes at the latest."""
+"""Maximum number of seconds until a report is visible on other nodes."""
 
 _Result = TypeVar("_Result")
 
@@ -43,8 +43,8 @@ _Result = TypeVar("_Result")
 class Session:
     """One run of one attempt. Reports may come from any thread.
 
-    ``restored``: the checkpoint that the run starts from, if any. ``criteria`` are evaluated here, so a trial stops
-    exactly at the report that reaches one.
+    ``restored``: the checkpoint from which the run starts, if any. ``criteria`` are evaluated here, so a trial stops
+    exactly at the report that meets one.
     """
 
     def __init__(
@@ -55,29 +55,29 @@ class Session:
         self.restored = restored
         self.pid = os.getpid()
         self.newest_checkpoint = restored
-        """What a restart in this process would go on from."""
+        """The checkpoint from which a restart in this process would continue."""
         start = (
             checkpoints.Progress() if restored is None else retry_storage(lambda: checkpoints.read_progress(restored))
         )
         self.counters = Counters(start)
         self.staged: Path | None = None
-        """A checkpoint that was written by ``checkpoint_dir`` and waits for its report."""
+        """A checkpoint that ``checkpoint_dir`` wrote and that waits for its report."""
         self.ending: EndOfRun | None = None
         self.leaving = False
-        """The user's code is over: signals change nothing any more."""
+        """The user's code has ended, so signals have no effect any more."""
         self._heeded = False
-        """The main thread knows of the ending."""
+        """The main thread has noticed the end of the run."""
         self._ended_at = 0.0
         self.interrupted = ""
-        """Why the run is to leave at its next report: the signal's name."""
+        """Name of the signal because of which the run ends at its next report."""
         self.leaves_itself = False
-        """The signal is passed on to a program, which may still save and report: an interrupted run ends with it."""
+        """The signal was passed on to a program, which may still save and report. The run ends with the program."""
         self.results = 0
         self.saved_at: int | None = None
-        """The iteration of the last checkpoint."""
+        """Iteration of the last checkpoint."""
         self._private: Path | None = None
         self._passed: float | None = None
-        """The milestone that was waited for in vain: the trial has gone on."""
+        """Milestone for which no decision arrived in time: the trial has continued past it."""
         self._lock = threading.RLock()
         self._looked_at = time.monotonic()
         self._unsynced = False
@@ -88,9 +88,9 @@ class Session:
     # -- reports ------------------------------------------------------------------------------------------------
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Path | None = None, *, final: bool = False) -> None:
-        """Append one result; raises EndOfRun when the run is over with it. ``final``: the trainable is done anyway."""
+        """Append one result; raises EndOfRun if the run ends with it. ``final``: the trainable is done in any case."""
         if os.getpid() != self.pid:
-            raise EndOfRun(None, "a forked child that came back does not speak for the run")
+            raise EndOfRun(None, "a forked child that returned must not report for the run")
         with self._lock:
             if self.ending is not None:
                 self._raise_ending()
@@ -115,14 +115,14 @@ class Session:
             self.retry_storage(lambda: self._file.result_text(row, checkpoint))
         except OSError as error:
             words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
-            if is_transient(error):  # no fault of the trial: it goes on from its last checkpoint when this is over
+            if is_transient(error):  # not the trial's fault: it continues from its last checkpoint later
                 self.end(Outcome.INTERRUPTED, f"{self.interrupted} received" if self.interrupted else words)
             raise StorageError(words) from error
         self.results += 1
         self._unsynced = True
 
     def _try_to_persist(self, checkpoint: Path | None) -> tuple[str | None, CheckpointError | None]:
-        """A checkpoint that cannot be saved does not take its result with it."""
+        """Save the checkpoint. If that fails, return the error, so that the result is still reported."""
         try:
             return self._persist(checkpoint), None
         except CheckpointError as error:
@@ -152,8 +152,8 @@ class Session:
             raise
 
     def retry_storage(self, action: Callable[[], _Result]) -> _Result:
-        """What ``action`` returns; tried again while the filesystem refuses it, until a signal comes or it takes too
-        long. That time is not the trial's."""
+        """Return the result of ``action``. While the filesystem refuses, try again until a signal arrives or the time
+        limit is over. The waiting does not count as the trial's time."""
         began = time.monotonic()
         try:
             return retry_storage(action, give_up=lambda: self.interrupted)
@@ -162,7 +162,7 @@ class Session:
                 self.counters.skip(waited)
 
     def stage(self, directory: Path) -> None:
-        """Save ``directory`` with the next report; one that was staged before and never reported is dropped."""
+        """Save ``directory`` with the next report. A directory that was staged before and not reported is dropped."""
         self._drop_staged()
         self.staged = directory
 
@@ -172,13 +172,13 @@ class Session:
             self.staged = None
 
     def end(self, outcome: Outcome | None, reason: str, error: Exception | None = None) -> NoReturn:
-        """Raise EndOfRun, now and at every later report. What was decided first stays."""
+        """Raise EndOfRun now and at every later report. The first decision stays in force."""
         if self.ending is None:
             self.ending, self._ended_at = EndOfRun(outcome, reason, error), time.monotonic()
         self._raise_ending()
 
     def fail(self, reason: str, error: Exception) -> NoReturn:
-        """Like :meth:`end` with a failure, also where a good end was decided before."""
+        """Like :meth:`end` with a failure, even if a normal end was decided before."""
         self.ending = None
         self.end(Outcome.FAILED, reason, error)
 
@@ -188,11 +188,11 @@ class Session:
         raise self.ending
 
     def acknowledge(self) -> None:
-        """Note that the main thread, if this is it, knows of the ending."""
+        """Record that the main thread has noticed the end of the run, if this is the main thread."""
         self._heeded = self._heeded or threading.current_thread() is threading.main_thread()
 
     def signalled(self, name: str) -> None:
-        """A signal has come (main thread): leave at the next report; now, if it is the second SIGTERM."""
+        """Handle a signal (main thread): end at the next report, or now if it is the second SIGTERM."""
         if self.leaving:
             return
         if self.ending is not None and not self._heeded:
@@ -205,7 +205,7 @@ class Session:
     # -- orders -------------------------------------------------------------------------------------------------
 
     def _apply_orders(self, own: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-        """End the run if a signal, the driver or a milestone says so."""
+        """End the run if a signal, the driver or a milestone requires it."""
         if self._is_interrupted():
             return
         if time.monotonic() - self._looked_at >= LOOK_S:
@@ -215,7 +215,7 @@ class Session:
             self._await_decision(milestone)
 
     def _is_interrupted(self) -> bool:
-        """Whether a signal has come, after which nothing is waited for. Ends the run, unless it leaves by itself."""
+        """Whether a signal has arrived, after which nothing may wait. Ends the run, unless its program ends itself."""
         if self.interrupted and not self.leaves_itself:
             self.end(Outcome.INTERRUPTED, f"{self.interrupted} received")
         return bool(self.interrupted)
@@ -225,13 +225,13 @@ class Session:
         return isinstance(value, (int, float)) and value >= milestone
 
     def _open_milestone(self) -> float | None:
-        """The milestone at which the trial is to wait; None where there is none, or it has passed it."""
+        """The milestone at which the trial must wait; None if there is none, or the trial has passed it."""
         milestone, answered = self.control.milestone, self.control.answered
         passed = milestone == self._passed or (milestone is not None and answered is not None and answered >= milestone)
         return None if passed else milestone
 
     def _read_control(self) -> None:
-        """Read the control file and obey it. What cannot be read now says nothing: it is read again later."""
+        """Read the control file and apply it. If it is unreadable now, it is read again later."""
         self._looked_at = time.monotonic()
         try:
             orders = control_file.read_orders(self.paths.control)
@@ -239,7 +239,7 @@ class Session:
         except (StorageError, OSError):
             return
         if orders is None or orders.attempt != self.run.attempt or superseded:
-            self.end(None, "another run has this trial now, or it is over")
+            self.end(None, "another run has replaced this one, or the trial is over")
         if orders.stop is not None:
             self.end(Outcome.STOPPED, orders.stop)
         if orders.leave is not None:
@@ -248,7 +248,7 @@ class Session:
         self.control = control_file.with_orders(self.control, orders)
 
     def _await_decision(self, milestone: float) -> None:
-        """Wait, for a bounded time and once, until the driver has let the trial pass ``milestone``."""
+        """Wait once, for a limited time, until the driver allows the trial to pass ``milestone``."""
         self._file.sync()
         self.ringer.ring()
         began = time.monotonic()
@@ -269,9 +269,9 @@ class Session:
         self.counters.skip(time.monotonic() - began)
 
     def look_now_and_then(self) -> None:
-        """Read the control file if it is time; the end of the run is remembered, not raised."""
+        """Read the control file if it is due. The end of the run is stored, not raised."""
         due = self.ending is None and time.monotonic() - self._looked_at >= LOOK_S
-        if due and self._lock.acquire(blocking=False):  # whoever has it is reporting, and looks itself
+        if due and self._lock.acquire(blocking=False):  # the lock's holder reads the file itself
             try:
                 with contextlib.suppress(EndOfRun):
                     self._read_control()
@@ -279,7 +279,7 @@ class Session:
                 self._lock.release()
 
     def checkpoint_due(self, row: Mapping[str, Any]) -> bool:
-        """Whether the result that comes next should be reported with a checkpoint (class trainables)."""
+        """Whether the next result should come with a checkpoint (class trainables)."""
         control, coming = self.control, {**row, **self.counters.peek(row)}
         regular = control.checkpoint_frequency > 0 and coming["training_iteration"] % control.checkpoint_frequency == 0
         last = control.checkpoint_at_end and bool(row.get("done"))
@@ -289,7 +289,7 @@ class Session:
 
     @property
     def private_directory(self) -> Path:
-        """A directory of this run's own, outside the shared filesystem; it vanishes with the run."""
+        """A directory of this run outside the shared filesystem; it is removed at the end of the run."""
         if self._private is None:
             self._private = scratch.make()
         return self._private
@@ -304,7 +304,7 @@ class Session:
         return (name, self.counters.iteration) if name else None
 
     def close(self) -> None:
-        """Let the thread that syncs leave, when it wakes next, and remove the private directory."""
+        """Let the sync thread end at its next wake-up, and remove the private directory."""
         self._closed = True
         self.ringer.close()
         self._drop_staged()
@@ -312,12 +312,12 @@ class Session:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def watch(self, door: socket.socket | None = None, answer: Callable[[], None] = lambda: None) -> None:
-        """Start our only thread: it syncs what was reported, sees to it that a run that is over ends, and calls
-        ``answer`` when somebody is at the ``door``."""
+        """Start the only thread of the session. It syncs reports, makes sure that a finished run ends, and calls
+        ``answer`` when a client connects to ``door``."""
         doors = select.poll()
         if door is not None:
             doors.register(door, select.POLLIN)
-        start_new_thread(self._watch, (doors, answer))  # unlike with a Thread, nobody waits until it has begun
+        start_new_thread(self._watch, (doors, answer))  # unlike Thread, this does not wait for its start
 
     def _watch(self, doors: select.poll, answer: Callable[[], None]) -> None:
         due_at = time.monotonic() + SYNC_S
@@ -325,7 +325,7 @@ class Session:
             for end, event in doors.poll(1000 * max(0.0, due_at - time.monotonic())):
                 if event & select.POLLIN and not self._closed:
                     answer()
-                else:  # closed, by user code or by us
+                else:  # closed by user code or by hpctune
                     doors.unregister(end)
             if time.monotonic() >= due_at:
                 self._sync_and_see()
@@ -338,7 +338,7 @@ class Session:
                 signal.pthread_kill(main, signal.SIGUSR2)
         if self._unsynced:
             self._unsynced = False
-            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            with contextlib.suppress(OSError, ValueError):  # closed in the meantime
                 self._file.sync()
 
 
@@ -351,6 +351,6 @@ def current() -> Session | None:
 
 
 def set_current(session: Session | None) -> None:
-    """Make ``session`` the one of this process."""
+    """Set the session of this process."""
     global _current
     _current = session

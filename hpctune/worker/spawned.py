@@ -1,6 +1,6 @@
-"""What a process that a trial has spawned runs in the place of the script: it makes the script's ``__main__`` again.
+"""Replacement for the user's script in a process that a trial has spawned: it builds the script's ``__main__`` again.
 
-multiprocessing executes this module and takes what it defines for the names of ``__main__``.
+multiprocessing executes this module, and uses the names that it defines as the names of ``__main__``.
 """
 
 from hpctune.storage import bundle

@@ -1,4 +1,4 @@
-"""Waiting for a shared filesystem that refuses for a while: full, over quota, read-only, stale, or not answering."""
+"""Retrying while a shared filesystem refuses for a while: full, over quota, read-only, stale, or not answering."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hpctune.common.log import log
 from hpctune.errors import StorageError
 
 PATIENCE_S = 600.0
-"""Seconds for which a trial waits at most; HPCTUNE_STORAGE_PATIENCE_S says otherwise."""
+"""Maximum number of seconds that a trial waits; HPCTUNE_STORAGE_PATIENCE_S replaces it."""
 LAST_WORD_S = 60.0
-"""The same for a run that has nothing left to do but to write how it ended."""
+"""The same for a run that only has to write its outcome."""
 VARIABLE = "HPCTUNE_STORAGE_PATIENCE_S"
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
 _PASSING = frozenset({
@@ -29,7 +29,7 @@ _Result = TypeVar("_Result")
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether ``error`` (or what caused it) is one of a filesystem that may work again later."""
+    """Whether ``error`` (or its cause) comes from a filesystem that may work again later."""
     while error is not None:
         if isinstance(error, OSError) and _numbers(error) & _PASSING:
             return True
@@ -38,13 +38,13 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def _numbers(error: OSError) -> set[int | None]:
-    if isinstance(error, shutil.Error):  # of a copied tree: (source, target, why) of each file, as text
+    if isinstance(error, shutil.Error):  # from copying a tree: (source, target, reason) of each file, as text
         return {int(number) for number in _NUMBER.findall(str(error.args))}
     return {error.errno}
 
 
 def retry_limit_s() -> float:
-    """Seconds for which a trial waits."""
+    """Maximum number of seconds that a trial waits."""
     try:
         return max(0.0, float(os.environ[VARIABLE]))
     except (KeyError, ValueError):
@@ -54,8 +54,8 @@ def retry_limit_s() -> float:
 def retry_storage(
     action: Callable[[], _Result], *, within_s: float | None = None, give_up: Callable[[], object] = lambda: False
 ) -> _Result:
-    """What ``action`` returns. It is tried again while the filesystem refuses, for so many seconds at most (default:
-    :func:`retry_limit_s`), and until ``give_up``. Raises what the last try has raised."""
+    """Return the result of ``action``. While the filesystem refuses, try again, for at most so many seconds (default:
+    :func:`retry_limit_s`) and until ``give_up``. Raises the error of the last try."""
     began = time.monotonic()
     waiting: Iterator[None] | None = None
     while True:
@@ -76,7 +76,7 @@ def retry_storage(
 
 
 def pauses(deadline: float) -> Iterator[None]:
-    """Each sleeps when it is asked for, longer than the one before, but not beyond ``deadline`` (monotonic)."""
+    """Each item sleeps, longer than the one before, but not beyond ``deadline`` (monotonic seconds)."""
     pause = _FIRST_PAUSE_S
     while True:
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))

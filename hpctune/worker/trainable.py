@@ -24,9 +24,9 @@ _UNDERSCORED = {
     "log_result": "_log_result",
     "export_model": "_export_model",
 }
-"""The names of Ray Tune 0.x."""
+"""Method names of Ray Tune 0.x, by today's name."""
 SAVED = "checkpoint_dict.pkl"
-"""Holds the dict that ``save_checkpoint`` returned, or which path in the checkpoint it named."""
+"""File with the dict that ``save_checkpoint`` returned, or the name of the path that it returned."""
 
 
 def _progress(trainable: Trainable) -> checkpoints.Progress:
@@ -35,7 +35,7 @@ def _progress(trainable: Trainable) -> checkpoints.Progress:
 
 
 class _CounterAlias:
-    """A count that scripts of old read, and may cover with an attribute of their own."""
+    """A counter that old scripts read, and may replace by an attribute of their own."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -45,10 +45,10 @@ class _CounterAlias:
 
 
 class Trainable:
-    """Derive from it and override ``setup`` and ``step``; ``save_checkpoint`` and ``load_checkpoint`` to survive.
+    """Base class: override ``setup`` and ``step``; add ``save_checkpoint`` and ``load_checkpoint`` for checkpoints.
 
-    The underscored names of Ray Tune 0.x (``_setup``, ``_train``, ``_save``, ``_restore``, ``_stop``) count in classes
-    that train by ``_train``; in others they are methods like any other.
+    The underscored names of Ray Tune 0.x (``_setup``, ``_train``, ``_save``, ``_restore``, ``_stop``) are used in
+    classes that define ``_train``. In other classes they are ordinary methods.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -61,12 +61,12 @@ class Trainable:
         cls._hpctune_aliases = frozenset(aliases)
 
     _hpctune_aliases: frozenset[str] = frozenset()
-    """Which of the methods that a class has were put there for the underscored ones."""
+    """The methods of a class that were set from the underscored names."""
 
     def __init__(
         self, config: Mapping[str, Any] | None = None, logger_creator: Any = None, storage: Any = None, **old: Any
     ) -> None:
-        """Only ``config`` counts: the others are taken from scripts that pass them on."""
+        """Only ``config`` is used. The other arguments are accepted from scripts that pass them on."""
         self.config: dict[str, Any] = dict(config or {})
         self._hpctune_counters = Counters(checkpoints.Progress())
         self.setup(self.config)
@@ -74,27 +74,27 @@ class Trainable:
     # -- to be overridden ---------------------------------------------------------------------------------------
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Prepare; called once, before the first step."""
+        """Prepare the training; called once, before the first step."""
 
     def step(self) -> dict[str, Any]:
         """Train for one iteration and return its result."""
-        raise TrainableError(f"{type(self).__name__} has no step(): override it, and return a dict of results.")
+        raise TrainableError(f"{type(self).__name__} has no step() method. Override it, and return a dict of results.")
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | str | None:
-        """Write what is needed to go on into ``checkpoint_dir``, or return it as a dict.
+        """Write the state needed to continue into ``checkpoint_dir``, or return it as a dict.
 
-        A path may be returned as well: the directory, or a file or directory in it.
+        A path may also be returned: the directory, or a file or directory in it.
         """
         raise TrainableError(
             f"{type(self).__name__} cannot be saved: override save_checkpoint(checkpoint_dir) and load_checkpoint."
         )
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Go on from what ``save_checkpoint`` made: the dict that it returned, else the directory or path."""
+        """Restore from what ``save_checkpoint`` made: the dict that it returned, else the directory or path."""
         raise TrainableError(f"{type(self).__name__} cannot be restored: override load_checkpoint(checkpoint).")
 
     def cleanup(self) -> None:
-        """Release what is held; called once, at the end."""
+        """Release resources; called once, at the end."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another configuration in place; return True if that is possible."""
@@ -109,18 +109,18 @@ class Trainable:
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> Any:
-        """What a trial with this configuration needs; None: what the user says, else one CPU."""
+        """The request of a trial with this configuration; None: the user's request, else one CPU."""
         return None
 
     @classmethod
     def resource_help(cls, config: dict[str, Any]) -> str:
-        """A hint for people on what to ask for."""
+        """A hint for users on the resources to request."""
         return ""
 
     # -- what runs it -------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, Any]:
-        """One step with its filled-in fields, outside a trial: for tests and notebooks."""
+        """Run one step and return its result with the automatic fields. For tests and notebooks, outside a trial."""
         row = step_once(self)
         fields = self._hpctune_counters.next_fields(row)
         return {"done": False, **row, **fields, "config": self.config, "trial_id": self.trial_id or "default"}
@@ -134,17 +134,17 @@ class Trainable:
         return Checkpoint(directory)
 
     def restore(self, checkpoint_path: str | Checkpoint) -> None:
-        """Go on from a checkpoint, outside a trial."""
+        """Restore from a checkpoint, outside a trial."""
         directory = Path(os.fspath(checkpoint_path))
         self._hpctune_counters = Counters(checkpoints.read_progress(directory))
         read_checkpoint(self, directory)
 
     def stop(self) -> None:
-        """End: calls ``cleanup``."""
+        """Call ``cleanup``."""
         self.cleanup()
 
     def reset(self, new_config: dict[str, Any]) -> bool:
-        """Take another configuration in place, if ``reset_config`` can."""
+        """Take another configuration in place, if ``reset_config`` allows it."""
         if not self.reset_config(new_config):
             return False
         self.config = dict(new_config)
@@ -173,7 +173,7 @@ class Trainable:
 
     @property
     def trial_resources(self) -> Any:
-        """What the trial asked for; None outside a trial."""
+        """The resources that the trial requested; None outside a trial."""
         from hpctune.worker.context import get_trial_resources
 
         return get_trial_resources()
@@ -195,7 +195,7 @@ class Trainable:
     _episodes_total = _CounterAlias("episodes_total")
 
     def get_state(self) -> dict[str, Any]:
-        """How far it has come."""
+        """The counters of the training."""
         progress = _progress(self)
         return {
             "iteration": progress.iteration,
@@ -219,7 +219,7 @@ for _new, _old in _UNDERSCORED.items():  # what super()._setup(config) calls
 
 
 def _own_definition(cls: type, new: str, old: str) -> str | None:
-    """Which of the two names the most derived class that defines either uses; None: no class below Trainable does."""
+    """Which of the two names the most derived class uses that defines either; None if only Trainable does."""
     for base in cls.__mro__[: cls.__mro__.index(Trainable)]:
         members = vars(base)
         if new in members and new not in members.get("_hpctune_aliases", ()):
@@ -229,11 +229,11 @@ def _own_definition(cls: type, new: str, old: str) -> str | None:
     return None
 
 
-# -- what is done to a trainable from outside: functions, so that a user's class may have methods of any name ---------
+# -- functions, not methods, so that a user's class may use any method name ---------
 
 
 def step_once(trainable: Trainable) -> dict[str, Any]:
-    """One step, checked: the user's part of a result."""
+    """Run one step and check it; returns the user's part of the result."""
     result = trainable.step()
     if not isinstance(result, Mapping):
         raise TrainableError(f"{type(trainable).__name__}.step() must return a dict of results, not {result!r}.")
@@ -243,7 +243,7 @@ def step_once(trainable: Trainable) -> dict[str, Any]:
 
 
 def write_checkpoint(trainable: Trainable, directory: Path) -> None:
-    """Let ``save_checkpoint`` fill ``directory``."""
+    """Call ``save_checkpoint`` to fill ``directory``."""
     saved = trainable.save_checkpoint(str(directory))
     if saved is None:
         return
@@ -258,7 +258,7 @@ def write_checkpoint(trainable: Trainable, directory: Path) -> None:
 
 
 def read_checkpoint(trainable: Trainable, directory: Path) -> None:
-    """Give ``load_checkpoint`` what ``save_checkpoint`` made."""
+    """Call ``load_checkpoint`` with what ``save_checkpoint`` made."""
     note = directory / SAVED
     if not note.is_file():
         trainable.load_checkpoint(str(directory))

@@ -135,7 +135,7 @@ def test_what_users_code_raises_on_a_full_disk_is_no_failure(
     code, output = b.run(HPCTUNE_STORAGE_PATIENCE_S="60" if freed else "0.5")
     end = b.exit()
     assert (code, end.outcome, end.error) == (0, Outcome.INTERRUPTED, None), output
-    assert end.reason.startswith(f"{error or 'OSError'} where the storage had no room (")
+    assert end.reason.startswith(f"{error or 'OSError'} while the storage had no room (")
     assert "waiting for room, nothing is lost: 0 MB free" in output
     assert "Traceback" in output
     assert time.monotonic() - began < 50

@@ -1,1 +1,1 @@
-"""A worker that stays: a job that takes trial after trial."""
+"""Pool workers: one job that runs many trials, one after the other."""

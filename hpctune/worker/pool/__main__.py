@@ -1,4 +1,4 @@
-"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: what the job of a worker runs."""
+"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: the command that a pool worker's job runs."""
 
 from __future__ import annotations
 

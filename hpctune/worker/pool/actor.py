@@ -1,8 +1,8 @@
-"""Children that stay: class trainables that can take another configuration in place (``reset_config``).
+"""Trial processes that are reused: their class trainable takes another configuration in place (``reset_config``).
 
-Such a child runs one trial after another. It tells the worker of each end by a line; the next assignment comes by a
-line, too. Before it claims a trial it asks the trainable whether it can take the configuration. Where it cannot, the
-child leaves with NOT_REUSABLE, and the worker starts a new one for the same trial.
+Such a process runs one trial after another. It sends the worker a line at each end, and the worker sends the next
+assignment as a line. Before the process claims a trial, it asks the trainable whether it can take the configuration.
+If not, the process exits with NOT_REUSABLE, and the worker starts a new process for the same trial.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hpctune.worker.trainable import Trainable
 
 NOT_REUSABLE = 78
 IDLE = Assignment(-1, "", (), "", "")
-"""What a child does between two trials."""
+"""The assignment of a reused process between two trials."""
 
 
 def wanted(experiment: ExperimentPaths) -> bool:
@@ -38,7 +38,7 @@ def wanted(experiment: ExperimentPaths) -> bool:
 
 
 def channel() -> tuple[int, int]:
-    """Two connected descriptors."""
+    """Two connected file descriptors."""
     ours, theirs = socket.socketpair()
     return ours.detach(), theirs.detach()
 
@@ -47,7 +47,7 @@ def channel() -> tuple[int, int]:
 
 
 def assign(child: TrialProcess, assignment: Assignment) -> bool:
-    """Give the next assignment to a child that stayed; False when it cannot take it."""
+    """Send the next assignment to a reused process; False if the process cannot take it."""
     if own_run(assignment) is None:
         return False
     text = [assignment.number, assignment.tag, assignment.command, assignment.stdout, assignment.stderr]
@@ -59,7 +59,7 @@ def assign(child: TrialProcess, assignment: Assignment) -> bool:
 
 
 def poll_exit(child: TrialProcess) -> int | None:
-    """The exit code of the trial that has just ended in ``child``; None where none has."""
+    """The exit code of the trial that has just ended in ``child``; None if none has ended."""
     os.set_blocking(child.lines, False)
     try:
         said = os.read(child.lines, 64)
@@ -69,7 +69,7 @@ def poll_exit(child: TrialProcess) -> int | None:
 
 
 def release(child: TrialProcess) -> None:
-    """Tell a child that nothing more comes."""
+    """Tell a reused process that no more assignments follow."""
     with contextlib.suppress(OSError):
         os.close(child.lines)
 
@@ -78,7 +78,7 @@ def release(child: TrialProcess) -> None:
 
 
 class Actor:
-    """One child that stays. ``lines``: the worker's descriptor and its own, by which they talk."""
+    """A reused trial process. ``lines``: the two ends of its channel, the worker's and its own."""
 
     def __init__(
         self, spec: WorkerSpec, experiment: ExperimentPaths, lines: tuple[int, int], first: Assignment
@@ -87,7 +87,7 @@ class Actor:
         self._workers, self._lines = lines
 
     def work(self) -> int:
-        """Run trials until none comes any more; the exit code."""
+        """Run trials until no more follow; returns the exit code."""
         os.close(self._workers)
         forks.own(self)
         kept.wanted = True
@@ -109,7 +109,7 @@ class Actor:
         return code
 
     def forget(self) -> None:
-        """In a forked child: let go of what is ours alone."""
+        """In a forked child: close what only this process may use."""
         os.close(self._lines)
 
     def _run(self) -> int:
@@ -130,7 +130,7 @@ class Actor:
         return True
 
     def _reset(self) -> bool:
-        """Whether the trainable takes the configuration of the next trial; one that is over needs none."""
+        """Reset the trainable for the next trial; False if it refuses. A trial that is over needs no reset."""
         run = own_run(self._assignment)
         assert run is not None
         control = await_control(self._experiment, self._experiment.trial(run.dirname), run.attempt)

@@ -1,7 +1,7 @@
-"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: a job that takes trial after trial.
+"""``python -m hpctune.worker.pool EXPERIMENT_DIR WORKER``: a job that runs many trials, one after the other.
 
-It imports the user's code once, then forks a process for each assignment, notes its beginning and its end, and takes
-the next. It decides nothing: which trial it gets, and whether there is time for it, is the pool's business.
+The worker imports the user's code once. For each assignment it forks a process, records its start and its end, and
+takes the next assignment. It makes no decisions: the pool in the driver chooses the trial and checks the time left.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from hpctune.worker.pool.warmup import warm_up
 from hpctune.worker.runners import known_form
 
 MIN_LOOK_S, MAX_LOOK_S = 0.01, 0.5
-"""Between two looks at the orders: right after work, and when nothing has happened for long."""
+"""Seconds between two reads of the orders: right after work, and after a long idle time."""
 PATIENCE = 20.0
-"""After a quiet time of T seconds it looks again after T / PATIENCE."""
+"""After T idle seconds the worker reads again after T / PATIENCE seconds."""
 
 
 def main() -> None:
-    """Serve, and leave, whatever the user's code has left behind in this process."""
+    """Serve, and exit even if user code has left threads or processes behind."""
     code = 1
     show_messages()
     main_module.offer()
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def serve(experiment: ExperimentPaths, name: str) -> int:
-    """Be the worker ``name`` until there is nothing more to do. Returns the exit code."""
+    """Run as worker ``name`` until there is nothing more to do. Returns the exit code."""
     paths = experiment.worker(name)
     spec = _await_spec(paths)
     if spec is None:
@@ -77,7 +77,7 @@ def serve(experiment: ExperimentPaths, name: str) -> int:
         return 0
     claimed = _claim(paths)
     if claimed is None:
-        log.warning(f"hpctune: nothing to do: worker {name} has been started already.")
+        log.warning(f"hpctune: nothing to do: worker {name} has already been started.")
         return 0
     resources.limit_threads(spec, os.environ)
     worker = Worker(experiment, paths, spec, *claimed)
@@ -86,7 +86,7 @@ def serve(experiment: ExperimentPaths, name: str) -> int:
 
 
 def _await_spec(paths: WorkerPaths) -> WorkerSpec | None:
-    """What we are; the directory may be visible here only after a while."""
+    """This worker's specification. Waits, because the shared directory may show it late."""
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     while (spec := worker_files.read_spec(paths)) is None and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -94,7 +94,7 @@ def _await_spec(paths: WorkerPaths) -> WorkerSpec | None:
 
 
 def _claim(paths: WorkerPaths) -> tuple[WorkerFile, int] | None:
-    """Claim the first free start, up to the number that Slurm's restarts allow."""
+    """Claim the first free start, up to the number of restarts by Slurm."""
     for run in range(int(os.environ.get("SLURM_RESTART_COUNT") or 0) + 1):
         claim = Claimed(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), job_began())
         file = WorkerFile.claim(paths.run(run), claim)
@@ -112,25 +112,25 @@ class Worker:
         self._experiment, self._paths, self._spec, self._file, self._run = experiment, paths, spec, file, run
         self._orders, self._text = WorkerOrders(run), b""
         self._seen: set[int] = set()
-        """Numbers of assignments that have begun, or never will."""
+        """Numbers of assignments that have begun or were retracted."""
         self._owed: list[WorkerRecord] = []
-        """What the disk has refused to take so far."""
-        self._told = ""
-        """Why we are to leave."""
+        """Records that could not be written so far."""
+        self._exit_reason = ""
+        """Reason to exit; "" if none."""
         self._superseded = False
         self._active_at = time.monotonic()
         self._bell, self._ring = os.pipe()
         os.set_blocking(self._bell, False)
         os.set_blocking(self._ring, False)
         self._ringer = DoorbellClient(experiment.doorbell)
-        """The driver need not wait for its next look; it rings back when there are orders, perhaps ours."""
+        """Connection to the driver: it notifies the driver of events, and is notified of new orders."""
         self._hears_signals = False
-        self._nursery = ProcessSpawner(spec, experiment)
-        self._crew = ProcessSlots(spec, experiment, self._nursery)
+        self._spawner = ProcessSpawner(spec, experiment)
+        self._slots = ProcessSlots(spec, experiment, self._spawner)
         forks.own(self)
 
     def prepare(self) -> None:
-        """Import the user's code. Where that fails each trial fails with the same error, in its own name."""
+        """Import the user's code. If the import fails, each trial fails with the same error under its own name."""
         here = Path.cwd()
         scratch.sweep_once()
         scratch.keep_sockets_together()
@@ -145,42 +145,42 @@ class Worker:
         except BaseException:
             traceback.print_exc()
         os.chdir(here)
-        self._nursery.randomness.imported()
+        self._spawner.randomness.imported()
         for number in WARNINGS:
             forks.set_handler(number, self._warned)
         forks.set_handler(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
         self._hears_signals = True
         gc.collect()
-        gc.freeze()  # what is there now is not written to any more, and stays shared with the children
+        gc.freeze()  # these objects are not modified any more, so the forked processes share their memory
         self._file.append(Ready(time.time()))
         self._ringer.ring()
 
     def forget(self) -> None:
-        """In a forked child: let go of what is ours alone."""
+        """In a forked child: close what only the worker may use."""
         if self._hears_signals:
             signal.set_wakeup_fd(-1)
         os.close(self._bell)
         os.close(self._ring)
-        for other in self._crew.children.values():
+        for other in self._slots.children.values():
             if other.lines >= 0:
                 os.close(other.lines)
 
     def work(self) -> int:
-        """Take assignments until it is time to leave; the exit code."""
+        """Take assignments until it is time to exit; returns the exit code."""
         while True:
             self._reap()
             self._look()
             if self._superseded:
-                self._crew.kill()  # another start of this worker has our place: what runs here is nobody's
+                self._slots.kill()  # a newer start of this worker has replaced this one, so these trials are not valid
                 return 0
             self._cancel_and_return()
             while not self._leaving() and (due := self._due()) is not None and self._begin(due):
                 pass
-            if self._told:
-                self._crew.warn()  # also those that were just being started when the signal came
+            if self._exit_reason:
+                self._slots.warn()  # also processes that were starting when the signal arrived
             if self._may_go():
-                self._crew.dismiss()
+                self._slots.dismiss()
                 scratch.remove_sockets()
                 self._say(Left(self._leaving(), time.time()))
                 return 0
@@ -189,13 +189,13 @@ class Worker:
     # -- orders --------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Read the orders, if they can be read; those of another start of this worker are not for us."""
+        """Read the orders, if they are readable. Orders for another start of this worker are ignored."""
         try:
             text = worker_files.read_orders(self._paths)
         except StorageError:
             return
         if not text and not self._experiment.root.is_dir():
-            self._told = self._told or "the experiment's directory is gone"
+            self._exit_reason = self._exit_reason or "the experiment's directory is gone"
         if text == self._text:
             return
         orders = worker_files.parse_orders(text)
@@ -208,12 +208,12 @@ class Worker:
             self._active_at = time.monotonic()
 
     def _leaving(self) -> str:
-        """Why nothing more is to begin here; "" where it may."""
-        return self._told or self._orders.leave
+        """Why no more trial may start; "" if one may."""
+        return self._exit_reason or self._orders.leave
 
     def _due(self) -> Assignment | None:
         """The next assignment, if a slot is free for it."""
-        if self._crew.free_slot() is None:
+        if self._slots.free_slot() is None:
             return None
         return next((a for a in self._orders.assignments if a.number not in self._seen), None)
 
@@ -226,21 +226,21 @@ class Worker:
             self._say(*(Retracted(n, time.time()) for n in sorted(back)))
             self._seen |= never | back
         for number in self._orders.cancel:
-            self._crew.cancel(number)
+            self._slots.cancel(number)
 
     def _warned(self, number: int, frame: FrameType | None) -> None:
-        """Slurm or somebody asks us to leave: so do the trials, at their next reports. Slurm may have told them itself,
-        and a second SIGTERM means "now", so what is passed on first is never that."""
+        """Signal handler: Slurm or a user asks this worker to exit, so its trials exit at their next reports. Slurm may
+        have signalled the trials too. A second SIGTERM means "now", so the first signal passed on is not SIGTERM."""
         name = signal.Signals(number).name
-        again = bool(self._told) and number == signal.SIGTERM
-        self._told = self._told or f"{name} received"
+        again = bool(self._exit_reason) and number == signal.SIGTERM
+        self._exit_reason = self._exit_reason or f"{name} received"
         if again:
-            for child in self._crew.busy():
+            for child in self._slots.busy():
                 send(child.pid, signal.SIGTERM)
-        self._crew.warn()
+        self._slots.warn()
 
     def _say(self, *records: WorkerRecord) -> bool:
-        """Note it; what the disk refuses is noted later, in order. False: something is still owed."""
+        """Write the records. If the disk refuses, they are written later, in order. False: some are not yet written."""
         self._owed += records
         try:
             while self._owed:
@@ -255,10 +255,10 @@ class Worker:
     # -- children ------------------------------------------------------------------------------------------------
 
     def _begin(self, assignment: Assignment) -> bool:
-        """Start it; False where its beginning cannot be noted: then it does not begin."""
+        """Start it; False if its start cannot be recorded: then it does not start."""
         if not self._say():
             return False
-        slot = self._crew.free_slot()
+        slot = self._slots.free_slot()
         assert slot is not None
         output = (assignment.stdout, assignment.stderr)
         try:
@@ -267,14 +267,14 @@ class Worker:
             return False
         self._seen.add(assignment.number)
         self._active_at = time.monotonic()
-        failed = self._crew.begin(assignment, slot)
+        failed = self._slots.begin(assignment, slot)
         if failed is not None:
             self._say(failed)
         return True
 
     def _reap(self) -> None:
-        """Note which trials are over."""
-        ended = self._crew.reap()
+        """Record which trials have ended."""
+        ended = self._slots.reap()
         if ended:
             self._say(*ended)
             self._active_at = time.monotonic()
@@ -282,24 +282,24 @@ class Worker:
     # -- time ----------------------------------------------------------------------------------------------------
 
     def _may_go(self) -> bool:
-        if self._crew.busy():
+        if self._slots.busy():
             return False
         idle_s = time.monotonic() - self._active_at
         if not self._leaving() and self._due() is None and idle_s > self._patience_s():
-            self._told = f"nothing to do for {idle_s:.0f} s"
+            self._exit_reason = f"nothing to do for {idle_s:.0f} s"
         return bool(self._leaving())
 
     def _patience_s(self) -> float:
-        """How long we may have nothing to do."""
+        """Seconds that this worker may be idle."""
         return max(self._spec.idle_timeout_s, self._orders.idle_grace_s)
 
     def _wait(self) -> None:
-        """Until a child ends or says something, a signal comes, or it is time to look again."""
+        """Wait until a process ends or sends a line, a signal arrives, or the next poll is due."""
         quiet_s = time.monotonic() - self._active_at
         pause = min(max(quiet_s / PATIENCE, MIN_LOOK_S), MAX_LOOK_S)
-        full = self._crew.free_slot() is None
+        full = self._slots.free_slot() is None
         rings = [] if full else self._ringer.ends()
-        lines = [child.lines for child in self._crew.busy() if child.lines >= 0]
+        lines = [child.lines for child in self._slots.busy() if child.lines >= 0]
         wait_readable([self._bell, *rings, *lines], MAX_LOOK_S if full else pause)
         self._ringer.heard()
         with contextlib.suppress(BlockingIOError):

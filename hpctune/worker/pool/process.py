@@ -1,4 +1,4 @@
-"""One trial's process below a worker: forked from it (the user's code is there already), or started afresh."""
+"""One trial process of a worker: forked from it (user code is already imported), or started as a new program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpctune.worker.pool import resources
 from hpctune.worker.pool.random_state import Randomness
 
 WARNINGS = frozenset({signal.SIGTERM, signal.SIGUSR2})
-"""Signals by which Slurm, and people, ask a job to leave."""
+"""Signals by which Slurm and users ask a job to exit."""
 _OWN_COMMAND = ("-u", "-m", "hpctune.worker")
 _PR_SET_PDEATHSIG = 1
 _TERMINATE_S = 2.0
@@ -33,7 +33,7 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)
 @dataclass(slots=True)
 class TrialProcess:
     """A running trial: ``pid`` is also its process group. ``started_at`` and ``cancelled_at``: monotonic seconds.
-    ``warned``: it was asked to leave at its next report."""
+    ``warned``: the trial was asked to exit at its next report."""
 
     pid: int
     slot: int
@@ -43,13 +43,13 @@ class TrialProcess:
     killed: bool = False
     warned: bool = False
     lines: int = -1
-    """A descriptor by which a process that stays talks with us; -1: it does not stay."""
+    """Descriptor of the channel to a reused process; -1 if the process is not reused."""
     oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRun:
-    """What an assignment of hpctune's own worker command means."""
+    """The parts of an assignment whose command is hpctune's own worker."""
 
     directory: str
     dirname: str
@@ -57,7 +57,7 @@ class OwnRun:
 
 
 def own_run(assignment: Assignment) -> OwnRun | None:
-    """The run that the assignment stands for; None where it is any other command."""
+    """The run of the assignment; None if its command is not hpctune's worker."""
     command = assignment.command
     if command[1:4] != _OWN_COMMAND or len(command) != 7 or not command[6].isdigit():
         return None
@@ -73,7 +73,7 @@ class ProcessSpawner:
     randomness: Randomness = field(default_factory=Randomness)
 
     def fork(self, job_id: str, assignment: Assignment, slot: int, work: Callable[[], int]) -> int:
-        """A child that calls ``work`` as if it were the whole program; its process id. Raises OSError."""
+        """Fork a child that calls ``work`` as its whole program; returns its process id. Raises OSError."""
         parent = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -85,7 +85,7 @@ class ProcessSpawner:
                 self._run_child(parent, job_id, assignment, slot, work)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        with contextlib.suppress(OSError):  # it has done so itself already, or is gone
+        with contextlib.suppress(OSError):  # the child has already done so, or has exited
             os.setpgid(pid, pid)
         return pid
 
@@ -95,7 +95,7 @@ class ProcessSpawner:
         try:
             os.setpgid(0, 0)
             _die_with(parent)
-            forks.set_handler(signal.SIGUSR2, signal.SIG_IGN)  # between two trials it means nothing
+            forks.set_handler(signal.SIGUSR2, signal.SIG_IGN)  # it has no meaning between two trials
             redirect(assignment)
             enter(job_id, assignment)
             resources.take(self.spec, slot)
@@ -110,7 +110,7 @@ class ProcessSpawner:
             os._exit(code)
 
     def spawn(self, job_id: str, assignment: Assignment, slot: int) -> int:
-        """A fresh process that runs the assignment's command; its process id. Raises OSError."""
+        """Start the assignment's command as a new program; returns its process id. Raises OSError."""
         command = list(assignment.command)
         if own_run(assignment) is not None:
             command[0] = sys.executable
@@ -132,12 +132,12 @@ class ProcessSpawner:
         finally:
             os.close(out)
             os.close(err)
-        process.returncode = 0  # it is reaped by its process id; Popen must not wait for it as well
+        process.returncode = 0  # the worker reaps it by its process id, so Popen must not
         return process.pid
 
 
 def redirect(assignment: Assignment) -> None:
-    """Let this process write to the files of the assignment, and read nothing."""
+    """Redirect the output of this process to the files of the assignment, and its input to nothing."""
     for target, path in ((0, None), (1, assignment.stdout), (2, assignment.stderr)):
         fd = os.open(os.devnull, os.O_RDONLY) if path is None else permissions.open_to_append(path, parents=True)
         os.dup2(fd, target)
@@ -145,13 +145,13 @@ def redirect(assignment: Assignment) -> None:
 
 
 def enter(job_id: str, assignment: Assignment) -> None:
-    """Let the environment be that of the assignment's job."""
+    """Set the environment to that of the assignment's job."""
     os.environ.update(assignment.env)
     os.environ["HPCTUNE_JOB_ID"] = job_id
 
 
 def run_here(run: OwnRun, spec: WorkerSpec) -> int:
-    """Run the attempt in this process; its exit code, as that of ``python -m hpctune.worker``."""
+    """Run the attempt in this process; returns the exit code of ``python -m hpctune.worker``."""
     from hpctune.worker.main import run_attempt
 
     if spec.wait_for_gpu and spec.gpus >= 1:
@@ -166,7 +166,7 @@ def run_here(run: OwnRun, spec: WorkerSpec) -> int:
 
 
 def _await_gpu() -> None:
-    """Until the memory of our GPU is free of what the last trial had there. In vain: the trial begins all the same."""
+    """Wait until the previous trial's GPU memory is released. On timeout, start anyway."""
     from hpctune.worker.gpus import wait_for_gpu
 
     try:
@@ -187,7 +187,7 @@ def _die_with(parent: int) -> None:
 
 
 def end_group(pid: int, sleep: Callable[[float], None]) -> None:
-    """End what a trial that is over has left running in its process group: politely, then at once."""
+    """End what a finished trial has left running in its process group: first SIGTERM, then SIGKILL."""
     waited = 0.0
     number = signal.SIGTERM
     while True:
@@ -203,7 +203,7 @@ def end_group(pid: int, sleep: Callable[[float], None]) -> None:
 
 
 def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
-    """Seconds from the run's start to its first checkpoint, as its own file says; None where it made none."""
+    """Seconds from the run's start to its first checkpoint, read from its run file; None if it made none."""
     import json
 
     path = experiment.trial(run.dirname).run(run.attempt, 0)
@@ -216,7 +216,7 @@ def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
 
 
 def oom_kills(environ: Mapping[str, str] | None = None) -> int:
-    """How many processes the kernel has killed in this control group for want of memory; 0 where it does not say."""
+    """How many processes the kernel killed in this control group because memory ran out; 0 if unknown."""
     try:
         events = _memory_events().read_text().split()
         return int(events[events.index("oom_kill") + 1])
@@ -226,8 +226,7 @@ def oom_kills(environ: Mapping[str, str] | None = None) -> int:
 
 @functools.cache
 def _memory_events() -> Path:
-    """Where the kernel counts what happens for want of memory in our control group; a path that is not, where it does
-    not."""
+    """The kernel's file of memory events of our control group. If there is none, the path does not exist."""
     with contextlib.suppress(OSError, StopIteration):
         line = next(li for li in Path("/proc/self/cgroup").read_text().splitlines() if li.startswith("0::"))
         path = Path(f"/sys/fs/cgroup{line[3:]}/memory.events")

@@ -1,8 +1,8 @@
-"""Random numbers in forked processes: without care every trial of a worker would draw the same ones.
+"""Random numbers in forked processes: without new seeds, all trials of a worker would draw the same numbers.
 
-A trial of its own process has random numbers of its own, unless the user's module seeds them when it is imported; then
-it starts from that seed. A forked trial must find the same. So generators that were left alone are seeded afresh in
-each child, and generators that the user's import has seeded are not touched.
+A trial in its own process has its own random numbers, unless the user's module sets a seed at import; then the trial
+starts from that seed. A forked trial must behave the same. So each child seeds again the generators that nobody has
+seeded, and keeps the generators that the user's import has seeded.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import sys
 from typing import Any
 
 _UNSEEDED = (0x80000000, 623)
-"""First word and position of numpy's global generator as long as only the system's entropy has seeded it: a seed that
-somebody chose leaves it at another position."""
+"""First word and position of numpy's global generator if only the system's entropy has seeded it. A seed chosen by a
+user leaves the generator at another position."""
 _LARGEST_SEED = 2**32
-"""torch seeds itself from the system's entropy with 53 bits or more; people choose smaller numbers."""
+"""torch seeds itself from the system's entropy with at least 53 bits; users choose smaller numbers."""
 
 
 class Randomness:
-    """Made before the user's code is imported; :meth:`renew` is called in each child."""
+    """Create it before the user's code is imported, and call :meth:`renew` in each child."""
 
     def __init__(self) -> None:
         self._before = random.getstate()
         self._seeded: tuple[Any, ...] | None = None
-        """The state of Python's own generator, where the user has seeded it: it seeds itself afresh in each child."""
+        """State of Python's own generator, if the user has seeded it. Python seeds it again in each child."""
         self._numpy = self._torch = True
-        """Which of the generators are to be renewed."""
+        """The generators to seed again."""
 
     def imported(self) -> None:
-        """The user's code is imported: note what it has seeded."""
+        """Call after the user's code is imported: records which generators it has seeded."""
         state = random.getstate()
         self._seeded = state if state != self._before else None
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
@@ -39,7 +39,7 @@ class Randomness:
             self._torch = int(torch.initial_seed()) >= _LARGEST_SEED
 
     def renew(self) -> None:
-        """Draw fresh seeds, where the user has not chosen any."""
+        """Draw new seeds for generators that the user has not seeded."""
         if self._seeded is not None:
             random.setstate(self._seeded)
         numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")

@@ -1,4 +1,4 @@
-"""What each of several trials that share one allocation gets of it: GPUs, CPUs, threads. Pure but for ``take``."""
+"""The share of each trial in one allocation: GPUs, CPUs, threads. Pure, except ``take``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 def trials_per_gpu(gpus: float) -> int:
-    """How many trials that need ``gpus`` (a fraction) share one GPU."""
+    """How many trials share one GPU if each needs ``gpus`` (a fraction)."""
     return max(1, math.floor(1.0 / gpus + _EPSILON))
 
 
 def gpus_for(slots: int, gpus: float) -> float:
-    """How many GPUs ``slots`` trials need together that need ``gpus`` each: whole ones."""
+    """How many whole GPUs ``slots`` trials need together if each needs ``gpus``."""
     if gpus <= 0 or gpus >= 1:
         return slots * gpus
     return float(math.ceil(slots / trials_per_gpu(gpus) - _EPSILON))
 
 
 def devices(spec: WorkerSpec, slot: int, environ: Mapping[str, str]) -> str | None:
-    """CUDA_VISIBLE_DEVICES of the trial in ``slot``; None: leave it as it is."""
+    """CUDA_VISIBLE_DEVICES of the trial in ``slot``; None: keep it unchanged."""
     visible = [d for d in environ.get(_DEVICES, "").split(",") if d.strip()]
     if spec.slots == 1 or not visible or spec.gpus <= 0:
         return None
@@ -37,9 +37,9 @@ def devices(spec: WorkerSpec, slot: int, environ: Mapping[str, str]) -> str | No
 
 
 def cpus(spec: WorkerSpec, slot: int, affinity: Sequence[int]) -> frozenset[int] | None:
-    """The CPUs of the trial in ``slot``; None: not to be bound.
+    """The CPUs of the trial in ``slot``; None: do not bind.
 
-    Only where this process may use exactly those that its job asked for: then they are its own to share out.
+    CPUs are bound only if this process may use exactly the CPUs that its job requested: then no other job uses them.
     """
     count = int(spec.cpus)
     if spec.slots == 1 or count < 1 or count != spec.cpus or len(affinity) != spec.slots * count:
@@ -48,9 +48,9 @@ def cpus(spec: WorkerSpec, slot: int, affinity: Sequence[int]) -> frozenset[int]
 
 
 def limit_threads(spec: WorkerSpec, environ: MutableMapping[str, str]) -> None:
-    """Numerical libraries take as many threads as one trial has CPUs, unless the user says otherwise.
+    """Set the threads of numerical libraries to the CPUs of one trial, unless the user has set them.
 
-    Called before they are imported.
+    Call it before these libraries are imported.
     """
     whole = str(max(1, math.floor(spec.cpus * spec.slots)))
     if spec.slots > 1 and environ.get(_THREADS, whole) == whole:
@@ -58,7 +58,7 @@ def limit_threads(spec: WorkerSpec, environ: MutableMapping[str, str]) -> None:
 
 
 def take(spec: WorkerSpec, slot: int) -> None:
-    """Let this process have the part of ``slot``."""
+    """Restrict this process to the share of ``slot``."""
     visible = devices(spec, slot, os.environ)
     if visible is not None:
         os.environ[_DEVICES] = visible

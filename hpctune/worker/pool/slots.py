@@ -1,4 +1,4 @@
-"""The processes below a worker, by slot: one for each trial that runs, and those that stay for the next."""
+"""The trial processes of a worker, by slot: running ones, and idle ones kept for the next trial."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from hpctune.worker.pool.process import (
 )
 
 WORTH_MEASURING_S = 5.0
-"""A trial shorter than this fits into any allocation; its first checkpoint is not looked for."""
+"""Seconds. A shorter trial fits into any allocation, so its first checkpoint is not timed."""
 
 
 class ProcessSlots:
-    """Starts trials, and says how they ended. Decides nothing."""
+    """Starts trials, and reports how they ended. Makes no decisions."""
 
-    def __init__(self, spec: WorkerSpec, experiment: ExperimentPaths, nursery: ProcessSpawner) -> None:
-        self._spec, self._experiment, self._nursery = spec, experiment, nursery
+    def __init__(self, spec: WorkerSpec, experiment: ExperimentPaths, spawner: ProcessSpawner) -> None:
+        self._spec, self._experiment, self._spawner = spec, experiment, spawner
         self.children: dict[int, TrialProcess] = {}
-        """By slot. One whose assignment is over may stay, for the next."""
+        """Processes by slot. A process whose assignment is over may stay for the next one."""
 
     def busy(self) -> list[TrialProcess]:
-        """Those that have a trial."""
+        """The processes that run a trial."""
         return [child for child in self.children.values() if child.assignment.number >= 0]
 
     def free_slot(self) -> int | None:
-        """The first slot without a trial; None where each has one."""
+        """The first slot without a trial; None if all are busy."""
         taken = {child.slot for child in self.busy()}
         return next((slot for slot in range(self._spec.slots) if slot not in taken), None)
 
     def begin(self, assignment: Assignment, slot: int) -> Ended | None:
-        """Start it in ``slot``; how it ended where it cannot be started."""
+        """Start it in ``slot``; if that is impossible, returns how it ended."""
         staying = self.children.get(slot)
         if staying is not None and pool_actor.assign(staying, assignment):
             staying.assignment, staying.started_at = assignment, time.monotonic()
@@ -63,15 +63,15 @@ class ProcessSlots:
         lines = -1
         try:
             if run is None or self._spec.start == "spawn" or not bundle.preloaded(self._experiment):
-                pid = self._nursery.spawn(job_id, assignment, slot)
+                pid = self._spawner.spawn(job_id, assignment, slot)
             elif pool_actor.wanted(self._experiment):
                 ours, theirs = pool_actor.channel()
                 lines = ours
                 actor = pool_actor.Actor(self._spec, self._experiment, (ours, theirs), assignment)
-                pid = self._nursery.fork(job_id, assignment, slot, actor.work)
+                pid = self._spawner.fork(job_id, assignment, slot, actor.work)
                 os.close(theirs)
             else:
-                pid = self._nursery.fork(job_id, assignment, slot, lambda: self._run_alone(run))
+                pid = self._spawner.fork(job_id, assignment, slot, lambda: self._run_alone(run))
         except OSError as error:
             print(f"hpctune: {job_id} cannot be started: {error}", file=sys.stderr)
             return Ended(assignment.number, 1, time.time())
@@ -79,12 +79,12 @@ class ProcessSlots:
         return None
 
     def _run_alone(self, run: OwnRun) -> int:
-        """In a child that has this one trial."""
+        """Run in a child process that serves only this trial."""
         bundle.inherit(ExperimentPaths(run.directory))
         return run_here(run, self._spec)
 
     def reap(self) -> list[Ended]:
-        """The trials that are over since this was asked last."""
+        """The trials that have ended since the last call."""
         ended: list[Ended | None] = []
         for child in list(self.children.values()):
             if child.lines >= 0 and child.assignment.number >= 0 and (code := pool_actor.poll_exit(child)) is not None:
@@ -112,13 +112,13 @@ class ProcessSlots:
         saved_s = first_saved_s(run, self._experiment) if run is not None and long else None
         why = "cancelled" if child.cancelled_at is not None else ""
         if not why and child.warned and -code in WARNINGS:
-            why = "warned"  # it had not come so far as to heed signals
+            why = "warned"  # it had not yet installed its signal handlers
         if not why and code == -signal.SIGKILL and oom_kills() > child.oom_kills:
             why = "oom"
         return Ended(child.assignment.number, code, time.time(), why, saved_s)
 
     def cancel(self, number: int) -> None:
-        """End this trial if it runs: politely, and by force when it has had its time."""
+        """End this trial if it runs: first SIGTERM, and SIGKILL after the grace period."""
         now = time.monotonic()
         for child in self.busy():
             if child.assignment.number != number:
@@ -131,14 +131,14 @@ class ProcessSlots:
                 send(child.pid, signal.SIGKILL, group=True)
 
     def warn(self) -> None:
-        """Ask the trials to leave at their next reports, each once."""
+        """Ask the trials to exit at their next reports, each once."""
         for child in self.busy():
             if not child.warned:
                 child.warned = True
                 send(child.pid, signal.SIGUSR2)
 
     def _end_staying(self, child: TrialProcess) -> None:
-        """Let a process that stayed for another trial go, now that it is not wanted."""
+        """End an idle reused process that is not needed any more."""
         pool_actor.release(child)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child.pid, 0)
@@ -146,17 +146,17 @@ class ProcessSlots:
         self.children.pop(child.slot, None)
 
     def dismiss(self) -> None:
-        """Let those that stayed go."""
+        """End all idle reused processes."""
         for child in list(self.children.values()):
             self._end_staying(child)
 
     def kill(self) -> None:
-        """End everything at once."""
+        """Kill all processes at once."""
         for child in self.children.values():
             send(child.pid, signal.SIGKILL, group=True)
 
 
 def send(pid: int, number: signal.Signals, *, group: bool = False) -> None:
-    """Send a signal to a process, or to its group; nothing where it is gone."""
+    """Send a signal to a process, or to its group; no effect if the process is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number) if group else os.kill(pid, number)

@@ -1,8 +1,8 @@
-"""What a worker does before its first trial, so that no trial has to do it.
+"""Warm-up of a worker before its first trial, so that each trial starts faster.
 
-Python makes code that has run several times faster, and remembers where it has found things. Each trial is forked from
-the worker, and would do the same anew, in memory that it must copy for that. So the worker runs a trial that does
-nothing, a few times: all of what surrounds the user's code, and none of the user's.
+Python runs code faster after some repetitions, and caches what it has looked up. Each trial is forked from the worker.
+Without a warm-up it would repeat that work, and copy the memory for it. So the worker runs an empty trial a few times:
+all the code around the user's code, and none of the user's code.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from hpctune.worker.main import run_attempt
 from hpctune.worker.session import SYNC_S
 
 WARMUP_RUNS = 20
-"""Python looks at what code does from its eighth run on, and is done soon after."""
+"""Runs of the empty trial. Python specializes code from its eighth run on, and finishes soon after."""
 
 
 def warm_up() -> bool:
-    """Run it; False where that was not possible, which costs nothing but time. No thread is left when this returns.
-    What :mod:`bundle` keeps is the rehearsal's afterwards."""
+    """Run the warm-up; False if it was impossible, which only costs time. No thread is left when this returns.
+    The cache of :mod:`bundle` holds the warm-up's entry afterwards."""
     directory = scratch.make_in_memory()
     if directory is None:
         return False
     done: list[bool] = []
-    # Not in the main thread: a signal does there what it does without us.
+    # Not in the main thread, whose signal handlers must stay unchanged.
     thread = threading.Thread(target=lambda: done.append(_run(directory)), name="hpctune-rehearsal")
     try:
         with environment({storage_retry.VARIABLE: "0"}):
@@ -53,7 +53,7 @@ def warm_up() -> bool:
 
 
 def _await_threads() -> None:
-    """Until the threads of the runs have left, which they do at once: who forks should be alone."""
+    """Wait until the threads of the runs have ended, which takes no time: a process should fork with one thread."""
     deadline = time.monotonic() + 2 * SYNC_S
     with contextlib.suppress(OSError):
         while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < deadline:
@@ -77,5 +77,5 @@ def _run(directory: Path) -> bool:
 
 
 def _trial(config: Mapping[str, Any]) -> None:
-    """Reports as user code does."""
+    """Report like user code."""
     sys.modules["hpctune"].report({"loss": config["x"]})

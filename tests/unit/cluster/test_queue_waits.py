@@ -351,7 +351,7 @@ def test_a_worker_heeds_how_long_it_may_have_nothing_to_do(tmp_path: Path, linge
     worker = object.__new__(PoolWorker)
     worker._spec, worker._orders = WorkerSpec("e", "w0001", idle_timeout_s=5.0), WorkerOrders(0, idle_grace_s=linger)
     here = ExperimentPaths(tmp_path)
-    worker._crew = ProcessSlots(worker._spec, here, ProcessSpawner(worker._spec, here))
-    worker._seen, worker._told = set(), ""
+    worker._slots = ProcessSlots(worker._spec, here, ProcessSpawner(worker._spec, here))
+    worker._seen, worker._exit_reason = set(), ""
     worker._active_at = time.monotonic() - 30.0
     assert worker._may_go() is goes

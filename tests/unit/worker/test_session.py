@@ -102,7 +102,7 @@ def test_what_makes_a_result_too_large_is_left_out_and_said(lab: Lab, capfd: pyt
     assert lab.run(train).outcome is Outcome.COMPLETED
     first, second = lab.rows()
     assert (first["loss"], first["note"], first["curve"]) == (0, "small", list(range(100_000)))
-    assert first["blob"].startswith("(left out: 2.0 MB as text, where a result may have 1.0 MB")
+    assert first["blob"].startswith("(left out: 2.0 MB as text; the limit for a result is 1.0 MB")
     assert second["loss"] == 1
     told = [line for line in capfd.readouterr().err.splitlines() if "left out" in line]
     assert len(told) == 1

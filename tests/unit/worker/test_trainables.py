@@ -471,7 +471,7 @@ def test_a_template_is_filled_and_quoted() -> None:
 
 
 def test_an_unknown_field_names_the_known_ones() -> None:
-    with pytest.raises(TrainableError, match=r"\{lr\}.*Known are: rate"):
+    with pytest.raises(TrainableError, match=r"\{lr\}.*Known fields: rate"):
         hpctune.Command("train {lr}").arguments({"rate": 1})
 
 
