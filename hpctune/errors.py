@@ -91,15 +91,20 @@ class SearchSpaceError(UsageError):
 
 
 class MetricError(UsageError):
-    """No result contains the metric or stop key."""
+    """No result contains the metric or stop key as a number. ``value``: what a result holds instead, as text."""
 
-    def __init__(self, key: str, known: Sequence[str], where: str) -> None:
-        self.key, self.known = key, tuple(known)
+    def __init__(self, key: str, known: Sequence[str], where: str, value: str = "") -> None:
+        self.key, self.known, self.value = key, tuple(known), value
+        self._where = where
         call = f"hpctune.report({key}=...)" if key.isidentifier() else f"hpctune.report({{{key!r}: ...}})"
-        super().__init__(
-            f"{where} '{key}' was never reported. Reported were: {', '.join(sorted(known)) or 'nothing'}. "
-            f"Report it with {call}, or use one of these."
-        )
+        if value:
+            text = f"{where} '{key}' was reported, but {value} is no number. Report a number with {call}."
+        else:
+            text = (
+                f"{where} '{key}' was never reported. Reported were: {', '.join(sorted(known)) or 'nothing'}. "
+                f"Report it with {call}, or use one of these."
+            )
+        super().__init__(text)
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.key, self.known, str(self).split(" '", 1)[0])
+        return type(self), (self.key, self.known, self._where, self.value)

@@ -11,7 +11,7 @@ from hpctune.common.log import log
 from hpctune.errors import MetricError, UsageError
 from hpctune.model import ranking
 from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import flatten, lookup
+from hpctune.model.rows import flatten, lookup, number
 from hpctune.model.trial import CheckpointRef
 from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
@@ -53,7 +53,7 @@ def best_trial(
 def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
     """The value by which ``trial`` is compared; None where it never reported the metric as a number."""
     if scope == "last":
-        value = as_number(lookup(trial.value.last, metric))
+        value = number(trial.value.last, metric)
         if value is not None or not trial.has_reported_at_least_once:
             return value
     statistics = trial.statistics().get(metric)
@@ -62,7 +62,7 @@ def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
 
 def best_row(rows: Iterable[Mapping[str, Any]], metric: str, mode: str) -> Mapping[str, Any] | None:
     """The result with the best value of ``metric`` that is not NaN; None where there is none."""
-    found = ranking.best(((as_number(lookup(row, metric)), row) for row in rows), mode)
+    found = ranking.best(((number(row, metric), row) for row in rows), mode)
     return found[1] if found is not None else None
 
 
@@ -88,7 +88,7 @@ def best_checkpoint(
     valued = [
         (sign * value, n, ref)
         for n, (ref, row) in enumerate(checkpoints)
-        if (value := as_number(lookup(row, metric))) is not None and value == value
+        if (value := number(row, metric)) is not None and value == value
     ]
     rows = [row for _, row in checkpoints if row]
     if rows and all(lookup(row, metric) is None for row in rows):

@@ -9,7 +9,7 @@ from hpctune.common.checks import is_whole
 from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
-from hpctune.model.rows import lookup
+from hpctune.model.rows import number
 from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
 
@@ -152,7 +152,7 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float
         interruptions=0,
         last=row,
         last_iteration=iteration_of(row, trial.last_iteration + 1),
-        seen_metric=trial.seen_metric or (metric is not None and lookup(row, metric) is not None),
+        seen_metric=trial.seen_metric or (metric is not None and number(row, metric) is not None),
         **saved,
     )
 

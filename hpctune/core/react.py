@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from hpctune.core import failure_policy
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
-from hpctune.errors import MetricError, UsageError
+from hpctune.errors import UsageError
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
-from hpctune.model.rows import flatten
+from hpctune.model.rows import metric_error
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Attempt, Phase, Trial, VacateReason
 from hpctune.search.base import EXHAUSTED, WAIT, Suggestion
@@ -116,7 +116,7 @@ def _judge_job(trial: Trial, attempt: Attempt, state: JobState, spec: Experiment
 
 def _completed(trial: Trial, reason: str, spec: ExperimentSpec) -> e.TrialEvent:
     if spec.metric is not None and trial.results and not trial.seen_metric:
-        error = MetricError(spec.metric, [*flatten(trial.last)], "The metric")
+        error = metric_error(trial.last, spec.metric, "The metric")
         return _ended_in_error(trial, ErrorInfo("MetricError", str(error)))
     return e.TrialEnded(trial.trial_id, Phase.TERMINATED, reason)
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TypeVar
 
-from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import lookup
+from hpctune.model.rows import number
 from hpctune.model.trial import Trial
 
 _T = TypeVar("_T")
@@ -37,4 +36,4 @@ def best_trial(trials: Iterable[Trial], metric: str | None, mode: str | None) ->
     """The trial with the best last result, and that value; None if there is no metric or no finite value."""
     if metric is None:
         return None
-    return best(((as_number(lookup(trial.last, metric)), trial) for trial in trials), mode)
+    return best(((number(trial.last, metric), trial) for trial in trials), mode)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from hpctune.common.text import shorten
+from hpctune.errors import MetricError
+
+_MISSING = object()
+_MAX_SHOWN = 60
+"""Characters of a value in a message."""
+_NUMERIC = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 _PLAIN = frozenset({float, int, str, bool, type(None), list})
 
 
@@ -51,21 +60,45 @@ def copied(value: Any) -> Any:
 
 
 def lookup(row: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    """The value of ``key``: first as a literal key, then as a path with ``/``."""
+    """The value of ``key``: first as a literal key, then as a path with ``/``, whose parts may be keys with a ``/``."""
     if key in row:
         return row[key]
-    value: Any = row
-    for part in key.split("/"):
-        if not isinstance(value, Mapping) or part not in value:
-            return default
-        value = value[part]
-    return value
+    parts = key.split("/")
+    for length in range(len(parts) - 1, 0, -1):
+        inner = row.get("/".join(parts[:length]))
+        if isinstance(inner, Mapping):
+            found = lookup(inner, "/".join(parts[length:]), _MISSING)
+            if found is not _MISSING:
+                return found
+    return default
+
+
+def as_metric(value: object) -> float | None:
+    """``value`` as a number that can be optimized; None if it is none.
+
+    Besides numbers: a list of one number, and text that is a number.
+    """
+    if type(value) is float:
+        return value
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, list) and len(value) == 1:
+        return as_metric(value[0])
+    return float(value) if isinstance(value, str) and _NUMERIC.fullmatch(value) else None
 
 
 def number(row: Mapping[str, Any], key: str) -> float | None:
-    """The value of ``key`` as a float; None if it is missing or not a number."""
-    value = lookup(row, key)
-    return float(value) if isinstance(value, (int, float)) else None
+    """The value of ``key`` as a number; None if it is missing or no number. Every use of a metric reads it by this."""
+    return as_metric(lookup(row, key))
+
+
+def metric_error(row: Mapping[str, Any], key: str, where: str) -> MetricError:
+    """The error for a result without the number ``key``. It says if the key is missing, or what it holds instead."""
+    found = lookup(row, key, _MISSING)
+    return MetricError(key, [*flatten(row)], where, "" if found is _MISSING else shorten(repr(found), _MAX_SHOWN))
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hpctune.common.checks import check_mode, is_number, is_whole
-from hpctune.errors import MetricError, UsageError
-from hpctune.model.rows import flatten, number
+from hpctune.errors import UsageError
+from hpctune.model.rows import metric_error, number
 from hpctune.model.trial import Trial
 from hpctune.schedulers.base import FIFOScheduler
 
@@ -77,9 +77,9 @@ class MetricScheduler(FIFOScheduler):
         if not row:
             return
         if not self._seen_time:
-            raise MetricError(self.time_attr, [*flatten(row)], f"The time_attr of {type(self).__name__}")
+            raise metric_error(row, self.time_attr, f"The time_attr of {type(self).__name__}")
         if not self._seen_metric:
-            raise MetricError(str(self.metric), [*flatten(row)], f"The metric of {type(self).__name__}")
+            raise metric_error(row, str(self.metric), f"The metric of {type(self).__name__}")
 
     def _read(self, row: Mapping[str, Any]) -> tuple[float | None, float | None]:
         """Time and score of a result, each None where the result does not have it. NaN is the worst of scores."""

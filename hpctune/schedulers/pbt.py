@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.errors import MetricError, UsageError
+from hpctune.errors import UsageError
 from hpctune.model.decisions import CONTINUE, Decision, Exploit, Pause
-from hpctune.model.rows import flatten
+from hpctune.model.rows import metric_error
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.explore import (
     Mutations,
@@ -176,7 +176,7 @@ class PopulationBasedTraining(MetricScheduler):
     def _complain(self, time: float | None, row: Mapping[str, Any]) -> None:
         what, key = ("time_attr", self.time_attr) if time is None else ("metric", str(self.metric))
         needs = f"{type(self).__name__} needs its {what} in every result, unless require_attrs=False, but"
-        raise MetricError(key, [*flatten(row)], needs)
+        raise metric_error(row, key, needs)
 
     def _evaluated(self, member: Member, time: float, score: float) -> None:
         """For subclasses: a trial has got to the end of an interval."""

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpctune.errors import MetricError
+from hpctune.model.rows import metric_error, number
 
 
 def metric_value(result: Mapping[str, Any], metric: str) -> float:
     """Return the metric of a result. Raises MetricError if the result lacks it."""
-    if metric not in result:
-        raise MetricError(metric, list(result), "Stopper metric")
-    return float(result[metric])
+    value = number(result, metric)
+    if value is None:
+        raise metric_error(result, metric, "Stopper metric")
+    return value
 
 
 def standard_deviation(values: Sequence[float]) -> float:

@@ -7,9 +7,12 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.checks import is_number
 from hpctune.errors import StorageError
 from hpctune.model.rows import Row
 
@@ -142,11 +145,21 @@ def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
         return int(value)
     if isinstance(value, float):
         return float(value)
+    if isinstance(value, (Decimal, Fraction)):
+        return float(value)
     if hasattr(value, "tolist"):
-        return plain(value.tolist(), inside)
+        return plain(_only_number(value.tolist()), inside)
     if hasattr(value, "item"):
         return plain(value.item(), inside)
     return text(value)
+
+
+def _only_number(value: Any) -> Any:
+    """The number in an array of one number, whatever its shape; every other array as it is."""
+    inner = value
+    while isinstance(inner, list) and len(inner) == 1:
+        inner = inner[0]
+    return inner if is_number(inner) else value
 
 
 def text(value: object) -> str:
