@@ -1,4 +1,4 @@
-"""Views of an experiment directory: read-only, without a lock, at any time. Names are loaded when they are used."""
+"""Read-only views of an experiment directory, without a lock, at any time. Imports are lazy."""
 
 from __future__ import annotations
 

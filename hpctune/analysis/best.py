@@ -1,4 +1,4 @@
-"""Which trial, and which checkpoint, is best."""
+"""Selection of the best trial and the best checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
 
 def checked_scope(scope: str) -> str:
-    """``scope`` where it is one."""
+    """``scope``, if it is valid."""
     if scope not in SCOPES:
         raise UsageError(f"scope must be one of {', '.join(SCOPES)}; not {scope!r}.")
     return scope
@@ -29,7 +29,7 @@ def checked_scope(scope: str) -> str:
 def best_trial(
     trials: Sequence[Trial], metric: str, mode: str, scope: str = "last", filter_nan_and_inf: bool = True
 ) -> Trial | None:
-    """The trial with the best value; None where no trial has one.
+    """The trial with the best value; None if no trial has one.
 
     Without ``filter_nan_and_inf`` NaN counts as worse than any number.
 
@@ -51,7 +51,7 @@ def best_trial(
 
 
 def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
-    """The value by which ``trial`` is compared; None where it never reported the metric as a number."""
+    """The value used to compare ``trial``; None if it never reported the metric as a number."""
     if scope == "last":
         value = number(trial.value.last, metric)
         if value is not None or not trial.has_reported_at_least_once:
@@ -61,13 +61,13 @@ def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
 
 
 def best_row(rows: Iterable[Mapping[str, Any]], metric: str, mode: str) -> Mapping[str, Any] | None:
-    """The result with the best value of ``metric`` that is not NaN; None where there is none."""
+    """The result with the best value of ``metric`` that is not NaN; None if there is none."""
     found = ranking.best(((number(row, metric), row) for row in rows), mode)
     return found[1] if found is not None else None
 
 
 def checkpoint_rows(trial: Trial, rows: Sequence[CountedRow]) -> list[tuple[CheckpointRef, Mapping[str, Any]]]:
-    """Each checkpoint that is kept, oldest first, with the result to which it belongs ({} if there is none)."""
+    """Each kept checkpoint, oldest first, with its result ({} if there is none)."""
     named = {r.checkpoint.name: r.row for r in rows if r.checkpoint is not None}
     by_iteration = {as_number(r.row.get("training_iteration", n)): r.row for n, r in enumerate(rows, 1)}
     return [

@@ -24,7 +24,7 @@ AnyPath = str | os.PathLike[str]
 
 
 class ByTrial(dict[str, _Value]):
-    """Values by trial id; asked for a trial's directory (as Ray Tune of old had it) it finds them too."""
+    """Values by trial id. A trial's directory, as in old versions of Ray Tune, is also accepted as a key."""
 
     def __init__(self, values: Mapping[str, _Value], trials: Sequence[Trial]) -> None:
         super().__init__(values)
@@ -43,7 +43,7 @@ class ExperimentAnalysis:
 
     Args:
         experiment_checkpoint_path: The experiment's directory, or a list of such directories.
-        trials: Its trials, where they are known already.
+        trials: Its trials, if they are already known.
         default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
     """
 
@@ -99,7 +99,7 @@ class ExperimentAnalysis:
         for known in self.trials:
             if text in (known.trial_id, known.local_path, str(known)):
                 return known
-        raise UsageError(f"There is no trial {text!r} in {self.experiment_path}. List them: hpctune list PATH")
+        raise UsageError(f"There is no trial {text!r} in {self.experiment_path}. List them with: hpctune list PATH")
 
     def rows_of(self, trial: Trial) -> list[CountedRow]:
         """Every counted result of a trial, in order."""
@@ -119,7 +119,7 @@ class ExperimentAnalysis:
         scope: str = "last",
         filter_nan_and_inf: bool = True,
     ) -> Trial | None:
-        """The best trial; None (with a warning) where no trial has a value.
+        """The best trial; None (with a warning) if no trial has a value.
 
         Args:
             metric: What to compare.
@@ -202,7 +202,7 @@ class ExperimentAnalysis:
         mode: str | None = None,
         return_path: bool = False,
     ) -> Checkpoint | str | None:
-        """The checkpoint of ``trial`` (or its directory) whose result is best; None where it has none."""
+        """The checkpoint of ``trial`` (or its directory) with the best result; None if it has none."""
         trial = self._trial(trial)
         ref = self._best_checkpoint(trial, metric, mode)
         if ref is None:

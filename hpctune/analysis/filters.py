@@ -36,7 +36,7 @@ _CONSTANTS = {"true": True, "false": False, "none": None, "nan": float("nan"), "
 
 
 def parse(expression: str) -> Predicate:
-    """The predicate that ``expression`` says. Raises UsageError, with the place, where it makes no sense."""
+    """The predicate of ``expression``. Raises UsageError, with the position, if it is invalid."""
     parser = _Parser(expression)
     predicate = parser.any_of()
     if parser.kind != "end":

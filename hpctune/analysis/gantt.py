@@ -14,14 +14,14 @@ MAX_LANES = 60
 KINDS = (".png", ".svg", ".pdf")
 _COLOURS = {Use.QUEUE: "#d9d9d9", Use.STARTUP: "#f0a030", Use.IDLE: "#d62728"}
 _TRIALS = ("#2f6db3", "#6fa8dc")
-"""Alternately, so that one trial is told from the next."""
+"""Alternating colours, to tell consecutive trials apart."""
 
 
 def draw(lanes: Sequence[Lane], title: str, file: Path) -> None:
     """Draw ``lanes`` into ``file``, a PNG, SVG or PDF by its name. Raises UsageError for others and where there is
     nothing to draw, MissingPackageError without matplotlib."""
     if file.suffix not in KINDS:
-        raise UsageError(f"{file} is no picture. End its name with one of {', '.join(KINDS)}.")
+        raise UsageError(f"{file} is not a picture's name. Use one of these endings: {', '.join(KINDS)}.")
     if not lanes:
         raise UsageError("No job of this experiment has begun yet; there is nothing to draw.")
     try:

@@ -72,7 +72,7 @@ def select(
 ) -> list[Row]:
     """Those of ``rows`` that ``filter`` (see ``analysis.filters``) lets through, sorted, with these columns.
 
-    Rows without a value in ``sort`` come last. ``-column`` sorts downwards. Raises UsageError, with the columns that
+    Rows without a value in ``sort`` come last. ``-column``: descending order. Raises UsageError, with the columns that
     exist, for a column that no row has.
     """
     chosen = list(rows)
@@ -102,7 +102,7 @@ def _sorted(rows: list[Row], column: str, descending: bool) -> list[Row]:
 
 def _definitions(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise UsageError(f"There is no directory {root}. Name the one in which the experiments are.")
+        raise UsageError(f"There is no directory {root}. Name the directory that contains the experiments.")
     own = root / "experiment.json"
     return [own] if own.is_file() else list(root.glob("*/experiment.json"))
 

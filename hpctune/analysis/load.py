@@ -1,4 +1,4 @@
-"""One experiment as analysis sees it: its trials, and their results when they are asked for."""
+"""One experiment for analysis: its trials, and their results, which are read on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpctune.trial import Trial
 
 
 class LoadedExperiment:
-    """Reads the journal once: now, or, where ``trials`` are given (a driver has them), when results are asked for."""
+    """Reads the journal once: now, or, if ``trials`` are given (a driver has them), on the first use of results."""
 
     def __init__(self, path: Path, trials: Sequence[Trial] | None = None) -> None:
         self.paths = ExperimentPaths(path)

@@ -1,4 +1,4 @@
-"""``Result``: what came of one trial."""
+"""``Result``: the outcome of one trial."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Result:
         return [(trial.open_checkpoint(ref), dict(row)) for ref, row in kept]
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
-        """The checkpoint with the best value of ``metric``; None where there is no checkpoint."""
+        """The checkpoint with the best value of ``metric``; None if there is no checkpoint."""
         kept = self.best_checkpoints or []
         numbered = [(CheckpointRef(str(n), n), row) for n, (_, row) in enumerate(kept)]
         found = best.best_checkpoint(numbered, metric, mode)

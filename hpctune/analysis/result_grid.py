@@ -1,4 +1,4 @@
-"""``ResultGrid``: what ``Tuner.fit()`` returns."""
+"""``ResultGrid``: the return value of ``Tuner.fit()``."""
 
 from __future__ import annotations
 

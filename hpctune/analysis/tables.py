@@ -1,4 +1,4 @@
-"""Results as pandas tables. pandas is imported when a table is asked for."""
+"""Results as pandas tables. pandas is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of an experiment's jobs went: queue, start-up, trials, idle; by the journal and the workers' records.
+"""The use of time in an experiment's jobs: queue, start-up, trials, idle; from the journal and the workers' records.
 
 A job's start is what its script said when it began; where that is not known (local jobs, a bash older than 5), its
 start-up counts as waiting. All clocks are taken for one: those of the nodes and the driver's.

@@ -24,8 +24,8 @@ SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A trial with its score, the iteration it is of (for averages: the last one), and its checkpoint there, or the
-    newest one before."""
+    """A trial with its score, the iteration of the score (for averages: the last one), and the checkpoint of that
+    iteration or the newest one before it."""
 
     trial: Trial
     value: float
@@ -34,7 +34,7 @@ class Scored:
 
 
 def rank(view: ExperimentView, metric: str, mode: str, scope: str) -> list[Scored]:
-    """The trials that reported ``metric``, best first. Raises MetricError when none did."""
+    """The trials that reported ``metric``, best first. Raises MetricError if none did."""
     rows: dict[str, list[CountedRow]] = {}
     for row in view.rows:
         rows.setdefault(row.trial_id, []).append(row)
@@ -70,8 +70,10 @@ def _score(trial: Trial, rows: Sequence[CountedRow], metric: str, mode: str, sco
     help=f"Show the best trials with config, value, iteration and checkpoint.\n\n{find.DIR_HELP}",
 )
 @find.dir_argument
-@click.option("--metric", help="By which metric, such as eval/loss. Default: the experiment's own.")
-@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large is good. Default: likewise.")
+@click.option("--metric", help="The metric, such as eval/loss. Default: the experiment's own.")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Whether low or high is better. Default: the experiment's own."
+)
 @click.option("--scope", type=click.Choice(SCOPES), default="last", show_default=True, help="Which results count.")
 @click.option(
     "-n", "--number", "most", type=click.IntRange(min=1), default=1, help="How many trials.", show_default=True
@@ -87,7 +89,7 @@ def command(
     name, how = metric or spec.metric, mode or (spec.mode if metric in (None, spec.metric) else None)
     if name is None or how is None:
         what = "--metric NAME --mode min|max" if name is None else "--mode min|max"
-        raise UsageError(f"What is best? Say it with: hpctune best {paths.root} {what}{_known(view)}")
+        raise UsageError(f"The metric or mode is unknown. Give it: hpctune best {paths.root} {what}{_known(view)}")
     found = rank(view, name, how, scope)[:most]
     if json_wanted:
         click.echo(as_json([_data(paths, s, name) for s in found]))
@@ -98,7 +100,7 @@ def command(
 
 def _known(view: ExperimentView) -> str:
     known = sorted({k for t in view.state.trials.values() for k, v in flatten(t.last).items() if isinstance(v, float)})
-    return f". Reported were: {', '.join(known)}" if known else ""
+    return f". Reported metrics: {', '.join(known)}" if known else ""
 
 
 def _lines(paths: ExperimentPaths, scored: Scored, metric: str, scope: str) -> list[str]:

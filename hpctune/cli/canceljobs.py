@@ -1,4 +1,4 @@
-"""Cancelling an experiment's jobs without a driver: found by their tags, ended through the cluster's own commands."""
+"""Cancelling an experiment's jobs without a driver: they are found by their tags, and cancelled by the cluster."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hpctune.storage.layout import ExperimentPaths
 
 
 def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Collection[str]) -> int:
-    """Cancel the jobs of these trials (none named: of all), and return how many there were.
+    """Cancel the jobs of these trials (no id given: of all trials), and return their number.
 
-    Raises ClusterUnavailableError when the cluster does not answer.
+    Raises ClusterUnavailableError if the cluster does not answer.
     """
     spec = state.spec
     choice = reopen_cluster(spec.cluster, spec.cluster_options)
@@ -23,7 +23,7 @@ def cancel_jobs(paths: ExperimentPaths, state: ExperimentState, trial_ids: Colle
     try:
         if isinstance(cluster, PooledCluster) and not trial_ids:
             cluster.jobs()
-            cluster.demand(NO_DEMAND)  # workers leave when their trials have
+            cluster.demand(NO_DEMAND)  # workers exit after their trials
         live = [j for j in cluster.jobs() if not j.state.final and (not trial_ids or j.tag.trial_id in trial_ids)]
         if live:
             cluster.cancel([j.job_id for j in live])

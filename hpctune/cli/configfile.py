@@ -1,4 +1,4 @@
-"""Loading a config file: run as a script would be, with every mistake in it told in a few lines."""
+"""Loading a config file: it runs like a script, and each error in it is reported in a few lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_FRAMES = 5
 
 
 def compiled(path: Path) -> CodeType:
-    """The file's code, nothing of it run yet. Raises ConfigFileError for a file that cannot be read or understood."""
+    """The file's code, not yet executed. Raises ConfigFileError if the file cannot be read or parsed."""
     source = _read(path)
     try:
         return compile(source, str(path.absolute()), "exec", dont_inherit=True)
@@ -33,9 +33,9 @@ def compiled(path: Path) -> CodeType:
 def load(path: Path, code: CodeType, arguments: Sequence[str], *, full_traceback: bool = False) -> ModuleType:
     """Run the file's code as ``__main__``, once, with ``arguments`` as its command line; returns it as a module.
 
-    Functions and classes of ``__main__`` travel to the jobs by value, so the file need not be importable there. Its
-    directory is put on ``sys.path``. Raises ConfigFileError for what goes wrong in it; TuneError and SystemExit of the
-    file's own go on as they are.
+    Functions and classes of ``__main__`` are sent to the jobs by value, so the file need not be importable there. Its
+    directory is added to ``sys.path``. Raises ConfigFileError for errors in the file; TuneError and SystemExit of the
+    file pass through unchanged.
     """
     path = path.absolute()
     module = ModuleType("__main__")
@@ -49,13 +49,13 @@ def load(path: Path, code: CodeType, arguments: Sequence[str], *, full_traceback
 
 
 def execute(path: Path, action: Callable[[], object], *, full_traceback: bool) -> None:
-    """Do what runs code of the file at ``path``. Raises ConfigFileError for what that code raises, in a few lines;
-    TuneError, SystemExit and KeyboardInterrupt go on as they are, and so does an error without a frame of its code."""
+    """Call ``action``, which runs code of the file at ``path``. Raises ConfigFileError, in a few lines, for errors of
+    that code. TuneError, SystemExit, KeyboardInterrupt, and errors without a frame of that code, pass unchanged."""
     try:
         action()
     except (TuneError, SystemExit, KeyboardInterrupt):
         raise
-    except SyntaxError as error:  # of a module that the file imports
+    except SyntaxError as error:  # in a module that the file imports
         raise ConfigFileError(syntax_words(error)) from error
     except BaseException as error:
         if full_traceback:
@@ -95,7 +95,7 @@ def _nearby(directory: Path) -> str:
 
 
 def syntax_words(error: SyntaxError) -> str:
-    """File, line, the line itself, and a caret below the place."""
+    """File, line number, the line itself, and a caret below the error."""
     words = f"{error.filename}, line {error.lineno}: {error.msg}"
     line = (error.text or linecache.getline(error.filename or "", error.lineno or 0)).rstrip("\n")
     if not line.strip():
@@ -133,5 +133,5 @@ def _users_own(filename: str) -> bool:
 
 
 def defined_names(module: ModuleType) -> list[str]:
-    """The public top-level names that the file itself brought in, modules left out."""
+    """The public top-level names that the file itself defines, without modules."""
     return [n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, ModuleType)]

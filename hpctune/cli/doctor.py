@@ -23,7 +23,7 @@ from hpctune.common.text import clean, count
 if TYPE_CHECKING:
     from hpctune.site.findings import Advice, Check, Setting
 
-EXIT_CODES = "Exit codes: 0 no obstacle; 1 something would keep trials from running; 130 interrupted."
+EXIT_CODES = "Exit codes: 0 no obstacle; 1 an obstacle prevents trials from running; 130 interrupted."
 _COLOURS = {"ok": "green", "info": None, "warn": "yellow", "fail": "red"}
 _INDENT = 8
 
@@ -31,20 +31,20 @@ _INDENT = 8
 @click.command(
     "doctor",
     epilog=f"Example: hpctune doctor -p gpu --dir /shared/me/results\n\n{EXIT_CODES}",
-    help="Check a site before the first run: Slurm and its limits, the shared filesystem, and, by one small job, how a "
-    "compute node sees both. Says what was found, what it means, and which settings follow.\n\nLeaves no job and no "
-    "file behind, also when it is interrupted. Takes about ten calls of Slurm, which are listed at the end.",
+    help="Check a site before the first run: Slurm and its limits, the shared filesystem, and, with one small job, how "
+    "a compute node sees both. Prints what was found, what it means, and the settings that follow.\n\nLeaves no job "
+    "and no file behind, even if it is interrupted. Makes about ten calls to Slurm, which are listed at the end.",
 )
 @click.option("--cluster", type=click.Choice(["auto", "slurm", "local"]), default="auto", help="Where trials will run.")
-@click.option("--dir", "directory", metavar="STORAGE", help="Where experiments will lie. Default: the storage path.")
+@click.option("--dir", "directory", metavar="STORAGE", help="Directory of the experiments. Default: the storage path.")
 @click.option("-p", "--partition", metavar="NAME", help="Partition of the jobs.")
-@click.option("-A", "--account", metavar="NAME", help="Account that is charged.")
-@click.option("--gpu", is_flag=True, help="The test job asks for one GPU.")
+@click.option("-A", "--account", metavar="NAME", help="Account to charge.")
+@click.option("--gpu", is_flag=True, help="Request one GPU for the test job.")
 @click.option("--python", metavar="COMMAND", help="Interpreter on the nodes. Default: this one.")
-@click.option("--no-job", is_flag=True, help="No test job: only what can be seen from here.")
+@click.option("--no-job", is_flag=True, help="Run no test job: check only from this machine.")
 @click.option(
     "--wait", callback=duration_option, default="120", show_default=True, metavar="TIME",
-    help="How long the test job may wait in the queue.",
+    help="Maximum time that the test job may wait in the queue.",
 )  # fmt: skip
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead.")
 @click.pass_context
@@ -92,11 +92,11 @@ def command(
 
 @contextlib.contextmanager
 def _interruptible_once() -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM, or SIGHUP) ends it; what was made is then taken back, undisturbed by a second."""
+    """The first Ctrl-C (or SIGTERM, or SIGHUP) ends the check. The clean-up that follows ignores further signals."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         for other in before:
-            signal.signal(other, lambda *_: click.echo("A moment: taking back what was made.", err=True))
+            signal.signal(other, lambda *_: click.echo("Cleaning up the test job and files; please wait.", err=True))
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -108,13 +108,13 @@ def _interruptible_once() -> Iterator[None]:
 
 
 class Progress:
-    """One line on the terminal that says what is being done; on anything else a line for each new thing."""
+    """One updated status line on a terminal; elsewhere one line for each new step."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet, self._last, self._terminal = quiet, "", sys.stderr.isatty()
 
     def say(self, text: str) -> None:
-        """What is being done now."""
+        """Show the current step."""
         if self._terminal:
             width = shutil.get_terminal_size((80, 24)).columns
             click.echo(f"\r\x1b[2K... {clean(text)[: width - 5]}", err=True, nl=False)
@@ -123,13 +123,13 @@ class Progress:
             click.echo(f"... {clean(text)}", err=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Clear the status line."""
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
 def _show(part: Advice, area: str) -> str:
-    """Print one part; returns the heading that it stands under."""
+    """Print one part; returns its heading."""
     width = max(shutil.get_terminal_size((100, 40)).columns, 60)
     for check in part.checks:
         if check.area != area:
@@ -141,7 +141,7 @@ def _show(part: Advice, area: str) -> str:
 
 
 def lines_of(check: Check, width: int) -> Iterator[str]:
-    """One check, wrapped: mark, what was found, and below what it means."""
+    """One check, wrapped: the mark, what was found, and below it what that means."""
     mark = click.style(f"{check.mark:<4}", fg=_COLOURS[check.mark], bold=check.mark in ("warn", "fail"))
     first, *rest = _wrap(check.found, width)
     yield f"  {mark}  {first}"
@@ -154,16 +154,16 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def conclusion(advice: Advice) -> list[str]:
-    """What all of it comes to, and the settings to paste."""
+    """The summary, and the settings to paste."""
     marks = [check.mark for check in advice.checks]
     fails, warnings = marks.count("fail"), marks.count("warn")
     lines = [""]
     if fails:
-        lines.append(f"{count(fails, 'obstacle')}, {count(warnings, 'warning')}. See what is marked fail.")
+        lines.append(f"{count(fails, 'obstacle')}, {count(warnings, 'warning')}. See the lines marked fail.")
     elif warnings:
         lines.append(f"No obstacle, {count(warnings, 'warning')}.")
     else:
-        lines.append("All is well.")
+        lines.append("No problem was found.")
     return [*lines, *_settings(advice.settings)]
 
 

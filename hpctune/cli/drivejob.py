@@ -1,8 +1,9 @@
-"""What a driver job runs, ``python -m hpctune.cli.drivejob DIR``: waits until it may drive, drives, has successors.
+"""The command of a driver job, ``python -m hpctune.cli.drivejob DIR``: wait, drive, keep successors queued.
 
-Three ends. *Handed over*: told to leave (its time is nearly up), with a successor in the queue. *Over*: the experiment
-is, and those that wait are called off. *Given up*: no successor could do better (its code raises, jobs may not submit
-jobs here, drivers die one after the other), which is said, and nobody follows.
+A driver job ends in one of three ways. *Handed over*: its time limit is near, and a successor is in the queue.
+*Over*: the experiment is over, and the waiting driver jobs are cancelled. *Given up*: a successor would fail too (its
+code raises, jobs may not submit jobs here, or drivers die one after the other). The reason is recorded, and no
+successor follows.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ from hpctune.usercode import main_module
 WARNING = "SIGUSR1"
 """The signal that Slurm sends before the time limit."""
 MAX_DEATHS = 5
-"""Drivers in a row that may die young."""
+"""Maximum number of consecutive drivers that may die soon after their start."""
 YOUNG_S = 60.0
 AGAIN_S = 5.0
 _SUCCEED = ResumeChoice(experiment="skip")
 
 
 def drive(paths: ExperimentPaths, job_id: str) -> int:
-    """Be the driver job ``job_id`` of the experiment. Returns the exit code."""
+    """Run as the driver job ``job_id`` of the experiment. Returns the exit code."""
     chain = DriverJobChain(paths, spec_file.read(paths), job_id)
     while True:
         if not _may_drive(paths, chain):
-            chain.left("another driver job drives, and others wait")
+            chain.left("another driver job is running, and more are waiting")
             return exitcodes.DONE
         ended = read_experiment(paths.root, peek=False).state.ended
         if ended is not None:
@@ -52,8 +53,8 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
             return exitcodes.DONE
         if deaths(journal.read(paths.journal, sealed_ok=True)) >= MAX_DEATHS:
             chain.give_up(
-                f"the last {MAX_DEATHS} drivers died within {YOUNG_S:g} s without any news. See their output in "
-                f"{paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
+                f"the last {MAX_DEATHS} drivers died within {YOUNG_S:g} s without any event. See their output "
+                f"in {paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
             )
             return exitcodes.FAILED
         try:
@@ -64,15 +65,15 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
 
 
 def _may_drive(paths: ExperimentPaths, chain: DriverJobChain) -> bool:
-    """Wait while another driver lives. False where the chain has enough jobs without this one."""
+    """Wait while another driver is alive. False if the chain has enough jobs without this one."""
     asked_at = float("-inf")
     while not lease.is_free(paths):
         if time.monotonic() - asked_at >= CHECK_S:
             asked_at = time.monotonic()
             if chain.is_redundant():
                 return False
-            if chain.ensure_successors():  # else it has said what is wrong, which matters more
-                chain.say("waiting for the driver that lives to leave")
+            if chain.ensure_successors():  # otherwise it has recorded an error, which is more important
+                chain.say("waiting for the running driver to stop")
         time.sleep(AGAIN_S)
     return True
 
@@ -88,15 +89,17 @@ def _drive(paths: ExperimentPaths, chain: DriverJobChain) -> int:
         except (DriverAliveError, LeaseLostError):
             raise
         except RequestRejectedError as error:
-            chain.give_up(f"a job cannot drive here: {error} Drive from the login node: hpctune resume {paths.root}")
+            chain.give_up(
+                f"a driver cannot run in a job: {error} Run it on the login node: hpctune resume {paths.root}"
+            )
             return exitcodes.FAILED
         except (StorageError, ClusterError, OSError) as error:
-            chain.left(f"{error}")  # perhaps a successor is luckier
+            chain.left(f"{error}")  # a successor may succeed
             return exitcodes.FAILED
         except Exception as error:
             if not isinstance(error, TuneError):
                 traceback.print_exc()
-            chain.give_up(f"the driver failed: {error!r}. When that is mended: hpctune resume {paths.root} --sbatch")
+            chain.give_up(f"the driver failed: {error!r}. When that is fixed: hpctune resume {paths.root} --sbatch")
             return exitcodes.FAILED
         finally:
             over.set()
@@ -113,12 +116,12 @@ def _left(chain: DriverJobChain, driven: list[DrivenExperiment]) -> int:
         return exit_code(driven)
     if one.leave.reason == WARNING:
         chain.ensure_successors()
-    chain.left(f"told to leave ({one.leave.reason})")
+    chain.left(f"asked to stop ({one.leave.reason})")
     return exitcodes.DONE
 
 
 def deaths(recorded: Iterable[e.Recorded]) -> int:
-    """How many drivers in a row, up to the last one, died young and without any news."""
+    """The number of consecutive drivers, up to the last, that died soon after their start without any event."""
     count, began, news = 0, None, False
     for one in recorded:
         if isinstance(one.event, e.DriverStarted):
@@ -134,7 +137,7 @@ def deaths(recorded: Iterable[e.Recorded]) -> int:
 def main() -> None:
     """The program."""
     show_messages()
-    os.environ["HPCTUNE_DISABLE_SIGINT_HANDLER"] = "0"  # by signals Slurm says that time is up
+    os.environ["HPCTUNE_DISABLE_SIGINT_HANDLER"] = "0"  # Slurm announces the time limit by signals
     paths = ExperimentPaths(Path(sys.argv[1]))
     job_id = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
     main_module.offer()

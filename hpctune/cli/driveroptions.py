@@ -14,44 +14,44 @@ if TYPE_CHECKING:
     from hpctune.launch.driver_chain import DriverJobRequest
 
 _TEXTS = {
-    "driver_time": ("--driver-time", "TIME", "Time limit of each driver job, as --time. Default: the site's."),
+    "driver_time": ("--driver-time", "TIME", "Time limit of each driver job, as in --time. Default: the site's."),
     "driver_partition": ("--driver-partition", "NAME", "Its partition. Default: the site's."),
-    "driver_account": ("--driver-account", "NAME", "Account that is charged for it. Default: that of the trials."),
+    "driver_account": ("--driver-account", "NAME", "Account to charge for it. Default: the trials' account."),
     "driver_qos": ("--driver-qos", "NAME", "Its quality of service."),
     "driver_mem": ("--driver-mem", "SIZE", "Its memory. Default: 2G."),
 }
 DRIVER_FIELDS = frozenset({"sbatch", "driver_ahead", "driver_args", *_TEXTS})
-"""Names of the parameters that are about the driver's job."""
+"""Names of the parameters about the driver job."""
 
 
 def driver_options() -> list[Callable[[Any], Any]]:
-    """The options, in their order."""
+    """The options, in the order of the help."""
     made: list[Callable[[Any], Any]] = [
         click.option(
             "--sbatch",
             is_flag=True,
-            help="Drive from a Slurm job of one CPU instead of from here, and return at once. It hands over to a "
-            "successor before its time is up, for as long as it takes.",
+            help="Run the driver as a Slurm job with one CPU instead of in this process, and return at once. Before "
+            "its time limit the job hands over to a successor, as often as needed.",
         )
     ]
     for name, (flag, metavar, text) in _TEXTS.items():
         made.append(click.option(flag, name, metavar=metavar, help=text))
-    ahead = "Successors that wait in the queue at any time. Default: 1."
+    ahead = "Number of successors waiting in the queue at any time. Default: 1."
     made.append(click.option("--driver-ahead", type=click.IntRange(1, 50), metavar="N", help=ahead))
-    more = "Any other option of sbatch for it, as nice=100; repeatable."
+    more = "Any other sbatch option for it, such as nice=100; repeatable."
     made.append(click.option("--driver-arg", "driver_args", multiple=True, callback=text_pairs, metavar="KEY[=VALUE]",
                              help=more))  # fmt: skip
     return made
 
 
 def driver_job(given: Mapping[str, Any]) -> DriverJobRequest | None:
-    """What the options ask for; None where the driver is this process. Raises UsageError for what makes no sense."""
+    """The driver job that the options request; None if this process drives. Raises UsageError for a conflict."""
     said = {name.removeprefix("driver_"): given[name] for name in (*_TEXTS, "driver_ahead") if given[name] is not None}
     more = {str(key).lstrip("-").replace("_", "-"): value for key, value in dict(given["driver_args"] or {}).items()}
     if not given["sbatch"]:
         if said or more:
             flags = [f"--driver-{name}" for name in said] + ["--driver-arg"] * bool(more)
-            raise UsageError(f"{', '.join(flags)} without --sbatch: then there is no driver job. Add --sbatch.")
+            raise UsageError(f"{', '.join(flags)} need a driver job. Add --sbatch.")
         return None
     from hpctune.cluster.slurm.driver_job import DriverJobOptions
     from hpctune.launch.driver_chain import DriverJobRequest

@@ -1,4 +1,4 @@
-"""What the exit code of every command means: one table, shown by ``hpctune --help`` and in docs/cli.md."""
+"""The exit codes of every command: one table, shown by ``hpctune --help`` and in docs/cli.md."""
 
 from __future__ import annotations
 

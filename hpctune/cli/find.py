@@ -1,4 +1,4 @@
-"""Which experiment, which trial: what people type is made definite here."""
+"""Finding the experiment and the trial that the user's words refer to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DIR_HELP = (
 
 
 def storage_path() -> Path:
-    """Where experiments lie unless a path was given."""
+    """The default directory of experiments."""
     return env.settings().result_dir
 
 
 def experiment(named: str | None) -> ExperimentPaths:
-    """The experiment that ``named`` means. Raises NotAnExperimentError when there is none."""
+    """The experiment that ``named`` refers to. Raises NotAnExperimentError if there is none."""
     if named is None:
         return inside_experiment(Path.cwd()) or _newest(storage_path())
     path = Path(named).expanduser()
@@ -37,7 +37,7 @@ def experiment(named: str | None) -> ExperimentPaths:
     storage = storage_path()
     if not is_experiment(storage / named):
         raise NotAnExperimentError(
-            f"There is no experiment {named!r}, neither here nor in {storage} (the storage path). List what there is: "
+            f"There is no experiment {named!r}, neither here nor in {storage} (the storage path). List experiments: "
             f"hpctune list {storage}"
         )
     return open_experiment(storage / named)
@@ -49,7 +49,7 @@ def is_experiment(path: Path) -> bool:
 
 
 def experiments(storage: Path) -> list[ExperimentPaths]:
-    """The experiments in ``storage``, the one driven last first."""
+    """The experiments in ``storage``, the most recently driven first."""
     try:
         found = [ExperimentPaths(p.parent.absolute()) for p in storage.glob("*/experiment.json")]
     except OSError:
@@ -58,9 +58,9 @@ def experiments(storage: Path) -> list[ExperimentPaths]:
 
 
 def experiment_and_trials(words: Sequence[str], directory: str | None) -> tuple[ExperimentPaths, list[str]]:
-    """What ``[DIR] [TRIAL]...`` and ``--dir`` mean: the experiment, and the trials as they were named.
+    """The experiment and the trials that ``[DIR] [TRIAL]...`` and ``--dir`` refer to; the trials as they were named.
 
-    The first word is a DIR when it is a path or an experiment's name; a trial's directory says both at once.
+    The first word is a DIR if it is a path or an experiment's name. A trial's directory names both at once.
     """
     names = list(words)
     if directory is not None or not names:
@@ -75,8 +75,8 @@ def experiment_and_trials(words: Sequence[str], directory: str | None) -> tuple[
 
 
 def trial(paths: ExperimentPaths, trials: Mapping[str, Trial], named: str) -> Trial:
-    """The trial that ``named`` means: an id, a name or directory, a number, or the start or end of an id that no
-    other has. Raises UsageError when it is none, or several."""
+    """The trial that ``named`` refers to: an id, a name or directory, a number, or a unique start or end of an id.
+    Raises UsageError if no trial or several trials match."""
     if named in trials:
         return trials[named]
     every = trials.values()
@@ -89,14 +89,14 @@ def trial(paths: ExperimentPaths, trials: Mapping[str, Trial], named: str) -> Tr
     remedy = f"List them with: hpctune list {paths.root}"
     if found:
         some = ", ".join(t.trial_id for t in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UsageError(f"{named!r} means {len(found)} trials: {some}. Give more of the id. {remedy}")
+        raise UsageError(f"{named!r} matches {len(found)} trials: {some}. Give more characters of the id. {remedy}")
     ids = list(trials)
     have = f"has {len(ids)}, from {ids[0]} to {ids[-1]}" if ids else "has none yet"
     raise UsageError(f"There is no trial {named!r} in {paths.root}; it {have}. {remedy}")
 
 
 def inside_experiment(path: Path) -> ExperimentPaths | None:
-    """The experiment that ``path`` is, or lies in (as a trial's directory does)."""
+    """The experiment at ``path``, or the one that contains ``path`` (such as a trial's directory)."""
     absolute = path.absolute()
     for candidate in (absolute, *absolute.parents):
         if is_experiment(candidate):
@@ -124,5 +124,5 @@ def _driven_at(paths: ExperimentPaths) -> float:
 
 
 def dir_argument(function: click.decorators.FC) -> click.decorators.FC:
-    """The optional DIR argument of the commands that read."""
+    """The optional DIR argument of the reading commands."""
     return click.argument("directory", metavar="[DIR]", required=False)(function)

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from hpctune.repair.fsck import Report
 
 SHOWN = 6
-"""Findings of one kind that are shown one by one; JSON has all."""
-EXIT_CODES = "Exit codes: 0 nothing wrong; 1 repaired, or with --dry-run problems found; 2 something is left."
+"""Maximum number of findings of one kind that are printed; JSON lists all."""
+EXIT_CODES = "Exit codes: 0 nothing wrong; 1 repaired, or with --dry-run problems found; 2 problems remain."
 
 
 @click.command(
     "fsck",
     epilog=f"Example: hpctune fsck ~/hpctune_results/mnist --dry-run\n\n{EXIT_CODES}",
-    help="Check an experiment's files, and repair what a crash or a bad filesystem left. What the driver "
-    "writes for people (result.json, progress.csv, TensorBoard's events, ...) is made anew from the journal where it "
-    "is missing or wrong. Nothing is lost: what is taken out goes to DIR/quarantine with the reason. While a driver is "
-    "at work nothing is changed.\n\nDIR is an experiment's directory or name, or a directory of experiments. Default: "
-    "the experiment that the current directory belongs to, else the one that was driven last.",
+    help="Check an experiment's files, and repair what a crash or a bad filesystem left. The driver's output files "
+    "(result.json, progress.csv, TensorBoard's events, ...) are written again from the journal if they are missing or "
+    "wrong. No data is lost: files that are removed go to DIR/quarantine, with the reason. While a driver is running, "
+    "nothing is changed.\n\nDIR is an experiment's directory or name, or a directory of experiments. Default: "
+    "the experiment that contains the current directory, else the one that was driven last.",
 )
 @find.dir_argument
 @click.option("--dry-run", is_flag=True, help="Only look.")
-@click.option("--rebuild", is_flag=True, help="Make every derived file anew, also those that look right.")
-@click.option("--cancel-orphans", is_flag=True, help="Cancel the jobs that no trial wants any more.")
+@click.option("--rebuild", is_flag=True, help="Write every derived file again, even if it looks right.")
+@click.option("--cancel-orphans", is_flag=True, help="Cancel jobs that no trial needs any more.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, one item for each experiment.")
 @click.pass_context
 def command(
@@ -53,9 +53,9 @@ def command(
     reports = []
     width = max(shutil.get_terminal_size((100, 40)).columns, 60)
     places = experiments_in(directory)
-    wishes = FsckOptions(rebuild, cancel_orphans, ask_always=len(places) == 1)
+    options = FsckOptions(rebuild, cancel_orphans, ask_always=len(places) == 1)
     for paths in places:
-        report = (check if dry_run else repair)(paths, wishes, lambda spec, paths=paths: _cluster(paths, spec))  # type: ignore[misc]
+        report = (check if dry_run else repair)(paths, options, lambda spec, paths=paths: _cluster(paths, spec))  # type: ignore[misc]
         reports.append(report)
         if not json_wanted:
             click.echo("\n".join(lines(report, width, alone=len(places) == 1)))
@@ -65,7 +65,7 @@ def command(
 
 
 def experiments_in(directory: str | None) -> list[ExperimentPaths]:
-    """The experiment that is meant, or all in the directory that is meant. Raises NotAnExperimentError."""
+    """The named experiment, or all experiments in the named directory. Raises NotAnExperimentError."""
     if directory is None:
         return [find.experiment(None)]
     path = Path(directory).expanduser()
@@ -76,13 +76,13 @@ def experiments_in(directory: str | None) -> list[ExperimentPaths]:
     if path.is_dir() and find.inside_experiment(path) is None:
         found = [ExperimentPaths(p.absolute()) for p in sorted(path.iterdir()) if p.is_dir() and _holds_one(p)]
         if not found:
-            raise NotAnExperimentError(f"{path} is no experiment and holds none. Name one: hpctune fsck DIR")
+            raise NotAnExperimentError(f"{path} is not an experiment and contains none. Name one: hpctune fsck DIR")
         return found
     return [find.experiment(directory)]
 
 
 def _holds_one(path: Path) -> bool:
-    """Also where its definition is lost."""
+    """Also true if the experiment's definition is lost."""
     return find.is_experiment(path) or (path / "journal").is_dir() or (path / ".journal.mended").is_dir()
 
 
@@ -110,7 +110,7 @@ def lines(report: Report, width: int, *, alone: bool) -> Iterator[str]:
     if report.refused:
         yield from _wrapped(f"Not repaired: {report.refused.rstrip('.')}.", width, "")
     if report.kept is not None:
-        yield from _wrapped(f"What was taken out is in {report.kept} (reasons.jsonl says why).", width, "")
+        yield from _wrapped(f"Removed files are in {report.kept} (reasons in reasons.jsonl).", width, "")
     if report.dry_run and report.left:
         yield f"To repair: hpctune fsck {report.root}"
 

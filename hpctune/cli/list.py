@@ -1,4 +1,4 @@
-"""``hpctune list``: experiments in a directory, or the trials of one, as a table or as JSON."""
+"""``hpctune list``: the experiments in a directory, or the trials of one, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Row = Mapping[str, Any]
 @click.command(
     "list",
     epilog="Example: hpctune list ~/hpctune_results/mnist --filter 'accuracy > 0.9 and config/lr < 0.1' --sort loss",
-    help="List the experiments in DIR, one row each; or where DIR is an experiment, its trials. Default: the "
-    "experiments under the storage path.\n\nFilters know ==, !=, <, <=, >, >=, ~ (contains), and, or, not and "
-    "parentheses. Columns are what was reported, and the configuration under config/; an unknown one is answered with "
-    "those that there are.",
+    help="List the experiments in DIR, one per row; if DIR is an experiment, list its trials. Default: the "
+    "experiments under the storage path.\n\nFilters support ==, !=, <, <=, >, >=, ~ (contains), and, or, not and "
+    "parentheses. Columns are the reported metrics, and the configuration under config/. An unknown column gives an "
+    "error that lists the known ones.",
 )
 @find.dir_argument
-@click.option("--columns", metavar="A,B,...", help="Which columns; all: every one there is.")
+@click.option("--columns", metavar="A,B,...", help="Columns to show; all: every column.")
 @click.option("--filter", "wanted", metavar="EXPRESSION", help="Which rows.")
-@click.option("--sort", metavar="COLUMN", help="By which column; rows without a value come last.")
-@click.option("--desc", is_flag=True, help="The largest first.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
+@click.option("--sort", metavar="COLUMN", help="Sort by this column; rows without a value come last.")
+@click.option("--desc", is_flag=True, help="Sort in descending order.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
 def command(
     directory: str | None,
@@ -68,7 +68,7 @@ def command(
 
 
 def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
-    """Where to look, and the experiment, if it is one."""
+    """The directory to list, and the experiment, if it is one."""
     path = Path(directory).expanduser() if directory is not None else find.storage_path()
     if directory is not None and not path.exists() and "/" not in directory:
         path = find.storage_path() / directory if find.is_experiment(find.storage_path() / directory) else path
@@ -78,7 +78,7 @@ def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
 
 
 def _driven(row: Row) -> str:
-    """The status of an experiment, and whether its driver is away."""
+    """The status of an experiment, and whether its driver is gone."""
     status = str(row["status"])
     if status not in ("running", "waiting", "stopping") or "path" not in row:
         return status
@@ -92,7 +92,7 @@ def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> s
 
 
 def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bool) -> list[str]:
-    """The columns that most people want: for trials with the metric and what the search varies."""
+    """The default columns: for trials with the metric and the parameters that the search varies."""
     known = list(dict.fromkeys(key for row in rows for key in row))
     if everything:
         return known

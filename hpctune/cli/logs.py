@@ -1,4 +1,4 @@
-"""``hpctune logs``: what a trial prints, now and as it goes on."""
+"""``hpctune logs``: the output of a trial, now and while it runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
 FOLLOW_S = 0.5
-"""Seconds between two looks at the files."""
+"""Seconds between two reads of the files."""
 STATE_S = 2.0
 BLOCK = 1 << 16
 MAX_LOAD = 20
-"""Times as long as one look at the experiment takes is the least pause between two."""
+"""Minimum pause between two reads of the experiment, as a multiple of the time that one read takes."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """One output file, read from where the last read ended. Opened anew each time: NFS shows what others wrote only
-    at an open."""
+    """One output file, read from the end of the last read. It is opened again each time, because NFS shows other nodes'
+    writes only to a new open."""
 
     title: str
     path: Path
@@ -38,13 +38,13 @@ class Stream:
     )
 
     def last(self, lines: int | None) -> str:
-        """Everything there is now, or its last ``lines``."""
+        """All current content, or its last ``lines`` lines."""
         if lines is not None:
             self.offset = self._start_of_last(lines)
         return self.news()
 
     def _start_of_last(self, lines: int) -> int:
-        """Where the last ``lines`` begin; read from the end, since the file may be huge."""
+        """Offset of the last ``lines`` lines. Reads from the end, because the file may be huge."""
         try:
             with self.path.open("rb") as file:
                 start = end = file.seek(0, 2)
@@ -65,10 +65,10 @@ class Stream:
         return 0
 
     def news(self) -> str:
-        """What was appended since the last call."""
+        """The text appended since the last call."""
         try:
             with self.path.open("rb") as file:
-                if file.seek(0, 2) < self.offset:  # begun anew
+                if file.seek(0, 2) < self.offset:  # the file was started again
                     self.offset = 0
                 file.seek(self.offset)
                 data = file.read()
@@ -82,16 +82,16 @@ class Stream:
     "logs",
     epilog="Example: hpctune logs ~/hpctune_results/mnist 00012 -f",
     help="Show the output of a trial; with -f follow it until the trial ends.\n\n"
-    "With --driver: that of the driver, where it is a Slurm job (hpctune run --sbatch).\n\n"
-    "TRIAL is an id (or a start or end of it that no other has), a name, a directory, or a number. " + find.DIR_HELP,
+    "With --driver: show the output of the driver, if it is a Slurm job (hpctune run --sbatch).\n\n"
+    "TRIAL is an id (or a unique start or end of one), a name, a directory, or a number. " + find.DIR_HELP,
 )
 @click.argument("words", metavar="[DIR] TRIAL", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The experiment.")
 @click.option("--driver", is_flag=True, help="Show the output of the driver's job instead of a trial's.")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the trial ends.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the trial ends.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Show stderr instead of stdout.")
 @click.option("--both", is_flag=True, help="Show stdout and stderr.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Only the last ones of each.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Only the last LINES of each file.")
 def command(
     words: tuple[str, ...],
     directory: str | None,
@@ -103,15 +103,17 @@ def command(
 ) -> None:
     """The command."""
     if not words and not driver:
-        raise UsageError("Which trial? As in: hpctune logs [DIR] TRIAL")
+        raise UsageError("No trial was named. Usage: hpctune logs [DIR] TRIAL")
     paths, named = find.experiment_and_trials(words, directory)
     if driver:
         if named or only_stderr or both:
-            raise UsageError(f"--driver shows one output, and no trial's: hpctune logs {paths.root} --driver")
+            raise UsageError(
+                f"--driver shows only the driver's output. Leave the trial out: hpctune logs {paths.root} --driver"
+            )
         _driver(paths, follow, lines)
         return
     if len(named) != 1:
-        which = "Which trial?" if not named else "One trial at a time:"
+        which = "No trial was named. Usage:" if not named else "Name one trial at a time:"
         raise UsageError(f"{which} hpctune logs {paths.root} TRIAL. List them with: hpctune list {paths.root}")
     trial = find.trial(paths, read_experiment(paths.root).state.trials, named[0])
     streams = _streams(paths, trial, both or not only_stderr, both or only_stderr)
@@ -135,7 +137,7 @@ def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -
 
 
 def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:
-    """The output of the driver job that started last; with ``follow``, of its successors too."""
+    """Print the output of the driver job that started last; with ``follow``, of its successors too."""
     shown = _last_driver(paths)
     if shown is None:
         raise UsageError(f"No driver job of {paths.root} has started. Its state: hpctune status {paths.root}")
@@ -167,7 +169,7 @@ def _print(streams: list[Stream], texts: list[str]) -> None:
 
 
 def _follow(paths: ExperimentPaths, trial: Trial, streams: list[Stream]) -> Trial:
-    """Print what comes until the trial is over; returns the trial as it is then."""
+    """Print new output until the trial is over; returns the trial's final state."""
     if not any(s.offset for s in streams) and not trial.phase.final:
         click.echo(f"{_standing(trial)} Waiting for its output.", err=True)
     due = time.monotonic()
@@ -184,7 +186,7 @@ def _follow(paths: ExperimentPaths, trial: Trial, streams: list[Stream]) -> Tria
 
 
 def _look(paths: ExperimentPaths, trial: Trial) -> tuple[Trial, bool]:
-    """The trial as it is now, and whether nothing more will come."""
+    """The trial's current state, and whether no more output will come."""
     state = read_experiment(paths.root).state
     trial = state.trials[trial.trial_id]
     if trial.phase.final:
@@ -193,13 +195,13 @@ def _look(paths: ExperimentPaths, trial: Trial) -> tuple[Trial, bool]:
         return trial, False
     driving = snapshot.driving(paths, state, time.time())
     if driving.alive is False:
-        click.echo(f"No driver is there to go on with this trial. {driving.resume}", err=True)
+        click.echo(f"No driver is running, so this trial does not continue. {driving.resume}", err=True)
         return trial, True
     return trial, False
 
 
 def _standing(trial: Trial) -> str:
-    """Where a trial is whose output files are empty."""
+    """The state of a trial whose output files are empty."""
     if trial.phase in (Phase.RUNNING, Phase.TERMINATED, Phase.ERROR):
-        return f"Trial {trial.trial_id} is {trial.phase.value} and has printed nothing there."
+        return f"Trial {trial.trial_id} is {trial.phase.value} and has printed nothing to it."
     return f"Trial {trial.trial_id} is {trial.phase.value}: {snapshot.waiting_reason(trial)}."

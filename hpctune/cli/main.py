@@ -1,4 +1,4 @@
-"""``hpctune``: finds the command, and turns every error into one message and an exit code."""
+"""The entry point ``hpctune``: finds the command, and turns every error into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS: dict[str, str] = {
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "logs": "Show or follow the output of a trial.",
     "stop": "Stop an experiment or some of its trials.",
-    "resume": "Go on with an experiment where it was left.",
+    "resume": "Continue an experiment from its last state.",
     "fsck": "Check an experiment's files, and repair what a crash left.",
     "doctor": "Check a site before the first run.",
     "report": "Report a result from a shell script inside a trial.",
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
+        """Find the command, or suggest a similar name."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that has left is handled here, since click would exit with 1."""
+        """Run the command. A closed output pipe is handled here, because click would exit with 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -98,7 +98,7 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: run the command and exit with its code."""
-    if args is None and sys.argv[1:2] == ["resume"]:  # trials may run in this process, and the script is not here
+    if args is None and sys.argv[1:2] == ["resume"]:  # trials may run in this process, which did not load the script
         import_module("hpctune.usercode.main_module").offer()
     code = _guarded(list(sys.argv[1:] if args is None else args))
     try:
@@ -123,12 +123,12 @@ def _guarded(args: list[str]) -> int:
         named = f"{error.filename}: " if error.filename else ""
         return _complain(f"{named}{error.strerror or error}", exitcodes.FAILED, error)
     except Exception as error:
-        hint = "This is a bug of hpctune. HPCTUNE_DEBUG=1 shows where it happened; please report that."
+        hint = "This is a bug in hpctune. Please report it, with the traceback that HPCTUNE_DEBUG=1 prints."
         return _complain(f"{type(error).__name__}: {error}. {hint}", exitcodes.FAILED, error)
 
 
 def _words(error: click.ClickException) -> str:
-    """Click's message, and where to read on."""
+    """Click's message, and the command that shows the help."""
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if not isinstance(error, click.UsageError) or context is None:
@@ -146,7 +146,7 @@ def _complain(message: str, code: int, error: BaseException) -> int:
 
 
 def _pipe_broke() -> int:
-    """Nobody reads any more: leave quietly, without another complaint at interpreter exit."""
+    """The reader has closed the pipe: exit without another error at interpreter exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return exitcodes.BROKEN_PIPE
 

@@ -1,4 +1,4 @@
-"""How what was driven ended, as an exit code and in words."""
+"""The outcome of driven experiments, as an exit code and as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpctune.model.trial import Phase
 
 
 def exit_code(driven: Sequence[DrivenExperiment]) -> int:
-    """LEFT where a signal ended one early, else FAILED where one failed, else DONE."""
+    """LEFT if a signal ended one early, else FAILED if one failed, else DONE."""
     codes = {_code(one) for one in driven}
     return next((code for code in (exitcodes.LEFT, exitcodes.FAILED) if code in codes), exitcodes.DONE)
 
@@ -25,7 +25,7 @@ def _code(one: DrivenExperiment) -> int:
 
 
 def failure_words(driven: Sequence[DrivenExperiment]) -> str:
-    """How many trials failed, and the commands that help; "" where none did."""
+    """How many trials failed, and the commands that help; "" if none failed."""
     lines = []
     for one in driven:
         root, state = one.driver.paths.root, one.driver.state

@@ -17,12 +17,12 @@ from hpctune.worker.client import send_report
     "report",
     epilog="Example: hpctune report loss=0.25 eval/acc=0.9 --checkpoint out/",
     help="Report a result from a program that a trial has started (hpctune.Command). KEY=VALUE: a slash in the key "
-    "nests; the value is a number, JSON, or else text.\n\nPrints 'stop' when the program is to leave, since the "
-    "trial is over with this report or its job is about to end; else nothing. For a loop in a shell script: "
+    "nests; the value is a number, JSON, or else text.\n\nPrints 'stop' if the program should exit, because the "
+    "trial is over with this report or its job is about to end; otherwise nothing. For a loop in a shell script: "
     '[ -z "$(hpctune report loss=$loss)" ] || exit 0',
 )
 @click.argument("pairs", metavar="KEY=VALUE...", nargs=-1, required=True)
-@click.option("--checkpoint", metavar="DIR", help="A directory to keep as a checkpoint of this result; it is copied.")
+@click.option("--checkpoint", metavar="DIR", help="A directory to save as this result's checkpoint; it is copied.")
 def command(pairs: tuple[str, ...], checkpoint: str | None) -> None:
     """The command."""
     metrics = nested(pairs)
@@ -32,20 +32,20 @@ def command(pairs: tuple[str, ...], checkpoint: str | None) -> None:
 
 
 def nested(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["loss=1", "eval/acc=0.5"]`` as ``{"loss": 1, "eval": {"acc": 0.5}}``. Raises UsageError for what is not so."""
+    """``["loss=1", "eval/acc=0.5"]`` as ``{"loss": 1, "eval": {"acc": 0.5}}``. Raises UsageError for other forms."""
     metrics: dict[str, Any] = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
         path = key.strip().split("/")
         if not sign or not all(path):
-            raise UsageError(f"{pair!r} is not KEY=VALUE. As in: hpctune report loss=0.25 eval/acc=0.9")
+            raise UsageError(f"{pair!r} is not KEY=VALUE. Example: hpctune report loss=0.25 eval/acc=0.9")
         inner = metrics
         for part in path[:-1]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise UsageError(f"{key} cannot lie below {part}, which has a value itself. Rename one of them.")
+                raise UsageError(f"{key} cannot be nested below {part}, which already has a value. Rename one of them.")
         if path[-1] in inner:
-            raise UsageError(f"{key} is said twice. Keep one of them.")
+            raise UsageError(f"{key} is given twice. Keep one of them.")
         inner[path[-1]] = value_of(text)
     return metrics
 
@@ -71,5 +71,5 @@ _WORDS = {"True": True, "False": False, "None": None}
 def _directory(checkpoint: str) -> Path:
     path = Path(checkpoint).expanduser().absolute()
     if not path.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint}: there is no such directory.")
+        raise UsageError(f"--checkpoint {checkpoint}: the directory does not exist.")
     return path

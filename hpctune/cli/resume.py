@@ -1,4 +1,4 @@
-"""``hpctune resume``: take an experiment up where its last driver left it; jobs that still run are adopted."""
+"""``hpctune resume``: continue an experiment from its last state; jobs that still run are adopted."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HOW = ("errored", "restart_errored", "errored_only", "restart_errored_only")
     "resume",
     cls=RunCommand,
     epilog="Example: hpctune resume ~/hpctune_results/mnist --errored\n\n" + EXIT_CODES,
-    help="Go on with an experiment where it was left. Jobs that still run are adopted, nothing is repeated. The code "
-    "is what was stored at the start; to go on with a changed script: hpctune run CONFIG.py --name NAME --resume.\n\n"
+    help="Continue an experiment from its last state. Jobs that still run are adopted, nothing is repeated. The code "
+    "is what was stored at the start; to use a changed script: hpctune run CONFIG.py --name NAME --resume.\n\n"
     + find.DIR_HELP,
 )
 @find.dir_argument
-@click.option("--errored", is_flag=True, help="Failed trials go on from their newest checkpoints, too.")
-@click.option("--restart-errored", is_flag=True, help="Failed trials start again from scratch, too.")
-@click.option("--errored-only", is_flag=True, help="As --errored, and unfinished trials end where they are.")
-@click.option("--restart-errored-only", is_flag=True, help="As --restart-errored, and unfinished trials end.")
+@click.option("--errored", is_flag=True, help="Also continue failed trials from their newest checkpoints.")
+@click.option("--restart-errored", is_flag=True, help="Also start failed trials again from scratch.")
+@click.option("--errored-only", is_flag=True, help="Like --errored, but unfinished trials end now.")
+@click.option("--restart-errored-only", is_flag=True, help="Like --restart-errored, but unfinished trials end now.")
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:

@@ -1,4 +1,4 @@
-"""``hpctune run``: execute a config file, and drive what it defines."""
+"""``hpctune run``: execute a config file, and run the experiment that it defines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpctune.launch.overrides import Overrides
 
 RESUME_HELP = (
-    "Go on with the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
+    "Continue the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
     "ERRORED_ONLY; LOCAL and AUTO with +ERRORED, +RESTART_ERRORED, +ERRORED_ONLY or +RESTART_ERRORED_ONLY."
 )
 
@@ -30,17 +30,17 @@ RESUME_HELP = (
     cls=RunCommand,
     epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
     help="Tune what CONFIG, a Python file, defines: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
-    "script that calls hpctune.run(...) or Tuner.fit() itself does as well; it is run once. What follows -- is in the "
-    "file's sys.argv. What is said here goes before what the file says.\n\nLeaving with Ctrl-C is safe: jobs go on, "
+    "script that calls hpctune.run(...) or Tuner.fit() itself works too; it is run once. Arguments after -- are in the "
+    "file's sys.argv. Options given here override those in the file.\n\nCtrl-C is safe: jobs keep running, "
     "and hpctune resume takes over.",
 )
 @click.argument("config", metavar="CONFIG.py", required=False)
 @click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--name", help="Name of the experiment, and of its directory.")
-@click.option("--storage-path", metavar="DIR", help="Where experiments lie, on the shared filesystem.")
+@click.option("--storage-path", metavar="DIR", help="Directory of the experiments, on the shared filesystem.")
 @click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
 @click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be run and submitted.")
+@click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted.")
 @click.option(
     "--set",
     "config_values",
@@ -54,11 +54,11 @@ RESUME_HELP = (
 def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:
     """The command."""
     resume = given["resume"]
-    if resume is not None and resume.endswith(".py"):  # as in: hpctune run --resume CONFIG.py
+    if resume is not None and resume.endswith(".py"):  # example: hpctune run --resume CONFIG.py
         arguments = arguments if config is None else (config, *arguments)
         config, given["resume"] = resume, "LOCAL"
     if config is None:
-        raise click.UsageError("Which config file? As in: hpctune run CONFIG.py", ctx)
+        raise click.UsageError("No config file was named. Usage: hpctune run CONFIG.py", ctx)
     path = Path(config).expanduser()
     code = compiled(path)
     ctx.exit(_run(path, code, arguments, _overrides(given), full_traceback=(given["verbose"] or 0) >= 3))
@@ -121,7 +121,7 @@ def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrid
 def _execute(
     path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[DrivenExperiment], full_traceback: bool
 ) -> int:
-    """Run the file, then what it defines unless it ran something itself. Returns the exit code it asked for."""
+    """Run the file, then what it defines, unless it ran something itself. Returns the file's exit code."""
     from hpctune.cli.target import target
 
     try:

@@ -1,4 +1,4 @@
-"""The options of ``run`` and ``resume`` that say how and where, and what they mean for the facade."""
+"""The options of ``run`` and ``resume`` about jobs and the cluster, and their conversion to values of the API."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from hpctune.cli.values import duration_option, text_pairs
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "partition": (("-p", "--partition"), "NAME", "Partition, or several with commas."),
-    "account": (("-A", "--account"), "NAME", "Account that is charged."),
+    "account": (("-A", "--account"), "NAME", "Account to charge."),
     "qos": (("--qos",), "NAME", "Quality of service."),
     "constraint": (("--constraint", "-C"), "FEATURES", "Features that nodes must have."),
     "time": (("-t", "--time"), "TIME", "Time limit of a job: minutes, HH:MM:SS or D-HH:MM:SS."),
-    "mem": (("--mem",), "SIZE", "Memory a node, for trials that state none: 16G."),
+    "mem": (("--mem",), "SIZE", "Memory per node, for trials that request none: 16G."),
     "gres": (("--gres",), "LIST", "Generic resources: gpu:a100:2."),
-    "gpu_type": (("--gpu-type",), "TYPE", "Type of the GPUs that trials ask for: a100."),
+    "gpu_type": (("--gpu-type",), "TYPE", "Type of the GPUs that trials request: a100."),
     "exclude": (("--exclude", "-x"), "NODES", "Nodes not to use."),
     "nodelist": (("--nodelist", "-w"), "NODES", "Nodes to use."),
     "mail_type": (("--mail-type",), "TYPES", "When Slurm sends mail: FAIL, END, ..."),
     "mail_user": (("--mail-user",), "ADDRESS", "Where it sends mail."),
-    "comment": (("--comment",), "TEXT", "Your words in the jobs' comment."),
+    "comment": (("--comment",), "TEXT", "Text for the jobs' comment."),
     "container": (("--container",), "COMMAND", "Command that runs the worker: 'apptainer exec --nv image.sif'."),
 }
 _SLURM_NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "nodes": (("-N", "--nodes"), "Nodes a trial."),
-    "ntasks_per_node": (("--ntasks-per-node",), "Tasks a node."),
-    "cpus_per_task": (("-c", "--cpus-per-task"), "CPUs a task."),
+    "nodes": (("-N", "--nodes"), "Nodes per trial."),
+    "ntasks_per_node": (("--ntasks-per-node",), "Tasks per node."),
+    "cpus_per_task": (("-c", "--cpus-per-task"), "CPUs per task."),
 }
 _SLURM_LISTS: dict[str, tuple[str, str, str]] = {
     "setup": ("--setup", "LINE", "Shell line to run in each job first; repeatable."),
@@ -39,7 +39,7 @@ _SLURM_LISTS: dict[str, tuple[str, str, str]] = {
     "srun_args": ("--srun-arg", "ARG", "Argument for srun; repeatable."),
 }
 SLURM_FIELDS = frozenset({*_SLURM_TEXTS, *_SLURM_NUMBERS, *_SLURM_LISTS, "sbatch_args"})
-"""Names of the parameters that say how Slurm's jobs are to be."""
+"""Names of the parameters about Slurm jobs."""
 
 
 def _slurm_options() -> list[Callable[[FC], FC]]:
@@ -50,7 +50,7 @@ def _slurm_options() -> list[Callable[[FC], FC]]:
         made.append(click.option(*flags, name, type=click.IntRange(min=1), metavar="N", help=text))
     for name, (flag, metavar, text) in _SLURM_LISTS.items():
         made.append(click.option(flag, name, multiple=True, metavar=metavar, help=text))
-    more = "Any other option of sbatch, as switches=1, or hold for one without a value; repeatable."
+    more = "Any other sbatch option, such as switches=1, or hold, which has no value; repeatable."
     made.append(
         click.option(
             "--sbatch-arg", "sbatch_args", multiple=True, callback=text_pairs, metavar="KEY[=VALUE]", help=more
@@ -63,7 +63,7 @@ CLUSTERS = ("auto", "slurm", "local", "debug")
 
 
 def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A cluster of hpctune, or one that a plug-in adds: those are looked for only if another name is given."""
+    """A built-in cluster, or one from a plug-in. Plug-ins are searched only for a name that is not built in."""
     if value is None or value in CLUSTERS:
         return value
     from hpctune.common import plugins
@@ -81,24 +81,30 @@ _COMMON: list[Callable[[Any], Any]] = [
         callback=cluster_option,
         metavar=f"[{'|'.join(CLUSTERS)}]",
         shell_complete=lambda ctx, param, typed: [CompletionItem(name) for name in CLUSTERS if name.startswith(typed)],
-        help="Where trials run; auto: Slurm where it is, else this machine; debug: in this process.",
-    ),
-    click.option("--num-samples", type=click.IntRange(min=-1), metavar="N", help="Samples in all; -1: endless."),
-    click.option("--max-concurrent", type=click.IntRange(min=0), metavar="N", help="Trials with a job at a time."),
-    click.option(
-        "--workers", type=click.IntRange(min=1), metavar="N", help="Jobs that stay and take trial after trial."
+        help="Where trials run; auto: Slurm if installed, else this machine; debug: in this process.",
     ),
     click.option(
-        "--time-budget", callback=duration_option, metavar="TIME", help="End after this: 3600, 2h30m, 1-12:00:00."
+        "--num-samples", type=click.IntRange(min=-1), metavar="N", help="Total number of samples; -1: endless."
     ),
-    click.option("--cancel-on-exit", is_flag=True, help="When left early, cancel the jobs; a resume goes on."),
-    click.option("--calls-per-minute", type=click.IntRange(min=6), metavar="N", help="Slurm commands at most."),
+    click.option(
+        "--max-concurrent", type=click.IntRange(min=0), metavar="N", help="Maximum number of trials with a job."
+    ),
+    click.option(
+        "--workers", type=click.IntRange(min=1), metavar="N", help="Number of worker jobs; each runs many trials."
+    ),
+    click.option(
+        "--time-budget", callback=duration_option, metavar="TIME", help="End after this time: 3600, 2h30m, 1-12:00:00."
+    ),
+    click.option("--cancel-on-exit", is_flag=True, help="Cancel the jobs on an early exit; a resume continues them."),
+    click.option(
+        "--calls-per-minute", type=click.IntRange(min=6), metavar="N", help="Maximum number of Slurm commands."
+    ),
     click.option("-v", "--verbose", type=click.IntRange(0, 3), metavar="0-3", help="0: quiet ... 3: everything."),
 ]
 
 
 class RunCommand(click.Command):
-    """A command whose help shows the options of Slurm's jobs, and of the driver's, by themselves."""
+    """A command whose help lists the options of Slurm jobs and of the driver job in their own sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Three sections instead of one."""
@@ -119,14 +125,14 @@ EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jo
 
 
 def run_options(function: FC) -> FC:
-    """Add the options that ``run`` and ``resume`` have in common."""
+    """Add the options that ``run`` and ``resume`` share."""
     for option in reversed([*_COMMON, *_slurm_options(), *driver_options()]):
         function = option(function)
     return function
 
 
 def slurm_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What of ``given`` are fields of SlurmOptions, checked. Raises UsageError for values that make no sense."""
+    """The values of ``given`` that are fields of SlurmOptions, checked. Raises UsageError for invalid values."""
     fields = {n: given[n] for n in (*_SLURM_TEXTS, *_SLURM_NUMBERS) if given.get(n) is not None}
     fields |= {n: list(given[n]) for n in _SLURM_LISTS if given.get(n)}
     if given.get("sbatch_args"):
@@ -139,13 +145,13 @@ def slurm_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def warn_without_effect(cluster: str | None, slurm: Mapping[str, Any]) -> None:
-    """Say so when Slurm's options were given for something that is not Slurm."""
+    """Warn if Slurm options were given for a cluster that is not Slurm."""
     if slurm and cluster in ("local", "debug"):
-        click.echo(f"Without effect on the cluster '{cluster}': {', '.join(flags_of(list(slurm)))}.", err=True)
+        click.echo(f"No effect on the cluster '{cluster}': {', '.join(flags_of(list(slurm)))}.", err=True)
 
 
 def flags_of(fields: Sequence[str]) -> list[str]:
-    """The flags that fill these fields of SlurmOptions."""
+    """The flags that set these fields of SlurmOptions."""
     flags = {n: next(f for f in flags if f.startswith("--")) for n, (flags, *_) in _SLURM_TEXTS.items()}
     flags |= {n: next(f for f in flags if f.startswith("--")) for n, (flags, _) in _SLURM_NUMBERS.items()}
     flags |= {n: flag for n, (flag, *_) in _SLURM_LISTS.items()} | {"additional_parameters": "--sbatch-arg"}

@@ -1,4 +1,4 @@
-"""An experiment at one moment, as ``hpctune status`` shows it: gathered without a lock, changing nothing."""
+"""The state of an experiment at one moment, for ``hpctune status``: read without a lock, changing nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from hpctune.storage.reader import read_experiment
 
 @dataclass(frozen=True, slots=True)
 class Driving:
-    """Who drives. ``word``: new, running, stopping, finished, left, gone (killed), or unknown (it cannot be told from
-    this host); ``text`` says it in full; ``resume``: the command that goes on, where one is needed."""
+    """The driver's state. ``word``: new, running, stopping, finished, left, gone (killed), or unknown (this host cannot
+    tell). ``text``: the same in full. ``resume``: the command that continues, if one is needed."""
 
     word: str
     text: str
@@ -37,8 +37,8 @@ class Driving:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that is shown, with ``now`` (Unix seconds) as the moment. ``jobs``: the driver jobs, if there are.
-    ``storage``: why trials may not be able to write there, "" where nothing is known to keep them from it."""
+    """All that is shown; ``now`` (Unix seconds) is the moment. ``jobs``: the driver jobs, if there are any.
+    ``storage``: why trials may be unable to write there, "" if no obstacle is known."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -55,8 +55,8 @@ class Snapshot:
 
 
 def take(paths: ExperimentPaths, now: float) -> Snapshot:
-    """Look at the experiment. ``now``: Unix seconds. A driver on another host whose lease looks old is watched for a
-    few seconds: it may be its clock that is."""
+    """Read the experiment. ``now``: Unix seconds. A lease of a driver on another host that looks old is watched for a
+    few seconds, because that host's clock may be wrong."""
     state = read_experiment(paths.root).state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
@@ -74,7 +74,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class DriverJobs:
-    """Driver jobs: the one that drives (or waits to), those that will come next, and the one that started last."""
+    """Driver jobs: the one that drives (or waits to), the queued successors, and the one that started last."""
 
     running: DriverJob | None
     waiting: tuple[DriverJob, ...]
@@ -82,7 +82,7 @@ class DriverJobs:
 
 
 def driver_jobs(paths: ExperimentPaths, seen: Driving) -> DriverJobs | None:
-    """What is noted of driver jobs; None where there never was one. Slurm is not asked."""
+    """The recorded driver jobs; None if there never was one. Slurm is not queried."""
     noted = driverjobs.read(paths)
     if not noted:
         return None
@@ -95,7 +95,7 @@ def driver_jobs(paths: ExperimentPaths, seen: Driving) -> DriverJobs | None:
 
 @dataclass(frozen=True, slots=True)
 class DriverSeen:
-    """The last driver; ``alive`` None: it cannot be told from here. ``silent_s``: since its lease changed."""
+    """The last driver. ``alive`` None: this host cannot tell. ``silent_s``: seconds since its lease changed."""
 
     holder: Holder | None
     alive: bool | None
@@ -103,8 +103,8 @@ class DriverSeen:
 
 
 def driver_of(paths: ExperimentPaths, now: float, patience_s: float = 0.0) -> DriverSeen:
-    """The last driver, as far as can be told from here. A lease that is being replaced is looked at again; one of
-    another host that looks old is watched for ``patience_s`` seconds."""
+    """The last driver, as far as this host can tell. A lease that is being replaced is read again. An old lease of
+    another host is watched for ``patience_s`` seconds."""
     for _ in range(3):
         try:
             holder = lease.read(paths)
@@ -121,7 +121,7 @@ def driver_of(paths: ExperimentPaths, now: float, patience_s: float = 0.0) -> Dr
 
 
 def driving(paths: ExperimentPaths, state: ExperimentState, now: float, patience_s: float = 0.0) -> Driving:
-    """Who drives the experiment, and what that means. ``patience_s``: as :func:`driver_of` has it."""
+    """The driver's state and what it means. ``patience_s``: see :func:`driver_of`."""
     seen = driver_of(paths, now, patience_s)
     holder, alive, silent_s = seen.holder, seen.alive, seen.silent_s
     if state.ended is not None:
@@ -154,12 +154,12 @@ def _last_words(state: ExperimentState) -> str:
 
 
 def what_varied(trial: Trial) -> Mapping[str, Any]:
-    """The trial's config, short: what varied, or all of it where nothing did."""
+    """The trial's config, short: the parameters that varied, or all of them if none varied."""
     return trial.evaluated or flatten(trial.config)
 
 
 def waiting_reason(trial: Trial) -> str:
-    """Why the trial has no running job: the cluster's word, explained where it can be."""
+    """Why the trial has no running job: the cluster's reason, explained if possible."""
     attempt = trial.attempt
     if trial.phase is Phase.PAUSED:
         return trial.reason or "paused by the scheduler"

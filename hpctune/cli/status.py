@@ -1,4 +1,4 @@
-"""``hpctune status``: how an experiment is doing. Needs no driver, takes no lock, writes nothing."""
+"""``hpctune status``: the progress of an experiment. Needs no driver, takes no lock, writes nothing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hpctune.cli.text import as_json
 from hpctune.storage.layout import ExperimentPaths
 
 MAX_LOAD = 20
-"""Times as long as one look takes is the least pause between two, so that watching a huge experiment stays cheap."""
+"""Minimum pause between two reads as a multiple of the time of one read, so watching a huge experiment stays cheap."""
 
 
 @click.command(
     "status",
     epilog="Example: hpctune status ~/hpctune_results/mnist --watch 10",
-    help=f"Show how an experiment is doing: driver, trials, the best so far, why jobs wait, what failed.\n\n"
-    f"Works from any node, running or finished, and changes nothing. {find.DIR_HELP}",
+    help=f"Show the progress of an experiment: driver, trials, the best so far, why jobs wait, what failed.\n\n"
+    f"Works on any node, during and after the run, and changes nothing. {find.DIR_HELP}",
 )
 @find.dir_argument
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead; with --watch, one line a look.")
-@click.option("--watch", type=click.FloatRange(min=0.2), metavar="SECONDS", help="Look again every so often.")
+@click.option("--watch", type=click.FloatRange(min=0.2), metavar="SECONDS", help="Repeat every SECONDS seconds.")
 def command(directory: str | None, json_wanted: bool, watch: float | None) -> None:
     """The command."""
     paths = find.experiment(directory)
@@ -36,7 +36,7 @@ def command(directory: str | None, json_wanted: bool, watch: float | None) -> No
 
 
 def _show(paths: ExperimentPaths, json_wanted: bool, watching: bool) -> bool:
-    """Print one look; whether the experiment is over."""
+    """Print the status once; returns whether the experiment is over."""
     shot = snapshot.take(paths, time.time())
     if json_wanted:
         click.echo(as_json(statustext.as_dict(shot), indent=None if watching else 2))

@@ -48,7 +48,7 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
 
 
 def _driver_jobs(jobs: look.DriverJobs, alive: bool | None) -> str:
-    """Which job drives until when, and which follows."""
+    """The driver job that runs and its end, and its successors."""
     parts = []
     if jobs.running is not None:
         until = f" until {when(jobs.running.ends_at)}" if jobs.running.ends_at is not None else ""
@@ -57,7 +57,7 @@ def _driver_jobs(jobs: look.DriverJobs, alive: bool | None) -> str:
         ids = ", ".join(job.job_id for job in jobs.waiting)
         parts.append(f"next {'is job' if len(jobs.waiting) == 1 else 'are jobs'} {ids}, in the queue when last looked")
     elif alive is not True:
-        parts.append("no driver job is known to wait")
+        parts.append("no waiting driver job is recorded")
     noted = jobs.running or jobs.last
     if noted is not None and noted.note:
         parts.append(f"job {noted.job_id} said: {noted.note}")

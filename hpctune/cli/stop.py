@@ -1,4 +1,4 @@
-"""``hpctune stop``: tell the driver, now or whenever one comes, to end an experiment or some of its trials."""
+"""``hpctune stop``: tell the current or the next driver to end an experiment or some of its trials."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ WAIT_S = 1.0
     "stop",
     epilog="Example: hpctune stop ~/hpctune_results/mnist --wait",
     help="Stop an experiment, or only the named trials of it: a running trial ends at its next report, a waiting one "
-    "is cancelled.\n\nTRIAL is an id (or a start or end of it that no other has), a name, or a number. To stop "
+    "is cancelled.\n\nTRIAL is an id (or a unique start or end of one), a name, or a number. To stop "
     "everything, name the experiment: hpctune stop DIR.",
 )
 @click.argument("words", metavar="[DIR] [TRIAL]...", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The experiment.")
-@click.option("--wait", is_flag=True, help="Return when the trials are over.")
-@click.option("--now", "at_once", is_flag=True, help="Where no driver is alive: cancel the jobs from here, too.")
+@click.option("--wait", is_flag=True, help="Wait until the trials are over.")
+@click.option("--now", "at_once", is_flag=True, help="Cancel the jobs from this process, if no driver is alive.")
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, wait: bool, at_once: bool) -> None:
     """The command."""
     paths, named = find.experiment_and_trials(words, directory)
     if not named and not words and directory is None:
-        raise UsageError(f"What shall stop? To stop all of an experiment, name it: hpctune stop {paths.root}")
+        raise UsageError(f"Nothing was named. To stop a whole experiment, name it: hpctune stop {paths.root}")
     state = read_experiment(paths.root).state
     targets = list(dict.fromkeys(find.trial(paths, state.trials, name).trial_id for name in named))
     driving = snapshot.driving(paths, state, time.time(), patience_s=lease.PATIENCE_S)
@@ -54,7 +54,7 @@ def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, w
         return
     click.echo(f"Told the driver to stop {what}.")
     if driving.alive is None:
-        click.echo(f"Whether it lives cannot be told from here: {driving.text}.", err=True)
+        click.echo(f"This host cannot tell whether the driver is alive: {driving.text}.", err=True)
     if wait:
         ctx.exit(_wait(paths, targets))
 
@@ -64,14 +64,14 @@ def _without_driver(
 ) -> None:
     live = [t for t in _meant(state, targets) if t.phase.live]
     click.echo(f"Noted. {driving.text[0].upper()}{driving.text[1:]}.")
-    click.echo(f"The next driver obeys: hpctune resume {paths.root}")
+    click.echo(f"The next driver will stop it: hpctune resume {paths.root}")
     if at_once:
         from hpctune.cli.canceljobs import cancel_jobs
 
         cancelled = cancel_jobs(paths, state, [t.trial_id for t in live] if targets else [])
         click.echo(f"Cancelled {count(cancelled, 'job')}.")
     elif live:
-        click.echo(f"Until then {count(len(live), 'job')} may go on. To cancel now, add --now.")
+        click.echo(f"Until then {count(len(live), 'job')} may keep running. To cancel now, add --now.")
 
 
 def _meant(state: ExperimentState, targets: Sequence[str]) -> list[Trial]:
@@ -79,7 +79,7 @@ def _meant(state: ExperimentState, targets: Sequence[str]) -> list[Trial]:
 
 
 def _wait(paths: ExperimentPaths, targets: Sequence[str]) -> int:
-    """Until the trials are over, or nobody is there to end them."""
+    """Wait until the trials are over, or no driver is left to end them."""
     while True:
         began = time.monotonic()
         state = read_experiment(paths.root).state
@@ -89,6 +89,6 @@ def _wait(paths: ExperimentPaths, targets: Sequence[str]) -> int:
             return exitcodes.DONE
         driving = snapshot.driving(paths, state, time.time())
         if driving.alive is False:
-            click.echo(f"hpctune: error: {driving.text}. Go on with: {driving.resume}", err=True)
+            click.echo(f"hpctune: error: {driving.text}. To continue: {driving.resume}", err=True)
             return exitcodes.FAILED
         time.sleep(max(WAIT_S, 20 * (time.monotonic() - began)))

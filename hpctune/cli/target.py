@@ -1,4 +1,4 @@
-"""What a config file defines to be run."""
+"""The object in a config file that is to be run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_NAMES = 12
 
 
 def target(path: Path, module: ModuleType) -> Callable[[], object]:
-    """What to call to run it. Raises ConfigFileError where there is nothing, or something else under that name."""
+    """The function that runs it. Raises ConfigFileError if the file has none, or a name has the wrong type."""
     from hpctune.launch.definition import Experiment
     from hpctune.tune import run_experiments
     from hpctune.tuner import Tuner
@@ -38,7 +38,7 @@ def target(path: Path, module: ModuleType) -> Callable[[], object]:
 
 
 def _named(experiment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A dict of named experiments; one without a name, such as ``{"run": train, ...}``, gets the file's."""
+    """A dict of named experiments; an experiment without a name, such as ``{"run": train, ...}``, gets the file's."""
     return {name: experiment} if "run" in experiment else experiment
 
 

@@ -10,7 +10,7 @@ from hpctune.storage import values
 
 
 def as_json(value: object, *, indent: int | None = 2) -> str:
-    """``value`` as JSON that every program reads: what is not finite becomes null."""
+    """``value`` as JSON that every program can read: numbers that are not finite become null."""
     return json.dumps(_finite(values.plain(value)), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

@@ -19,7 +19,7 @@ from hpctune.common.text import clean
     f"time.\n\n{find.DIR_HELP}",
 )
 @find.dir_argument
-@click.option("--gantt", metavar="FILE", help="Draw into this file: .png, .svg or .pdf. Needs matplotlib.")
+@click.option("--gantt", metavar="FILE", help="Write a picture to this file: .png, .svg or .pdf. Needs matplotlib.")
 def command(directory: str | None, gantt: str | None) -> None:
     """The command."""
     paths = find.experiment(directory)

@@ -1,4 +1,4 @@
-"""Values as they are typed: durations, KEY=VALUE pairs, Python literals."""
+"""Conversion of typed values: durations, KEY=VALUE pairs, Python literals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _worded(text: str) -> float:
 
 
 def _clock(text: str) -> float:
-    """As Slurm writes it: M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
+    """Slurm's notation: M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
     found = _CLOCK.fullmatch(text)
     if found is None:
         raise ValueError(text)
@@ -55,7 +55,7 @@ def duration_option(ctx: click.Context, param: click.Parameter, value: str | Non
 
 
 def literal_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, Any]:
-    """Callback of a repeatable KEY=VALUE option: values are Python or JSON where they can be read so, else text."""
+    """Callback of a repeatable KEY=VALUE option: values are Python or JSON if they parse as such, else text."""
     return {key: literal(text) for key, text in (_pair(ctx, param, v) for v in value)}
 
 
@@ -67,12 +67,12 @@ def text_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str])
 def _pair(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not key.strip() or not sign:
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE, as in lr=0.01.", ctx, param)
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE. Example: lr=0.01.", ctx, param)
     return key.strip(), value
 
 
 def literal(text: str) -> Any:
-    """``text`` as a Python literal or JSON; as it is where it is neither."""
+    """``text`` as a Python literal or JSON; unchanged if it is neither."""
     stripped = text.strip()
     for read in (ast.literal_eval, json.loads):
         try:

@@ -1,4 +1,4 @@
-"""Hooks into an experiment: ``Callback`` and ``LoggerCallback`` as in Ray Tune, and the list that calls them."""
+"""Hooks of an experiment: ``Callback`` and ``LoggerCallback`` as in Ray Tune, and the list that calls them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Trials = Sequence[Trial]
 
 
 class Callback:
-    """Override what you want to hear of. All hooks run in the driver, one after another: keep them quick.
+    """Override the hooks that you need. All hooks run in the driver, one after another: keep them quick.
 
     ``trials`` holds all trials of the experiment, possibly many: look at those you need. What a hook raises ends the
     experiment's driver with a TuneError that names callback and hook; jobs and results are not affected.
@@ -45,7 +45,7 @@ class Callback:
         """A trial runs; called once for a trial in each driver."""
 
     def on_trial_restore(self, iteration: int, trials: Trials, trial: Trial, **info: Any) -> None:
-        """A trial goes on from a checkpoint."""
+        """A trial continues from a checkpoint."""
 
     def on_trial_save(self, iteration: int, trials: Trials, trial: Trial, **info: Any) -> None:
         """A trial has saved a checkpoint."""
@@ -96,7 +96,7 @@ class LoggerCallback(Callback):
         """A trial runs."""
 
     def log_trial_restore(self, trial: Trial) -> None:
-        """A trial goes on from a checkpoint."""
+        """A trial continues from a checkpoint."""
 
     def log_trial_save(self, trial: Trial) -> None:
         """A trial has saved a checkpoint."""
@@ -255,7 +255,7 @@ class CallbackList:
         self.flush()
 
     def rebuilt(self, trial: Trial, failed: bool) -> None:
-        """After :meth:`rebuild` of a trial that is over: let those callbacks complete its files."""
+        """Call after :meth:`rebuild` of a finished trial: lets those callbacks complete its files."""
         hook = "on_trial_error" if failed else "on_trial_complete"
         mine = [c for c in self.callbacks if c.rebuilds]
         self._call(mine, hook, iteration=0, trials=(trial,), trial=trial)

@@ -1,4 +1,4 @@
-"""What callbacks want to have back in the next driver."""
+"""The saved states of callbacks, restored in the next driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAVE_S = 10.0
 
 
 class CallbackStates:
-    """Keeps the states of ``callbacks`` in one file, which is there where any of them has one."""
+    """Keeps the states of ``callbacks`` in one file, which exists if any callback has a state."""
 
     def __init__(self, paths: ExperimentPaths, callbacks: CallbackList) -> None:
         self._path, self._callbacks = paths.callbacks, callbacks
@@ -32,7 +32,7 @@ class CallbackStates:
         except Exception as error:
             why = error if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             raise TuneError(
-                f"Cannot read what the callbacks want back: {why} To let them begin anew: rm {self._path}"
+                f"Cannot read the saved states of the callbacks: {why} To start them without state: rm {self._path}"
             ) from error
         self._callbacks.set_states(states)
         self._saved = saved

@@ -1,4 +1,4 @@
-"""Which loggers an experiment has without being asked."""
+"""The default loggers of an experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the driver's loggers make from the journal, made again by the very same loggers, and held against the disk."""
+"""Checks of the loggers' files: the same loggers write them again from the journal, and the result is compared."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def project(facts: Facts, trial_id: str, loggers: Sequence[type[Callback]], root
 def check_derived(
     facts: Facts, paths: ExperimentPaths, loggers: Sequence[type[Callback]], *, every: bool, finalized_only: bool
 ) -> Iterator[Finding]:
-    """Derived files that are missing or differ. ``every``: all of them are to be made anew, sound or not."""
+    """Derived files that are missing or differ. ``every``: rebuild all of them, even if they are sound."""
     for trial in facts.state.trials.values():
         if finalized_only and not trial.finalized:
             continue
@@ -67,11 +67,11 @@ def check_derived(
 def _finding(trial: Trial, wrong: dict[str, str]) -> Finding:
     words = "; ".join(f"{name} {why}" for name, why in wrong.items())
     fix = RebuildFiles(trial.trial_id, tuple(wrong))
-    return Finding("derived files", trial.dirname, words, "made anew from the journal", fix)
+    return Finding("derived files", trial.dirname, words, "rebuilt from the journal", fix)
 
 
 def differs(path: Path, wanted: bytes, trial: Trial, every: bool = False) -> str:
-    """Why ``path`` is not what it should be; "" where it is."""
+    """What is wrong with ``path``; "" if nothing is."""
     if isinstance(trial.config, values.Sealed) and path.name in (PARAMS_FILE, PARAMS_PICKLE):
         return ""  # its values cannot be read here, so nothing better can be written
     try:
@@ -83,7 +83,7 @@ def differs(path: Path, wanted: bytes, trial: Trial, every: bool = False) -> str
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     if every:
-        return "is to be made anew"
+        return "is to be rebuilt"
     if found == wanted or _same_content(path, found, wanted, trial):
         return ""
     return "is shorter than the journal" if wanted.startswith(found) else "does not agree with the journal"
@@ -111,7 +111,7 @@ def _same_times(found: bytes, wanted: bytes) -> bool:
 
 
 def _same_pickle(path: Path, found: bytes, trial: Trial) -> bool:
-    """Pickles of equal values need not be equal: what is one object in one may be two in the other."""
+    """Pickles of equal values may differ: one shared object in one may be two objects in the other."""
     if not values.trusted(path.stat()):
         return False
     stream = io.BytesIO(found)
@@ -136,7 +136,7 @@ def _same_events(found: bytes, wanted: bytes) -> bool:
 
 
 def records(data: bytes) -> list[bytes] | None:
-    """The payloads of a TensorBoard file (length, checksum, payload, checksum); None where one is damaged."""
+    """The payloads of a TensorBoard file (length, checksum, payload, checksum); None if one is damaged."""
     from hpctune.output.loggers.tfrecord import record
 
     found, position = [], 0
@@ -158,8 +158,8 @@ def check_policy_log(facts: Facts, paths: ExperimentPaths, *, every: bool) -> It
     found = policy_files(paths.root)
     wrong = tuple(name for name, data in facts.policy_files.items() if every or found.get(name) != data)
     if wrong:
-        what = "is to be made anew" if every else "is missing, or does not agree with the journal"
-        yield Finding("derived files", ", ".join(wrong), what, "made anew from the journal", RebuildPolicyLog(wrong))
+        what = "is to be rebuilt" if every else "is missing, or does not agree with the journal"
+        yield Finding("derived files", ", ".join(wrong), what, "rebuilt from the journal", RebuildPolicyLog(wrong))
 
 
 def chosen_loggers(names: Container[str] | None, facts: Facts, paths: ExperimentPaths) -> list[type[Callback]]:

@@ -88,7 +88,7 @@ def _control(path: Path, identity: str) -> Control | None:
 
 
 def _config(root: Path) -> Mapping[str, Any] | None:
-    """The exact configuration where it may be unpickled, else the one for people."""
+    """The exact configuration if it may be unpickled, else the readable one."""
     try:
         with (root / PARAMS_PICKLE).open("rb") as file:
             if values.trusted(os.fstat(file.fileno())):

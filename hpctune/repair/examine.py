@@ -1,4 +1,4 @@
-"""One look at an experiment: everything that is wrong with it. Changes nothing, takes no lock."""
+"""One inspection of an experiment: finds all damage. Changes nothing, takes no lock."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FsckOptions:
 
 @dataclass(slots=True)
 class Inspection:
-    """``facts``: None where the journal cannot be read. ``driven``: who drives, if somebody surely does."""
+    """``facts``: None if the journal cannot be read. ``driven``: the driver, if one certainly runs."""
 
     findings: list[Finding] = field(default_factory=list)
     facts: Facts | None = None
@@ -51,7 +51,7 @@ class Inspection:
 
 
 def _shared(paths: ExperimentPaths) -> bool:
-    """Whether the experiment is meant for the directory's group; not where that cannot be read."""
+    """Whether the experiment is shared with the directory's group; False if that cannot be read."""
     try:
         return spec_file.read(paths).share_with_group
     except (StorageError, UsageError, OSError):
@@ -61,13 +61,13 @@ def _shared(paths: ExperimentPaths) -> bool:
 def examine(
     paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, *, holding: bool = False
 ) -> Inspection:
-    """Inspection at everything. ``holding``: the lease is ours, so nobody else's life needs to be looked for."""
+    """Inspect everything. ``holding``: this process holds the lease, so no other driver is looked for."""
     look = Inspection()
     seen = LeaseSeen(None, False) if holding else see_lease(paths)
     look.driven = seen.who if seen.alive else ""
     look.findings += check_ownership(walk(paths.root), os.geteuid(), shared=_shared(paths))
     if (paths.root / MENDED_JOURNAL).is_dir() and not paths.journal.exists():
-        what = "a repair was killed before it had put the mended journal in its place"
+        what = "a repair was killed before it had put the repaired journal in its place"
         look.findings.append(Finding("unfinished repair", "journal", what, "Call hpctune fsck without --dry-run"))
         return look
     try:
@@ -98,7 +98,7 @@ def examine(
 def _contents(
     look: Inspection, facts: Facts, paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf
 ) -> Iterator[Finding]:
-    """Trials and jobs. While a driver lives only what it is done with."""
+    """Checks of trials and jobs. While a driver runs, only of those that it has finished."""
     driven = bool(look.driven)
     jobs = JobsSeen(None)
     over = facts.state.ended is not None

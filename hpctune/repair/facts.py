@@ -58,7 +58,7 @@ def gather(spec: ExperimentSpec, recorded: Iterable[e.Recorded]) -> Facts:
 
 
 def policy_files(root: Path) -> dict[str, bytes]:
-    """The log of exploits as it lies in ``root``."""
+    """The log of exploits in ``root``."""
     found = [*root.glob(GLOBAL_FILE), *root.glob("pbt_policy_*.txt")]
     return {path.name: path.read_bytes() for path in sorted(found) if path.is_file()}
 

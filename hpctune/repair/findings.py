@@ -1,4 +1,4 @@
-"""What a check finds, and what mends it. Values only: the checks make them, ``perform`` carries them out."""
+"""Findings of a check, and their repairs. Values only: checks make them, ``perform`` carries them out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MoveAside:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """``path`` was in the making, or was being deleted: nothing of it is needed."""
+    """``path`` is an unfinished or half-deleted file: nothing of it is needed."""
 
     path: Path
 
@@ -62,7 +62,7 @@ class RepublishControl:
 
 @dataclass(frozen=True, slots=True)
 class RebuildFiles:
-    """Make these files of the trial anew from the journal."""
+    """Rebuild these files of the trial from the journal."""
 
     trial_id: str
     names: tuple[str, ...]
@@ -70,7 +70,7 @@ class RebuildFiles:
 
 @dataclass(frozen=True, slots=True)
 class RebuildPolicyLog:
-    """Make the log of exploits anew from the journal: these files of the experiment's directory."""
+    """Rebuild the log of exploits from the journal: these files of the experiment's directory."""
 
     names: tuple[str, ...]
 
@@ -85,7 +85,7 @@ class WriteProgress:
 
 @dataclass(frozen=True, slots=True)
 class RevokeRun:
-    """Claim the run key in the driver's name, over a run file that says nothing."""
+    """Claim the run key in the driver's name, over a run file without a claim."""
 
     path: Path
     run: RunKey
@@ -100,7 +100,7 @@ class WriteLease:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLease:
-    """Taking the lease and giving it back says that nobody drives."""
+    """Take the lease and release it, which records that no driver runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ Fix = (
     | CancelJobs
 )
 FIRST = (SetMode, WriteLease, ReplaceJournal)
-"""What has to be mended before the rest can be judged, one after the other."""
+"""Kinds to repair before the rest can be checked, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,10 @@ class Finding:
 
 
 def problems(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that are no mere notes."""
+    """The findings that are not mere notes."""
     return [f for f in findings if not f.note]
 
 
 def mendable(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that are to be mended now."""
+    """The findings to repair now."""
     return [f for f in problems(findings) if f.fix is not None and not f.held]

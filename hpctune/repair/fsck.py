@@ -1,4 +1,4 @@
-"""Check and repair: look, take the lease, mend, look again."""
+"""Check and repair: inspect, take the lease, repair, inspect again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def code(self) -> int:
-        """0: nothing was wrong; 1: mended, or only looked at; 2: something is left that could not be mended."""
+        """0: nothing was wrong; 1: repaired, or only inspected; 2: some problems could not be repaired."""
         stuck = [x for x in self.left if not x.held]
         if stuck and not self.dry_run:
             return LEFT
@@ -63,7 +63,7 @@ def check(paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf) -
 
 
 def repair(paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, watch: Watch | None = None) -> Report:
-    """Inspection, and mend what can be mended, unless somebody drives the experiment."""
+    """Inspect, and repair what can be repaired, unless a driver runs."""
     watch = watch or Watch()
     look = examine(paths, options, cluster_of)
     report = Report(paths.root, left=problems(look.findings), notes=_notes(look))
@@ -145,7 +145,7 @@ def _signs(paths: ExperimentPaths) -> list[tuple[str, int, int]]:
 def _passes(
     paths: ExperimentPaths, options: FsckOptions, cluster_of: ClusterOf, repairer: Repairer, report: Report
 ) -> Inspection:
-    """Mend until nothing is left to be mended, what others depend on first."""
+    """Repair until nothing repairable is left, in order of dependency."""
     look = examine(paths, options, cluster_of, holding=True)
     for _ in range(MAX_PASSES):
         todo = mendable(look.findings)

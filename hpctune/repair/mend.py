@@ -1,4 +1,4 @@
-"""A journal with holes, made sound again. Pure.
+"""Repair of a journal with holes. Pure.
 
 After a hole each fact is held against the state: where it presupposes others that are lost, those are put back, from
 what run files, ``result.json`` and control files still hold, or, where nothing does, as the least that must have
@@ -23,7 +23,7 @@ from hpctune.model.trial import Phase, Trial
 
 LOST = "lost from the journal"
 _ENDS = (e.RunEnded, e.JobEnded, e.RunGivenUp, e.RetryScheduled, e.TrialPaused, e.TrialEnded)
-"""After these there are no more results of an attempt."""
+"""Events after which an attempt has no more results."""
 
 
 class Evidence(Protocol):
@@ -55,7 +55,7 @@ class Mended:
 
 
 class JournalRepairer:
-    """Goes through the facts, part by part, and puts back what is missing."""
+    """Goes through the facts, part by part, and inserts what is missing."""
 
     def __init__(self, spec: ExperimentSpec, evidence: Evidence) -> None:
         self._state, self._evidence = ExperimentState(spec), evidence
@@ -151,14 +151,14 @@ class JournalRepairer:
             self._counted.add((event.run.trial_id, event.run.attempt, iteration_of(event.row, 0)))
 
     def _insert(self, event: e.TrialAdded | e.TrialEvent, at: float) -> bool:
-        """Put a fact back where the state takes it."""
+        """Insert a fact if the state accepts it."""
         if not isinstance(event, e.TrialAdded) and not acceptable(self._trial(e.trial_id_of(event)), event):
             return False
         self._keep(e.Recorded(at, event))
         self.mended.restored += 1
         return True
 
-    # -- what it presupposes ------------------------------------------------------------------------------------------
+    # -- facts that a fact presupposes --------------------------------------------------------------------------------
 
     def _trials_before(self, index: int, at: float) -> bool:
         """Every trial with a smaller number is there, or put back."""
@@ -211,7 +211,7 @@ class JournalRepairer:
         return self._state.trials[identity]
 
     def _over(self, identity: str, at: float) -> None:
-        """The current attempt has come to its end."""
+        """The current attempt has ended."""
         attempt = self._trial(identity).attempt
         if attempt is not None and not attempt.over:
             self._results(identity, at)
@@ -243,7 +243,7 @@ class JournalRepairer:
             self._insert(e.SubmitRequested(identity, number, self._trial(identity).restore), at)
 
     def _run(self, run: RunKey, row: Mapping[str, Any], at: float) -> None:
-        """``run`` holds the attempt. ``row``: a result of it."""
+        """``run`` owns the attempt. ``row``: one of its results."""
         self._attempt(run.trial_id, run.attempt, at)
         attempt = self._trial(run.trial_id).attempt
         if attempt is not None and attempt.restart < run.restart:
@@ -281,7 +281,7 @@ class JournalRepairer:
 
 
 def mend(spec: ExperimentSpec, parts: Sequence[Callable[[], Sequence[e.Recorded]]], evidence: Evidence) -> Mended:
-    """The facts of ``parts`` with what is missing between and in them put back."""
+    """The facts of ``parts``, with the missing facts inserted."""
     mender = JournalRepairer(spec, evidence)
     for facts in parts:
         mender.part(facts())

@@ -1,4 +1,4 @@
-"""Carrying out what mends: every write of a repair is here. Only under the lease."""
+"""Carrying out repairs: every write of a repair is here. Only while holding the lease."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
 
 MENDED_JOURNAL = ".journal.mended"
-"""A whole new journal; where it is there and the journal is not, a repair was killed between two renames."""
+"""A complete new journal. If it exists and the journal does not, a repair was killed between two renames."""
 
 
 class Repairer:
@@ -56,7 +56,7 @@ class Repairer:
             try:
                 self._one(fix, f"{finding.kind}: {finding.what}")
             except OSError as error:
-                raise StorageError(f"Cannot mend {finding.where}: {error.strerror or error}.") from error
+                raise StorageError(f"Cannot repair {finding.where}: {error.strerror or error}.") from error
         if events:
             self._record(events)
 
@@ -138,7 +138,7 @@ class Repairer:
             self._renew(root / name, wanted[name], why)
 
     def _renew(self, path: Path, data: bytes, why: str) -> None:
-        """Let ``path`` hold ``data``; what it held that ``data`` does not begin with is kept."""
+        """Write ``data`` to ``path``; keep its old content, except a common beginning, in quarantine."""
         if path.exists() and not (path.is_file() and data.startswith(path.read_bytes())):
             self._quarantine.keep(path, why)
         atomic.write(path, data)
@@ -151,7 +151,7 @@ class Repairer:
 
 
 def finish_replacing(paths: ExperimentPaths) -> None:
-    """Put a mended journal in its place, where a repair was killed before it could."""
+    """Move a repaired journal into place, if an earlier repair was killed before it could."""
     made = paths.root / MENDED_JOURNAL
     if made.is_dir() and not paths.journal.exists():
         made.rename(paths.journal)

@@ -1,4 +1,4 @@
-"""``quarantine/``: where a repair puts what is not good any more. One folder for each repair, with the reasons."""
+"""``quarantine/``: the folder for files that a repair removes. One folder per repair, with the reasons."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Quarantine:
         self.folder: Path | None = None
 
     def keep(self, path: Path, why: str) -> None:
-        """Move ``path``, which lies in the experiment, there."""
+        """Move ``path``, a file of the experiment, there."""
         target = self._target(path.relative_to(self._root))
         path.rename(target)
         self._note(path, target, why)
 
     def keep_bytes(self, path: Path, data: bytes, why: str) -> None:
-        """Put there what was taken out of ``path``."""
+        """Write there what was removed from ``path``."""
         target = self._target(path.relative_to(self._root))
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
@@ -57,7 +57,7 @@ class Quarantine:
                     continue
                 self.folder = place / f"{number:04d}"
                 return self.folder
-            raise StorageError(f"{place} is full: look through it and remove what nobody needs.")
+            raise StorageError(f"{place} is full. Look through it and remove what you do not need.")
         return self.folder
 
     def _note(self, path: Path, kept: Path, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The journal as it lies on disk, read without trust: every line, whole or not, and the chain of its segments."""
+"""The journal's files, read without trust: every line, whole or not, and the chain of segments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A segment as part of the journal: the lines that count, and what is missing before and after them."""
+    """A segment as part of the journal: its valid lines, and what is missing before and after them."""
 
     segment: Segment
     lines: Sequence[Line]
@@ -91,7 +91,7 @@ class RawJournal:
 
 
 def read(directory: Path) -> RawJournal:
-    """The journal in ``directory``. Raises OSError where it cannot be read at all, JournalError for a newer format."""
+    """The journal in ``directory``. Raises OSError if it cannot be read at all, JournalError for a newer format."""
     paths, aside = [], []
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
         if _NAME.fullmatch(path.name) and path.is_file():
@@ -102,7 +102,7 @@ def read(directory: Path) -> RawJournal:
     for path in paths:
         segment = _segment(path)
         if segment.header is not None and segment.header["segment"] != segment.number:
-            aside.append((path, f"it says that it is segment {segment.header['segment']}"))
+            aside.append((path, f"its header names segment {segment.header['segment']}"))
         elif segment.header is not None or segment.lines:
             segments.append(segment)
     chain, left_out = _chain(segments)
@@ -185,7 +185,7 @@ def _chain(segments: Sequence[Segment]) -> tuple[list[Link], list[tuple[Path, st
 
 
 def _link(segment: Segment, limit: int | None, missing: int | None) -> Link:
-    """What of ``segment`` counts where its successor had seen ``limit`` bytes of it."""
+    """The valid part of ``segment`` if its successor had read ``limit`` bytes of it."""
     if limit is None:
         return Link(segment, segment.lines, missing)
     offset, lines, ragged = len(segment.head_raw), [], b""

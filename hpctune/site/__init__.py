@@ -1,1 +1,1 @@
-"""Checking a site: Slurm, the shared filesystem, a compute node; what that means, and which settings follow."""
+"""Checks of a site: Slurm, the shared filesystem, a compute node; their meaning, and the settings that follow."""

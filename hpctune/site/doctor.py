@@ -1,4 +1,4 @@
-"""The whole examination of a site, in parts: each part's findings are there as soon as it is done."""
+"""The complete check of a site, in parts: the findings of each part are available as soon as it is done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CALLS_PER_MINUTE = 30
 ANSWER_S = 30.0
 JOB_MINUTES = 10
 OTHERS = ("torch", "tensorflow", "jax", "scikit-learn", "lightning", "xgboost", "lightgbm", "transformers")
-"""Packages beside hpctune's own whose versions matter where they are installed."""
+"""Packages besides hpctune's own whose versions matter if they are installed."""
 LEAKS = ("SLURM_HPCTUNE_DOCTOR", "SBATCH_HPCTUNE_DOCTOR")
 """Set here while the job is submitted; they must not arrive."""
 
@@ -49,7 +49,7 @@ class Question:
 
 
 def examine(question: Question, clock: Clock, say: Callable[[str], None]) -> Generator[Advice, None, None]:
-    """Part by part. ``say``: is told what is being done now. Leaves no file and no job behind."""
+    """Run the checks part by part. ``say`` gets the current step. Leaves no file and no job behind."""
     if not question.slurm:
         yield _this_machine()
         yield from _storage(question, None, clock, say)

@@ -1,4 +1,4 @@
-"""What a check says: a mark, what was found, what it means, and the settings that follow."""
+"""The result of a check: a mark, what was found, what it means, and the settings that follow."""
 
 from __future__ import annotations
 

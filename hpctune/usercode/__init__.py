@@ -1,1 +1,1 @@
-"""The user's code as a trial finds it: the script as ``__main__``, the modules beside it, all as it was submitted."""
+"""The user's code in a trial: the script as ``__main__`` and the modules beside it, as submitted."""

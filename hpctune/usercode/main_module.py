@@ -1,4 +1,4 @@
-"""The script's ``__main__``, made again in a process that runs the script's functions.
+"""The script's ``__main__``, rebuilt in a process that runs the script's functions.
 
 There it is the module that pickle, multiprocessing, typing and inspect look for: a class of the script is
 ``__main__.Net``, as where the script was started. The script itself is not executed: what its names stood for when the

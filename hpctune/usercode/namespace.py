@@ -1,4 +1,4 @@
-"""Which names of a script travel, beside those that the trainable uses.
+"""Selection of the script's names that are sent to jobs, besides those that the trainable uses.
 
 The trainable's own names travel in any case, whatever they stand for. Some are only found when it runs: by a pickle, by
 ``globals()``, by annotations that are text. So all that the script defines or imports travels as well, and values that
@@ -55,7 +55,7 @@ def _defined_here(value: Any) -> bool:
 
 
 def _place(value: Any) -> tuple[str, str] | None:
-    """Where ``value`` can be imported from; None where it cannot be."""
+    """The module from which ``value`` can be imported; None if it cannot be imported."""
     if isinstance(value, ModuleType):
         return (value.__name__, "") if value.__name__ != "__main__" else None
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)

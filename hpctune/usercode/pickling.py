@@ -47,7 +47,7 @@ _SCRIPT_GLOBALS = _ScriptGlobals()
 
 
 class _Buffer(io.BytesIO):
-    """Takes so many bytes and no more."""
+    """A stream that accepts at most a given number of bytes."""
 
     most = sys.maxsize
 
@@ -78,7 +78,7 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.files.add(code.co_filename)
         try:
             return marshal.loads, (marshal.dumps(code),)
-        except ValueError:  # somebody has put other constants into it
+        except ValueError:  # other code has added constants to it
             return NotImplemented
 
 
@@ -147,8 +147,8 @@ def _travels(value: Any) -> bool:
 
 
 class ValuePickler(CodePickler):
-    """For values that are read in many processes: classes and functions of the script are taken from there where the
-    script is ``__main__``, and made anew elsewhere."""
+    """For values read in many processes: classes and functions of the script are taken from ``__main__`` if the
+    script is ``__main__``, and rebuilt elsewhere."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""The sources of the user's code as they were when the experiment was made: the script, and the modules beside it.
+"""The user's sources as they were when the experiment was created: the script, and the modules beside it.
 
 They are kept in one archive, called by what is in it. A job imports such a module from there if its file has changed
 since; if it has not, it is imported as ever, with Python's cache of compiled code.
@@ -170,7 +170,7 @@ def _status(file: str) -> tuple[int, int]:
 
 
 class StoredSources:
-    """The archive, and where everything in it is from (see :meth:`Sources.to_json`)."""
+    """The archive, and the origin of each file in it (see :meth:`Sources.to_json`)."""
 
     def __init__(self, path: str, places: Mapping[str, Any]) -> None:
         self._path = path
@@ -196,7 +196,7 @@ class StoredSources:
             sys.meta_path.insert(0, _Finder(self))
 
     def changed(self, name: str) -> ModuleSource | None:
-        """The module, if its file is not what it was."""
+        """The module, if its file has changed."""
         module = self._modules.get(name)
         if module is None:
             return None

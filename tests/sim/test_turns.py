@@ -82,7 +82,7 @@ def test_a_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path / "exp", num_samples=1, callbacks=[Counting()])
     simulation.paths.callbacks.write_bytes(b"torn")
     simulation.paths.callbacks.chmod(0o600)
-    with pytest.raises(TuneError, match=r"what the callbacks want back: UnpicklingError.* rm .*callbacks.pkl"):
+    with pytest.raises(TuneError, match=r"the saved states of the callbacks: UnpicklingError.* rm .*callbacks.pkl"):
         simulation.run()
     simulation.paths.callbacks.unlink()
     simulation.run()

@@ -79,7 +79,7 @@ def test_text_fits_the_terminal(slurm_cluster: SlurmCluster, storage: Path) -> N
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert max(map(len, out.splitlines())) <= 80
-    assert "All is well." in out
+    assert "No problem was found." in out
     assert "... asking Slurm" in err
     assert "Test job" not in out
     nothing_left(slurm_cluster, storage)
@@ -130,7 +130,7 @@ def test_no_controller(slurm_cluster: SlurmCluster, storage: Path) -> None:
     finally:
         slurm_cluster.start_slurmctld()
     assert code == 1
-    assert "slurmctld cannot be asked: slurm_load_ctl_conf error: Unable to contact" in found(report, "fail")
+    assert "slurmctld does not answer: slurm_load_ctl_conf error: Unable to contact" in found(report, "fail")
     assert "rename, exclusive create and links work" in found(report, "ok")
     assert list(storage.iterdir()) == []
 

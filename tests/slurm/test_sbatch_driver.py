@@ -115,7 +115,9 @@ def test_killed_drivers_and_a_lost_node(place: Place, slurm_cluster: SlurmCluste
     wait_for(lambda: "RUNNING" in drivers(slurm_cluster).values(), 60, "a successor's job")
     third = next(job for job, state in drivers(slurm_cluster).items() if state == "RUNNING")
     note = place.experiment / "drivers" / f"{third}.json"
-    wait_for(lambda: note.exists() and "waiting for the driver" in note.read_text(), 60, "the successor to wait")
+    wait_for(
+        lambda: note.exists() and "waiting for the running driver" in note.read_text(), 60, "the successor to wait"
+    )
     assert len(started(place)) == 2
     assert lease(place)["job"] == second["job"]
     os.kill(second["pid"], signal.SIGKILL)
@@ -239,5 +241,7 @@ def test_where_jobs_may_not_submit_jobs_the_driver_says_so(place: Place, slurm_c
     subprocess.run(["sbatch", str(script), "--begin=now"], check=True, capture_output=True)
     jobs = drivers(slurm_cluster)
     slurm_cluster.run("scontrol", "update", f"JobId={max(jobs, key=int)}", "StartTime=now")
-    wait_for(lambda: "a job cannot drive here" in place.call("logs", str(place.experiment), "--driver")[1], 60, "words")
+    wait_for(
+        lambda: "a driver cannot run in a job" in place.call("logs", str(place.experiment), "--driver")[1], 60, "words"
+    )
     assert not started(place), "the experiment is unharmed"

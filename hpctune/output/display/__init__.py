@@ -1,1 +1,1 @@
-"""What a terminal or a notebook shows of an experiment."""
+"""The display of an experiment on a terminal or in a notebook."""

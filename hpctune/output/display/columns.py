@@ -1,4 +1,4 @@
-"""Which columns a trial table has, and how values look in them."""
+"""The columns of a trial table, and the format of their values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ColumnChoice = Sequence[str] | Mapping[str, str] | None
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a table is made: the arguments of Ray Tune's reporters. ``metric`` and ``mode`` say which trial is best."""
+    """Settings of a table: the arguments of Ray Tune's reporters. ``metric`` and ``mode`` say which trial is best."""
 
     metric: str | None = None
     mode: str | None = None
@@ -74,7 +74,7 @@ def _as_dict(choice: ColumnChoice) -> dict[str, str] | None:
 
 
 def parameter(trial: Trial, key: str) -> Any:
-    """The value of a parameter: what varied, else what the configuration says."""
+    """The value of a parameter: from the varied parameters, else from the configuration."""
     return trial.evaluated[key] if key in trial.evaluated else lookup(trial.config, key)
 
 

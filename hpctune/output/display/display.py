@@ -1,4 +1,4 @@
-"""What the driver shows while it works: nothing, a block now and then, a live table, or what a reporter prints."""
+"""The driver's display: nothing, a text block at intervals, a live table, or the output of a reporter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
 BLOCK_S = 30.0
-"""Seconds between two blocks where something changed; ten times that where nothing did."""
+"""Seconds between two blocks if something changed; ten times that if nothing changed."""
 Calls = Callable[[], CallStats]
 
 
@@ -40,7 +40,7 @@ class Display(Protocol):
 
 
 class SilentDisplay:
-    """Shows nothing but messages, on stderr: what cannot wait is said to those who want to hear nothing, too."""
+    """Shows only messages, on stderr. Urgent messages are shown even in the quiet mode."""
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
         return
@@ -145,7 +145,7 @@ class ReporterDisplay:
         try:
             self._reporter.report(trials, done, *info)
         except OSError:
-            return  # where it prints to is gone
+            return  # its output stream is closed
         except Exception as error:
             raise TuneError(
                 f"Reporter {type(self._reporter).__name__} failed: {error!r}. Mend or remove it."

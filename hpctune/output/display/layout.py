@@ -1,4 +1,4 @@
-"""A status block as a value, and how it looks as plain text and on a rich console."""
+"""A status block as a value, and its rendering as plain text and on a rich console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``right``: set to the right. ``rank``: where space is short, columns of a high rank give way; rank 0 stays."""
+    """``right``: align right. ``rank``: if space is short, columns of a high rank are dropped; rank 0 always stays."""
 
     heading: str
     right: bool = False
@@ -45,7 +45,7 @@ class Table:
         return self.only([n for n in range(len(self.columns)) if any(row[n].strip() for row in self.rows)])
 
     def fitting(self, width: int) -> Table:
-        """The table with those columns for which ``width`` has room, the most important first."""
+        """The table without the columns that do not fit into ``width``; the least important are dropped first."""
         widths, kept, room = self.widths(), list[int](), width
         for n in sorted(range(len(self.columns)), key=lambda n: (self.columns[n].rank, n)):
             if self.columns[n].rank == 0 or widths[n] + _GAP <= room:
@@ -92,7 +92,7 @@ def table_text(table: Table) -> str:
 
 
 def as_renderable(status: Status) -> RenderableType:
-    """The block for a rich console; on a narrow one it leaves columns out."""
+    """The block for a rich console; a narrow console shows fewer columns."""
     from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text

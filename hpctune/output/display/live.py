@@ -24,9 +24,9 @@ _AROUND_ROWS = 17
 
 
 class RichProgress:
-    """Redraws the status block in place; lines said meanwhile scroll by above it.
+    """Redraws the status block in place; messages scroll by above it.
 
-    The block is drawn by whoever calls :meth:`update`: there is no thread. A terminal that went away is no error.
+    The caller of :meth:`update` draws the block: there is no thread. A closed terminal is not an error.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RichProgress:
 
             self._live = Live(block, console=self.console, auto_refresh=False, transient=False)
             self._live.start(refresh=True)
-            self.console.show_cursor(True)  # a driver that is killed must not leave a terminal without one
+            self.console.show_cursor(True)  # a killed driver must not leave the terminal without a cursor
         else:
             self._live.update(block, refresh=True)
 

@@ -1,4 +1,4 @@
-"""One result as text for people."""
+"""One result as readable text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hpctune.storage import values
 
 
 def pretty_print(result: Mapping[str, Any], exclude: Iterable[str] | None = None) -> str:
-    """``result`` as indented ``key: value`` lines, sorted; without the configuration and what is None."""
+    """``result`` as indented ``key: value`` lines, sorted; without the configuration and without None values."""
     left_out = {"config", "hist_stats", *(exclude or ())}
     shown = {k: v for k, v in result.items() if v is not None and k not in left_out}
     return "".join(f"{line}\n" for line in _lines(values.plain(shown), ""))

@@ -93,7 +93,7 @@ class TuneReporterBase(ProgressReporter):
         mode: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take what was not given to the constructor."""
+        """Set what the constructor did not get."""
         self._start_time = start_time if start_time is not None else self.clock()
         self._total_samples = self._total_samples or total_samples
         self._metric, self._mode = self._metric or metric, self._mode or mode

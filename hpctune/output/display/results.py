@@ -20,7 +20,7 @@ class ResultLines:
         self._counts: dict[str, int] = {}
 
     def news(self, state: ExperimentState) -> Iterator[str]:
-        """The lines; costs by what is active."""
+        """The lines. The cost grows with the active trials only."""
         for trial in islice(state.trials.values(), self._known, None):
             self._counts[trial.trial_id] = 0
         self._known = len(state.trials)

@@ -1,4 +1,4 @@
-"""Which trials a table shows when it cannot show all, and in which order."""
+"""Selection and order of the trials in a table that cannot show all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpctune.output.display.columns import Options, metric_value
 from hpctune.output.display.words import PHASE_ORDER, phase_word
 
 _SHARES = ((Phase.RUNNING, 0.5), (Phase.ERROR, 0.1), (Phase.TERMINATED, 0.2), (Phase.QUEUED, 0.2))
-"""What of the rows each phase gets. The rest is given out in the order of PHASE_ORDER, to pending trials last."""
+"""Rows that each phase gets. The rest is distributed in the order of PHASE_ORDER; pending trials come last."""
 
 
 def choose(trials: Iterable[Trial], best: Trial | None, options: Options) -> tuple[list[Trial], str]:

@@ -1,4 +1,4 @@
-"""Why a job waits, in words. Slurm's reasons are documented in squeue(1), "JOB REASON CODES"."""
+"""Explanations of why a job waits. squeue(1) documents Slurm's reasons under "JOB REASON CODES"."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _THINGS = {
 
 
 def explain(reason: str) -> str:
-    """What ``reason`` means, in a few words; "" where it is not known (or says so itself, as a local queue does)."""
+    """The meaning of ``reason`` in a few words; "" if it is unknown or already readable, as in a local queue."""
     code = re.split(r"[,\s(:]", reason.strip().lstrip("("), maxsplit=1)[0]
     if code in _WORDS:
         return _WORDS[code]

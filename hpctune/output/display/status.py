@@ -1,4 +1,4 @@
-"""The status block: what an experiment does now. The only place that says what stands in it."""
+"""The status block: the current state of an experiment. Only this module decides its contents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORD_LAG_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class StatusContext:
-    """What the trials do not know: the time, where results are, the cluster's commands, an outage in words."""
+    """Facts that are not in the trials: the time, the directory, the cluster's commands, an outage in words."""
 
     now: float
     name: str = ""
@@ -93,7 +93,7 @@ def status_renderable(
 
 
 def elapsed_s(state: ExperimentState, now: float) -> float:
-    """Seconds for which the experiment has been driven. The record lags; a first driver that lives is known better."""
+    """Seconds for which the experiment has been driven. The record lags, so a first driver's own time is more exact."""
     if len(state.drivers) == 1 and state.ended is None:
         living = now - state.drivers[0].at
         if 0 <= living - state.driven_s < RECORD_LAG_S:

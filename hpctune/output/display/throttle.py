@@ -1,4 +1,4 @@
-"""Not too often, and never for much of the driver's time."""
+"""Rate limit of the display: a minimum interval, and a maximum share of the driver's time."""
 
 from __future__ import annotations
 

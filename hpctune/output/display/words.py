@@ -1,4 +1,4 @@
-"""What Slurm and the engine say, in words for people."""
+"""Messages of Slurm and the engine in words for users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def phase_word(phase: Phase) -> str:
 
 
 def situation(trial: Trial, now: float) -> str:
-    """Where a trial is, or what it waits for, in a few words."""
+    """The state of a trial, or what it waits for, in a few words."""
     attempt = trial.attempt
     if trial.phase is Phase.RUNNING and attempt is not None:
         where = attempt.nodes or (f"job {attempt.job_id}" if attempt.job_id else "")

@@ -1,1 +1,1 @@
-"""Files of results: JSON, CSV, TensorBoard, errors."""
+"""Loggers that write result files: JSON, CSV, TensorBoard, errors."""

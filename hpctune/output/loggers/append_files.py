@@ -1,4 +1,4 @@
-"""Many files that grow by whole records, few of them open at a time."""
+"""Many files that grow by whole records; only a few are open at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AppendFiles:
             _close(fd)
 
     def start(self, path: str, data: bytes = b"") -> None:
-        """Begin ``path`` anew with ``data``; what it held is gone."""
+        """Replace the content of ``path`` by ``data``."""
         self._shut(path)
         self._fresh.add(path)
         self._owed[path] = [data]
@@ -44,7 +44,7 @@ class AppendFiles:
             owed.append(data)
 
     def flush(self) -> bool:
-        """Write what was added; False where something could not be written yet."""
+        """Write the added records; False if some could not be written yet."""
         for path in list(self._owed):
             self._pay(path)
         return not self._owed
@@ -58,7 +58,7 @@ class AppendFiles:
         return path not in self._owed
 
     def close(self) -> None:
-        """Try to write what is owed, and close every file."""
+        """Try to write all pending records, and close every file."""
         self.flush()
         for path in list(self._open):
             self._shut(path)
@@ -88,7 +88,7 @@ class AppendFiles:
         while len(self._open) >= self._limit:
             _close(self._open.popitem(last=False)[1])
         fd = permissions.open_to_append(path, parents=True)
-        if path in self._fresh and os.fstat(fd).st_size:  # ext4 writes what was truncated to the disk when it is closed
+        if path in self._fresh and os.fstat(fd).st_size:  # ext4 flushes a truncated file when it is closed
             os.ftruncate(fd, 0)
         self._fresh.discard(path)
         self._open[path] = fd
@@ -96,5 +96,5 @@ class AppendFiles:
 
 
 def _close(fd: int) -> None:
-    with contextlib.suppress(OSError):  # some filesystems say only here that the disk is full
+    with contextlib.suppress(OSError):  # some filesystems report a full disk only here
         os.close(fd)

@@ -1,4 +1,4 @@
-"""``progress.csv``: a column for every key that any result of the trial had."""
+"""``progress.csv``: one column for each key in any result of the trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Cells = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 @dataclass(slots=True)
 class _Table:
-    """One file: its columns, in order, lines that are to be written, and rows for which it must be made wider first."""
+    """One file: its columns in order, lines to write, and rows that first need more columns."""
 
     path: str
     columns: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class _Table:
     lines: list[Sequence[Any]] = field(default_factory=list)
     waiting: list[dict[str, Any]] = field(default_factory=list)
     quick: ShapeCache[_Cells] = field(default_factory=ShapeCache)
-    """How rows become lines that have exactly these columns, and nothing nested."""
+    """Converts rows with exactly these columns, and without nested values, into lines."""
 
 
 class CSVLoggerCallback(LoggerCallback):
@@ -117,7 +117,7 @@ class CSVLoggerCallback(LoggerCallback):
         return True
 
     def _reopen(self, trial: Trial) -> _Table:
-        """The table of a trial that goes on after its end."""
+        """The table of a trial that continues after its end."""
         path = trial.paths.at(PROGRESS_FILE)
         head = _read(path)[:1] if permissions.exists(path) else []
         table = self._tables[trial.trial_id] = _Table(path)

@@ -14,7 +14,7 @@ _HEAD = "Failure # "
 
 
 def write_error(paths: TrialPaths, error: ErrorInfo, at: float) -> None:
-    """Append ``error``, recorded at ``at`` (Unix seconds). A disk that refuses is no further error."""
+    """Append ``error``, recorded at ``at`` (Unix seconds). A write error is ignored."""
     with contextlib.suppress(OSError):
         number = _failures(paths) + 1
         when = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(at))

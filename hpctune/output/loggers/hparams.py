@@ -1,4 +1,4 @@
-"""What TensorBoard's HPARAMS page is made from: three summaries a trial, as the plug-in's messages have them.
+"""The data of TensorBoard's HPARAMS page: three summaries per trial, in the form of the plug-in's messages.
 
 They are of the plug-in's ``api.proto`` and ``plugin_hparams.proto``. Like scalars they are written without protobuf's
 own objects, whose making costs more than the rest of what is done when a trial ends, and takes long to import.

@@ -1,4 +1,4 @@
-"""``result.json`` (a JSON object a line), ``params.json`` and ``params.pkl``."""
+"""``result.json`` (one JSON object per line), ``params.json`` and ``params.pkl``."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class PolicyLog:
         self._started = False
 
     def start(self) -> None:
-        """Write every file anew: exactly what the journal says, which may be less than an earlier driver wrote."""
+        """Write every file again, exactly as the journal says, which may be less than an earlier driver wrote."""
         self._started = True
         for path in (Path(self._global), *self._paths.root.glob("pbt_policy_*.txt")):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What was found out about rows of one shape."""
+"""A cache of facts about rows of one shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Found = TypeVar("_Found")
 
 
 class ShapeCache(dict[Shape, _Found]):
-    """What was found out, by shape, of so many shapes: with more than that, it begins anew."""
+    """Cached facts by shape. If there are more shapes than the limit, the cache starts empty again."""
 
     def note(self, shape: Shape, found: _Found) -> _Found:
         """Remember ``found``, and return it."""

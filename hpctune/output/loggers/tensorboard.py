@@ -1,4 +1,4 @@
-"""TensorBoard: one events file a trial, with one event a result; tensorboardX makes the histograms."""
+"""TensorBoard: one events file per trial, one event per result; tensorboardX makes the histograms."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _wall_time(result: Mapping[str, Any], trial: Trial) -> float:
 
 
 def _step(result: Mapping[str, Any]) -> int:
-    """The time steps where the trial counts them, else its iteration."""
+    """The time steps, if the trial counts them, else its iteration."""
     for key in ("timesteps_total", "training_iteration"):
         number = as_number(result.get(key))
         if number and math.isfinite(number):
@@ -138,7 +138,7 @@ def _histograms(items: Iterable[tuple[str, Any]]) -> bytes:
 
 
 def _sayable(text: str) -> str:
-    """``text`` without what UTF-8 cannot say."""
+    """``text`` without characters that UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

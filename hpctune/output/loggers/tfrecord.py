@@ -56,7 +56,7 @@ def scalar_head(tag: str) -> bytes:
 
 
 def scalar_value(number: float) -> bytes:
-    """A float of 32 bits; what is too large for one is infinite."""
+    """A 32-bit float; larger numbers become infinite."""
     try:
         return _FLOAT.pack(number)
     except OverflowError:
@@ -65,7 +65,7 @@ def scalar_value(number: float) -> bytes:
 
 def scalars_of(tags: Sequence[str]) -> Callable[[Sequence[float]], bytes]:
     """A function from numbers, one for each of ``tags``, to what head and value of each make together. It raises
-    OverflowError or struct.error where a number is too large for 32 bits."""
+    OverflowError or struct.error if a number is too large for 32 bits."""
     parts: list[Any] = [part for tag in tags for part in (scalar_head(tag), 0.0)]
     pack = struct.Struct("<" + "".join(f"{len(head)}sf" for head in parts[::2])).pack
 
@@ -86,7 +86,7 @@ def _varint(number: int) -> bytes:
 
 
 def _masked(data: bytes) -> int:
-    import google_crc32c  # here: who only reads what is written need not load it
+    import google_crc32c  # imported here, because readers do not need it
 
     crc: int = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17 & 0xFFFFFFFF)) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""The pickled code of an experiment, looked through without running any of it."""
+"""Checks of the experiment's pickled code. None of the code is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpctune.storage.layout import ExperimentPaths
 
 _OBJECT = re.compile(r"\d{3,}\.(npy|pkl)")
 _KEPT = frozenset({"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"})
-REMEDY = "Cannot be made again from here: bring it back from a backup, or resume from your script, which stores it anew"
+REMEDY = "It cannot be repaired here: restore it from a backup, or resume from your script, which stores it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _operations(body: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int 
 
 
 def check_bundles(paths: ExperimentPaths) -> tuple[list[Finding], Bundle]:
-    """What is wrong with the bundles, and what the driver's says."""
+    """The damage of the bundles, and the contents of the driver's bundle."""
     findings: list[Finding] = []
     needed: set[str] = set()
     bundle = Bundle(None)

@@ -1,4 +1,4 @@
-"""The experiment's jobs: those that nobody wants, and attempts that have none. Pure but for the question itself."""
+"""Checks of jobs: jobs that no trial needs, and attempts without a job. Pure, except the query of the cluster."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ask(cluster: Cluster | None, now: float, why: str = "") -> JobsSeen:
 
 
 def check_jobs(state: ExperimentState, seen: JobsSeen, cluster: str, *, cancel: bool) -> Iterator[Finding]:
-    """``cancel``: jobs that nobody wants are to be cancelled."""
+    """``cancel``: cancel jobs that no trial needs."""
     if seen.jobs is None:
         if seen.why:
             yield Finding("jobs", "jobs", f"not looked at: {seen.why}", "Jobs that may run are left alone", note=True)
@@ -60,7 +60,7 @@ def check_jobs(state: ExperimentState, seen: JobsSeen, cluster: str, *, cancel: 
         known_to_slurm = cluster == "slurm" and all(map(is_job_id, ids))
         line = f", or: scancel {' '.join(ids[:SHOWN])}" if known_to_slurm else ""
         action = "cancelled" if cancel else f"Cancel them with --cancel-orphans{line}"
-        what = f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} that nobody wants: {'; '.join(first)}"
+        what = f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} that no trial needs: {'; '.join(first)}"
         yield Finding("orphaned job", "jobs", what, action, CancelJobs(tuple(ids)), held=not cancel)
     yield from _without_job(state, seen)
 
@@ -80,7 +80,7 @@ def _without_job(state: ExperimentState, seen: JobsSeen) -> Iterator[Finding]:
             continue
         said = known.get((trial.trial_id, attempt.number))
         if said is None or (said.final and said is not JobState.COMPLETED):
-            how = "was never claimed by a run" if attempt.restart < 0 else "has not said how it ended"
+            how = "was never claimed by a run" if attempt.restart < 0 else "left no exit record"
             what = f"attempt {attempt.number} {how}, and its job is {'not known' if said is None else said.value}"
-            action = "hpctune resume goes on with it, from its newest checkpoint"
+            action = "hpctune resume continues it from its newest checkpoint"
             yield Finding("attempt without a job", trial.dirname, what, action, note=True)

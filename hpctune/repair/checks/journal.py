@@ -1,4 +1,4 @@
-"""The journal: what is wrong with it, and how it would read mended."""
+"""Checks of the journal: its damage, and its content after a repair."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = "the old journal is kept in quarantine"
 
 @dataclass(frozen=True, slots=True)
 class CheckedJournal:
-    """``facts``: the experiment as the journal says, or would say when it is mended; None where it cannot be."""
+    """``facts``: the experiment of the journal, or of the repaired journal; None if it cannot be repaired."""
 
     findings: Sequence[Finding]
     facts: Facts | None
@@ -45,7 +45,7 @@ def check_journal(paths: ExperimentPaths, spec: ExperimentSpec) -> CheckedJourna
     if mended.lost_trials:
         return CheckedJournal(_hopeless(raw, mended, contradiction), None)
     fix = ReplaceJournal(dict(_segments(raw, mended)))
-    done = f"mended: {mended.restored} facts put back, {len(mended.left_out)} left out; {KEPT}"
+    done = f"repaired: {mended.restored} facts put back, {len(mended.left_out)} left out; {KEPT}"
     findings = [Finding(kind, where, what, done, fix) for kind, where, what in _damages(raw, contradiction)]
     return CheckedJournal(findings, gather(spec, (fact for part in mended.parts for fact in part)))
 
@@ -58,25 +58,25 @@ def _torn(raw: RawJournal) -> Iterator[Finding]:
         yield Finding(
             "torn tail",
             f"journal/{segment.path.name}",
-            f"{len(segment.torn)} bytes at its end are no whole line: a driver was killed while it wrote them",
+            f"{len(segment.torn)} bytes at its end are not a whole line: a driver was killed while it wrote them",
             "cut off, and kept in quarantine",
             Rewrite(segment.path, data, segment.torn),
         )
 
 
 def _damages(raw: RawJournal, contradiction: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, where, what) of everything that is wrong."""
+    """(kind, where, what) of every defect."""
     for path, why in raw.aside:
         yield "foreign segment", f"journal/{path.name}", why
     for link in raw.chain:
         where = f"journal/{link.segment.path.name}"
         if link.missing_before is not None:
-            yield "missing segment", f"journal/{link.missing_before:06d}.jsonl", f"{where} follows it; it is not there"
+            yield "missing segment", f"journal/{link.missing_before:06d}.jsonl", f"{where} follows it; it is missing"
         if link.segment.header is None:
             yield "garbled line", where, "line 1, its header, cannot be read"
         if link.cut_short or link.ragged:
             lost = link.cut_short or len(link.ragged)
-            yield "truncated segment", where, f"{lost} bytes that a later driver had read are not there any more"
+            yield "truncated segment", where, f"{lost} bytes that a later driver had read are missing"
     for segment, line in raw.garbled:
         yield "garbled line", f"journal/{segment.path.name}", f"line {line.number}: {line.why}"
     if contradiction:
@@ -87,7 +87,7 @@ def _hopeless(raw: RawJournal, mended: Mended, contradiction: str) -> list[Findi
     ids = ", ".join(list(mended.lost_trials)[:5])
     remedy = "Bring the journal, or that trial's directory, back from a backup or snapshot; nothing was changed"
     found = [Finding(kind, where, what, remedy) for kind, where, what in _damages(raw, contradiction)]
-    what = f"trial {ids} is lost from the journal, and no other file says what it was"
+    what = f"trial {ids} is missing in the journal, and no other file describes it"
     return [*found, Finding("lost trial", "journal", what, remedy)]
 
 

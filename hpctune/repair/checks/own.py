@@ -1,4 +1,4 @@
-"""Whose the files are, and who may change them. Pure but for :func:`walk`."""
+"""Checks of the owners and permissions of files. Pure, except :func:`walk`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpctune.storage.layout import CHECKPOINT_PREFIX
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _CONTENTS = (CHECKPOINT_PREFIX, STAGING_PREFIX, DOOMED_PREFIX)
 _TRUSTED = re.compile(r"\.pkl$|(^|/)control\.json$|^(journal|objects|code)(/|$)|^\.$")
-"""What is loaded only if nobody else can have written it."""
+"""Files that are loaded only if no other user can have written them."""
 SHOWN = 3
 
 
@@ -35,7 +35,7 @@ class Entry:
 
 
 def walk(root: Path) -> Iterator[Entry]:
-    """The experiment's directory and all in it, but for what is in checkpoints, which is the trial's own."""
+    """The experiment's directory and all its files, without the content of checkpoints, which belongs to the trial."""
     yield _entry(root, root)
     for parent, directories, files in os.walk(root):
         directories.sort()
@@ -95,5 +95,5 @@ def _of_others(foreign: list[Entry]) -> Iterator[Finding]:
     for owner in sorted({entry.uid for entry in foreign}):
         theirs = [entry.where for entry in foreign if entry.uid == owner]
         some = ", ".join(theirs[:SHOWN]) + (f" and {len(theirs) - SHOWN} more" if len(theirs) > SHOWN else "")
-        remedy = "Whoever owns it (or an administrator) can give it to you with chown; what it holds is not trusted"
+        remedy = "Its owner (or an administrator) can give it to you with chown; until then its content is not trusted"
         yield Finding("owner", theirs[0], f"belongs to user {owner}, not to you: {some}", remedy)

@@ -1,4 +1,4 @@
-"""What lies in the experiment's own directory beside journal and trials: lease, inbox, glance, what was being made."""
+"""Checks of the experiment's own directory, besides journal and trials: lease, inbox, driver status, leftovers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPORARY = re.compile(r"\..*\.(\d+\.tmp|[0-9a-f]{12}\.new)|\.renewed-\d+|\.[0-
 
 @dataclass(frozen=True, slots=True)
 class LeaseSeen:
-    """``alive``: whether somebody drives; None where that takes waiting to tell. ``damage``: it cannot be read."""
+    """``alive``: whether a driver runs; None if only waiting could tell. ``damage``: the lease cannot be read."""
 
     holder: Holder | None
     alive: bool | None
@@ -35,7 +35,7 @@ class LeaseSeen:
 
 
 def see_lease(paths: ExperimentPaths) -> LeaseSeen:
-    """Who drives, as far as can be told without waiting and without a lock."""
+    """The driver, as far as can be determined without waiting and without a lock."""
     try:
         holder = lease.read(paths)
         if holder is None:
@@ -46,10 +46,10 @@ def see_lease(paths: ExperimentPaths) -> LeaseSeen:
 
 
 def check_lease(seen: LeaseSeen, epoch: int) -> Iterator[Finding]:
-    """``epoch``: the highest that the journal knows."""
+    """``epoch``: the highest epoch in the journal."""
     if seen.damage:
         what = "cannot be read: no driver could start"
-        yield Finding("lease", "lease.json", what, "written anew, the old one kept in quarantine", WriteLease(epoch))
+        yield Finding("lease", "lease.json", what, "written again, the old one kept in quarantine", WriteLease(epoch))
     elif seen.holder is not None and not seen.holder.released and not seen.alive:
         sure = "is gone" if seen.alive is False else "gives no sign of life"
         what = f"its holder {sure}: {seen.who}"
@@ -57,10 +57,10 @@ def check_lease(seen: LeaseSeen, epoch: int) -> Iterator[Finding]:
 
 
 def check_root(paths: ExperimentPaths, facts: Facts) -> Iterator[Finding]:
-    """Commands, the glance, and what killed writers left. Only where nobody drives."""
+    """Checks of commands, driver status, and files of killed writers. Only if no driver runs."""
     yield from _inbox(paths)
     if paths.driver_status.exists() and status_file.read(paths) is None:
-        what = "cannot be read; it is only a glance at the last driver"
+        what = "cannot be read; it holds only the status of the last driver"
         yield Finding("glance", paths.driver_status.name, what, "moved to quarantine", MoveAside(paths.driver_status))
     for directory in (
         paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *entries(paths.workers)
@@ -86,7 +86,7 @@ def _inbox(paths: ExperimentPaths) -> Iterator[Finding]:
     for line in data.splitlines(keepends=True):
         (good if line.endswith(b"\n") and _is_command(line) else bad).append(line)
     if bad:
-        what = f"{len(bad)} of its lines cannot be read, and were not obeyed: say hpctune stop again"
+        what = f"{len(bad)} of its lines cannot be read and were ignored: run hpctune stop again"
         fix = Rewrite(paths.inbox, b"".join(good), b"".join(line.rstrip(b"\n") + b"\n" for line in bad))
         yield Finding("garbled line", paths.inbox.name, what, "taken out, and kept in quarantine", fix)
 

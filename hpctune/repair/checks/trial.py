@@ -1,4 +1,4 @@
-"""One trial's directory: what a run or a driver left there, its checkpoints, its control file, its run files."""
+"""Checks of a trial's directory: temporary files, checkpoints, control file, run files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_trial(facts: Facts, trial: Trial, paths: ExperimentPaths, live: Livene
     directory = paths.trial(trial.dirname)
     if trial.started_at is not None and not directory.root.is_dir():
         what = "the trial's directory is gone: its output and checkpoints are lost, its results are in the journal"
-        yield Finding("deleted trial", trial.dirname, what, "what can be made from the journal is made anew", note=True)
+        yield Finding("deleted trial", trial.dirname, what, "what can be made from the journal is rebuilt", note=True)
     names = sorted(p.name for p in directory.root.iterdir()) if directory.root.is_dir() else []
     runs = live.may_run(trial)
     yield from _leftovers(trial, directory, names, runs)
@@ -74,7 +74,7 @@ def _found(kind: str, trial: Trial, name: str, what: str, action: str, fix: Fix 
     return Finding(kind, f"{trial.dirname}/{name}", what, action, fix, note)
 
 
-# -- what was in the making -------------------------------------------------------------------------------------------
+# -- unfinished files -------------------------------------------------------------------------------------------
 
 
 def _leftovers(trial: Trial, directory: TrialPaths, names: Sequence[str], runs: bool) -> Iterator[Finding]:
@@ -113,19 +113,21 @@ def _checkpoints(
     known = {ref.name for ref in trial.checkpoints}
     for name in names:
         if name.startswith(CHECKPOINT_PREFIX) and name not in known and (directory.root / name).is_dir():
-            what = "no result in the journal has it: its run was killed before it could say so, or the trial began anew"
+            what = (
+                "no result in the journal has it: its run was killed before it reported it, or the trial started again"
+            )
             remedy = "Left as it is. If it is of no use, remove it"
             yield _found("unknown checkpoint", trial, name, what, remedy, None, note=True)
 
 
 def _start(trial: Trial, directory: TrialPaths) -> Iterator[Finding]:
-    """The checkpoint that its next attempt starts from, where that is not its own."""
+    """The checkpoint from which its next attempt starts, if it belongs to another trial."""
     own = {f"{trial.dirname}/{ref.name}" for ref in trial.checkpoints}
     if trial.phase.final or trial.restore is None or trial.restore in own:
         return
     if not (directory.root.parent / trial.restore).is_dir():
         what = f"is to start from {trial.restore}, which is gone: its next attempt will fail"
-        remedy = "Bring it back, or let the trial begin anew when it has failed: hpctune resume DIR --restart-errored"
+        remedy = "Restore it, or start the trial again after it has failed: hpctune resume DIR --restart-errored"
         yield Finding("lost checkpoint", trial.dirname, what, remedy)
 
 
@@ -163,7 +165,7 @@ def _control(facts: Facts, trial: Trial, directory: TrialPaths) -> Iterator[Find
         if found is not None and found.attempt >= wanted.attempt:
             return  # its orders may lag: the next driver brings them up to date
         what = "is missing" if found is None else f"is that of attempt {found.attempt}"
-    action = "made anew from the journal"
+    action = "rebuilt from the journal"
     yield _found("control file", trial, "control.json", what, action, RepublishControl(trial.trial_id))
 
 
@@ -181,8 +183,8 @@ def _run_files(trial: Trial, directory: TrialPaths, names: Sequence[str], live: 
         if not quiet:
             continue  # a last line without its end may be in the making
         if not records and not superseded:
-            what = "is claimed by nobody: its run was killed as it began"
-            done = "revoked: the trial goes on in a new attempt"
+            what = "has no claim: its run was killed at its start"
+            done = "revoked: the trial continues in a new attempt"
             yield _found("unclaimed attempt", trial, name, what, done, RevokeRun(path, run))
         else:
             yield from _bad_lines(trial, path, run)

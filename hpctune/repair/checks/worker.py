@@ -1,4 +1,4 @@
-"""The files of workers that stay and of driver jobs: ``workers/`` and ``drivers/``. Only where nobody drives."""
+"""Checks of the files of pool workers and driver jobs: ``workers/`` and ``drivers/``. Only if no driver runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _worker(worker: WorkerPaths, where: str) -> Iterator[Finding]:
             yield Finding("left over", where, what, "removed", Remove(worker.root))
             return
         how = "cannot be read" if worker.spec.exists() else "is missing"
-        what = f"worker.json {how}: no driver finds this worker, or what it was doing"
-        done = "moved to quarantine: what it had not finished goes on in a new attempt"
+        what = f"worker.json {how}: no driver can find this worker or its trials"
+        done = "moved to quarantine: unfinished trials continue in a new attempt"
         yield Finding("damaged worker", where, what, done, MoveAside(worker.root))
         return
     orders = worker_files.read_orders(worker)
@@ -66,5 +66,5 @@ def _is_json(path: Path) -> bool:
 
 
 def entries(directory: Path) -> list[Path]:
-    """What is in ``directory``, in order; nothing where there is none."""
+    """The entries of ``directory``, sorted; empty if it does not exist."""
     return sorted(directory.iterdir()) if directory.is_dir() else []

@@ -1,4 +1,4 @@
-"""What a node's answers mean. Pure."""
+"""Interpretation of a node's answers. Pure."""
 
 from __future__ import annotations
 

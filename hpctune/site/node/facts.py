@@ -1,4 +1,4 @@
-"""What a node said about itself, and about how it sees the shared directory."""
+"""A node's facts about itself and about its view of the shared directory."""
 
 from __future__ import annotations
 

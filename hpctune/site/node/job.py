@@ -1,4 +1,4 @@
-"""One small job that looks at a node: submitted, waited for, and gone when this is over, whatever happens."""
+"""One small job that checks a node: submitted, awaited, and always removed at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STARTED_S = 90.0
 
 @contextlib.contextmanager
 def scratch_in(directory: Path) -> Iterator[Path]:
-    """A private folder in ``directory`` (made where it is missing), gone afterwards. Raises StorageError."""
+    """A private folder in ``directory`` (created if missing), removed afterwards. Raises StorageError."""
     made = [p for p in (directory, *directory.parents) if not p.exists()]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def look_at(folder: Path, alive: pingpong.Alive, here: NodeFacts, gpus: int, say
     say("asking the node")
     text = pingpong.await_file(folder, "facts.json", MAX_S, alive)
     if text is None:
-        what = "the job began, and never told what it found"
+        what = "the job started, but returned no answer"
         yield Advice((Check(AREA, "fail", what, _last_words(folder)),))
         return
     node = NodeFacts.from_json(json.loads(text))
@@ -159,7 +159,7 @@ class SlurmJob:
             if state.final:
                 time.sleep(1.0)
                 if not (self._folder / "started").exists():
-                    what = f"job {job_id} ended as {state.value} before it said a word"
+                    what = f"job {job_id} ended as {state.value} without any output"
                     return Check(AREA, "fail", what, _last_words(self._folder))
             if state is JobState.RUNNING:
                 running_since = running_since if running_since is not None else now

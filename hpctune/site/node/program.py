@@ -38,7 +38,7 @@ def put(path: Path, text: str) -> None:
 
 
 def text_of(path: Path) -> str:
-    """What is there now, by opening it anew; "" for what is not (yet)."""
+    """The current content, read with a new open; "" if the file does not exist (yet)."""
     try:
         return path.read_text()
     except OSError:
@@ -46,7 +46,7 @@ def text_of(path: Path) -> str:
 
 
 def prepare(folder: Path, side: str) -> None:
-    """Make what is changed later, so that the other side may have it in its caches."""
+    """Create the files that are changed later, so that the other side may cache them."""
     for kind in ("append", "rename"):
         (folder / f"{kind}-{side}").write_text("")
 
@@ -75,7 +75,7 @@ def look(folder: Path, side: str, number: int) -> dict[str, bool]:
 
 
 def watch(folder: Path, side: str, number: int, until: float) -> dict[str, float]:
-    """When each change of ``side`` was seen first; what was not seen until then is missing."""
+    """When each change of ``side`` was first seen; changes not seen in time are missing."""
     seen: dict[str, float] = {}
     pause = 0.01
     while len(seen) < len(KINDS) and time.time() < until:
@@ -105,7 +105,7 @@ def lock(path: Path, how: str) -> str:
 
 
 def race(folder: Path, side: str) -> None:
-    """Create many files that must not exist, and say which ones were ours."""
+    """Create many files exclusively, and report which creations succeeded."""
     won = []
     for number in range(RACES):
         try:
@@ -137,12 +137,12 @@ def imported() -> dict[str, Any]:
         return {"error": str(error)}
     words = done.stdout.split()
     if done.returncode or len(words) != 2:
-        return {"error": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+        return {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
     return {"seconds": float(words[0]), "version": words[1]}
 
 
 def gpus() -> dict[str, Any]:
-    """GPUs that this process may use: what the environment says, and how many the driver lists."""
+    """GPUs that this process may use: from the environment, and their number from the driver."""
     listed = None
     program = shutil.which("nvidia-smi")
     if program is not None:
@@ -172,7 +172,7 @@ def facts(folder: Path, packages: list[str], foreign: list[str]) -> dict[str, An
 
 
 def main() -> None:
-    """As the order in the shared directory says."""
+    """Follow the order file in the shared directory."""
     folder = Path(sys.argv[1])
     put(folder / "started", socket.gethostname())
     order = json.loads((folder / "order.json").read_text())

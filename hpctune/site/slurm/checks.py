@@ -1,4 +1,4 @@
-"""What Slurm's answers mean for hpctune. Pure: from facts to findings."""
+"""Interpretation of Slurm's answers for hpctune. Pure: from facts to findings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tools(facts: SlurmFacts) -> Advice:
         remedy = (
             "Is this a login node? Often 'module load slurm' is needed. Without Slurm: hpctune doctor --cluster local"
         )
-        notes.say("fail", f"slurmctld cannot be asked: {facts.trouble}", remedy)
+        notes.say("fail", f"slurmctld does not answer: {facts.trouble}", remedy)
     return notes.advice()
 
 
@@ -86,7 +86,7 @@ def latency(facts: SlurmFacts) -> Advice:
 
 
 def accounting(facts: SlurmFacts, account: str | None) -> Advice:
-    """Whether there is a database, and what it enforces."""
+    """Whether there is an accounting database, and what it enforces."""
     notes = _Notes("Slurm")
     if not facts.accounting:
         notes.say(
@@ -101,7 +101,7 @@ def accounting(facts: SlurmFacts, account: str | None) -> Advice:
     enforced = facts.config.get("AccountingStorageEnforce", "none")
     notes.say("ok", f"accounting by slurmdbd; your accounts: {', '.join(accounts) or 'none'}; enforced: {enforced}")
     if "associations" in enforced and not accounts:
-        notes.say("fail", "you have no account, and this site demands one", "Ask an administrator for an association.")
+        notes.say("fail", "you have no account, and this site requires one", "Ask an administrator for an association.")
     if account is not None and accounts and account not in accounts:
         notes.say("fail", f"{account!r} is not one of your accounts", f"Choose one of: {', '.join(accounts)}.")
     elif account is None and len(accounts) > 1:

@@ -1,4 +1,4 @@
-"""What Slurm says about itself, by few calls, each of them counted."""
+"""Facts from Slurm, by few calls, each of them counted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Asker:
         self.calls: list[Call] = []
 
     def ask(self, program: str, *arguments: str) -> Answer:
-        """What it says. A program that is not there answers with exit code 127."""
+        """The output of a command. A missing program gives exit code 127."""
         began = time.monotonic()
         try:
             answer = self._commands.run("query", program, arguments)
@@ -80,7 +80,7 @@ class SlurmFacts:
 
     @property
     def accounting(self) -> bool:
-        """Whether the site says that it has an accounting database."""
+        """Whether the site has an accounting database, as its configuration says."""
         return "slurmdbd" in self.config.get("AccountingStorageType", "")
 
     @property
@@ -117,7 +117,7 @@ def gather(asker: Asker) -> SlurmFacts:
 
 
 def user_name() -> str:
-    """As the accounting database knows this user."""
+    """The accounting database's records of this user."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""What the filesystem's answers mean. Pure."""
+"""Interpretation of the filesystem's answers. Pure."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ def size(amount: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Longest seconds until what one side did was seen by the other, by what was done; None: not within the time."""
+    """Maximum seconds until the other side saw a change, by kind of change; None: not within the limit."""
 
     there: Mapping[str, float | None]
     back: Mapping[str, float | None]
 
     @property
     def longest(self) -> float | None:
-        """Of all; None where something was not seen at all."""
+        """The maximum over all; None if some change was never seen."""
         every = [*self.there.values(), *self.back.values()]
         return None if None in every or not every else max(v for v in every if v is not None)
 

@@ -1,4 +1,4 @@
-"""What the filesystem of a directory can do, tried out in a scratch directory in it."""
+"""The abilities of a directory's filesystem, tested in a scratch directory in it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def lock_seen(scratch: Path, how: str) -> str:
             [sys.executable, "-c", _LOCK_PROGRAM, how, str(path)],
             capture_output=True, text=True, timeout=_ASK_S, check=False,
         )  # fmt: skip
-        return asked.stdout.strip() or "error: the second process said nothing"
+        return asked.stdout.strip() or "error: no output of the second process"
     except subprocess.TimeoutExpired:
         return "error: no answer"
     except OSError as error:
@@ -147,7 +147,7 @@ def lock_seen(scratch: Path, how: str) -> str:
 
 
 def _clock_ahead(scratch: Path) -> float:
-    """Half-way between before and after: what the server's clock says more than ours."""
+    """Difference of the server's clock and ours, measured at the midpoint of the call."""
     before = time.time()
     path = scratch / "clock"
     path.write_text("x")
@@ -170,7 +170,7 @@ def _sync_s(scratch: Path) -> float:
 
 
 def _quota(path: Path, kind: str) -> str:
-    """What the site's own command says about the user's quota, in its words; "" where it says nothing."""
+    """The output of the site's quota command; "" if there is none."""
     command = ["lfs", "quota", "-q", "-h", "-u", str(os.geteuid()), str(path)] if kind == "lustre" else ["quota", "-sw"]
     if shutil.which(command[0]) is None:
         return ""

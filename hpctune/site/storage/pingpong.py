@@ -1,4 +1,4 @@
-"""Our side of the game that the node's program plays: who sees what the other one writes, and after how long."""
+"""Our side of the visibility test with the node's program: how long each side takes to see the other's writes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Locks:
             self._open.append(fd)
             try:
                 (fcntl.flock if how == "flock" else fcntl.lockf)(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # what was tried out before says why
+            except OSError:  # earlier checks report the reason
                 continue
         return self
 
@@ -71,7 +71,7 @@ class Locks:
 
 
 def set_up(folder: Path, packages: Sequence[str], foreign: Sequence[str]) -> Path:
-    """Everything that the node's program needs; returns where that is."""
+    """Write all files that the node's program needs; returns their directory."""
     nodeprogram.prepare(folder, "here")
     order = {"packages": list(packages), "foreign": list(foreign), "rounds": ROUNDS}
     nodeprogram.put(folder / "order.json", json.dumps(order))
@@ -81,7 +81,7 @@ def set_up(folder: Path, packages: Sequence[str], foreign: Sequence[str]) -> Pat
 
 
 def await_file(folder: Path, name: str, patience_s: float, alive: Alive) -> str | None:
-    """What the file holds, once it is there; None where it does not come, or nobody is left to write it."""
+    """The file's content, once it exists; None if it does not appear, or no process is left to write it."""
     deadline = time.monotonic() + patience_s
     pause = 0.02
     while not (text := nodeprogram.text_of(folder / name)):
@@ -93,11 +93,11 @@ def await_file(folder: Path, name: str, patience_s: float, alive: Alive) -> str 
 
 
 def play(folder: Path, alive: Alive, say: Callable[[str], None]) -> list[Round]:
-    """A few rounds, fewer where they are slow."""
+    """A few rounds; fewer if they are slow."""
     rounds: list[Round] = []
     for number in range(1, ROUNDS + 1):
         say(f"visibility, round {number} of {ROUNDS}")
-        time.sleep(0.3)  # let the other side look in vain first: what is missing may be cached, too
+        time.sleep(0.3)  # let the other side look before the file exists, because a missing file may be cached, too
         began = time.time()
         acted = nodeprogram.act(folder, "here", number)
         here_saw = nodeprogram.watch(folder, "node", number, began + 2 * PATIENCE_S)

@@ -264,7 +264,7 @@ def test_best_puts_nan_last(maker: Maker) -> None:
 def test_best_names_what_was_reported(maker: Maker) -> None:
     with pytest.raises(MetricError, match="eval/acc, loss"):
         text("best", maker.root, "--metric", "accuracy", "--mode", "max")
-    with pytest.raises(UsageError, match=r"--mode min\|max.*Reported were: eval/acc, loss"):
+    with pytest.raises(UsageError, match=r"--mode min\|max.*Reported metrics: eval/acc, loss"):
         text("best", maker.root, "--metric", "eval/acc")
 
 
@@ -296,13 +296,13 @@ def test_logs_of_a_failed_trial_end_with_its_traceback(maker: Maker) -> None:
 
 
 def test_logs_says_which_trials_there_are(maker: Maker) -> None:
-    with pytest.raises(UsageError, match="means 6 trials: abcde_00000, "):
+    with pytest.raises(UsageError, match="matches 6 trials: abcde_00000, "):
         text("logs", maker.root, "abcde")
     with pytest.raises(UsageError, match=r"no trial 'nope'.*from abcde_00000 to abcde_00005"):
         text("logs", maker.root, "nope")
-    with pytest.raises(UsageError, match="Which trial"):
+    with pytest.raises(UsageError, match="No trial was named"):
         text("logs", maker.root)
-    with pytest.raises(UsageError, match="One trial at a time"):
+    with pytest.raises(UsageError, match="Name one trial at a time"):
         text("logs", maker.root, "1", "2")
 
 
@@ -312,7 +312,7 @@ def test_logs_follows_until_the_trial_ends(maker: Maker) -> None:
         [str(BIN), "logs", str(maker.root), "3", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    assert "is RUNNING and has printed nothing there. Waiting" in process.stderr.readline()
+    assert "is RUNNING and has printed nothing to it. Waiting" in process.stderr.readline()
     out.write_text("epoch 1\n")
     assert process.stdout is not None
     assert process.stdout.readline() == "epoch 1\n"
@@ -334,9 +334,9 @@ def test_stop_posts_to_the_driver(maker: Maker) -> None:
 def test_stop_without_a_driver_says_what_will_happen(maker: Maker) -> None:
     maker.holder(1, released=True)
     shown = text("stop", "--dir", maker.root)
-    assert f"The next driver obeys: hpctune resume {maker.root}" in shown
+    assert f"The next driver will stop it: hpctune resume {maker.root}" in shown
     assert "1 job may go on" not in shown
-    assert "3 jobs may go on. To cancel now, add --now." in shown
+    assert "3 jobs may keep running. To cancel now, add --now." in shown
 
 
 def test_stop_now_cancels_by_tag(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def refused(*arguments: object) -> str:
 
 
 def test_no_config() -> None:
-    assert refused().startswith("Which config file? As in: hpctune run CONFIG.py")
+    assert refused().startswith("No config file was named. Usage: hpctune run CONFIG.py")
 
 
 def test_no_such_file(config: Path) -> None:
@@ -240,7 +240,7 @@ def test_resume_takes_a_mode_or_none(said: Any) -> None:
 def test_slurm_options_elsewhere_are_remarked_upon(config: Path) -> None:
     config.write_text("raise SystemExit(0)")
     done = hpctune("run", config, "--cluster", "local", "-p", "gpu", "-t", "5")
-    assert done.stderr == "Without effect on the cluster 'local': --partition, --time.\n"
+    assert done.stderr == "No effect on the cluster 'local': --partition, --time.\n"
 
 
 def test_report_nests_and_reads_values() -> None:
@@ -271,9 +271,9 @@ def test_report_values(written: str, expected: object) -> None:
         (["loss"], "'loss' is not KEY=VALUE"),
         (["=1"], "'=1' is not KEY=VALUE"),
         (["a//b=1"], "is not KEY=VALUE"),
-        (["a=1", "a/b=2"], "a/b cannot lie below a"),
-        (["a/b=1", "a=2"], "a is said twice"),
-        (["loss=1", "--checkpoint", "/nowhere"], "there is no such directory"),
+        (["a=1", "a/b=2"], "a/b cannot be nested below a"),
+        (["a/b=1", "a=2"], "a is given twice"),
+        (["loss=1", "--checkpoint", "/nowhere"], "--checkpoint /nowhere: the directory does not exist"),
         ([], "Missing argument"),
     ],
 )

@@ -88,7 +88,7 @@ def test_options_without_the_job_are_refused(tmp_path: Path) -> None:
     given = ["run", str(config), "--driver-time", "60", "--driver-arg", "nice=1"]
     done = CliRunner().invoke(cli, given)
     assert isinstance(done.exception, UsageError)
-    assert str(done.exception).startswith("--driver-time, --driver-arg without --sbatch")
+    assert str(done.exception).startswith("--driver-time, --driver-arg need a driver job. Add --sbatch")
 
 
 def test_notes_of_who_submits_and_of_who_runs(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_job_that_waits_for_the_driver_says_so_while_it_waits(
     monkeypatch.setattr(drivejob.lease, "is_free", lambda paths: bool(noted))
     spec = ExperimentSpec("abc", "n", 0.0, "train")
     assert drivejob._may_drive(paths, driver_chain.DriverJobChain(paths, spec, "2"))
-    assert noted == ["waiting for the driver that lives to leave"]
+    assert noted == ["waiting for the running driver to stop"]
     assert queue.waiting == ["3"]
 
 

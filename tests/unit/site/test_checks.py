@@ -76,7 +76,7 @@ def test_tools_that_are_missing() -> None:
 def test_no_controller_ends_the_questions() -> None:
     silent = replace(FACTS, ping_s=None, trouble="Unable to contact slurm controller")
     (only,) = judge_slurm(silent, None, None)
-    assert "slurmctld cannot be asked: Unable to contact slurm controller" in words(only, "fail")
+    assert "slurmctld does not answer: Unable to contact slurm controller" in words(only, "fail")
 
 
 @pytest.mark.parametrize(
