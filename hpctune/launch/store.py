@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from hpctune.launch.prepared import PreparedExperiment
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import bundle, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.locks import Lock
 
+_CREATE_S = 60.0
+"""Seconds to wait for another process that creates the same experiment."""
 _MAX_NUMBER = 1000
 """The highest number that is appended to an automatic name that exists already."""
 
@@ -57,6 +60,13 @@ def create(prepared: PreparedExperiment) -> PreparedExperiment:
     root = prepared.paths.root.parent
     new_root = not root.exists()
     prepared = _make_directory(root, prepared)
+    with _alone(prepared.paths):
+        refuse_existing(prepared)  # another process may have made it meanwhile
+        _write(prepared, new_root)
+    return prepared
+
+
+def _write(prepared: PreparedExperiment, new_root: bool) -> None:
     paths = prepared.paths
     try:
         if prepared.spec.share_with_group:
@@ -69,7 +79,25 @@ def create(prepared: PreparedExperiment) -> PreparedExperiment:
     except BaseException:
         discard(paths)
         raise
-    return prepared
+
+
+@contextlib.contextmanager
+def _alone(paths: ExperimentPaths) -> Iterator[None]:
+    """Hold the right to create this experiment: of several processes with the same name one creates it, and none
+    removes the files of another."""
+    path = paths.root / ".create.lock"
+    try:
+        lock = Lock(path, _CREATE_S)
+    except OSError as error:
+        raise StorageError(f"Cannot lock {path}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            paths.root.rmdir()  # if nothing was created
 
 
 def load(paths: ExperimentPaths) -> StoredExperiment:

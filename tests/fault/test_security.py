@@ -237,7 +237,7 @@ def test_no_pickle_is_loaded_that_others_may_have_written(tmp_path: Path, site: 
         os.chown(path, OWNER, -1)
     else:
         path.chmod(0o620 if how == "group" else 0o602)
-    with pytest.raises((StorageError, UsageError), match="run (their|that user.s) code"):
+    with pytest.raises((StorageError, UsageError), match=r"run (their|that user.s) code"):
         load()
     assert not (tmp_path / "exploded").exists()
 
