@@ -12,7 +12,7 @@ import click
 
 from hpctune.cli import find
 from hpctune.cli.text import as_json
-from hpctune.common.text import clean, number
+from hpctune.common.text import clean, number, quoted
 from hpctune.errors import MetricError, UsageError
 from hpctune.model.rows import flatten, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
@@ -89,7 +89,9 @@ def command(
     name, how = metric or spec.metric, mode or (spec.mode if metric in (None, spec.metric) else None)
     if name is None or how is None:
         what = "--metric NAME --mode min|max" if name is None else "--mode min|max"
-        raise UsageError(f"The metric or mode is unknown. Give it: hpctune best {paths.root} {what}{_known(view)}")
+        raise UsageError(
+            f"The metric or mode is unknown. Give it: hpctune best {quoted(paths.root)} {what}{_known(view)}"
+        )
     found = rank(view, name, how, scope)[:most]
     if json_wanted:
         click.echo(as_json([_data(paths, s, name) for s in found]))

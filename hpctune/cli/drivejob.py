@@ -19,6 +19,7 @@ from pathlib import Path
 from hpctune.cli import exitcodes
 from hpctune.cli.outcome import exit_code, failure_words
 from hpctune.common.log import log, show_messages
+from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import ClusterError, DriverAliveError, LeaseLostError, RequestRejectedError, StorageError, TuneError
 from hpctune.launch.driven import DrivenExperiment, watched
@@ -54,7 +55,7 @@ def drive(paths: ExperimentPaths, job_id: str) -> int:
         if deaths(journal.read(paths.journal, sealed_ok=True)) >= MAX_DEATHS:
             chain.give_up(
                 f"the last {MAX_DEATHS} drivers died within {YOUNG_S:g} s without any event. See their output "
-                f"in {paths.drivers}; with more memory: hpctune resume {paths.root} --sbatch --driver-mem 8G"
+                f"in {paths.drivers}; with more memory: hpctune resume {quoted(paths.root)} --sbatch --driver-mem 8G"
             )
             return exitcodes.FAILED
         try:
@@ -90,7 +91,7 @@ def _drive(paths: ExperimentPaths, chain: DriverJobChain) -> int:
             raise
         except RequestRejectedError as error:
             chain.give_up(
-                f"a driver cannot run in a job: {error} Run it on the login node: hpctune resume {paths.root}"
+                f"a driver cannot run in a job: {error} Run it on the login node: hpctune resume {quoted(paths.root)}"
             )
             return exitcodes.FAILED
         except (StorageError, ClusterError, OSError) as error:
@@ -99,7 +100,9 @@ def _drive(paths: ExperimentPaths, chain: DriverJobChain) -> int:
         except Exception as error:
             if not isinstance(error, TuneError):
                 traceback.print_exc()
-            chain.give_up(f"the driver failed: {error!r}. When that is fixed: hpctune resume {paths.root} --sbatch")
+            chain.give_up(
+                f"the driver failed: {error!r}. When that is fixed: hpctune resume {quoted(paths.root)} --sbatch"
+            )
             return exitcodes.FAILED
         finally:
             over.set()

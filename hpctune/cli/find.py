@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hpctune.common import env
+from hpctune.common.text import quoted
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
@@ -38,7 +39,7 @@ def experiment(named: str | None) -> ExperimentPaths:
     if not is_experiment(storage / named):
         raise NotAnExperimentError(
             f"There is no experiment {named!r}, neither here nor in {storage} (the storage path). List experiments: "
-            f"hpctune list {storage}"
+            f"hpctune list {quoted(storage)}"
         )
     return open_experiment(storage / named)
 
@@ -86,7 +87,7 @@ def trial(paths: ExperimentPaths, trials: Mapping[str, Trial], named: str) -> Tr
     found = exact or [t for t in every if t.trial_id.startswith(named) or t.trial_id.endswith(named)]
     if len(found) == 1:
         return found[0]
-    remedy = f"List them with: hpctune list {paths.root}"
+    remedy = f"List them with: hpctune list {quoted(paths.root)}"
     if found:
         some = ", ".join(t.trial_id for t in found[:5]) + (", ..." if len(found) > 5 else "")
         raise UsageError(f"{named!r} matches {len(found)} trials: {some}. Give more characters of the id. {remedy}")

@@ -13,7 +13,7 @@ import click
 
 from hpctune.cli import find
 from hpctune.cli.text import as_json
-from hpctune.common.text import clean, count
+from hpctune.common.text import clean, count, quoted
 from hpctune.errors import NotAnExperimentError, TuneError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.ports import Cluster
@@ -112,7 +112,7 @@ def lines(report: Report, width: int, *, alone: bool) -> Iterator[str]:
     if report.kept is not None:
         yield from _wrapped(f"Removed files are in {report.kept} (reasons in reasons.jsonl).", width, "")
     if report.dry_run and report.left:
-        yield f"To repair: hpctune fsck {report.root}"
+        yield f"To repair: hpctune fsck {quoted(report.root)}"
 
 
 def _summary(report: Report) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from hpctune.cli import find, snapshot
+from hpctune.common.text import quoted
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
 from hpctune.storage import driver_jobs, spec_file
@@ -108,13 +109,16 @@ def command(
     if driver:
         if named or only_stderr or both:
             raise UsageError(
-                f"--driver shows only the driver's output. Leave the trial out: hpctune logs {paths.root} --driver"
+                "--driver shows only the driver's output. Leave the trial out: "
+                f"hpctune logs {quoted(paths.root)} --driver"
             )
         _driver(paths, follow, lines)
         return
     if len(named) != 1:
         which = "No trial was named. Usage:" if not named else "Name one trial at a time:"
-        raise UsageError(f"{which} hpctune logs {paths.root} TRIAL. List them with: hpctune list {paths.root}")
+        raise UsageError(
+            f"{which} hpctune logs {quoted(paths.root)} TRIAL. List them with: hpctune list {quoted(paths.root)}"
+        )
     trial = find.trial(paths, read_experiment(paths.root).state.trials, named[0])
     streams = _streams(paths, trial, both or not only_stderr, both or only_stderr)
     _print(streams, [s.last(lines) for s in streams])
@@ -140,7 +144,7 @@ def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:
     """Print the output of the driver job that started last; with ``follow``, of its successors too."""
     shown = _last_driver(paths)
     if shown is None:
-        raise UsageError(f"No driver job of {paths.root} has started. Its state: hpctune status {paths.root}")
+        raise UsageError(f"No driver job of {paths.root} has started. Its state: hpctune status {quoted(paths.root)}")
     click.echo(f"==> {shown.path} <==", err=True)
     _print([shown], [shown.last(lines)])
     while follow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpctune.cli import exitcodes
-from hpctune.common.text import count
+from hpctune.common.text import count, quoted
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.model.trial import Phase
 
@@ -32,7 +32,7 @@ def failure_words(driven: Sequence[DrivenExperiment]) -> str:
         failed = state.phases[Phase.ERROR]
         if failed:
             lines.append(
-                f"{failed} of {count(len(state.trials), 'trial')} failed. See: hpctune status {root}. "
-                f"Try them again: hpctune resume {root} --errored"
+                f"{failed} of {count(len(state.trials), 'trial')} failed. See: hpctune status {quoted(root)}. "
+                f"Try them again: hpctune resume {quoted(root)} --errored"
             )
     return "\n".join(lines)

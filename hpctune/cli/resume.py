@@ -9,6 +9,7 @@ import click
 from hpctune.cli import find
 from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase
@@ -58,8 +59,8 @@ def _nothing_left(state: ExperimentState, again: bool, num_samples: int | None) 
 def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
     click.echo(f"Nothing left to do: {state.ended}.")
     if state.phases[Phase.ERROR]:
-        click.echo(f"Failed trials again: hpctune resume {paths.root} --errored")
-    click.echo(f"More samples:        hpctune resume {paths.root} --num-samples N  (now {state.num_samples})")
+        click.echo(f"Failed trials again: hpctune resume {quoted(paths.root)} --errored")
+    click.echo(f"More samples:        hpctune resume {quoted(paths.root)} --num-samples N  (now {state.num_samples})")
 
 
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
 from hpctune.model import events as e
@@ -126,7 +127,7 @@ def driving(paths: ExperimentPaths, state: ExperimentState, now: float, patience
     holder, alive, silent_s = seen.holder, seen.alive, seen.silent_s
     if state.ended is not None:
         return Driving("finished", f"finished: {state.ended}", holder, alive, silent_s, _errored(paths, state))
-    resume = f"hpctune resume {paths.root}"
+    resume = f"hpctune resume {quoted(paths.root)}"
     jobs = "" if state.spec.cluster == "debug" or not state.live else "; jobs go on"
     if holder is None:
         return Driving("new", "not driven yet", None, False, None, resume)
@@ -145,7 +146,7 @@ def driving(paths: ExperimentPaths, state: ExperimentState, now: float, patience
 
 
 def _errored(paths: ExperimentPaths, state: ExperimentState) -> str | None:
-    return f"hpctune resume {paths.root} --errored" if state.phases[Phase.ERROR] else None
+    return f"hpctune resume {quoted(paths.root)} --errored" if state.phases[Phase.ERROR] else None
 
 
 def _last_words(state: ExperimentState) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpctune.cli import snapshot as look
 from hpctune.cli.snapshot import Snapshot
-from hpctune.common.text import clean, count, duration, number, settings, shorten, table, when
+from hpctune.common.text import clean, count, duration, number, quoted, settings, shorten, table, when
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 
@@ -162,10 +162,10 @@ def _tail(shot: Snapshot) -> Iterator[str]:
         yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
     yield f"Directory: {shot.paths.root}"
     if shot.jobs is not None and shot.jobs.last is not None:
-        yield f"Output of the driver: hpctune logs {shot.paths.root} --driver"
+        yield f"Output of the driver: hpctune logs {quoted(shot.paths.root)} --driver"
     example = shot.best or next(iter(shot.state.trials.values()), None)
     if example is not None:
-        yield f"Output of a trial: hpctune logs {shot.paths.root} {example.trial_id}"
+        yield f"Output of a trial: hpctune logs {quoted(shot.paths.root)} {example.trial_id}"
 
 
 def as_dict(shot: Snapshot) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from hpctune.cli import exitcodes, find, snapshot
 from hpctune.cli.snapshot import Driving
-from hpctune.common.text import count
+from hpctune.common.text import count, quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Trial
@@ -36,7 +36,7 @@ def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, w
     """The command."""
     paths, named = find.experiment_and_trials(words, directory)
     if not named and not words and directory is None:
-        raise UsageError(f"Nothing was named. To stop a whole experiment, name it: hpctune stop {paths.root}")
+        raise UsageError(f"Nothing was named. To stop a whole experiment, name it: hpctune stop {quoted(paths.root)}")
     state = read_experiment(paths.root).state
     targets = list(dict.fromkeys(find.trial(paths, state.trials, name).trial_id for name in named))
     driving = snapshot.driving(paths, state, time.time(), patience_s=lease.PATIENCE_S)
@@ -64,7 +64,7 @@ def _without_driver(
 ) -> None:
     live = [t for t in _meant(state, targets) if t.phase.live]
     click.echo(f"Noted. {driving.text[0].upper()}{driving.text[1:]}.")
-    click.echo(f"The next driver will stop it: hpctune resume {paths.root}")
+    click.echo(f"The next driver will stop it: hpctune resume {quoted(paths.root)}")
     if at_once:
         from hpctune.cli.canceljobs import cancel_jobs
 

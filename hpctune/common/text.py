@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,11 @@ def clean(text: str) -> str:
 def shorten(text: str, max_chars: int) -> str:
     """``text``, cut to ``max_chars`` characters."""
     return text if len(text) <= max_chars else text[: max(max_chars - 3, 0)] + "..."
+
+
+def quoted(path: object) -> str:
+    """``path`` as a shell takes it: for commands that users copy from a message."""
+    return shlex.quote(str(path))
 
 
 def number(value: object) -> str:

@@ -6,9 +6,9 @@ Each function depends on the current state alone, so a crash between two records
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from hpctune.common.text import quoted
 from hpctune.core import failure_policy
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
@@ -197,7 +197,7 @@ def never_reported(state: ExperimentState, root: str) -> e.ExperimentStopRequest
         return None
     trials = "The trial ended" if len(silent) == 1 else f"{len(silent)} trials ended"
     call = f"hpctune.report({metric}=...)" if metric.isidentifier() else f"hpctune.report({{{metric!r}: ...}})"
-    logs = f"hpctune logs {shlex.quote(root)} {silent[0].trial_id}"
+    logs = f"hpctune logs {quoted(root)} {silent[0].trial_id}"
     return e.ExperimentStopRequested(
         f"{trials} without a result, and {metric!r} is to be optimized. A function reports by {call} or by returning a "
         f"dict; a Command by a line 'hpctune: {metric}=...' in its output, or by parse=. See what it printed: {logs}",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.pending_limit import limit_pending
 from hpctune.common.log import log
+from hpctune.common.text import quoted
 from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver
@@ -71,7 +72,10 @@ class ShutdownHandler:
                 rest = "" if self.cancel or not live else f"; {live} job{'s' * (live != 1)} go{'es' * (live == 1)} on"
                 if driver.failure:
                     rest += f". New results could not be saved: {driver.failure} The next driver reads them again"
-                log.info(f"The driver has ended{rest}. Resume: hpctune resume {root}. Stop: hpctune stop {root}")
+                log.info(
+                    f"The driver has ended{rest}. Resume: hpctune resume {quoted(root)}. "
+                    f"Stop: hpctune stop {quoted(root)}"
+                )
 
 
 def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> list[DrivenExperiment]:

@@ -15,6 +15,7 @@ from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.driver_job import DriverJobOptions, DriverQueue, script
 from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
+from hpctune.common.text import quoted
 from hpctune.driver.clock import WallClock
 from hpctune.errors import ClusterError, ClusterUnavailableError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
@@ -62,7 +63,7 @@ def submit_chain(paths: ExperimentPaths, spec: ExperimentSpec, request: DriverJo
     there = [job.job_id for job in queue.jobs()]
     if there:
         raise UsageError(
-            f"{paths.root} has driver jobs already: {', '.join(there)}. See: hpctune status {paths.root}. "
+            f"{paths.root} has driver jobs already: {', '.join(there)}. See: hpctune status {quoted(paths.root)}. "
             f"To submit others: scancel {' '.join(there)}"
         )
     try:

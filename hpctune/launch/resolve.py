@@ -13,6 +13,7 @@ from typing import Any
 from hpctune.cluster.choice import ClusterChoice, reopen_cluster, resolve_cluster
 from hpctune.common.checks import as_whole
 from hpctune.common.env import CHDIR, EnvSettings
+from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
 from hpctune.driver.setup import DriverSetup, SearchBinding, safe_name
 from hpctune.errors import ResumeError, UsageError
@@ -199,7 +200,9 @@ def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> 
 
 def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str, ...]:
     if spec.num_samples == -1 and spec.time_budget_s is None and setup.stopper is None:
-        return (f"This search has no time_budget_s and no Stopper. It runs until you stop it: hpctune stop {root}",)
+        return (
+            f"This search has no time_budget_s and no Stopper. It runs until you stop it: hpctune stop {quoted(root)}",
+        )
     return ()
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from hpctune.common import env as environment
 from hpctune.common.env import EnvSettings
 from hpctune.common.log import log, show_messages
+from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import RequestRejectedError, UsageError
 from hpctune.launch import driver_chain, store
@@ -148,8 +149,8 @@ def _hand_over(prepared: Sequence[PreparedExperiment], request: DriverJobRequest
         more = f", followed by {', '.join(jobs[1:])}" if jobs[1:] else ""
         texts.append(
             f"The driver of {root} is job {jobs[0]}{more}.\n"
-            f"Status: hpctune status {root}. Its output: hpctune logs {root} --driver. "
-            f"Stop: hpctune stop {root}"
+            f"Status: hpctune status {quoted(root)}. Its output: hpctune logs {quoted(root)} --driver. "
+            f"Stop: hpctune stop {quoted(root)}"
         )
     print("\n".join(texts))
     raise HandedOver("\n".join(texts))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.common.log import log
+from hpctune.common.text import quoted
 from hpctune.driver.setup import DriverSetup
 from hpctune.errors import StorageError, UsageError
 from hpctune.launch.prepared import PreparedExperiment
@@ -47,7 +48,7 @@ def refuse_existing(prepared: PreparedExperiment) -> None:
     if prepared.named and exists(paths):
         raise UsageError(
             f"{paths.root} holds an experiment already. To go on with it, use resume=True (or 'AUTO'), or in a "
-            f"shell: hpctune resume {paths.root}. For a new one, choose another name."
+            f"shell: hpctune resume {quoted(paths.root)}. For a new one, choose another name."
         )
 
 
@@ -159,7 +160,7 @@ def _share(directory: Path, new_root: bool) -> None:
     if new_root:
         permissions.share(directory.parent)
     elif not directory.parent.stat().st_mode & stat.S_IXGRP:
-        log.warning(f"The group cannot access {directory} yet. Run: chmod g+x {directory.parent}")
+        log.warning(f"The group cannot access {directory} yet. Run: chmod g+x {quoted(directory.parent)}")
 
 
 def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperiment:

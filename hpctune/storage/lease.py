@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hpctune.common.log import log
+from hpctune.common.text import quoted
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
 from hpctune.storage import atomic, values
 from hpctune.storage.layout import ExperimentPaths
@@ -256,7 +257,7 @@ def _alive(paths: ExperimentPaths, holder: Holder | None) -> DriverAliveError:
     who = holder.describe() if holder is not None else "a process that has not written its lease yet"
     return DriverAliveError(
         f"Experiment {paths.root} is being driven already: {who}. "
-        f"Watch it with: hpctune status {paths.root}. Stop it with: hpctune stop {paths.root}"
+        f"Watch it with: hpctune status {quoted(paths.root)}. Stop it with: hpctune stop {quoted(paths.root)}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hpctune.common.text import quoted
 from hpctune.errors import NotAnExperimentError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import atomic
@@ -30,7 +31,7 @@ def read(paths: ExperimentPaths) -> ExperimentSpec:
 
 def _explain(root: Path) -> str:
     if not root.exists():
-        return f"There is no directory {root}. List experiments with: hpctune list {root.parent}"
+        return f"There is no directory {root}. List experiments with: hpctune list {quoted(root.parent)}"
     inside = sorted(p.parent.name for p in root.glob("*/experiment.json"))[:5] if root.is_dir() else []
     if inside:
         return f"{root} is not an experiment, but contains experiments: {', '.join(inside)}. Name one of them."

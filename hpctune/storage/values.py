@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.common.checks import is_number
+from hpctune.common.text import quoted
 from hpctune.errors import StorageError
 from hpctune.model.rows import Row
 
@@ -82,7 +83,7 @@ def distrust(path: str | Path, status: os.stat_result) -> str:
         )
     return (
         f"{path} can be written by others (mode {stat.filemode(status.st_mode)}). To load it could run their code. "
-        f"If you trust it, run: chmod go-w {path}"
+        f"If you trust it, run: chmod go-w {quoted(path)}"
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpctune.common.text import quoted
 from hpctune.errors import StorageError
 from hpctune.repair.findings import Finding, MoveAside, Remove
 from hpctune.storage import driver_jobs, worker_files
@@ -50,7 +51,7 @@ def check_driver_jobs(paths: ExperimentPaths) -> Iterator[Finding]:
             try:
                 driver_jobs.read_options(paths)
             except StorageError:
-                done = f"moved to quarantine. Before the next driver job: hpctune resume {paths.root} --sbatch"
+                done = f"moved to quarantine. Before the next driver job: hpctune resume {quoted(paths.root)} --sbatch"
                 what = "cannot be read: no driver job could submit its successor"
                 yield Finding("driver jobs", where, what, done, MoveAside(path))
         elif path.suffix == ".json" and not path.name.startswith(".") and not _is_json(path):
