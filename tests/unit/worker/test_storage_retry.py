@@ -190,8 +190,8 @@ def test_a_stale_descriptor_is_opened_again(lab: Lab, monkeypatch: pytest.Monkey
     opened: list[int] = []
     real_open = os.open
 
-    def note(path: Any, flags: int, mode: int = 0o777) -> int:
-        fd = real_open(path, flags, mode)
+    def note(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        fd = real_open(path, flags, mode, **more)
         if stale and str(path).endswith("run-1.0.jsonl") and flags & os.O_APPEND:
             opened.append(fd)
         return fd
