@@ -195,7 +195,7 @@ def test_a_successor_of_a_finished_experiment_leaves(place: Place, slurm_cluster
         (("--cluster", "local"), "trials on the cluster 'local' would end with that job"),
         (("--cancel-on-exit",), "at each hand-over"),
         (("--driver-time", "soon"), "time='soon' is not a time limit"),
-        (("--driver-arg", "requeue"), "sets 'requeue'"),
+        (("--driver-arg", "requeue"), "'requeue' is not allowed"),
     ],
 )
 def test_what_cannot_be_is_told_at_once_and_makes_nothing(
