@@ -17,8 +17,10 @@ from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refuse
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
 
-RUN = 'echo $$ > "$0/pid"; "$@" & wait $!; echo $? > "$0/code.part"; mv "$0/code.part" "$0/code"'
-"""Runs a command, and leaves its process and its exit code in the job's folder: a later driver finds them there."""
+RUN = """leave() { echo "$2" > "$1.part"; mv "$1.part" "$1"; }
+leave "$0/pid" $$; "$@" & wait $!; leave "$0/code" $?"""
+"""Runs a command, and leaves its process and its exit code in the job's folder: a later driver finds them there. A file
+is there only with its content."""
 
 
 class ShellCluster:
@@ -68,13 +70,14 @@ class ShellCluster:
         return found
 
     def _state(self, folder: Path) -> JobState:
-        if (folder / "cancelled").exists() and not self._signal(folder, 0):
+        alive = self._signal(folder, 0)  # first: a job that ends after this has left its code by then
+        if (folder / "cancelled").exists() and not alive:
             return JobState.CANCELLED
         if (folder / "code").exists():
             return JobState.COMPLETED if (folder / "code").read_text().strip() == "0" else JobState.FAILED
         if not (folder / "pid").exists():
             return JobState.PENDING
-        return JobState.RUNNING if self._signal(folder, 0) else JobState.LOST
+        return JobState.RUNNING if alive else JobState.LOST
 
     def _signal(self, folder: Path, number: int) -> bool:
         """Send a signal to all processes of the job; whether there were any. It is not lost if the job just starts."""
