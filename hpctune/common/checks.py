@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import TypeGuard
 
@@ -45,8 +44,8 @@ def check_whole(name: str, value: object, min_value: int, max_value: int | None 
 
 
 def check_positive(name: str, value: object, unit: str = "seconds") -> None:
-    """Raise UsageError unless ``value`` is a number above 0."""
-    if not is_number(value) or not 0 < value < math.inf:
+    """Raise UsageError unless ``value`` is a number above 0. Infinity is one: such a time never passes."""
+    if not is_number(value) or not value > 0:
         raise UsageError(f"{name} must be a number of {unit} above 0, not {value!r}.")
 
 

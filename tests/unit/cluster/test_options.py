@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from datetime import timedelta
@@ -126,6 +128,15 @@ def test_one_line_of_setup_may_be_given_as_it_is() -> None:
 def test_local_gpus_are_a_number_or_ids(gpus: Any) -> None:
     with pytest.raises(UsageError, match="gpus must be"):
         LocalOptions(gpus=gpus)
+
+
+@pytest.mark.parametrize("kind", [SlurmOptions, LocalOptions])
+def test_a_time_that_never_passes_is_allowed(kind: type[SlurmOptions] | type[LocalOptions]) -> None:
+    options = kind(workers=1, idle_timeout_s=math.inf)
+    stored = json.loads(json.dumps({"workers": 1, "idle_timeout_s": options.idle_timeout_s}))
+    assert kind.from_mapping(stored) == options
+    with pytest.raises(UsageError, match="idle_timeout_s must be a number of seconds above 0, not nan"):
+        kind(idle_timeout_s=math.nan)
 
 
 def test_submitit_is_not_imported_before_it_is_needed() -> None:
