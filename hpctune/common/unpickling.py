@@ -148,6 +148,8 @@ _NAMES: dict[tuple[str, str], tuple[str, str | None]] = {
     ("search.tpe_model", "_Bell"): ("search.models.tpe", "TruncatedNormalKernel"),
     ("search.tpe_model", "_Table"): ("search.models.tpe", "CategoricalKernel"),
     ("overrides", "replace_values"): ("space.replace", None),
+    ("storage.bundle", "Parameter"): ("storage.objects", None),
+    ("storage.bundle", "_Stored"): ("storage.objects", None),
     ("settings", "SearchBinding"): ("driver.setup", None),
     ("trial", "Habit"): ("trial", "StatsTracking"),
 }

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,11 +89,9 @@ def _control(path: Path, identity: str) -> Control | None:
 def _config(root: Path) -> Mapping[str, Any] | None:
     """The exact configuration if it may be unpickled, else the readable one."""
     try:
-        with (root / PARAMS_PICKLE).open("rb") as file:
-            if values.trusted(os.fstat(file.fileno())):
-                config = unpickling.load(file)
-                return config if isinstance(config, Mapping) else None
-    except Exception:  # whatever unpickling may raise
+        config = unpickling.loads(values.trusted_bytes(root / PARAMS_PICKLE))
+        return config if isinstance(config, Mapping) else None
+    except Exception:  # it is not trusted, or whatever unpickling may raise
         pass
     try:
         config = json.loads((root / PARAMS_FILE).read_bytes())

@@ -1,9 +1,8 @@
 """The bundle: the user's code and large objects, pickled beside the experiment's definition.
 
-``trainable.pkl`` is for workers, ``driver.pkl`` for drivers. ``objects/`` has one file for each object that was given
-to ``with_parameters``. Each file is written once. A worker reads an object at its first use; numpy arrays are mapped
-into memory. ``code/`` holds the sources of the script and of the modules beside it; :mod:`hpctune.usercode` makes the
-script ``__main__``.
+``trainable.pkl`` is for workers, ``driver.pkl`` for drivers. ``objects/`` is in :mod:`hpctune.storage.objects`.
+``code/`` holds the sources of the script and of the modules beside it; :mod:`hpctune.usercode` makes the script
+``__main__``.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from hpctune.common import unpickling
 from hpctune.errors import StorageError, TrainableError
-from hpctune.storage import atomic, permissions, values
+from hpctune.storage import atomic, objects, permissions
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.objects import open_stored
 from hpctune.storage.unpicklable import find_unpicklable
 from hpctune.usercode import main_module
 from hpctune.usercode.main_module import Script, ScriptModule
@@ -37,11 +36,6 @@ VARIABLE = "HPCTUNE_CODE_OF"
 """The environment's word for the experiment whose script is ``__main__`` here: processes that are spawned read it."""
 _PYTHON = "{}.{}".format(*sys.version_info)
 
-_writing: ContextVar[ObjectStore | None] = ContextVar("hpctune_objects_written", default=None)
-_objects: Path | None = None
-"""The directory from which this process reads stored objects."""
-
-
 _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
 """The trainable that this process keeps: the identity of its file, the trainable, and the header of the file."""
 _inherited = ""
@@ -52,93 +46,23 @@ _here = False
 """Trials are to have what this process has, and no copy of it."""
 
 
-class ObjectStore:
-    """Writes the values of Parameters while a bundle is pickled. Each value is written only once."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory, self._names = directory, dict[int, str]()
-        self._kept: list[Any] = []
-
-    def put(self, value: Any) -> str:
-        """Write ``value`` and return its file's name."""
-        if id(value) in self._names:
-            return self._names[id(value)]
-        numpy = sys.modules.get("numpy")
-        array = numpy is not None and type(value) in (numpy.ndarray, numpy.memmap) and not value.dtype.hasobject
-        name = f"{len(self._names):03d}.{'npy' if array else 'pkl'}"
-        try:
-            self._write(self._directory / name, value, array)
-        except OSError as error:
-            raise StorageError(f"Cannot write {self._directory / name}: {error.strerror or error}.") from error
-        self._names[id(value)] = name
-        self._kept.append(value)
-        return name
-
-    def _write(self, path: Path, value: Any, array: bool) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        if not array:
-            from hpctune.usercode.pickling import dump_value
-
-            atomic.write(path, dump_value(value), mode=permissions.PRIVATE_FILE)
-            return
-        import numpy
-
-        temporary = path.with_name(f".{path.name}.tmp.npy")
-        numpy.save(temporary, value, allow_pickle=False)
-        temporary.chmod(0o600)
-        temporary.replace(path)
-
-
-class Parameter:
-    """A large value that is stored beside the trainable instead of inside it."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def get(self) -> Any:
-        """The value. A worker reads it at the first call; arrays are read-only there."""
-        if isinstance(self._value, _Stored):
-            self._value = self._value.load()
-        return self._value
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        store = _writing.get()
-        value = self.get() if store is not None else self._value
-        return (Parameter, (_Stored(store.put(value)) if store is not None else value,))
-
-
-class _Stored:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def load(self) -> Any:
-        if _objects is None:
-            raise StorageError(f"Object {self.name} can be read only in a trial.")
-        path = _objects / self.name
-        with _open_trusted(path) as file:
-            if path.suffix != ".npy":
-                return unpickling.load(file)
-        import numpy
-
-        return numpy.load(path, mmap_mode="r", allow_pickle=False)
-
-
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
     """Write the bundle. Raises TrainableError, which names what cannot be pickled."""
     from hpctune.usercode.namespace import namespace
 
-    here = _working_directory()
+    here = _working_directory()  # first: what follows needs it
+    entries, script = _import_path(), Script.running()
     names = namespace(sys.modules["__main__"])
-    with _storing_objects(paths):
+    with objects.written_to(paths.objects):
         code = _dumps(trainable, "The trainable", names.definitions)
         driver = _dumps(driver_objects, "The search space, a callback or another option", {})
     place = {
-        "sys_path": _import_path(),
+        "sys_path": entries,
         "cwd": here,
         "python": _PYTHON,
-        "script": Script.running().to_json(),
+        "script": script.to_json(),
         "imports": {name: [*where, name in names.used] for name, where in names.imports.items()},
-        "sources": _save_sources(paths, code.files | driver.files),
+        "sources": _save_sources(paths, {*code.files, *driver.files}, script.file, {here} & {*entries}),
     }
     header = json.dumps(place).encode() + b"\n"
     atomic.write(paths.trainable, header + code.body, mode=permissions.PRIVATE_FILE)
@@ -158,14 +82,18 @@ def _working_directory() -> str:
         ) from error
 
 
-def _save_sources(paths: ExperimentPaths, files: frozenset[str]) -> Mapping[str, Any]:
-    """Keep the sources of ``files`` and of the modules beside the script; where they are."""
+def _save_sources(
+    paths: ExperimentPaths, files: set[str], script: str | None, directories: set[str]
+) -> Mapping[str, Any]:
+    """Keep the sources of ``files``, of the ``script``, and of the modules beside it or below ``directories``.
+
+    Returns where they are.
+    """
     from hpctune.usercode.sources import collect
 
-    script = Script.running().file
-    entries, here = _import_path(), _working_directory()
-    roots = [str(Path(script).parent)] if script is not None else []
-    sources = collect({*files, *([script] if script else ())}, [*roots, *({here} & {*entries})], _library())
+    own = [script] if script is not None else []
+    roots = [*(str(Path(file).parent) for file in own), *directories]
+    sources = collect({*files, *own}, roots, _library())
     name, archive = sources.archive()
     paths.code.mkdir(mode=permissions.PRIVATE_DIRECTORY, exist_ok=True)
     if not permissions.exists(paths.code / name):
@@ -250,7 +178,7 @@ def _install_sources(paths: ExperimentPaths, places: Mapping[str, Any]) -> None:
     from hpctune.usercode.sources import StoredSources
 
     archive = paths.code / places["archive"]
-    _open_trusted(archive).close()
+    open_stored(archive).close()
     stored = StoredSources(str(archive), places)
     stored.remember_lines()
     stored.import_from_here()
@@ -275,7 +203,7 @@ def original_cwd(paths: ExperimentPaths) -> str:
 def _header(paths: ExperimentPaths) -> dict[str, Any]:
     if _preloaded is not None and preloaded(paths):
         return _preloaded[2]
-    with _open_trusted(paths.trainable) as file:
+    with open_stored(paths.trainable) as file:
         return _place(paths.trainable, file.readline())
 
 
@@ -298,11 +226,10 @@ def _is_library(entry: str, library: set[str]) -> bool:
 
 
 def _load(paths: ExperimentPaths, path: str | Path) -> Any:
-    global _objects
-    with _open_trusted(path) as file:
+    with open_stored(path) as file:
         place = _place(path, file.readline())
         body = file.read()
-    _objects = paths.objects
+    objects.read_from(paths.objects)
     _check_python(path, place)
     _prepare(paths, place)
     try:
@@ -376,29 +303,3 @@ def _dumps(value: Any, what: str, definitions: Mapping[str, Any]) -> Pickled:
             + (f" The part that cannot be pickled is {found}." if found else "")
             + " Create it inside the function, or pass it with hpctune.with_parameters."
         ) from error
-
-
-@contextmanager
-def _storing_objects(paths: ExperimentPaths) -> Iterator[None]:
-    """While this lasts, Parameters are written to ``objects/``."""
-    token = _writing.set(ObjectStore(paths.objects))
-    try:
-        yield
-    finally:
-        _writing.reset(token)
-
-
-def _open_trusted(path: str | Path) -> BinaryIO:
-    """Open a file of pickles. Raises StorageError if another user may have written it."""
-    place = Path(path)
-    try:
-        file = place.open("rb")
-    except FileNotFoundError as error:
-        raise StorageError(f"{path} is missing: the experiment cannot run without it.") from error
-    except OSError as error:
-        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
-    status = os.fstat(file.fileno())
-    if values.trusted(status):
-        return file
-    file.close()
-    raise StorageError(values.distrust(path, status))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpctune.common.checks import is_number
 from hpctune.common.text import quoted
@@ -62,16 +62,23 @@ def trusted(status: os.stat_result) -> bool:
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def trusted_bytes(path: Path) -> bytes:
-    """The content of a file of pickles, if only this user (or root) can have written it.
+def open_trusted(path: Path) -> BinaryIO:
+    """Open a file of pickles that only this user (or root) can have written.
 
     Raises StorageError if another user may have written it, because loading it could run their code. Raises OSError.
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if trusted(status):
-            return file.read()
+    file = path.open("rb")
+    status = os.fstat(file.fileno())
+    if trusted(status):
+        return file
+    file.close()
     raise StorageError(distrust(path, status))
+
+
+def trusted_bytes(path: Path) -> bytes:
+    """The content of a file of pickles, with the errors of :func:`open_trusted`."""
+    with open_trusted(path) as file:
+        return file.read()
 
 
 def distrust(path: str | Path, status: os.stat_result) -> str:

@@ -41,10 +41,9 @@ class Script:
     def running(cls) -> Script:
         """The script of this process."""
         main = sys.modules["__main__"]
-        file = getattr(main, "__file__", None)
         spec = getattr(main, "__spec__", None)
         return cls(
-            str(Path(file).absolute()) if file is not None else None,
+            script_file(),
             getattr(main, "__package__", None),
             spec.name if spec is not None else None,
             main.__doc__,
@@ -54,6 +53,12 @@ class Script:
     def to_json(self) -> dict[str, Any]:
         """As :class:`Script` takes it."""
         return asdict(self)
+
+
+def script_file() -> str | None:
+    """The absolute path of the ``__main__`` of this process; None if it has no file."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return None if file is None else str(Path(file).absolute())
 
 
 class ScriptModule(ModuleType):
@@ -165,9 +170,8 @@ def script_globals() -> dict[str, Any]:
 def script_object(file: str, name: str, by_value: bytes) -> Any:
     """The script's ``name`` where that script is the ``__main__`` of this process, else what ``by_value`` holds.
     Pickles name this function."""
-    main = sys.modules.get("__main__")
-    if getattr(main, "__file__", None) is not None and str(Path(main.__file__).absolute()) == file:  # type: ignore[union-attr, arg-type]
-        found = getattr(main, name, None)
+    if script_file() == file:
+        found = getattr(sys.modules["__main__"], name, None)
         if found is not None:
             return found
     import pickle

@@ -14,7 +14,6 @@ import marshal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -152,9 +151,7 @@ class ValuePickler(CodePickler):
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        main = sys.modules["__main__"]
-        self._names, path = vars(main), getattr(main, "__file__", None)
-        self._file = str(Path(path).absolute()) if path is not None else None
+        self._names, self._file = vars(sys.modules["__main__"]), main_module.script_file()
 
     def reducer_override(self, obj: Any) -> Any:
         if self._file is not None and isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.resources import PlacementGroupFactory, Resources
-from hpctune.storage.bundle import Parameter
+from hpctune.storage.objects import Parameter
 from hpctune.worker.command import Command
 
 

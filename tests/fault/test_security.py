@@ -19,7 +19,7 @@ import hpctune
 from hpctune.cli.main import cli
 from hpctune.errors import StorageError, TuneError, UsageError
 from hpctune.search import Searcher
-from hpctune.storage import bundle, checkpoints, inbox, permissions
+from hpctune.storage import bundle, checkpoints, inbox, objects, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.locks import Lock
 from hpctune.worker import trainable as stepping
@@ -206,8 +206,8 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
     (lab.paths.objects / "000.pkl").write_bytes(bomb)
 
     def load_object() -> object:
-        bundle._objects = lab.paths.objects
-        return bundle._Stored("000.pkl").load()
+        objects.read_from(lab.paths.objects)
+        return objects._Stored("000.pkl").load()
 
     class Silent(Searcher):
         def suggest(self, trial_id: str) -> Any:

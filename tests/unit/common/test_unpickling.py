@@ -15,7 +15,7 @@ import pytest
 
 from hpctune.common import unpickling
 from hpctune.errors import TrainableError
-from hpctune.storage import bundle, values
+from hpctune.storage import bundle, objects, values
 from hpctune.storage.layout import ExperimentPaths
 
 THEN = """
@@ -100,7 +100,7 @@ def test_a_module_that_has_not_moved() -> None:
 
 def test_drivers_workers_and_stored_objects_use_it(moved: Callable[[], None], tmp_path: Path) -> None:
     paths, then = ExperimentPaths(tmp_path), now("earlier.home")
-    bundle.save(paths, {"trainable": then.Policy()}, [bundle.Parameter(then.Other())])
+    bundle.save(paths, {"trainable": then.Policy()}, [objects.Parameter(then.Other())])
     assert (paths.objects / "000.pkl").is_file()
     moved()
     assert type(bundle.load_trainable(paths)["trainable"]) is now("later.rules").Rule

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import hpctune
-from hpctune.storage import bundle, control_file
+from hpctune.storage import bundle, control_file, objects
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.worker import runners, scratch
 from hpctune.worker.pool import warmup
@@ -26,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where directories in memory are made."""
     monkeypatch.setattr(scratch, "SOCKET_PARENTS", (str(tmp_path),))
     monkeypatch.setattr(bundle, "_preloaded", None)
-    monkeypatch.setattr(bundle, "_objects", None)
+    monkeypatch.setattr(objects, "_objects", None)
     monkeypatch.setattr(runners, "_known", (None, ""))
     return tmp_path
 
