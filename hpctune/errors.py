@@ -90,13 +90,18 @@ class SearchSpaceError(UsageError):
     """A search space cannot be sampled or converted."""
 
 
+def report_call(key: str) -> str:
+    """The call that reports ``key``, for messages."""
+    return f"hpctune.report({key}=...)" if key.isidentifier() else f"hpctune.report({{{key!r}: ...}})"
+
+
 class MetricError(UsageError):
     """No result contains the metric or stop key as a number. ``value``: what a result holds instead, as text."""
 
     def __init__(self, key: str, known: Sequence[str], where: str, value: str = "") -> None:
         self.key, self.known, self.value = key, tuple(known), value
         self._where = where
-        call = f"hpctune.report({key}=...)" if key.isidentifier() else f"hpctune.report({{{key!r}: ...}})"
+        call = report_call(key)
         if value:
             text = f"{where} '{key}' was reported, but {value} is no number. Report a number with {call}."
         else:

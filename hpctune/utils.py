@@ -14,6 +14,7 @@ from hpctune.common.log import log
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
 from hpctune.launch.trainables import as_trainable
 from hpctune.space.tree import flatten_dict, unflatten_dict
+from hpctune.storage.unpicklable import picklable
 from hpctune.worker import is_class_trainable
 from hpctune.worker.gpus import wait_for_gpu
 
@@ -146,22 +147,12 @@ def diagnose_serialization(trainable: Any) -> bool | set[str]:
     Returns:
         True if it can be pickled. Otherwise the names of the globals, closure variables and attributes that cannot.
     """
-    if _picklable(trainable):
+    if picklable(trainable):
         return True
-    unpicklable = {name for name, value in _used_by(trainable).items() if not _picklable(value)}
-    for name in sorted(unpicklable):
-        log.warning(f"Cannot be pickled: {name} = {_used_by(trainable)[name]!r}")
-    return unpicklable or {getattr(trainable, "__name__", repr(trainable))}
-
-
-def _picklable(value: object) -> bool:
-    import cloudpickle
-
-    try:
-        cloudpickle.dumps(value)
-    except Exception:
-        return False
-    return True
+    unpicklable = {name: value for name, value in _used_by(trainable).items() if not picklable(value)}
+    for name, value in sorted(unpicklable.items(), key=lambda pair: pair[0]):
+        log.warning(f"Cannot be pickled: {name} = {value!r}")
+    return set(unpicklable) or {getattr(trainable, "__name__", repr(trainable))}
 
 
 def _used_by(trainable: Any) -> dict[str, Any]:

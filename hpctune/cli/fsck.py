@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def command(
     places = experiments_in(directory)
     options = FsckOptions(rebuild, cancel_orphans, ask_always=len(places) == 1)
     for paths in places:
-        report = (check if dry_run else repair)(paths, options, lambda spec, paths=paths: _cluster(paths, spec))  # type: ignore[misc]
+        report = (check if dry_run else repair)(paths, options, partial(_cluster, paths))
         reports.append(report)
         if not json_wanted:
             click.echo("\n".join(lines(report, width, alone=len(places) == 1)))

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.values import duration_option, text_pairs
+from hpctune.cluster.names import NAMES, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "partition": (("-p", "--partition"), "NAME", "Partition, or several with commas."),
@@ -59,28 +60,19 @@ def _slurm_options() -> list[Callable[[FC], FC]]:
     return made
 
 
-CLUSTERS = ("auto", "slurm", "local", "debug")
-
-
 def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A built-in cluster, or one from a plug-in. Plug-ins are searched only for a name that is not built in."""
-    if value is None or value in CLUSTERS:
+    if value is None or value in NAMES or value in (names := valid_names()):
         return value
-    from hpctune.common import plugins
-
-    others = plugins.names(plugins.CLUSTERS)
-    if value not in others:
-        names = ", ".join(map(repr, (*CLUSTERS, *others)))
-        raise click.BadParameter(f"{value!r} is not one of {names}.", ctx, param)
-    return value
+    raise click.BadParameter(f"{value!r} is not one of {', '.join(map(repr, names))}.", ctx, param)
 
 
 _COMMON: list[Callable[[Any], Any]] = [
     click.option(
         "--cluster",
         callback=cluster_option,
-        metavar=f"[{'|'.join(CLUSTERS)}]",
-        shell_complete=lambda ctx, param, typed: [CompletionItem(name) for name in CLUSTERS if name.startswith(typed)],
+        metavar=f"[{'|'.join(NAMES)}]",
+        shell_complete=lambda ctx, param, typed: [CompletionItem(name) for name in NAMES if name.startswith(typed)],
         help="Where trials run; auto: Slurm if installed, else this machine; debug: in this process.",
     ),
     click.option(

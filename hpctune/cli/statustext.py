@@ -150,16 +150,16 @@ def _section(title: str, amount: int, lines: list[str], phase: str, columns: int
 
 
 def _tail(shot: Snapshot) -> Iterator[str]:
-    glance = shot.status
-    if glance is not None and glance.calls.total:
-        calls = glance.calls
+    status = shot.status
+    if status is not None and status.calls.total:
+        calls = status.calls
         live = shot.driving.alive is not False
         lately = f", {calls.last_minute} in the last minute" if live else " by its last driver"
         budget = f" (at most {calls.budget_per_minute} a minute)" if calls.budget_per_minute else ""
         put_off = f", {calls.deferred} put off to keep to that" if calls.deferred else ""
-        yield f"Calls to {glance.cluster}: {calls.total}{lately}{budget}{put_off}"
-    if glance is not None and glance.note:
-        yield f"Note ({when(glance.updated_at)}): {clean(glance.note)}"
+        yield f"Calls to {status.cluster}: {calls.total}{lately}{budget}{put_off}"
+    if status is not None and status.note:
+        yield f"Note ({when(status.updated_at)}): {clean(status.note)}"
     yield f"Directory: {shot.paths.root}"
     if shot.jobs is not None and shot.jobs.last is not None:
         yield f"Output of the driver: hpctune logs {quoted(shot.paths.root)} --driver"
@@ -216,18 +216,18 @@ def _jobs(jobs: look.DriverJobs) -> dict[str, Any]:
 
 
 def _cluster(shot: Snapshot) -> dict[str, Any] | None:
-    glance = shot.status
-    if glance is None:
+    status = shot.status
+    if status is None:
         return None
     return {
-        "name": glance.cluster,
-        "updated_at": glance.updated_at,
-        "calls": glance.calls.total,
-        "calls_last_minute": glance.calls.last_minute,
-        "calls_budget_per_minute": glance.calls.budget_per_minute,
-        "calls_put_off": glance.calls.deferred,
-        "workers": glance.workers,
-        "queue": glance.queue,
+        "name": status.cluster,
+        "updated_at": status.updated_at,
+        "calls": status.calls.total,
+        "calls_last_minute": status.calls.last_minute,
+        "calls_budget_per_minute": status.calls.budget_per_minute,
+        "calls_put_off": status.calls.deferred,
+        "workers": status.workers,
+        "queue": status.queue,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.local.cluster import LocalCluster
+from hpctune.cluster.names import NAMES, valid_names
 from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.cluster.pool.options import PoolOptions
@@ -24,7 +25,6 @@ from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.ports import Clock, Cluster
 
-NAMES = ("auto", "slurm", "local", "debug")
 EXIT_LAG_S = {"slurm": 5.0, "local": 0.2}
 """Seconds, by cluster, until a run's exit record is visible after its job has ended (default for others: 0)."""
 _PORT = ("check", "room", "submit", "jobs", "cancel", "preview", "stats", "tidy", "close")
@@ -208,11 +208,6 @@ def _slurm_options(slurm: object) -> SlurmOptions | None:
     if isinstance(slurm, Mapping):
         return SlurmOptions.from_mapping(slurm)
     raise UsageError(f"slurm must be SlurmOptions or a dict of its fields, not {slurm!r}.")
-
-
-def valid_names() -> tuple[str, ...]:
-    """The names of all clusters, those of plug-ins included."""
-    return (*NAMES, *plugins.names(plugins.CLUSTERS))
 
 
 def _plugin_choice(given: Mapping[str, Any]) -> ClusterChoice:

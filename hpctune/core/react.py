@@ -12,7 +12,7 @@ from hpctune.common.text import quoted
 from hpctune.core import failure_policy
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
-from hpctune.errors import UsageError
+from hpctune.errors import UsageError, report_call
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
@@ -189,14 +189,16 @@ def never_reported(state: ExperimentState, root: str) -> e.ExperimentStopRequest
     ``root``: the experiment's directory, for the message.
     """
     metric = state.spec.metric
-    if metric is None or state.stopping is not None or any(t.results for t in state.trials.values()):
+    if metric is None or state.stopping is not None or not state.phases[Phase.TERMINATED]:
+        return None
+    if any(t.results for t in state.trials.values()):
         return None
     silent = [t for t in state.trials.values() if t.phase is Phase.TERMINATED and not t.results and t.stop is None]
     all_over = state.exhausted and not state.active and len(silent) == len(state.trials)
     if not silent or (len(silent) < MAX_SILENT_TRIALS and not all_over):
         return None
     trials = "The trial ended" if len(silent) == 1 else f"{len(silent)} trials ended"
-    call = f"hpctune.report({metric}=...)" if metric.isidentifier() else f"hpctune.report({{{metric!r}: ...}})"
+    call = report_call(metric)
     logs = f"hpctune logs {quoted(root)} {silent[0].trial_id}"
     return e.ExperimentStopRequested(
         f"{trials} without a result, and {metric!r} is to be optimized. A function reports by {call} or by returning a "

@@ -83,7 +83,7 @@ class Driver:
         status_interval_s: float = STATUS_INTERVAL_S,
     ) -> None:
         self.paths, self.spec, self.cluster, self.clock, self.display = paths, spec, cluster, clock, display
-        self._setup, self._exit_lag_s, self._pause_s = setup, exit_lag_s, pause_s
+        self._setup, self._exit_lag_s, self._idle = setup, exit_lag_s, Backoff(*pause_s)
         self.state, self._bell = ExperimentState(spec), bell
         self._send_demand: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
@@ -222,20 +222,17 @@ class Driver:
         self.failure, self._complained_at = "", float("-inf")
         self._show(now)
         if self._count != before:
-            self._idle = None
+            self._idle.reset()
             if self._bell is not None:
                 self._bell.answer()
         return self._pause(now)
 
     _count = 0
-    _idle: Backoff | None = None
-    """Grows since the last news."""
 
     def _pause(self, now: float) -> float:
         """Seconds until the next turn: few after changes, more if nothing happens."""
         if self._runs.backlog:
             return 0.0
-        self._idle = self._idle or Backoff(*self._pause_s)
         idle_s = self._idle.take(1.5)
         return max(min(idle_s, self._jobs.seconds_until_due(now)), self._idle.shortest) if self.state.live else idle_s
 

@@ -311,10 +311,10 @@ def _spec(
 
 def _with_overrides(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpec:
     """The definition with the limits of the command line."""
-    wanted = {
+    wanted: dict[str, Any] = {
         "num_samples": overrides.num_samples,
         "max_concurrent": overrides.max_concurrent,
         "time_budget_s": overrides.time_budget_s,
         "share_with_group": overrides.share_with_group or None,
     }
-    return replace(spec, **{name: value for name, value in wanted.items() if value is not None})  # type: ignore[arg-type]
+    return replace(spec, **{name: value for name, value in wanted.items() if value is not None})

@@ -173,7 +173,6 @@ def _make_directory(root: Path, prepared: PreparedExperiment) -> PreparedExperim
             directory.mkdir(mode=0o700)
         except FileExistsError:
             if prepared.named:
-                refuse_existing(prepared)
                 return prepared
             other = f"{name}_{number}"
             prepared = replace(prepared, paths=ExperimentPaths(root / other), spec=replace(prepared.spec, name=other))

@@ -111,7 +111,7 @@ def _refusal(look: Inspection) -> str:
 
 def _mend_lease(look: Inspection, repairer: Repairer, paths: ExperimentPaths, watch: Watch, report: Report) -> None:
     """A lease that cannot be read keeps every driver out. Its holder may live: it has the lock then, or, on another
-    host, writes its glance and its journal."""
+    host, writes its status and its journal."""
     broken = [x for x in look.findings if isinstance(x.fix, WriteLease)]
     if not broken:
         return

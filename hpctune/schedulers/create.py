@@ -61,7 +61,8 @@ def _class(name: str) -> Callable[..., SchedulerPolicy] | None:
     if name not in AVAILABLE:
         return None
     module, title = AVAILABLE[name]
-    return getattr(import_module(f"hpctune.schedulers.{module}"), title)  # type: ignore[no-any-return]
+    found: Callable[..., SchedulerPolicy] = getattr(import_module(f"hpctune.schedulers.{module}"), title)
+    return found
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -92,7 +93,8 @@ def as_scheduler(scheduler: object, metric: str | None, mode: str | None) -> Sch
         )
     if hasattr(made, "check_search_properties"):
         made.check_search_properties()
-    return made  # type: ignore[no-any-return]
+    ready: SchedulerPolicy = made
+    return ready
 
 
 _METHODS = (

@@ -115,6 +115,7 @@ def _attribute(name: str, value: object) -> str:
 def positive(name: str, value: object, *, above: float = 0.0, whole: bool = False, least: bool = False) -> None:
     """Raise UsageError unless ``value`` is a (``whole``) number greater than ``above``; ``least``: or equal to it."""
     kind = "a whole number" if whole else "a number"
-    if not (is_whole(value) if whole else is_number(value)) or not (value > above or (least and value == above)):  # type: ignore[operator]
+    right = is_number(value) and (is_whole(value) or not whole) and (value > above or (least and value == above))
+    if not right:
         relation = "of at least" if least else "greater than"
         raise UsageError(f"{name} must be {kind} {relation} {above:g}, not {value!r}.")

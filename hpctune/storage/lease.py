@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 
+from hpctune.common import processes
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.errors import DriverAliveError, LeaseLostError, StorageError
@@ -270,12 +271,8 @@ def _last_seen(paths: ExperimentPaths) -> Holder | None:
 
 def _process_exists(pid: int) -> bool:
     """Whether the process runs. A zombie does not run."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not processes.exists(pid):
         return False
-    except PermissionError:
-        return True
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (OSError, IndexError):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpctune.common import processes
+
 _PROC = Path("/proc")
 _ASK_GPUS = ("--query-gpu=index", "--format=csv,noheader")
 _ASK_GPUS_S = 20.0
@@ -59,7 +61,7 @@ def start_time(pid: int) -> str | None:
     None if it has ended (a zombie has ended). "" if it lives but there is no /proc.
     """
     if not (_PROC / "self/stat").exists():
-        return "" if _signalable(pid) else None
+        return "" if processes.exists(pid) else None
     fields = _fields(str(pid))
     return None if not fields or fields[0] in "ZXx" else fields[19]
 
@@ -69,7 +71,7 @@ def session_lives(session: int) -> bool:
     try:
         names = [entry.name for entry in os.scandir(_PROC) if entry.name.isdigit()]
     except OSError:
-        return _signalable(session)
+        return processes.exists(session)
     found = (_fields(name) for name in names)
     return any(f and f[3] == str(session) and f[0] not in "ZXx" for f in found)
 
@@ -77,16 +79,6 @@ def session_lives(session: int) -> bool:
 def _fields(pid: str) -> list[str]:
     """/proc/PID/stat from the third field (the state) on."""
     return _read(_PROC / pid / "stat").rpartition(")")[2].split()
-
-
-def _signalable(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _read(path: Path) -> str:

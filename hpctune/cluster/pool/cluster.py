@@ -134,15 +134,11 @@ class PooledCluster:
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End these assignments. Their workers and other assignments go on."""
-        others = []
-        for job_id in job_ids:
-            found = _VIRTUAL.fullmatch(job_id)
-            if found is None:
-                others.append(job_id)
-                continue
-            worker = self._workers.workers.get(found[1])
+        assignments, others = _split(job_ids)
+        for job_id, name, number in assignments:
+            worker = self._workers.workers.get(name)
             if worker is not None:
-                worker.cancel(int(found[2]))
+                worker.cancel(number)
             for entry in [e for e in self._displaced if e.job_id == job_id]:
                 self._displaced.remove(entry)
                 entry.state, entry.reason = JobState.CANCELLED, "cancelled"
@@ -165,14 +161,10 @@ class PooledCluster:
 
     def tidy(self, job_ids: Sequence[str]) -> None:
         """Forget these assignments. Their empty output files are removed soon."""
-        others = []
-        for job_id in job_ids:
-            found = _VIRTUAL.fullmatch(job_id)
-            if found is None:
-                others.append(job_id)
-                continue
-            worker = self._workers.workers.get(found[1])
-            entry = worker.entries.get(int(found[2])) if worker is not None else None
+        assignments, others = _split(job_ids)
+        for _, name, number in assignments:
+            worker = self._workers.workers.get(name)
+            entry = worker.entries.get(number) if worker is not None else None
             if worker is not None and entry is not None and entry.state.final:
                 del worker.entries[entry.number]
                 self._outputs.append(entry.output)
@@ -287,3 +279,9 @@ class PooledCluster:
         for worker in self._workers.workers.values():
             if worker.run >= 0:
                 worker.publish(now)
+
+
+def _split(job_ids: Sequence[str]) -> tuple[list[tuple[str, str, int]], list[str]]:
+    """The assignments among ``job_ids``, as id, worker and number; and the ids of jobs of the wrapped cluster."""
+    found = [(job_id, _VIRTUAL.fullmatch(job_id)) for job_id in job_ids]
+    return [(i, m[1], int(m[2])) for i, m in found if m is not None], [i for i, m in found if m is None]

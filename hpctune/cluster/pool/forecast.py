@@ -25,8 +25,8 @@ class QueueForecast:
     first trial. Both are 0.0 if nothing is known yet, or if the pool does not adapt to the queue.
     """
 
-    def __init__(self, options: PoolOptions, measures: TrialTimings) -> None:
-        self._options, self._timings = options, measures
+    def __init__(self, options: PoolOptions, timings: TrialTimings) -> None:
+        self._options, self._timings = options, timings
         self._waits = QueueWaits()
         self._queued: list[float] = []
         self._counted: set[str] = set()

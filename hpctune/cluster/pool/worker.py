@@ -79,8 +79,8 @@ class TrialTimings:
 class WorkerView:
     """One worker. ``job``: the cluster's last answer about its job. ``gone``: nothing runs in it, nor ever will."""
 
-    def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: WorkerShape, measures: TrialTimings) -> None:
-        self.name, self.paths, self.spec, self.kind, self._timings = spec.worker, paths, spec, kind, measures
+    def __init__(self, paths: WorkerPaths, spec: WorkerSpec, kind: WorkerShape, timings: TrialTimings) -> None:
+        self.name, self.paths, self.spec, self.kind, self._timings = spec.worker, paths, spec, kind, timings
         self.job: JobStatus | None = None
         self.missing = 0
         """Consecutive answers of the cluster without its job."""

@@ -47,11 +47,11 @@ class WorkerSet:
         experiment_id: str,
         options: PoolOptions,
         clock: Clock,
-        measures: TrialTimings,
+        timings: TrialTimings,
     ) -> None:
         self._inner, self._paths, self._experiment_id = inner, paths, experiment_id
-        self._options, self._clock, self._timings = options, clock, measures
-        self.outlook = QueueForecast(options, measures)
+        self._options, self._clock, self._timings = options, clock, timings
+        self.outlook = QueueForecast(options, timings)
         self.workers: dict[str, WorkerView] = {}
         self.unmanaged_jobs: list[JobStatus] = []
         self.outage = self.startup_failure = ""

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hpctune.common.text import duration
 from hpctune.core.state import ExperimentState
@@ -15,13 +15,10 @@ from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display import columns
 from hpctune.output.display.columns import Options, cell
-from hpctune.output.display.layout import Column, Status, Table, as_renderable, as_text
+from hpctune.output.display.layout import Column, Status, Table
 from hpctune.output.display.selection import choose, count_words
 from hpctune.output.display.words import phase_word, situation
 from hpctune.ports import CallStats
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 SITUATION_WIDTH = 44
 RECORD_LAG_S = 15.0
@@ -42,9 +39,9 @@ class StatusContext:
     extra: tuple[str, ...] = ()
 
 
-def options_for(state: ExperimentState, **changes: object) -> Options:
+def options_for(state: ExperimentState, **changes: Any) -> Options:
     """Options with the experiment's metric and mode."""
-    return Options(**{"metric": state.spec.metric, "mode": state.spec.mode, **changes})  # type: ignore[arg-type]
+    return Options(**{"metric": state.spec.metric, "mode": state.spec.mode, **changes})
 
 
 def status_of(
@@ -62,34 +59,6 @@ def status_of(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None
     )
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
-
-
-def status_block(
-    state: ExperimentState,
-    now: float,
-    *,
-    where: str = "",
-    note: str = "",
-    calls: CallStats | None = None,
-    options: Options | None = None,
-    table: bool = True,
-) -> str:
-    """:func:`status_of` as plain text."""
-    return as_text(status_of(state, now, where=where, note=note, calls=calls, options=options, table=table))
-
-
-def status_renderable(
-    state: ExperimentState,
-    now: float,
-    *,
-    where: str = "",
-    note: str = "",
-    calls: CallStats | None = None,
-    options: Options | None = None,
-    table: bool = True,
-) -> RenderableType:
-    """:func:`status_of` for a rich console."""
-    return as_renderable(status_of(state, now, where=where, note=note, calls=calls, options=options, table=table))
 
 
 def elapsed_s(state: ExperimentState, now: float) -> float:

@@ -98,7 +98,7 @@ def test_lists_load_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from hpctune.analysis.listing import list_experiments, list_trials\n"
-        "from hpctune.output.display.status import status_block\n"
+        "from hpctune.output.display.status import status_of\n"
         f"list_trials({str(tmp_path / 'exp')!r}); list_experiments({str(tmp_path)!r})\n"
         "print(len(sys.modules), *{'numpy', 'pandas', 'rich', 'tensorboardX', 'cloudpickle'} & set(sys.modules))"
     )

@@ -14,9 +14,10 @@ from hpctune.errors import TuneError, UsageError
 from hpctune.model.trial import Phase
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
+from hpctune.output.display.layout import as_renderable, as_text
 from hpctune.output.display.reporters import as_html
 from hpctune.output.display.selection import choose
-from hpctune.output.display.status import options_for, status_block, status_of, status_renderable
+from hpctune.output.display.status import options_for, status_of
 from hpctune.ports import CallStats
 from hpctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
 from hpctune.trial import Trial
@@ -66,7 +67,7 @@ def many(made: Recorder, count: int) -> None:
 def test_the_block(tmp_path: Path) -> None:
     made = usual(tmp_path / "exp")
     note, calls = "slurm: squeue does not answer", CallStats(42, 3, 20)
-    text = status_block(made.state, made.now, where="/scratch/exp", note=note, calls=calls)
+    text = as_text(status_of(made.state, made.now, where="/scratch/exp", note=note, calls=calls))
     assert squeezed(text) == squeezed(BLOCK)
     widths = [len(line) for line in text.splitlines() if line[0] in "|+"]
     assert len(set(widths)) == 2
@@ -74,7 +75,7 @@ def test_the_block(tmp_path: Path) -> None:
 
 def test_a_block_of_nothing(tmp_path: Path) -> None:
     made = Recorder(tmp_path / "exp", metric=None, mode=None)
-    assert status_block(made.state, made.now).splitlines()[:2] == ["== Experiment exp ==", "Trials: 0 so far"]
+    assert as_text(status_of(made.state, made.now)).splitlines()[:2] == ["== Experiment exp ==", "Trials: 0 so far"]
 
 
 def test_ten_thousand_trials_in_twenty_rows(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
     console = importlib.import_module("rich.console")
     made = usual(tmp_path / "exp")
     out = io.StringIO()
-    console.Console(file=out, width=width, height=40).print(status_renderable(made.state, made.now, where="/x"))
+    console.Console(file=out, width=width, height=40).print(as_renderable(status_of(made.state, made.now, where="/x")))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     row = next(line for line in lines if line.startswith(" train_1f3a9") and " runn" in line)
