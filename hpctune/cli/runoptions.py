@@ -18,8 +18,10 @@ _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "account": (("-A", "--account"), "NAME", "Account to charge."),
     "qos": (("--qos",), "NAME", "Quality of service."),
     "constraint": (("--constraint", "-C"), "FEATURES", "Features that nodes must have."),
-    "time": (("-t", "--time"), "TIME", "Time limit of a job: minutes, HH:MM:SS or D-HH:MM:SS."),
+    "time": (("-t", "--time"), "TIME", "Time limit of a job: minutes, 2h30m, HH:MM:SS or D-HH:MM:SS; 0: none."),
     "mem": (("--mem",), "SIZE", "Memory per node, for trials that request none: 16G."),
+    "mem_per_cpu": (("--mem-per-cpu",), "SIZE", "The same per CPU."),
+    "mem_per_gpu": (("--mem-per-gpu",), "SIZE", "The same per GPU."),
     "gres": (("--gres",), "LIST", "Generic resources: gpu:a100:2."),
     "gpu_type": (("--gpu-type",), "TYPE", "Type of the GPUs that trials request: a100."),
     "exclude": (("--exclude", "-x"), "NODES", "Nodes not to use."),
@@ -31,8 +33,12 @@ _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
 }
 _SLURM_NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
     "nodes": (("-N", "--nodes"), "Nodes per trial."),
+    "ntasks": (("-n", "--ntasks"), "Tasks per trial."),
     "ntasks_per_node": (("--ntasks-per-node",), "Tasks per node."),
     "cpus_per_task": (("-c", "--cpus-per-task"), "CPUs per task."),
+    "cpus_per_gpu": (("--cpus-per-gpu",), "CPUs per GPU."),
+    "gpus_per_node": (("--gpus-per-node",), "GPUs per node."),
+    "gpus_per_task": (("--gpus-per-task",), "GPUs per task."),
 }
 _SLURM_LISTS: dict[str, tuple[str, str, str]] = {
     "setup": ("--setup", "LINE", "Shell line to run in each job first; repeatable."),

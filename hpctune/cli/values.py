@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "min": 60, "s": 1}
-_WORDS = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:min|[dhms])\s*)+")
-_WORD = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[dhms])")
+from hpctune.common.durations import with_units
+
 _CLOCK = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 
 
@@ -23,14 +22,11 @@ def seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = _worded(text) if _WORDS.fullmatch(text) else _clock(text)
+        worded = with_units(text)
+        value = _clock(text) if worded is None else worded
     if not 0 < value < math.inf:
         raise ValueError(text)
     return value
-
-
-def _worded(text: str) -> float:
-    return sum(float(amount) * _UNITS[unit] for amount, unit in _WORD.findall(text))
 
 
 def _clock(text: str) -> float:

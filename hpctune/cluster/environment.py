@@ -38,12 +38,3 @@ def outside_any_job(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name in _KEPT or not (name.startswith(_FOREIGN) or name in devices)
     }
-
-
-def site_defaults(environ: Mapping[str, str]) -> dict[str, str]:
-    """The sbatch defaults that the user's profile sets. They hold if no option is given.
-
-    Only ``SBATCH_*`` variables count, because Slurm itself never sets those in a job.
-    """
-    names = ("partition", "account", "qos", "reservation", "constraint")
-    return {n: v for n in names if (v := environ.get(f"SBATCH_{n.upper()}"))}

@@ -13,6 +13,13 @@ from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
 from hpctune.errors import NotYetSupportedError, UsageError
 
+MEMORY = ("mem", "mem_per_cpu", "mem_per_gpu")
+"""The options that state a job's memory. They exclude each other."""
+_EXCLUSIVE = (
+    (MEMORY, "Give one of them."),
+    (("gres", "gpus_per_node", "gpus_per_task"), "Give one of them, such as gres='gpu:2'."),
+    (("cpus_per_task", "cpus_per_gpu"), "Give one of them."),
+)
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
 _AUTO = "auto"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -73,11 +80,14 @@ class SlurmOptions(WorkerOptions):
     """Options of the Slurm jobs that run trials. An option that is None is not passed on: the site's default holds.
 
     The resources of a trial (CPUs, GPUs, memory) become a request without any option. If an option is about the same
-    thing (``cpus_per_task``, ``gpus_per_node``, ``gres``, ``nodes``, ``ntasks_per_node``), the option wins. ``mem``
-    and ``mem_per_cpu`` hold only for trials that state no memory. Raises UsageError for impossible values.
+    thing (``cpus_per_task``, ``cpus_per_gpu``, ``gpus_per_node``, ``gpus_per_task``, ``gres``, ``nodes``, ``ntasks``,
+    ``ntasks_per_node``), the option wins. ``mem``, ``mem_per_cpu`` and ``mem_per_gpu`` hold only for trials that state
+    no memory. Raises UsageError for impossible values.
 
-    - ``time``: the time limit, in minutes, as a timedelta, or as ``"D-HH:MM:SS"``.
-    - ``mem`` (a node) and ``mem_per_cpu``: bytes, or text such as ``"16G"``.
+    The variables ``SBATCH_*`` of the user's profile hold where no option is given (see ``profile.py``).
+
+    - ``time``: the time limit, in minutes, as a timedelta, or as text: ``"2h30m"``, ``"D-HH:MM:SS"``. 0: no limit.
+    - ``mem`` (a node), ``mem_per_cpu`` and ``mem_per_gpu``: bytes, or text such as ``"16G"``.
     - ``modules`` are loaded first; then ``setup``, lines of shell, runs.
     - ``container``: a shell command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
     - ``python``: the interpreter, one or several shell words.
@@ -108,12 +118,16 @@ class SlurmOptions(WorkerOptions):
     time: int | float | str | timedelta | None = None
     mem: int | float | str | None = None
     mem_per_cpu: int | float | str | None = None
+    mem_per_gpu: int | float | str | None = None
     gres: str | None = None
     gpu_type: str | None = None
     gpus_per_node: int | None = None
+    gpus_per_task: int | None = None
     nodes: int | None = None
+    ntasks: int | None = None
     ntasks_per_node: int | None = None
     cpus_per_task: int | None = None
+    cpus_per_gpu: int | None = None
     exclude: str | None = None
     nodelist: str | None = None
     exclusive: bool | str | None = None
@@ -153,9 +167,10 @@ class SlurmOptions(WorkerOptions):
         for name in ("modules", "setup", "srun_args"):
             _set(self, name, _lines(name, getattr(self, name)))
         _set(self, "env", _environment(self.env))
-        for name in ("nodes", "ntasks_per_node", "cpus_per_task", "max_submitted"):
+        for name in ("nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "cpus_per_gpu", "max_submitted"):
             _whole(self, name, 1)
         _whole(self, "gpus_per_node", 0)
+        _whole(self, "gpus_per_task", 1)
         _whole(self, "signal_delay_s", 0, 65535)
         _whole(self, "calls_per_minute", 6)
         for name in ("poll_s", "quiet_poll_s", "timeout_s"):
@@ -168,13 +183,13 @@ class SlurmOptions(WorkerOptions):
 
     def _check_amounts(self) -> None:
         _ = self.time_minutes
-        for name in ("mem", "mem_per_cpu"):
+        for name in MEMORY:
             if getattr(self, name) is not None:
                 memory_bytes(getattr(self, name), name)
-        if self.mem is not None and self.mem_per_cpu is not None:
-            raise UsageError("mem and mem_per_cpu exclude each other in Slurm. Give one of them.")
-        if self.gres is not None and self.gpus_per_node is not None:
-            raise UsageError("gres and gpus_per_node exclude each other. Give only gres, as gres='gpu:2'.")
+        for names, advice in _EXCLUSIVE:
+            given = [name for name in names if getattr(self, name) is not None]
+            if len(given) > 1:
+                raise UsageError(f"{' and '.join(given)} exclude each other. {advice}")
 
     def _check_texts(self) -> None:
         for name in _TEXTS:
@@ -206,6 +221,11 @@ class SlurmOptions(WorkerOptions):
         if self.chooses_time:
             return minutes(str(self.time).removeprefix(f"{_AUTO}:"))
         return minutes(self.time)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether jobs ask for no time limit at all, which is not the same as not stating one."""
+        return self.time is not None and not self.chooses_time and self.time_minutes is None
 
     @property
     def chooses_time(self) -> bool:

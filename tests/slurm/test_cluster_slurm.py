@@ -143,6 +143,22 @@ def test_jobs_get_what_trials_ask_for(make: Make, tmp_path: Path) -> None:
     assert output(cluster, asked) == "0,1 2 1 256\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ({"cpus_per_gpu": 1, "mem_per_gpu": "100M", "mem": None}, "0 1 None"),
+        ({"gpus_per_task": 2}, "0,1 1 None"),
+        ({"ntasks": 2, "gpus_per_task": 1}, "0,1 2 None"),
+        ({"ntasks": 1, "nodelist": "n[3-3]", "time": 0}, "0 1 n3"),
+    ],
+)
+def test_requests_by_gpu_and_by_task(make: Make, tmp_path: Path, options: dict[str, Any], seen: str) -> None:
+    cluster = make(**options)
+    node = "os.environ['SLURMD_NODENAME']" if "nodelist" in options else "None"
+    code = f"import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['SLURM_NTASKS'], {node})"
+    assert output(cluster, request(cluster, tmp_path, code=code, resources={"gpu": 1})) == seen + "\n"
+
+
 def test_bundles_become_tasks_and_the_worker_runs_once(make: Make, tmp_path: Path) -> None:
     cluster = make()
     code = (

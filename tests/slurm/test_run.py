@@ -252,6 +252,8 @@ def test_stop_one_trial_and_then_all(place: Place, slurm_cluster: SlurmCluster) 
         (("--mem", "900G"), ("921600 MiB", "20000")),
         (("--set", "pause=0", "--time", "99-00:00:00", "--partition", "short"), ("short",)),
         (("--nodes", "99"), ("nodes=99",)),
+        (("--partition", "main,short"), ("short allows 00:05:00", "01:00:00, the default of main", "--time")),
+        (("--nodelist", "n[1-2]"), ("names 2 nodes", "nodes=2")),
     ],
 )
 def test_a_request_that_slurm_refuses_is_told_at_once(

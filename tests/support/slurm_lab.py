@@ -50,7 +50,7 @@ class Slurm:
 
     def __init__(self, home: Path) -> None:
         self.home, self.count = home, 0
-        for name in ("sbatch", "squeue", "scancel", "sinfo"):
+        for name in ("sbatch", "squeue", "scancel", "sinfo", "scontrol"):
             program = home / "bin" / name
             program.parent.mkdir(parents=True, exist_ok=True)
             program.write_text(FAKE.format(python=sys.executable, home=str(home)))

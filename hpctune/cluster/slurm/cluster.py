@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpctune.cluster.environment import site_defaults
-from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import arrays, sacct, sinfo, squeue
+from hpctune.cluster.options import MEMORY, SlurmOptions
+from hpctune.cluster.slurm import arrays, profile, sacct, sinfo, squeue
 from hpctune.cluster.slurm.batching import Batches
 from hpctune.cluster.slurm.call_budget import CallBudget
 from hpctune.cluster.slurm.commands import Answer, SlurmCommands
 from hpctune.cluster.slurm.placement import Placement, place
+from hpctune.cluster.slurm.repeated import ENOUGH, Repetitions
 from hpctune.cluster.slurm.sbatch import Submitter, is_job_id
 from hpctune.cluster.slurm.sbatch_errors import Refusal, said
 from hpctune.cluster.slurm.script import array_text, script_text
 from hpctune.common.backoff import Backoff
+from hpctune.common.log import log
 from hpctune.errors import ClusterUnavailableError, NotYetSupportedError, RequestRejectedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
@@ -42,7 +45,7 @@ class SlurmCluster:
     name = "slurm"
 
     def __init__(self, experiment_dir: Path, experiment_id: str, options: SlurmOptions | None, clock: Clock) -> None:
-        self.options = options or SlurmOptions()
+        self.options = profile.with_profile(options or SlurmOptions(), os.environ)
         self.poll_s, self.quiet_poll_s = self.options.poll_s, self.options.quiet_poll_s
         self._experiment_id, self._clock = experiment_id, clock
         self._folder = ExperimentPaths(experiment_dir.absolute()).jobs
@@ -53,6 +56,7 @@ class SlurmCluster:
         self._batches = Batches(self._submit, arrays.LARGEST if self.options.array else 1)
         self._groups: list[sinfo.NodeGroup] | None = None
         self._possible: set[str] = set()
+        self._repetitions = Repetitions()
         self._accounts = True
         """Whether the site has accounting (sacct), as far as is known."""
         self._active: set[str] = set()
@@ -64,25 +68,47 @@ class SlurmCluster:
         """Raise RequestRejectedError if no job of this kind could ever run here.
 
         Calls sinfo once (for all kinds) and ``sbatch --test-only`` with the real script once for each kind. The result
-        is cached. Raises ClusterUnavailableError if Slurm does not answer.
+        is cached. If one of several partitions could not run it, asks scontrol whether the site then refuses a job.
+        Raises ClusterUnavailableError if Slurm does not answer.
         """
         kind = repr(resources)
         if kind in self._possible:
             return
+        if not self._possible and (unused := profile.without_effect(os.environ)):
+            log.warning(profile.about(unused))
         try:
             placement = place(resources, self.options)
         except NotYetSupportedError as error:
             raise RequestRejectedError(str(error)) from error
-        self._test(resources, self._fits(placement))
+        in_use = self._fits(placement)
+        self._check_each(resources, placement)
+        self._test(resources, in_use)
         self._possible.add(kind)
 
     def _fits(self, placement: Placement) -> bool:
+        return sinfo.check(self._nodes(), placement, self.options.partition, self.options.time_minutes)
+
+    def _check_each(self, resources: Resources, placement: Placement) -> None:
+        """Check the request against each of several partitions: ``sbatch --test-only`` tests only one of them."""
+        differences = self._differences(placement)
+        if not differences:
+            return
+        answer = self._commands.run("query", "scontrol", ["show", "config"])
+        if answer.rc == 0 and re.search(r"^EnforcePartLimits\s*=\s*(ALL|YES)\b", answer.out, re.MULTILINE):
+            raise RequestRejectedError(
+                f"Slurm would never accept a trial that needs {resources.describe()}{self._asked()}: here a job must "
+                f"fit each of its partitions (EnforcePartLimits=ALL), and {differences}. "
+                f"Set --time (SlurmOptions(time=...)) so that it fits all of them, or name fewer partitions."
+            )
+
+    def _differences(self, placement: Placement) -> str:
+        limit = math.inf if self.options.unlimited else self.options.time_minutes
+        return sinfo.differences(self._groups or [], placement, self.options.partition, limit)
+
+    def _nodes(self) -> list[sinfo.NodeGroup]:
         if self._groups is None:
             self._groups = sinfo.parse(self._commands.ask("sinfo", sinfo.ARGUMENTS))
-        return sinfo.check(self._groups, placement, self._partition(), self.options.time_minutes)
-
-    def _partition(self) -> str | None:
-        return self.options.partition or site_defaults(os.environ).get("partition")
+        return self._groups
 
     def _test(self, resources: Resources, in_use: bool) -> None:
         """Test the request with sbatch. If all fitting nodes are down, sbatch says that none exist: that is ignored."""
@@ -104,27 +130,17 @@ class SlurmCluster:
     def _asked(self) -> str:
         """The given options that may be the reason for a refusal."""
         names = (
-            "partition",
-            "account",
-            "qos",
-            "constraint",
-            "time",
-            "mem",
-            "gres",
-            "nodes",
-            "ntasks_per_node",
-            "nodelist",
+            *("partition", "account", "qos", "constraint", "time", *MEMORY, "gres", "gpus_per_node", "gpus_per_task"),
+            *("nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "cpus_per_gpu", "nodelist"),
         )
         asked = [f"{name}={value}" for name in names if (value := getattr(self.options, name)) is not None]
         return f" with {', '.join(asked)}" if asked else ""
 
     def _partition_names(self) -> list[str]:
-        if self._groups is None:
-            try:
-                self._groups = sinfo.parse(self._commands.ask("sinfo", sinfo.ARGUMENTS))
-            except ClusterUnavailableError:
-                return []
-        return sinfo.names(self._groups)
+        try:
+            return sinfo.names(self._nodes())
+        except ClusterUnavailableError:
+            return []
 
     def room(self, resources: Resources) -> int:
         """How many more jobs may be submitted now: by ``max_submitted``, by the budget of calls, and 0 for a while
@@ -159,11 +175,38 @@ class SlurmCluster:
         except NotYetSupportedError as error:
             return [Refused(str(error), permanent=True)] * len(requests), None
         outcome, told = self._submitter.submit(requests, text, key)
+        kind = repr((requests[0].resources, requests[0].minutes))
+        if isinstance(outcome, Accepted):
+            self._repetitions.accepted(kind)
+        elif told is not None and told.meaning == "unclear" and self._never(requests[0], kind, told):
+            told = replace(told, meaning="permanent", reason=self._given_up(requests[0], told))
+            outcome = Refused(told.reason, permanent=True)
         if key is not None and isinstance(outcome, Unanswered):
             self._lists.in_doubt(key)
         if key is not None and isinstance(outcome, Accepted):
             return [Accepted(f"{outcome.job_id}_{index}") for index in range(len(requests))], told
         return [outcome] * len(requests), told
+
+    def _never(self, request: JobRequest, kind: str, told: Refusal) -> bool:
+        """Whether a request that was refused without a clear reason can never be accepted."""
+        if not self._repetitions.refused(kind, told.words):
+            return False
+        self._groups = None  # whether the partitions are up is asked now
+        try:
+            up = sinfo.all_up(self._nodes(), self.options.partition)
+        except ClusterUnavailableError:
+            return False
+        if not up:
+            self._repetitions.forget(kind)
+        return up
+
+    def _given_up(self, request: JobRequest, told: Refusal) -> str:
+        differences = self._differences(place(request.resources, self.options))
+        return (
+            f"Slurm refused a trial that needs {request.resources.describe()}{self._asked()} {ENOUGH} times with the "
+            f"same message, although its partitions are up. {told.reason}"
+            + (f" Of the partitions, {differences}." if differences else "")
+        )
 
     def jobs(self) -> list[JobStatus]:
         """Every job of this experiment that Slurm shows, by one squeue (ended ones for MinJobAge, by default 300 s).
@@ -207,12 +250,11 @@ class SlurmCluster:
     def _text(self, requests: Sequence[JobRequest], key: str | None = None) -> str:
         """The script of one job, or of the array named ``key``."""
         if (asked := requests[0].minutes) is not None:
-            allowed = sinfo.longest_minutes(self._groups or [], self._partition()) or asked
+            allowed = sinfo.longest_minutes(self._groups or [], self.options.partition) or asked
             requests = [replace(request, minutes=min(asked, allowed)) for request in requests]
-        defaults = site_defaults(os.environ)
         if key is None:
-            return script_text(requests[0], self.options, self._folder, defaults)
-        return array_text(requests, key, self.options, self._folder, defaults)
+            return script_text(requests[0], self.options, self._folder)
+        return array_text(requests, key, self.options, self._folder)
 
     def stats(self) -> CallStats:
         """Numbers of calls of Slurm's commands."""

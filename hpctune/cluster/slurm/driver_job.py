@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hpctune.cluster.environment import site_defaults
 from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import squeue
+from hpctune.cluster.slurm import profile, squeue
 from hpctune.cluster.slurm.call_budget import CallBudget
 from hpctune.cluster.slurm.commands import SlurmCommands
 from hpctune.cluster.slurm.sbatch import is_job_id, job_id_in
@@ -99,7 +98,7 @@ def script(
     ``slurm``: the options of the trials; their account and cluster are used for the driver, too. The sbatch defaults
     of the user's profile (in ``environ``) hold for this job, and for the trials that it submits.
     """
-    defaults = site_defaults(environ)
+    defaults = profile.driver_defaults(environ)
     asked: dict[str, Any] = {
         "job-name": f"hpctune-driver-{name}"[:128],
         "comment": f"{TAG_PREFIX}:{experiment_id}",
@@ -118,7 +117,7 @@ def script(
         **options.additional_parameters,
     }
     lines = ["#!/bin/bash", *(_directive(k, v) for k, v in asked.items() if v is not None and v is not False)]
-    lines += [f"export SBATCH_{key.upper()}={shlex.quote(value)}" for key, value in sorted(defaults.items())]
+    lines += [f"export {key}={shlex.quote(value)}" for key, value in sorted(profile.in_use(environ).items())]
     lines.append("trap '' USR1  # until Python has a handler for it: a short limit makes Slurm send it at the start")
     lines.append(f'exec >>{shlex.quote(str(paths.drivers))}/"$SLURM_JOB_ID".out 2>&1')
     command = (sys.executable, "-u", "-m", "hpctune.cli.drivejob", str(paths.root))

@@ -1,11 +1,13 @@
 """Classifies the answers of sbatch that do not name a new job. Pure.
 
-There are four meanings, recognized by Slurm's messages (collected from its sources, versions 19 to 25):
+There are five meanings, recognized by Slurm's messages (collected from its sources, versions 19 to 25):
 
 - **unanswered**: the controller may or may not have created the job (time-outs, lost connections);
 - **limit**: a limit on the number of jobs is reached; later there may be room again;
 - **permanent**: this request will never be accepted;
-- **later**: anything else. No job was created, and another try may succeed.
+- **later**: no job was created, and another try may succeed;
+- **unclear**: as later, but Slurm says the same about some requests that can never succeed, or the message is not
+  known. Only repetition tells (see :class:`hpctune.cluster.slurm.repeated.Repetitions`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Literal
 
 from hpctune.cluster.slurm.commands import Answer
 
-Meaning = Literal["unanswered", "limit", "permanent", "later"]
+Meaning = Literal["unanswered", "limit", "permanent", "later", "unclear"]
 
 _UNANSWERED = (
     "socket timed out",
@@ -46,7 +48,6 @@ _PER_JOB = re.compile(
 _LATER = (
     "required partition not available",
     "partition in down state",
-    "requested partition configuration not available now",
     "requested nodes are busy",
     "required node not available",
     "requested reservation not usable now",
@@ -96,10 +97,11 @@ _PERMANENT = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why no new job is known. ``reason`` is text for people."""
+    """Why no new job is known. ``reason`` is text for people, ``words`` Slurm's message."""
 
     meaning: Meaning
     reason: str
+    words: str = ""
 
 
 def refusal(answer: Answer, partitions: Sequence[str] = ()) -> Refusal:
@@ -109,7 +111,7 @@ def refusal(answer: Answer, partitions: Sequence[str] = ()) -> Refusal:
         busy = "sbatch did not answer in time and was stopped"
         return Refusal("unanswered", f"{busy}. Slurm said: {words}" if words else f"{busy}.")
     advice = _advice(words, partitions)
-    return Refusal(meaning(words), f"Slurm said: {words or f'nothing (exit code {answer.rc})'}.{advice}")
+    return Refusal(meaning(words), f"Slurm said: {words or f'nothing (exit code {answer.rc})'}.{advice}", words)
 
 
 def meaning(words: str) -> Meaning:
@@ -123,7 +125,7 @@ def meaning(words: str) -> Meaning:
         return "permanent"
     if any(w in text for w in _LATER):
         return "later"
-    return "permanent" if any(w in text for w in _PERMANENT) else "later"
+    return "permanent" if any(w in text for w in _PERMANENT) else "unclear"
 
 
 def said(answer: Answer) -> str:
@@ -143,13 +145,17 @@ def _advice(words: str, partitions: Sequence[str]) -> str:
     return ""
 
 
+_TIME = "See 'sinfo -o \"%P %l\"'; set SlurmOptions(time=...)."
 _ADVICE = (
+    ("partition configuration", "See 'sinfo -o \"%P %a %l %L %c %m\"'; set --time and --partition."),
     ("account/partition", "See 'sacctmgr show assoc user=$USER'; set SlurmOptions(account=...)."),
     ("partition", "Set --partition or SlurmOptions(partition=...)."),
     ("invalid account", "See 'sacctmgr show assoc user=$USER'; set SlurmOptions(account=...)."),
     ("invalid qos", "See 'sacctmgr show qos'; set SlurmOptions(qos=...)."),
     ("submitjob", "hpctune tries again when jobs have ended; SlurmOptions(max_submitted=...) keeps below the limit."),
-    ("time", "See 'sinfo -o \"%P %l\"'; set SlurmOptions(time=...)."),
+    ("time limit", _TIME),
+    ("--time", _TIME),
+    ("maxwall", _TIME),
     ("gres", "See 'sinfo -o \"%P %G\"' for what exists; check SlurmOptions(gpu_type=..., gres=...)."),
     ("memory", "Ask for less memory, or see 'sinfo -o \"%P %m\"'."),
     ("node configuration", "No node has so many CPUs, GPUs or so much memory; see 'sinfo -o \"%P %c %m %G\"'."),

@@ -39,16 +39,15 @@ _MAX_NAME = 128
 _MAX_COMMENT = 1000
 
 
-def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]) -> str:
+def script_text(request: JobRequest, options: SlurmOptions, folder: Path) -> str:
     """The batch script of ``request``.
 
-    ``folder``: the directory of the scripts. ``defaults``: options that hold if ``options`` do not set them. Raises
-    NotYetSupportedError for resources that sbatch cannot express.
+    ``folder``: the directory of the scripts. Raises NotYetSupportedError for resources that sbatch cannot express.
     """
     placement = place(request.resources, options)
     step = _is_step(placement, options)
     executor = _executor(folder)
-    executor.parameters = _parameters(request, options, placement, step, defaults)
+    executor.parameters = _parameters(request, options, placement, step)
     executor.parameters["setup"] = [
         _began(_OWN_ID),
         *_output(request),
@@ -58,9 +57,7 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path, defaul
     return executor._make_submission_file_text(_command(request, options, placement, step), "")
 
 
-def array_text(
-    requests: Sequence[JobRequest], key: str, options: SlurmOptions, folder: Path, defaults: Mapping[str, str]
-) -> str:
+def array_text(requests: Sequence[JobRequest], key: str, options: SlurmOptions, folder: Path) -> str:
     """The batch script of the array named ``key``, whose elements are ``requests``. All of them ask for the same.
 
     Each element has its own output, variables and command. Raises as :func:`script_text` does.
@@ -69,7 +66,7 @@ def array_text(
     placement = place(first.resources, options)
     step = _is_step(placement, options)
     executor = _executor(folder)
-    executor.parameters = _parameters(first, options, placement, step, defaults)
+    executor.parameters = _parameters(first, options, placement, step)
     executor.parameters["job_name"] = _job_name(_common_name([r.name for r in requests]), options)
     executor.parameters["comment"] = _comment(ArrayTag(first.tag.experiment_id, key), options)
     own = {"array": f"0-{len(requests) - 1}", "output": "/dev/null", "error": "/dev/null"}
@@ -122,14 +119,9 @@ def _executor(folder: Path) -> SlurmExecutor:
     return _Executor(folder)
 
 
-def _parameters(
-    request: JobRequest, options: SlurmOptions, placement: Placement, step: bool, defaults: Mapping[str, str]
-) -> dict[str, Any]:
+def _parameters(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool) -> dict[str, Any]:
     plain = {name: getattr(options, name) for name in _PLAIN}
     extra = {name: getattr(options, name) for name in _EXTRA}
-    for name, value in defaults.items():
-        chosen = plain if name in plain else extra
-        chosen[name] = value if chosen[name] is None else chosen[name]
     if options.requeue is not None:
         extra["requeue" if options.requeue else "no-requeue"] = True
     extra |= {key.replace("_", "-"): value for key, value in placement.parameters().items()}
@@ -148,7 +140,7 @@ def _parameters(
         **{name: _directive(value) for name, value in plain.items() if value not in (None, False)},
         "job_name": _job_name(request.name, options),
         "comment": _comment(request.tag, options),
-        "time": limit if limit is not None or options.time is None or options.chooses_time else "UNLIMITED",
+        "time": "UNLIMITED" if limit is None and options.unlimited else limit,
         "wckey": options.wckey,
         "nodes": placement.nodes,
         "use_srun": False,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hpctune.cluster.slurm.gres import gpus
 from hpctune.cluster.slurm.placement import Placement
 from hpctune.cluster.slurm.units import minutes, slurm_time
+from hpctune.common.text import count
 from hpctune.errors import RequestRejectedError, UsageError
 
 _FIELD = "\x1f"
@@ -15,14 +17,18 @@ ARGUMENTS = (
     "--all",
     "--noheader",
     "--exact",
-    f"--format={_FIELD.join(('%P', '%a', '%l', '%D', '%c', '%m', '%G', '%T'))}",
+    f"--format={_FIELD.join(('%P', '%a', '%l', '%D', '%c', '%m', '%G', '%T', '%L', '%s'))}",
 )
 _OUT = ("DOWN", "DRAIN", "FAIL", "MAINT", "POWER", "REBOOT", "UNK", "RESERVED", "NO_RESPOND")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """A group of equal nodes of one partition. ``limit_minutes`` None: no limit. ``gpus``: by type, "" for all."""
+    """A group of equal nodes of one partition.
+
+    ``limit_minutes`` and ``max_nodes`` (of a job) None: no limit. ``default_minutes``: the time limit of a job that
+    states none; None: ``limit_minutes``. ``gpus``: by type, "" for all. ``up``: whether the partition starts jobs.
+    """
 
     partition: str
     default: bool
@@ -32,6 +38,9 @@ class NodeGroup:
     memory_mib: int
     gpus: dict[str, int]
     usable: bool
+    default_minutes: int | None = None
+    max_nodes: int | None = None
+    up: bool = True
 
 
 def parse(text: str) -> list[NodeGroup]:
@@ -57,7 +66,7 @@ def check(groups: Sequence[NodeGroup], placement: Placement, partition: str | No
     if not chosen:
         return False
     where = "partition " + " or ".join(repr(n) for n in dict.fromkeys(g.partition for g in chosen))
-    in_time = [g for g in chosen if limit is None or g.limit_minutes is None or limit <= g.limit_minutes]
+    in_time = [g for g in chosen if _in_time(g, limit)]
     if not in_time and limit is not None:
         longest = max(g.limit_minutes or 0 for g in chosen)
         raise RequestRejectedError(
@@ -75,6 +84,43 @@ def longest_minutes(groups: Sequence[NodeGroup], partition: str | None) -> int |
     limits = [g.limit_minutes for g in _chosen(groups, partition)]
     known = [limit for limit in limits if limit is not None]
     return max(known) if known and len(known) == len(limits) else None
+
+
+def differences(groups: Sequence[NodeGroup], placement: Placement, partition: str | None, limit: float | None) -> str:
+    """Which of several partitions could not run a job that the others could, and why. "" if there is no such one.
+
+    A site with ``EnforcePartLimits=ALL`` refuses a job that one of its partitions could never run. ``limit``: minutes,
+    infinite for a job without a time limit. None: the job states none, and gets the default of the first partition.
+    """
+    chosen = _chosen(groups, partition)
+    named = [name.strip() for name in (partition or "").split(",")]
+    if len(named) < 2 or not chosen:
+        return ""
+    first = next(g for g in chosen if g.partition == named[0])
+    asked = limit if limit is not None else first.default_minutes or first.limit_minutes or math.inf
+    source = "" if limit is not None else f", the default of {first.partition}"
+    reasons = []
+    for name in dict.fromkeys(named):
+        of_name = [g for g in chosen if g.partition == name]
+        one = of_name[0]
+        if not _in_time(one, asked):
+            wanted = "an infinite time" if math.isinf(asked) else f"a time limit of {slurm_time(int(asked))}"
+            reasons.append(f"{name} allows {slurm_time(one.limit_minutes or 0)}, not {wanted}{source}")
+        elif one.max_nodes is not None and (placement.nodes or 1) > one.max_nodes:
+            reasons.append(f"{name} allows {count(one.max_nodes, 'node')} for a job, not {placement.nodes}")
+        elif all(_misfit(g, placement) is not None for g in of_name):
+            reasons.append(f"{name} has no node with {_misfit(one, placement)}")
+    return "; ".join(reasons)
+
+
+def all_up(groups: Sequence[NodeGroup], partition: str | None) -> bool:
+    """Whether the partitions are known and all of them start jobs."""
+    chosen = _chosen(groups, partition)
+    return bool(chosen) and all(g.up for g in chosen)
+
+
+def _in_time(group: NodeGroup, limit: float | None) -> bool:
+    return limit is None or group.limit_minutes is None or limit <= group.limit_minutes
 
 
 def _chosen(groups: Sequence[NodeGroup], partition: str | None) -> list[NodeGroup]:
@@ -107,35 +153,27 @@ def _why(groups: Sequence[NodeGroup], placement: Placement, where: str) -> str:
 
 
 def _group(parts: Sequence[str]) -> NodeGroup | None:
-    if len(parts) != 8:
+    if len(parts) != 10:
         return None
-    name, _, limit, count, cpus, memory, gres, state = (p.strip() for p in parts)
+    name, available, limit, number, cpus, memory, gres, state, default, size = (p.strip() for p in parts)
+    largest = size.rpartition("-")[2]
     try:
-        minutes_allowed = None if limit.lower() in ("infinite", "unlimited", "n/a") else minutes(limit)
         return NodeGroup(
             partition=name.rstrip("*"),
             default=name.endswith("*"),
-            limit_minutes=minutes_allowed,
-            nodes=int(count),
+            limit_minutes=_minutes(limit),
+            nodes=int(number),
             cpus=int(cpus.rstrip("+")),
             memory_mib=int(memory.rstrip("+")),
             gpus=gpus(gres),
             usable=not any(word in state.upper() for word in _OUT) and not state.endswith("*"),
+            default_minutes=_minutes(default),
+            max_nodes=int(largest) if largest.isdigit() else None,
+            up=available.lower() == "up",
         )
     except (ValueError, UsageError):
         return None
 
 
-def gpus(gres: str) -> dict[str, int]:
-    """The numbers of GPUs by type in text such as ``gpu:a100:4(S:0-1),shard:8``; their sum is under ``""``."""
-    found: dict[str, int] = {"": 0}
-    for part in re.split(r",(?![^()]*\))", gres):
-        words = re.sub(r"\(.*", "", part.strip()).split(":")
-        if words[0] != "gpu":
-            continue
-        count = int(words[-1]) if words[-1].isdigit() else 1
-        kind = words[1] if len(words) > 2 or (len(words) == 2 and not words[1].isdigit()) else None
-        found[""] += count
-        if kind is not None:
-            found[kind] = found.get(kind, 0) + count
-    return found
+def _minutes(text: str) -> int | None:
+    return None if text.lower() in ("infinite", "unlimited", "n/a", "none", "") else minutes(text)

@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 
 from hpctune.common.checks import is_number
+from hpctune.common.durations import with_units
 from hpctune.errors import UsageError
 
 MIB = 2**20
@@ -20,16 +21,16 @@ _FOREVER = ("INFINITE", "UNLIMITED")
 def minutes(value: object, what: str = "time") -> int | None:
     """The time limit in minutes (rounded up); None for no limit.
 
-    ``value``: minutes as a number, a timedelta, or text as Slurm reads it: ``"90"``, ``"1:30:00"``, ``"2-12:00"``,
-    ``"UNLIMITED"``. Raises UsageError for anything else, and for a time of 0 or less.
+    ``value``: minutes as a number, a timedelta, text as Slurm reads it (``"90"``, ``"1:30:00"``, ``"2-12:00"``,
+    ``"UNLIMITED"``), or text with units (``"2h30m"``). 0 is no limit, as in Slurm. Raises UsageError for anything else.
     """
     seconds = _seconds(value)
-    if seconds is None or seconds <= 0:
+    if seconds is None or seconds < 0:
         raise UsageError(
-            f"{what}={value!r} is not a time limit. Give minutes (90), a timedelta, or text such as '1:30:00' "
+            f"{what}={value!r} is not a time limit. Give minutes (90), a timedelta, or text such as '1h30m', '1:30:00' "
             f"(hours) or '2-12:00:00' (days-hours)."
         )
-    return None if math.isinf(seconds) else math.ceil(seconds / 60)
+    return None if seconds == 0 or math.isinf(seconds) else math.ceil(seconds / 60)
 
 
 def _seconds(value: object) -> float | None:
@@ -44,7 +45,7 @@ def _seconds(value: object) -> float | None:
         return int(text) * 60.0
     found = _DAYS.fullmatch(text) or _CLOCK.fullmatch(text)
     if found is None:
-        return None
+        return with_units(text)
     parts = {k: int(v) for k, v in found.groupdict().items() if v is not None}
     return float(parts.get("d", 0) * 86400 + parts.get("h", 0) * 3600 + parts.get("m", 0) * 60 + parts.get("s", 0))
 

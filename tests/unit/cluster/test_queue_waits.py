@@ -330,7 +330,7 @@ def test_the_chosen_time_is_what_the_script_asks_for(tmp_path: Path, chosen: int
     options = SlurmOptions(time="auto", workers=1, signal_delay_s=3600)
     null = Path("/dev/null")
     request = JobRequest(Tag("e", "w0001", 1), "w", ("x",), ONE, null, null, minutes=chosen)
-    script = script_text(request, options, tmp_path, {})
+    script = script_text(request, options, tmp_path)
     asked = [each.removeprefix("#SBATCH ") for each in script.splitlines() if each.startswith("#SBATCH --time")]
     assert asked == ([line] if line else [])
     assert ("USR2@450" in script) == (chosen == 30), "a job is not warned before it has had most of its time"

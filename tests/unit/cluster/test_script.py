@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ def request(tmp_path: Path, resources: object = None, **changes: Any) -> JobRequ
     return JobRequest(**{**given, **changes})
 
 
-def text(asked: JobRequest, tmp_path: Path, defaults: Mapping[str, str] | None = None, **options: Any) -> str:
-    return script_text(asked, SlurmOptions(**options), tmp_path / "jobs", defaults or {})
+def text(asked: JobRequest, tmp_path: Path, **options: Any) -> str:
+    return script_text(asked, SlurmOptions(**options), tmp_path / "jobs")
 
 
 def directives(script: str) -> dict[str, str]:
@@ -77,11 +76,6 @@ def test_every_option_arrives(tmp_path: Path) -> None:
 def test_the_users_comment_follows_the_tag_on_one_line(tmp_path: Path) -> None:
     script = text(request(tmp_path), tmp_path, comment="my\nproject \x1e \\ x")
     assert directives(script)["comment"] == "'hpctune:e1:t1:2 my project   \\\\ x'"
-
-
-def test_defaults_of_the_profile_hold_where_no_option_says_otherwise(tmp_path: Path) -> None:
-    found = directives(text(request(tmp_path), tmp_path, {"account": "mine", "partition": "p"}, partition="q"))
-    assert (found["account"], found["partition"]) == ("mine", "q")
 
 
 def test_one_task_is_a_step_and_its_signal_goes_to_steps(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from hpctune.cluster.slurm import profile
+from hpctune.cluster.slurm.cluster import SlurmCluster
+from hpctune.cluster.slurm.repeated import ENOUGH
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError
 from hpctune.model.jobs import Accepted, JobState, Refused, Unanswered
 from hpctune.model.resources import Resources
@@ -81,7 +84,7 @@ def test_permanent_refusals_do_not_stop_the_others(slurm: Slurm, tmp_path: Path,
 
 def test_an_unknown_partition_is_answered_with_those_there_are(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
     slurm.says("sbatch", err="sbatch: error: invalid partition specified: gpuu", rc=1)
-    slurm.says("sinfo", "\x1f".join(("main*", "up", "infinite", "1", "4", "100", "(null)", "idle")) + "\n")
+    slurm.says("sinfo", "\x1f".join(("main*", "up", "infinite", "1", "4", "100", "(null)", "idle", "1:00", "1")) + "\n")
     (outcome,) = cluster(tmp_path, clock).submit([request(tmp_path)])
     assert isinstance(outcome, Refused)
     assert "Partitions here: main*." in outcome.reason
@@ -185,7 +188,7 @@ def test_commands_see_nothing_of_a_surrounding_job(
     assert "#SBATCH --partition=7" in made.preview(request(tmp_path))
 
 
-SINFO = "\x1f".join(("main*", "up", "infinite", "1", "4", "1000", "(null)", "{state}")) + "\n"
+SINFO = "\x1f".join(("main*", "up", "infinite", "1", "4", "1000", "(null)", "{state}", "1:00:00", "1-infinite")) + "\n"
 NO_NODE = "allocation failure: Requested node configuration is not available"
 
 
@@ -224,3 +227,91 @@ def test_check_says_when_slurm_does_not_answer(slurm: Slurm, tmp_path: Path, clo
         cluster(tmp_path, clock).check(Resources())
     with pytest.raises(RequestRejectedError, match="shard"):
         cluster(tmp_path, clock).check(Resources.parse({"gpu": 0.5}))
+
+
+PARTITIONS = "\n".join(
+    "\x1f".join(row)
+    for row in [
+        ("main*", "up", "infinite", "1", "4", "1000", "(null)", "idle", "1:00:00", "1-infinite"),
+        ("short", "{up}", "5:00", "1", "4", "1000", "(null)", "idle", "1:00", "1-infinite"),
+    ]
+)
+NOT_NOW = "sbatch: error: Batch job submission failed: Requested partition configuration not available now"
+
+
+def test_several_partitions_are_checked_together_with_the_time(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="up"))
+    slurm.says("scontrol", "EnforcePartLimits       = ALL\n")
+    with pytest.raises(RequestRejectedError, match=r"short allows 00:05:00, not a time limit of 01:00:00.*--time"):
+        cluster(tmp_path, clock, partition="main,short").check(Resources())
+    cluster(tmp_path, clock, partition="main,short", time=5).check(Resources())
+
+
+def test_a_site_that_needs_one_fitting_partition_only(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="up"))
+    slurm.says("scontrol", "EnforcePartLimits       = ANY\n")
+    cluster(tmp_path, clock, partition="main,short").check(Resources())
+
+
+def refused(made: SlurmCluster, tmp_path: Path, times: int) -> list[Refused]:
+    outcomes = []
+    for _ in range(times):
+        (outcome,) = made.submit([request(tmp_path)])
+        assert isinstance(outcome, Refused)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def test_the_same_unclear_refusal_again_and_again_is_permanent(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="up"))
+    slurm.says("sbatch", err=NOT_NOW, rc=1)
+    outcomes = refused(cluster(tmp_path, clock, partition="main,short"), tmp_path, ENOUGH)
+    assert [o.permanent for o in outcomes] == [False] * (ENOUGH - 1) + [True]
+    assert "Requested partition configuration not available now" in outcomes[-1].reason
+    assert "with partition=main,short" in outcomes[-1].reason
+    assert "short allows 00:05:00, not a time limit of 01:00:00, the default of main" in outcomes[-1].reason
+    assert "set --time" in outcomes[-1].reason
+
+
+def test_an_unclear_refusal_is_not_permanent_while_a_partition_is_down(
+    slurm: Slurm, tmp_path: Path, clock: Clock
+) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="down"))
+    slurm.says("sbatch", err=NOT_NOW, rc=1)
+    outcomes = refused(cluster(tmp_path, clock, partition="main,short", time=5), tmp_path, 2 * ENOUGH)
+    assert not any(o.permanent for o in outcomes)
+
+
+def test_what_was_accepted_once_is_never_given_up(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="up"))
+    slurm.says("sbatch", "7\n")
+    slurm.says("sbatch", err=NOT_NOW, rc=1)
+    made = cluster(tmp_path, clock)
+    assert made.submit([request(tmp_path)]) == [Accepted("7")]
+    assert not any(o.permanent for o in refused(made, tmp_path, 2 * ENOUGH))
+
+
+def test_other_words_in_between_begin_the_count_anew(slurm: Slurm, tmp_path: Path, clock: Clock) -> None:
+    slurm.says("sinfo", PARTITIONS.format(up="up"))
+    for _ in range(ENOUGH - 1):
+        slurm.says("sbatch", err=NOT_NOW, rc=1)
+    slurm.says("sbatch", err="sbatch: error: Something new", rc=1)
+    slurm.says("sbatch", err=NOT_NOW, rc=1)
+    assert not any(o.permanent for o in refused(cluster(tmp_path, clock), tmp_path, 2 * ENOUGH - 1))
+
+
+def test_variables_of_the_profile_hold_or_are_told(
+    slurm: Slurm, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    slurm.says("sinfo", SINFO.format(state="idle"))
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "7")
+    monkeypatch.setenv("SBATCH_GRES", "gpu:4")
+    made = cluster(tmp_path, clock)
+    made.check(Resources())
+    made.check(Resources.parse({"cpu": 2}))
+    script = made.preview(request(tmp_path))
+    assert "#SBATCH --time=7" in script
+    assert "gpu:4" not in script
+    assert [r.getMessage() for r in caplog.records if "SBATCH_GRES" in r.getMessage()] == [
+        profile.about(["SBATCH_GRES"])
+    ]

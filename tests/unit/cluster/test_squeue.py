@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpctune.cluster.environment import outside_any_job, site_defaults
+from hpctune.cluster.environment import outside_any_job
 from hpctune.cluster.slurm import squeue
 from hpctune.cluster.slurm.call_budget import CallBudget
 from hpctune.cluster.slurm.commands import Answer
@@ -120,9 +120,9 @@ MEANINGS = {
         POLICY,
         f"{FAILED} Required partition not available (inactive or drain)",
         f"{FAILED} I/O error writing script/environment to file",
-        f"{FAILED} Something new in Slurm 31",
         f"sbatch: error: Munge encode failed: timed out\n{FAILED} Invalid authentication credential",
     ],
+    "unclear": [f"{FAILED} Requested partition configuration not available now", f"{FAILED} Something new in Slurm 31"],
     "unanswered": [
         f"{FAILED} Socket timed out on send/recv operation",
         f"{FAILED} Unable to contact slurm controller (connect failure)",
@@ -226,7 +226,3 @@ def test_the_variables_of_a_surrounding_job_are_dropped_and_the_cluster_is_kept(
     others = {"PATH": "/bin", "HOME": "/h", "OMP_NUM_THREADS": "2"}
     assert outside_any_job({**environ, **others, "CUDA_VISIBLE_DEVICES": "0"}) == {"SLURM_CONF": "/c", **others}
     assert outside_any_job({"CUDA_VISIBLE_DEVICES": "0"}) == {"CUDA_VISIBLE_DEVICES": "0"}
-
-
-def test_defaults_of_the_users_profile_are_known() -> None:
-    assert site_defaults({"SBATCH_ACCOUNT": "a", "SBATCH_QOS": "", "SLURM_PARTITION": "x"}) == {"account": "a"}

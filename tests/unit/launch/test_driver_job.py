@@ -43,13 +43,15 @@ def test_the_script_asks_for_little_and_lives_once() -> None:
 
 
 def test_whose_defaults_hold() -> None:
-    profile = {"SBATCH_PARTITION": "p; rm", "SBATCH_ACCOUNT": "home", "SBATCH_MEM_PER_CPU": "9", "SLURM_MEM": "9"}
+    profile = {"SBATCH_PARTITION": "p; rm", "SBATCH_ACCOUNT": "home", "SBATCH_MEM_PER_CPU": "9", "SLURM_MEM": "9",
+               "SBATCH_OUTPUT": "x"}  # fmt: skip
     lines = text(DriverJobOptions(time="90"), SlurmOptions(account="own", partition="gpu"), profile).splitlines()
     assert '#SBATCH --partition="p; rm"' in lines
     assert "#SBATCH --account=own" in lines
     assert "#SBATCH --time=90" in lines
     assert "export SBATCH_PARTITION='p; rm'" in lines, "trials get what the profile says, also from within the job"
-    assert not [line for line in lines if "MEM_PER_CPU" in line or "SLURM_MEM" in line]
+    assert "export SBATCH_MEM_PER_CPU=9" in lines
+    assert not [line for line in lines if "mem-per-cpu" in line or "SLURM_MEM" in line or "SBATCH_OUTPUT" in line]
     assert "#SBATCH --account=mine" in text(DriverJobOptions(account="mine"), SlurmOptions(account="own"), profile)
 
 
