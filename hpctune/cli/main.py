@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hpctune.cli import exitcodes
+from hpctune.common import streams
 from hpctune.errors import TuneError
 from hpctune.version import VERSION
 
@@ -98,6 +99,7 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: run the command and exit with its code."""
+    streams.open_missing()
     if args is None and sys.argv[1:2] == ["resume"]:  # trials may run in this process, which did not load the script
         import_module("hpctune.usercode.main_module").offer()
     code = _guarded(list(sys.argv[1:] if args is None else args))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from hpctune.common import env as environment
+from hpctune.common import env as environment, streams
 from hpctune.common.env import EnvSettings
 from hpctune.common.log import log, show_messages
 from hpctune.common.text import quoted
@@ -52,6 +52,7 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
 
     Raises the errors of each step, ResumeError if there is nothing to resume, DryRun, and HandedOver.
     """
+    streams.open_missing()
     show_messages()
     overrides, env = current(), environment.settings()
     if len(experiments) > 1 and overrides.name is not None:
@@ -84,6 +85,7 @@ def resume_directory(
 
     The arguments are those of :func:`hpctune.launch.resolve.resolve_stored`.
     """
+    streams.open_missing()
     show_messages()
     overrides, env = current(), environment.settings()
     stored = store.load(paths)
