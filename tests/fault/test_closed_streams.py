@@ -41,7 +41,7 @@ def results(directory: Path) -> list[float]:
     [
         *(("local", each) for each in CLOSED),
         *(("debug", each) for each in CLOSED[:3]),
-    ],  # fmt: skip
+    ],
 )
 def test_a_search_runs(tmp_path: Path, cluster: str, redirections: str) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.replace("CLUSTER", repr(cluster)).replace("CLOSE", "pass"))
