@@ -5,6 +5,7 @@ A message says what went wrong, with which object, why, and which command or cha
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 
@@ -96,7 +97,10 @@ def report_call(key: str) -> str:
 
 
 class MetricError(UsageError):
-    """No result contains the metric or stop key as a number. ``value``: what a result holds instead, as text."""
+    """No result contains the metric or stop key as a number.
+
+    ``known``: the reported keys, in the order in which they are shown. ``value``: what a result holds instead, as text.
+    """
 
     def __init__(self, key: str, known: Sequence[str], where: str, value: str = "") -> None:
         self.key, self.known, self.value = key, tuple(known), value
@@ -105,9 +109,10 @@ class MetricError(UsageError):
         if value:
             text = f"{where} '{key}' was reported, but {value} is no number. Report a number with {call}."
         else:
+            near = difflib.get_close_matches(key, known, 1) or [k for k in known if k.rsplit("/", 1)[-1] == key][:1]
             text = (
-                f"{where} '{key}' was never reported. Reported were: {', '.join(sorted(known)) or 'nothing'}. "
-                f"Report it with {call}, or use one of these."
+                f"{where} '{key}' was never reported. {f'Did you mean {near[0]!r}? ' if near else ''}"
+                f"Reported were: {', '.join(known) or 'nothing'}. Report it with {call}, or use one of these."
             )
         super().__init__(text)
 

@@ -8,10 +8,10 @@ from typing import Any
 from hpctune.analysis.load import reported_keys
 from hpctune.common.checks import check_mode
 from hpctune.common.log import log
-from hpctune.errors import MetricError, UsageError
+from hpctune.errors import UsageError
 from hpctune.model import ranking
 from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import flatten, lookup, number
+from hpctune.model.rows import flatten, lookup, missing_metric, number
 from hpctune.model.trial import CheckpointRef
 from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
@@ -42,7 +42,7 @@ def best_trial(
     found = any(value is not None for value, _ in scored)
     best = ranking.best(scored, mode, finite=filter_nan_and_inf)
     if not found and any(t.has_reported_at_least_once for t in trials):
-        raise MetricError(metric, reported_keys(trials), "Metric")
+        raise missing_metric(metric, reported_keys(trials), "Metric")
     if best is None:
         why = f"every value of {metric!r} is NaN or infinite" if found else "no trial has reported a result yet"
         log.warning(f"There is no best trial: {why}.")
@@ -92,5 +92,5 @@ def best_checkpoint(
     ]
     rows = [row for _, row in checkpoints if row]
     if rows and all(lookup(row, metric) is None for row in rows):
-        raise MetricError(metric, list({k: None for row in rows for k in flatten({**row, "config": {}})}), "Metric")
+        raise missing_metric(metric, {k: None for row in rows for k in flatten({**row, "config": {}})}, "Metric")
     return max(valued, key=lambda v: v[:2])[2] if valued else None

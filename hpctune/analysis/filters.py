@@ -1,15 +1,17 @@
 """Filter expressions such as ``accuracy > 0.9 and status == "TERMINATED"``: parsed, never evaluated as code.
 
 Operators: ``==`` (or ``=``), ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``~`` (contains, as text), ``and``, ``or``, ``not``,
-parentheses. Names are columns, with ``/`` and ``.`` as they are (``config/lr``); in backquotes any name. A column that
-a row does not have makes a comparison false (but ``!=`` true).
+parentheses. Names are columns, with ``/`` and ``.`` as they are (``config/lr``). If the columns are known, their names
+may contain anything (``val acc (%)``); otherwise such names are written in backquotes. A column that a row does not
+have makes a comparison false (but ``!=`` true).
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hpctune.errors import UsageError
@@ -21,8 +23,9 @@ _TOKEN = re.compile(
     r"|(?P<text>\"[^\"]*\"|'[^']*')"
     r"|(?P<quoted>`[^`]+`)"
     r"|(?P<operator>==|!=|<=|>=|[=<>~()])"
-    r"|(?P<name>[A-Za-z_0-9][\w/.:\-]*))"
+    r"|(?P<name>\w[\w/.:\-]*))"
 )
+_PLAIN_NAME = re.compile(r"\w[\w/.:\-]*")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "=": operator.eq,
@@ -35,20 +38,43 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _CONSTANTS = {"true": True, "false": False, "none": None, "nan": float("nan"), "inf": float("inf")}
 
 
-def parse(expression: str) -> Predicate:
-    """The predicate of ``expression``. Raises UsageError, with the position, if it is invalid."""
-    parser = _Parser(expression)
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A parsed expression. ``columns``: those that it compares."""
+
+    columns: tuple[str, ...]
+    accepts: Predicate
+
+    def __call__(self, row: Row) -> bool:
+        """Whether the expression is true of ``row``."""
+        return self.accepts(row)
+
+
+def parse(expression: str, columns: Collection[str] = ()) -> Filter:
+    """The filter of ``expression``. Raises UsageError, with the position, if it is invalid.
+
+    ``columns``: the known ones. A parameter may be named without its ``config/``, if no other column has that name.
+    """
+    parser = _Parser(expression, columns)
     predicate = parser.any_of()
     if parser.kind != "end":
         raise parser.error("and, or, or the end")
-    return predicate
+    return Filter(tuple(dict.fromkeys(parser.used)), predicate)
+
+
+def column_of(name: str, columns: Collection[str]) -> str:
+    """The column that ``name`` means: itself, or the parameter of that name."""
+    return f"config/{name}" if name not in columns and f"config/{name}" in columns else name
 
 
 class _Parser:
     """Recursive descent over tokens; ``kind`` and ``text`` are those of the token ahead."""
 
-    def __init__(self, expression: str) -> None:
-        self._expression, self._position = expression, 0
+    def __init__(self, expression: str, columns: Collection[str]) -> None:
+        self._expression, self._position, self._columns = expression, 0, columns
+        bare = {c.removeprefix("config/") for c in columns} | set(columns)
+        self._odd = sorted((c for c in bare if not _PLAIN_NAME.fullmatch(c)), key=len, reverse=True)
+        self.used: list[str] = []
         self.kind = self.text = ""
         self._start = 0
         self._advance()
@@ -58,6 +84,10 @@ class _Parser:
         self._start = self._position + len(rest) - len(rest.lstrip())
         if not rest.strip():
             self.kind, self.text = "end", ""
+            return
+        odd = next((c for c in self._odd if self._expression.startswith(c, self._start)), None)
+        if odd is not None:
+            self._position, self.kind, self.text = self._start + len(odd), "name", odd
             return
         match = _TOKEN.match(self._expression, self._position)
         if match is None:
@@ -105,7 +135,8 @@ class _Parser:
     def _comparison(self) -> Predicate:
         if self.kind not in ("name", "quoted"):
             raise self.error("a column")
-        column = self.text.strip("`")
+        column = column_of(self.text.strip("`"), self._columns)
+        self.used.append(column)
         self._advance()
         if self.kind != "operator" or self.text not in (*_COMPARE, "~"):
             return lambda row: bool(row.get(column))

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpctune.analysis.filters import parse
+from hpctune.analysis.filters import column_of, parse
+from hpctune.common.text import nearest
 from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError, UsageError
+from hpctune.model import failures
 from hpctune.model.ranking import best_trial
 from hpctune.model.rows import flatten
 from hpctune.model.trial import Phase, Trial
@@ -48,17 +50,20 @@ def list_trials(
     columns: Sequence[str] | None = None,
     filter: str | None = None,
     sort: str | None = None,
-    descending: bool = False,
+    descending: bool | None = None,
     limit: int | None = None,
 ) -> list[Row]:
     """One row for each trial of the experiment in ``path``, in the order in which they were made.
 
-    Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``reason``, ``path``,
-    each key of the last result, and the configuration under ``config/``.
+    Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last
+    line), ``reason``, ``path``, each key of the last result, and the configuration under ``config/``. ``descending`` None: the best first, if
+    ``sort`` is the experiment's metric, else in ascending order.
     """
     view = read_experiment(path)
     rows = [_trial(trial, view.paths) for trial in view.state.trials.values()]
-    return select(rows, columns=columns, filter=filter, sort=sort, descending=descending, limit=limit)
+    if descending is None and sort is not None:
+        descending = sort == view.state.spec.metric and view.state.spec.mode == "max"
+    return select(rows, columns=columns, filter=filter, sort=sort, descending=bool(descending), limit=limit)
 
 
 def select(
@@ -72,17 +77,21 @@ def select(
 ) -> list[Row]:
     """Those of ``rows`` that ``filter`` (see ``analysis.filters``) lets through, sorted, with these columns.
 
-    Rows without a value in ``sort`` come last. ``-column``: descending order. Raises UsageError, with the columns that
+    Rows without a value in ``sort`` come last. ``-column``: descending order. A parameter may be named without its
+    ``config/``. Raises UsageError, with the columns that
     exist, for a column that no row has.
     """
     chosen = list(rows)
     known = {key: None for row in chosen for key in row}
     descending, sort = (True, sort[1:]) if sort and sort.startswith("-") else (descending, sort)
-    for column in (*(columns or ()), *([sort] if sort else [])):
+    columns = [column_of(column, known) for column in columns] if columns else None
+    sort = column_of(sort, known) if sort else None
+    accepts = parse(filter, known) if filter else None
+    for column in (*(columns or ()), *([sort] if sort else []), *(accepts.columns if accepts else ())):
         if known and column not in known:
-            raise UsageError(f"There is no column {column!r}. There are: {', '.join(known)}.")
-    if filter:
-        accepts = parse(filter)
+            near = nearest(column, known)
+            raise UsageError(f"There is no column {column!r}. {near}There are: {', '.join(known)}.")
+    if accepts:
         chosen = [row for row in chosen if accepts(row)]
     if sort:
         chosen = _sorted(chosen, sort, descending)
@@ -154,7 +163,8 @@ def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
         "job_id": attempt.job_id if attempt is not None else last.get("job_id"),
         "node": attempt.nodes if attempt is not None and attempt.nodes else last.get("hostname"),
         "failures": trial.failures + (trial.phase is Phase.ERROR),
-        "error": str(trial.error) if trial.error is not None else None,
+        "error": failures.words(trial) if trial.error is not None else None,
+        "last_error": failures.brief(trial) if trial.error is not None else None,
         "reason": trial.reason or None,
         "path": str(paths.root / trial.dirname),
     }

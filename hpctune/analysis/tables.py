@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.best import best_row
 from hpctune.analysis.load import reported_keys
-from hpctune.errors import MetricError
-from hpctune.model.rows import flatten
+from hpctune.model.rows import flatten, missing_metric
 from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
 
@@ -50,5 +49,5 @@ def one_line_each(
         if row is not None:
             lines.append(flat_row(row, trial.config) | {"logdir": trial.local_path})
     if not lines and metric is not None and any(t.has_reported_at_least_once for t in trials):
-        raise MetricError(metric, reported_keys(list(trials)), "Metric")
+        raise missing_metric(metric, reported_keys(list(trials)), "Metric")
     return pd.DataFrame(lines)

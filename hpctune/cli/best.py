@@ -13,8 +13,8 @@ import click
 from hpctune.cli import find
 from hpctune.cli.text import as_json
 from hpctune.common.text import clean, number, quoted
-from hpctune.errors import MetricError, UsageError
-from hpctune.model.rows import flatten, number as metric_of
+from hpctune.errors import UsageError
+from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment
@@ -41,7 +41,7 @@ def rank(view: ExperimentView, metric: str, mode: str, scope: str) -> list[Score
     scored = [s for t in view.state.trials.values() if (s := _score(t, rows.get(t.trial_id, []), metric, mode, scope))]
     if not scored:
         known = {key for r in view.rows for key, v in flatten(r.row).items() if isinstance(v, (int, float))}
-        raise MetricError(metric, sorted(known), "The metric")
+        raise missing_metric(metric, sorted(known), "The metric")
     sign = -1.0 if mode == "max" else 1.0
     return sorted(scored, key=lambda s: (math.isnan(s.value), sign * s.value))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hpctune.common import env
-from hpctune.common.text import quoted
+from hpctune.common.text import nearest, quoted
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
@@ -33,15 +33,29 @@ def experiment(named: str | None) -> ExperimentPaths:
     inside = inside_experiment(path) if path.exists() else None
     if inside is not None:
         return inside
-    if path.exists() or "/" in named:
+    if (by_name := stored(named)) is not None:
+        return open_experiment(by_name)
+    if path.is_file() or "/" in named:
         return open_experiment(path)
+    raise no_experiment(named, path)
+
+
+def stored(named: str) -> Path | None:
+    """The experiment of this name under the storage path; None if there is none. A folder beside the user that has the
+    same name, and is no experiment, does not hide it."""
+    path = storage_path() / named
+    return path if not Path(named).is_absolute() and is_experiment(path) else None
+
+
+def no_experiment(named: str, path: Path) -> NotAnExperimentError:
+    """The error for words that refer to no experiment. ``path``: the place that they name here."""
     storage = storage_path()
-    if not is_experiment(storage / named):
-        raise NotAnExperimentError(
-            f"There is no experiment {named!r}, neither here nor in {storage} (the storage path). List experiments: "
-            f"hpctune list {quoted(storage)}"
-        )
-    return open_experiment(storage / named)
+    near = nearest(named, [e.root.name for e in experiments(storage)])
+    if path.exists():
+        what = f"{path} is not an experiment and contains none, and there is none of that name in {storage}"
+    else:
+        what = f"There is no experiment {named!r}, neither here nor in {storage}"
+    return NotAnExperimentError(f"{what} (the storage path). {near}List experiments: hpctune list {quoted(storage)}")
 
 
 def is_experiment(path: Path) -> bool:

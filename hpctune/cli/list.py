@@ -13,7 +13,7 @@ import click
 from hpctune.analysis.listing import list_experiments, list_trials
 from hpctune.cli import find, snapshot
 from hpctune.cli.text import as_json
-from hpctune.common.text import shorten, table, when
+from hpctune.common.text import clean, shorten, shorten_middle, table, when
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
@@ -21,7 +21,9 @@ EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at"
 TRIAL_COLUMNS = ("trial_id", "status", "training_iteration")
 TIMES = ("created_at", "updated_at")
 MAX_CONFIG = 6
+HEADINGS = {"last_error": "error"}
 MAX_CELL = 40
+MIN_ERROR = 48
 
 Row = Mapping[str, Any]
 
@@ -31,14 +33,17 @@ Row = Mapping[str, Any]
     epilog="Example: hpctune list ~/hpctune_results/mnist --filter 'accuracy > 0.9 and config/lr < 0.1' --sort loss",
     help="List the experiments in DIR, one per row; if DIR is an experiment, list its trials. Default: the "
     "experiments under the storage path.\n\nFilters support ==, !=, <, <=, >, >=, ~ (contains), and, or, not and "
-    "parentheses. Columns are the reported metrics, and the configuration under config/. An unknown column gives an "
-    "error that lists the known ones.",
+    "parentheses. Columns are the reported metrics, and the configuration under config/ or by its own names. Names may "
+    "contain blanks, or be written in backquotes: '`val acc (%)` > 90'. An unknown column gives an error that lists "
+    "the known ones.",
 )
 @find.dir_argument
 @click.option("--columns", metavar="A,B,...", help="Columns to show; all: every column.")
 @click.option("--filter", "wanted", metavar="EXPRESSION", help="Which rows.")
-@click.option("--sort", metavar="COLUMN", help="Sort by this column; rows without a value come last.")
-@click.option("--desc", is_flag=True, help="Sort in descending order.")
+@click.option(
+    "--sort", metavar="COLUMN", help="Sort by this column: the metric best first, others ascending; no value: last."
+)
+@click.option("--desc/--asc", default=None, help="Sort in descending, or in ascending order.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
 def command(
@@ -46,15 +51,19 @@ def command(
     columns: str | None,
     wanted: str | None,
     sort: str | None,
-    desc: bool,
+    desc: bool | None,
     limit: int | None,
     json_wanted: bool,
 ) -> None:
     """The command."""
     root, paths = _place(directory)
     chosen = None if columns in (None, "all") else [c.strip() for c in str(columns).split(",") if c.strip()]
-    listed = list_experiments if paths is None else list_trials
-    rows = listed(root, columns=chosen, filter=wanted, sort=sort, descending=desc, limit=limit)
+    if paths is None:
+        rows = list_experiments(root, columns=chosen, filter=wanted, sort=sort, descending=bool(desc), limit=limit)
+    else:
+        rows = list_trials(root, columns=chosen, filter=wanted, sort=sort, descending=desc, limit=limit)
+    if not rows and paths is None and directory is not None and not find.experiments(root):
+        raise find.no_experiment(directory, root)
     if json_wanted:
         click.echo(as_json(rows))
         return
@@ -70,8 +79,10 @@ def command(
 def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
     """The directory to list, and the experiment, if it is one."""
     path = Path(directory).expanduser() if directory is not None else find.storage_path()
-    if directory is not None and not path.exists() and "/" not in directory:
-        path = find.storage_path() / directory if find.is_experiment(find.storage_path() / directory) else path
+    if directory is not None and not find.is_experiment(path) and not find.experiments(path):
+        path = find.stored(directory) or path
+    if directory is not None and not path.is_dir():
+        raise find.no_experiment(directory, path)
     if directory is None and not path.is_dir():
         return find.experiment(None).root, None
     return path, ExperimentPaths(path.absolute()) if find.is_experiment(path) else None
@@ -102,14 +113,20 @@ def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bo
     config = [c for c in known if c.startswith("config/") and len({repr(row.get(c)) for row in rows}) > 1]
     columns = [*TRIAL_COLUMNS, *([metric] if metric else []), *config[:MAX_CONFIG]]
     if any(row.get("error") for row in rows):
-        columns.append("error")
+        columns.append("last_error")
     return [c for c in columns if c in known]
 
 
 def _print(rows: Sequence[Row], columns: Sequence[str], *, whole: bool) -> None:
-    cells = [[_cell(name, row.get(name), whole) for name in columns] for row in rows]
     width = shutil.get_terminal_size((200, 40)).columns
-    for line in table([c.removeprefix("config/") if not whole else c for c in columns], cells):
+    header = list(columns) if whole else [HEADINGS.get(c, c.removeprefix("config/")) for c in columns]
+    cells = [[_cell(name, row.get(name), whole) for name in columns] for row in rows]
+    if columns[-1] == "last_error" and not whole:
+        others = max(len(line) for line in table([*header[:-1], ""], [[*line[:-1], "|"] for line in cells])) - 1
+        room = max(width - others, MIN_ERROR)
+        cells = [[*line[:-1], shorten_middle(str(line[-1] or ""), room)] for line in cells]
+        width = others + room
+    for line in table(header, cells):
         click.echo(line if whole else shorten(line, width))
 
 
@@ -118,4 +135,6 @@ def _cell(name: str, value: Any, whole: bool) -> object:
         return when(value)
     if isinstance(value, (list, dict)):
         value = repr(value)
-    return shorten(value, MAX_CELL) if isinstance(value, str) and not whole and name != "name" else value
+    if not isinstance(value, str) or whole or name == "name":
+        return value
+    return clean(value) if name == "last_error" else shorten(value, MAX_CELL)

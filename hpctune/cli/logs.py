@@ -125,7 +125,7 @@ def command(
     if follow:
         trial = _follow(paths, trial, streams)
     elif not any(s.offset for s in streams):
-        click.echo(_standing(trial), err=True)
+        click.echo(_standing(trial, streams) + _elsewhere(paths, trial, streams), err=True)
     error = paths.trial(trial.dirname).error
     if trial.phase is Phase.ERROR and error.is_file():
         click.echo(f"\n==> {error} <==\n{error.read_text(errors='replace').rstrip()}")
@@ -138,6 +138,16 @@ def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -
     if not kept:
         raise UsageError("This experiment keeps no output of its trials (log_to_file=False).")
     return [s for i, s in enumerate(kept) if s.path not in [k.path for k in kept[:i]]]
+
+
+def _elsewhere(paths: ExperimentPaths, trial: Trial, shown: list[Stream]) -> str:
+    """Where the trial has printed something, if not to the streams that are shown."""
+    others = [s for s in _streams(paths, trial, True, True) if s.path not in {each.path for each in shown}]
+    for other in others:
+        if other.news().strip():
+            flag = " --stderr" if other.title == "stderr" else ""
+            return f" Its {other.title} is not empty: hpctune logs {quoted(paths.root)} {trial.trial_id}{flag}"
+    return ""
 
 
 def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:
@@ -175,7 +185,7 @@ def _print(streams: list[Stream], texts: list[str]) -> None:
 def _follow(paths: ExperimentPaths, trial: Trial, streams: list[Stream]) -> Trial:
     """Print new output until the trial is over; returns the trial's final state."""
     if not any(s.offset for s in streams) and not trial.phase.final:
-        click.echo(f"{_standing(trial)} Waiting for its output.", err=True)
+        click.echo(f"{_standing(trial, streams)} Waiting for its output.", err=True)
     due = time.monotonic()
     while True:
         began = time.monotonic()
@@ -204,8 +214,9 @@ def _look(paths: ExperimentPaths, trial: Trial) -> tuple[Trial, bool]:
     return trial, False
 
 
-def _standing(trial: Trial) -> str:
+def _standing(trial: Trial, streams: list[Stream]) -> str:
     """The state of a trial whose output files are empty."""
     if trial.phase in (Phase.RUNNING, Phase.TERMINATED, Phase.ERROR):
-        return f"Trial {trial.trial_id} is {trial.phase.value} and has printed nothing to it."
+        titles = " or ".join(s.title for s in streams)
+        return f"Trial {trial.trial_id} is {trial.phase.value} and has printed nothing to {titles}."
     return f"Trial {trial.trial_id} is {trial.phase.value}: {snapshot.waiting_reason(trial)}."

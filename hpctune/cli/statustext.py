@@ -9,11 +9,13 @@ from typing import Any
 
 from hpctune.cli import snapshot as look
 from hpctune.cli.snapshot import Snapshot
-from hpctune.common.text import clean, count, duration, number, quoted, settings, shorten, table, when
+from hpctune.common.text import clean, count, duration, number, quoted, settings, shorten, shorten_middle, table, when
+from hpctune.model import failures
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 
 MAX_ROWS = 15
+INDENT = " " * 6
 _WAITS = "Trials wait for room, up to 10 minutes each; nothing is lost"
 WAITING = (Phase.SUBMITTING, Phase.QUEUED, Phase.PENDING, Phase.PAUSED)
 
@@ -135,17 +137,26 @@ def _failed(shot: Snapshot, columns: int) -> Iterator[str]:
     if not trials:
         return
     lines = []
-    for trial in trials[:MAX_ROWS]:
-        lines.append(shorten(f"  {trial.trial_id}  {clean(str(trial.error or trial.reason))}", columns))
-        lines.append(f"      {shot.paths.trial(trial.dirname).error}")
+    for group in failures.grouped(trials)[:MAX_ROWS]:
+        first = group[0]
+        begin, end = map(clean, failures.first_and_last(first))
+        lines.append(f"  {first.trial_id}  {shorten_middle(begin, max(columns - len(first.trial_id) - 4, 20))}")
+        if end != begin:
+            lines += textwrap.wrap(
+                end, max(columns, 40), initial_indent=INDENT, subsequent_indent=INDENT, max_lines=3, placeholder=" ..."
+            )
+        lines.append(f"{INDENT}{shot.paths.trial(first.dirname).error}")
+        if len(group) > 1:
+            others = ", ".join(trial.trial_id for trial in group[1:])
+            lines.append(shorten(f"{INDENT}the same: {count(len(group) - 1, 'other trial')} ({others})", columns))
     yield from _section("Failed", len(trials), lines, "ERROR", columns)
 
 
 def _section(title: str, amount: int, lines: list[str], phase: str, columns: int) -> Iterator[str]:
     yield ""
     yield f"{title} ({amount})"
-    yield from (line if line.startswith("      ") else shorten(line, columns) for line in lines)
-    if amount > MAX_ROWS:
+    yield from (line if line.startswith(INDENT) else shorten(line, columns) for line in lines)
+    if amount > MAX_ROWS and phase != "ERROR":
         yield f"  and {amount - MAX_ROWS} more: hpctune list DIR --filter 'status == {phase}'"
 
 

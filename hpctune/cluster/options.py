@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
+from hpctune.common.text import nearest
 from hpctune.errors import NotYetSupportedError, UsageError
 
 MEMORY = ("mem", "mem_per_cpu", "mem_per_gpu")
@@ -297,9 +297,9 @@ def _known(cls: type[_Options], options: Mapping[str, Any]) -> dict[str, Any]:
     names = [f.name for f in fields(cls)]
     given = {str(k).replace("-", "_"): v for k, v in options.items()}
     for name in sorted(set(given) - set(names)):
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"{cls.__name__} has no option {name!r}. {hint}Valid are: {', '.join(sorted(names))}.")
+        raise UsageError(
+            f"{cls.__name__} has no option {name!r}. {nearest(name, names)}Valid are: {', '.join(sorted(names))}."
+        )
     return given
 
 

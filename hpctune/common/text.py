@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hpctune.common.checks import is_number
@@ -49,6 +50,21 @@ def clean(text: str) -> str:
 def shorten(text: str, max_chars: int) -> str:
     """``text``, cut to ``max_chars`` characters."""
     return text if len(text) <= max_chars else text[: max(max_chars - 3, 0)] + "..."
+
+
+def shorten_middle(text: str, max_chars: int) -> str:
+    """``text``, cut in the middle to ``max_chars`` characters: an error's first and last words say most."""
+    if len(text) <= max_chars:
+        return text
+    kept = max(max_chars - 5, 2)
+    return f"{text[: kept // 3].rstrip()} ... {text[len(text) - (kept - kept // 3) :].lstrip()}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that names the most similar of the ``known`` names, with a blank at its end; "" if none is similar."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1, 0.5) or [k for k in names if k.split("/")[-1] == name]
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def quoted(path: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from hpctune.common import env
 from hpctune.common.checks import as_whole
+from hpctune.common.text import nearest
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.launch import arguments
 from hpctune.launch.trainables import (
@@ -143,10 +143,9 @@ class Experiment:
         valid = [p for p in inspect.signature(cls).parameters if p != "name"]
         for key in given:
             if key not in valid:
-                near = difflib.get_close_matches(key, valid, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
+                hint = nearest(key, valid)
                 raise UsageError(
-                    f"Experiment {name!r} has an unknown key {key!r}.{hint} Valid are: {', '.join(valid)}."
+                    f"Experiment {name!r} has an unknown key {key!r}. {hint}Valid are: {', '.join(valid)}."
                 )
         return cls(name, **given)
 

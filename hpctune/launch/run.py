@@ -27,6 +27,7 @@ from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
 from hpctune.launch.resume import Resume, is_resumed, parse_resume
+from hpctune.launch.script_options import with_top_level_options
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
@@ -59,6 +60,7 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
         raise UsageError("--name is for one experiment, and the script has several. Remove --name.")
     if overrides.resume is not None:
         options = replace(options, resume=overrides.resume, resume_config=None)
+    options = with_top_level_options(options, overrides.cluster)
     resume = parse_resume(options.resume, options.resume_config)
     if env.without_effect:
         log.warning(f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}.")

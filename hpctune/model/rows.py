@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpctune.common.text import shorten
@@ -36,6 +36,16 @@ class Row(dict[str, Any]):
 
 
 Shape = tuple[tuple[str, ...], tuple[type, ...]]
+AUTO_FILLED = frozenset(
+    {
+        *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
+        *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
+        *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
+        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
+    }
+)
+"""Keys of a result that are filled in, not reported."""
+_SHOWN_OF_OURS = ("training_iteration", "time_total_s")
 
 
 def shape_of(row: Mapping[str, Any]) -> Shape:
@@ -98,7 +108,14 @@ def number(row: Mapping[str, Any], key: str) -> float | None:
 def metric_error(row: Mapping[str, Any], key: str, where: str) -> MetricError:
     """The error for a result without the number ``key``. It says if the key is missing, or what it holds instead."""
     found = lookup(row, key, _MISSING)
-    return MetricError(key, [*flatten(row)], where, "" if found is _MISSING else shorten(repr(found), _MAX_SHOWN))
+    return missing_metric(key, flatten(row), where, "" if found is _MISSING else shorten(repr(found), _MAX_SHOWN))
+
+
+def missing_metric(key: str, reported: Iterable[str], where: str, value: str = "") -> MetricError:
+    """The error for a metric that is none of the ``reported`` keys: the user's own come first, few of ours follow."""
+    known = list(reported)
+    own = [k for k in known if k.split("/")[0] not in AUTO_FILLED]
+    return MetricError(key, [*own, *(k for k in _SHOWN_OF_OURS if k in known)], where, value)
 
 
 def flatten(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hpctune.common.text import nearest
 from hpctune.errors import UsageError
 from hpctune.space.tree import GRID_KEY, branches, path_text
 
@@ -42,9 +42,7 @@ def _replaced(node: Any, path: tuple[str, ...], value: Any, key: str, space: Map
 def _unknown(key: str, space: Mapping[str, Any]) -> str:
     known = sorted(_keys(space))
     wanted = key.replace(".", "/")
-    near = difflib.get_close_matches(wanted, known, 1, 0.5) or [k for k in known if k.split("/")[-1] == wanted][:1]
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"The search space has no {key!r}.{hint} It has: {', '.join(known) or 'nothing'}."
+    return f"The search space has no {key!r}. {nearest(wanted, known)}It has: {', '.join(known) or 'nothing'}."
 
 
 def _keys(node: Any, path: tuple[Any, ...] = ()) -> Iterator[str]:

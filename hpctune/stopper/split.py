@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any, TypeAlias
 
-from hpctune.errors import MetricError, UsageError
+from hpctune.errors import UsageError
+from hpctune.model.rows import missing_metric
 from hpctune.stopper.function_stopper import FunctionStopper
 from hpctune.stopper.stopper import CombinedStopper, Stopper
 
@@ -57,7 +58,7 @@ def reached(criteria: Mapping[str, float | bool], flat_result: Mapping[str, Any]
     """
     for key in criteria:
         if key not in flat_result:
-            raise MetricError(key, list(flat_result), "Stop criterion")
+            raise missing_metric(key, flat_result, "Stop criterion")
     return next((key for key, threshold in criteria.items() if _met(key, threshold, flat_result[key])), None)
 
 

@@ -7,18 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.model.rows import flatten, lookup
+from hpctune.model.rows import AUTO_FILLED, flatten, lookup
 from hpctune.model.trial import Trial
 
-AUTO_FILLED = frozenset(
-    {
-        *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
-        *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
-        *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
-        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
-    }
-)
-"""Keys of a result that we put in ourselves."""
 DEFAULT_METRICS = {"training_iteration": "iter", "time_total_s": "total time (s)", "timesteps_total": "ts"}
 ColumnChoice = Sequence[str] | Mapping[str, str] | None
 """Keys, or keys with the headings to show; None: chosen here."""

@@ -7,9 +7,9 @@ from itertools import islice
 
 from hpctune.common.text import duration
 from hpctune.core.state import ExperimentState
-from hpctune.model.rows import flatten, lookup
+from hpctune.model.rows import AUTO_FILLED, flatten, lookup
 from hpctune.model.trial import Trial
-from hpctune.output.display.columns import AUTO_FILLED, cell
+from hpctune.output.display.columns import cell
 
 
 class ResultLines:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.common.text import duration
+from hpctune.common.text import duration, shorten_middle
 from hpctune.core.state import ExperimentState
+from hpctune.model import failures
 from hpctune.model.ranking import best_trial
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
@@ -22,6 +23,7 @@ from hpctune.ports import CallStats
 
 SITUATION_WIDTH = 44
 RECORD_LAG_S = 15.0
+_ERROR_WIDTH = 72
 """By how much the recorded driven time of a living driver may lag."""
 
 
@@ -81,14 +83,15 @@ def status(
     if not table or not trials:
         return Status(title, lines)
     shown, more = choose(trials, best[1] if best else None, options)
-    newest_failed = failed[-options.max_error_rows :] if options.max_error_rows > 0 else []
-    hidden = len(failed) - len(newest_failed)
+    groups = failures.grouped(failed)
+    shown_groups = groups[: max(options.max_error_rows, 0)]
+    hidden = sum(len(group) for group in groups[len(shown_groups) :])
     return Status(
         title,
         lines,
         _trial_table(shown, best[1] if best else None, around.now, options) if shown else None,
         more,
-        _error_table(newest_failed) if newest_failed else None,
+        _error_table(shown_groups) if shown_groups else None,
         f"... {hidden:,} more with errors" if hidden else "",
     )
 
@@ -145,12 +148,14 @@ def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, option
     return Table(tuple(head), tuple(rows)).without_empty()
 
 
-def _error_table(trials: Sequence[Trial]) -> Table:
+def _error_table(groups: Sequence[Sequence[Trial]]) -> Table:
+    """A row for each kind of failure, with the trial that had it first."""
     rows = []
-    for trial in trials:
-        count = trial.failures + (trial.phase is Phase.ERROR)
-        last = cell(trial.error, 60) if trial.error is not None else cell(trial.reason, 60)
-        path = f"{trial.dirname}/error.txt"
-        rows.append((cell(trial.name, 40), str(count), last, path))
+    for group in groups:
+        trial = group[0]
+        times = sum(each.failures + (each.phase is Phase.ERROR) for each in group)
+        last = shorten_middle(cell(failures.brief(trial)), _ERROR_WIDTH)
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        rows.append((cell(trial.name, 40) + more, str(times), last, f"{trial.dirname}/error.txt"))
     head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1))
     return Table((*head, Column("file", rank=3)), tuple(rows))

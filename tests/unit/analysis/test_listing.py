@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -50,6 +51,56 @@ def test_filters(expression: str, expected: bool) -> None:
 def test_nonsense_is_refused_with_its_place(expression: str, place: int) -> None:
     with pytest.raises(UsageError, match=f"at character {place}\\."):
         parse(expression)
+
+
+ODD: dict[str, Any] = {"val acc (%)": 91.0, "Genauigkeit für α": 0.5, "config/lr rate": 0.1, "n": 1, "n and m": 7}
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected", "columns"),
+    [
+        ("val acc (%) > 90", True, ["val acc (%)"]),
+        ("`val acc (%)` > 90 and n == 1", True, ["val acc (%)", "n"]),
+        ("(val acc (%)>95 or Genauigkeit für α == 0.5)", True, ["val acc (%)", "Genauigkeit für α"]),
+        ("lr rate < 0.05", False, ["config/lr rate"]),
+        ("config/lr rate < 0.5", True, ["config/lr rate"]),
+        ("n and m == 7", True, ["n and m"]),
+        ("µ > 1", False, ["µ"]),
+    ],
+)
+def test_names_of_any_kind(expression: str, expected: bool, columns: list[str]) -> None:
+    found = parse(expression, ODD)
+    assert list(found.columns) == columns
+    assert found(ODD) is expected
+
+
+def test_a_filter_or_a_sort_by_an_unknown_column_is_refused(tmp_path: Path) -> None:
+    usual(tmp_path / "exp")
+    for give in ({"filter": "los > 3"}, {"sort": "los"}, {"columns": ["trial_id", "los"]}):
+        with pytest.raises(UsageError, match=r"no column 'los'\. Did you mean 'loss'\? There are: trial_id, "):
+            list_trials(tmp_path / "exp", **give)  # type: ignore[arg-type]
+    assert len(list_trials(tmp_path / "exp", filter="lr >= 0", sort="lr", columns=["lr"])) > 0
+    assert list_trials(tmp_path / "exp", filter="trial_id == nobody") == []
+
+
+def test_the_metric_is_sorted_best_first() -> None:
+    rows = [{"acc": 1}, {"acc": 3}, {"acc": None}, {"acc": 2}]
+    assert [r["acc"] for r in select(rows, sort="acc", descending=True)] == [3, 2, 1, None]
+
+
+@pytest.mark.parametrize(("mode", "best_first"), [("min", True), ("max", False)])
+def test_sort_by_the_metric_goes_by_the_mode(tmp_path: Path, mode: str, best_first: bool) -> None:
+    usual(tmp_path / "exp")
+    spec = json.loads((tmp_path / "exp" / "experiment.json").read_text())
+    assert spec["metric"] == "loss"
+    (tmp_path / "exp" / "experiment.json").write_text(json.dumps(spec | {"mode": mode}))
+
+    def values(**how: bool) -> list[float]:
+        return [r["loss"] for r in list_trials(tmp_path / "exp", sort="loss", **how) if r.get("loss") is not None]
+
+    assert values() == sorted(values(), reverse=not best_first)
+    assert values(descending=True) == sorted(values(), reverse=True)
+    assert values(descending=False) == sorted(values())
 
 
 def test_trials_as_rows(tmp_path: Path) -> None:

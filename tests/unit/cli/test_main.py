@@ -45,6 +45,7 @@ def test_help_loads_no_command() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
     ours = {"hpctune.cli", "hpctune.cli.main", "hpctune.cli.exitcodes", "hpctune.errors", "hpctune.version"}
+    ours |= {"hpctune.common", "hpctune.common.streams"}
     assert {m for m in loaded if not m.startswith("hpctune.cli.main")} <= ours
 
 

@@ -236,7 +236,7 @@ def test_list_of_trials(maker: Maker) -> None:
 
 
 def test_list_names_the_columns_there_are(maker: Maker) -> None:
-    with pytest.raises(UsageError, match=r"no column 'nope'\. There are: trial_id"):
+    with pytest.raises(UsageError, match=r"no column 'nope'\. Did you mean 'node'\? There are: trial_id"):
         text("list", "mnist", "--columns", "nope")
     with pytest.raises(UsageError, match="Filter 'loss <'"):
         text("list", "mnist", "--filter", "loss <")
@@ -295,6 +295,68 @@ def test_logs_of_a_failed_trial_end_with_its_traceback(maker: Maker) -> None:
     assert text("logs", maker.root, "2").rstrip().endswith("ValueError: bad learning rate")
 
 
+def test_logs_names_the_stream_that_is_not_empty(maker: Maker) -> None:
+    directory = maker.dir("abcde_00000")
+    assert text("logs", maker.root, "0") == "Trial abcde_00000 is TERMINATED and has printed nothing to stdout.\n"
+    (directory / "stderr").write_text("all went here\n")
+    said = text("logs", maker.root, "0")
+    command = f"hpctune logs {maker.root} abcde_00000"
+    assert said == (
+        "Trial abcde_00000 is TERMINATED and has printed nothing to stdout. "
+        f"Its stderr is not empty: {command} --stderr\n"
+    )
+    assert text(*f"{command} --stderr".split()[1:]) == "all went here\n"
+    (directory / "stderr").rename(directory / "stdout")
+    assert f"Its stdout is not empty: {command}\n" in text("logs", maker.root, "0", "--stderr")
+
+
+def test_a_folder_of_the_same_name_does_not_hide_an_experiment(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = maker.root.parent / "work"
+    (elsewhere / "mnist" / "src").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    assert "abcde_00001" in text("best", "mnist")
+    assert "Experiment mnist" in text("status", "mnist")
+    assert "abcde_00003" in text("list", "mnist")
+    assert "line 30" in text("logs", "mnist", "1")
+    monkeypatch.chdir(maker.root.parent)
+    assert "abcde_00003" in text("list", "mnist"), "the experiment that lies here is meant"
+
+
+def test_a_name_that_is_no_experiment_is_refused_with_the_nearest(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = maker.root.parent / "work"
+    (elsewhere / "mnits").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    for command in ("list", "best", "status"):
+        with pytest.raises(
+            NotAnExperimentError, match=r"mnits is not an experiment.*Did you mean 'mnist'\?.*hpctune list "
+        ):
+            text(command, "mnits")
+        with pytest.raises(NotAnExperimentError, match=r"no experiment 'mnost', neither here.*Did you mean 'mnist'\?"):
+            text(command, "mnost")
+
+
+def test_the_same_failure_is_told_once_with_a_count(maker: Maker) -> None:
+    for index in (3, 4, 5):
+        maker.fails(f"abcde_{index:05d}", f"step {index}: bad learning rate of abcde_{index:05d}")
+    shown = text("status", maker.root)
+    assert "Failed (4)" in shown
+    assert "abcde_00003  ValueError: step 3: bad learning rate of abcde_00003" in shown
+    assert "the same: 2 other trials (abcde_00004, abcde_00005)" in shown
+    assert "step 4" not in shown
+    assert "abcde_00002  ValueError: bad learning rate" in shown
+
+
+def test_the_end_of_a_long_error_is_shown(maker: Maker) -> None:
+    maker.fails("abcde_00003", "The command ended. " + "x" * 300 + "\ncan't open file 'train.py'")
+    shown = text("status", maker.root)
+    assert "can't open file 'train.py'" in shown
+    assert "ValueError: The" in shown
+    listed = text("list", maker.root)
+    assert "can't open file 'train.py'" in listed
+
+
 def test_logs_says_which_trials_there_are(maker: Maker) -> None:
     with pytest.raises(UsageError, match="matches 6 trials: abcde_00000, "):
         text("logs", maker.root, "abcde")
@@ -312,7 +374,7 @@ def test_logs_follows_until_the_trial_ends(maker: Maker) -> None:
         [str(BIN), "logs", str(maker.root), "3", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    assert "is RUNNING and has printed nothing to it. Waiting" in process.stderr.readline()
+    assert "is RUNNING and has printed nothing to stdout. Waiting" in process.stderr.readline()
     out.write_text("epoch 1\n")
     assert process.stdout is not None
     assert process.stdout.readline() == "epoch 1\n"

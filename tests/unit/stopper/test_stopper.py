@@ -282,7 +282,7 @@ def test_bool_criteria_are_reached_by_being_equal() -> None:
 
 
 def test_criteria_that_cannot_be_checked_are_named() -> None:
-    with pytest.raises(MetricError, match=r"Stop criterion 'acc' was never reported. Reported were: loss, n"):
+    with pytest.raises(MetricError, match=r"Stop criterion 'acc' was never reported. Reported were: n, loss"):
         reached({"n": 1, "acc": 2}, {"n": 1, "loss": 2})
     for value in ("3", None, [1, 2]):
         with pytest.raises(UsageError, match="'n' needs a number"):

@@ -1,0 +1,40 @@
+"""Failed trials in groups: the same failure of many trials is told once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hpctune.model.trial import Trial
+
+_VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?([eE][-+]?\d+)?")
+
+
+def words(trial: Trial) -> str:
+    """What went wrong, in full."""
+    return str(trial.error or trial.reason)
+
+
+def brief(trial: Trial) -> str:
+    """What went wrong on one line: of a longer text the last line, which says most."""
+    first, last = first_and_last(trial)
+    kind = trial.error.kind if trial.error is not None else ""
+    return f"{kind}: {last}" if kind and last and last != first else last or first
+
+
+def first_and_last(trial: Trial) -> tuple[str, str]:
+    """The first and the last line of what went wrong; equal if it is one line."""
+    lines = [line.strip() for line in words(trial).splitlines() if line.strip()] or [""]
+    return lines[0], lines[-1]
+
+
+def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """The trials by failure, the largest group first. Failures that differ in numbers, or in what identifies the trial
+    (its id, name and directory), are the same."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        text = words(trial)
+        for own in (trial.dirname, trial.name, trial.trial_id):
+            text = text.replace(own, "")
+        groups.setdefault(_VARIES.sub("#", text), []).append(trial)
+    return sorted(groups.values(), key=len, reverse=True)
