@@ -56,7 +56,9 @@ def list_trials(
     """One row for each trial of the experiment in ``path``, in the order in which they were made.
 
     Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last
-    line), ``reason``, ``path``, each key of the last result, and the configuration under ``config/``. ``descending`` None: the best first, if
+    line), ``reason``, ``path``, each key of the last result, and the configuration under ``config/``.
+
+    ``descending`` None: the best first, if
     ``sort`` is the experiment's metric, else in ascending order.
     """
     view = read_experiment(path)
