@@ -25,6 +25,7 @@ from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig, TuneConfig
+from hpctune.worker import Command
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
@@ -116,7 +117,7 @@ class Tuner:
             raise UsageError("resume_errored and restart_errored exclude each other. Remove one of them.")
         paths = ExperimentPaths(Path(path).expanduser().absolute())
         before, after = spec_file.read(paths).trainable, trainable_name(trainable)
-        if before != after:
+        if before != after and not isinstance(trainable, Command):  # its name is no more than a label
             raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
         tuner = cls(trainable, param_space=param_space, cluster=cluster, slurm=slurm)
         errored = "resume" if resume_errored else "restart" if restart_errored else "skip"

@@ -11,6 +11,7 @@ import click
 from hpctune.cli import exitcodes
 from hpctune.cli.configfile import compiled, execute, load
 from hpctune.cli.driveroptions import driver_job
+from hpctune.cli.plainscript import refuse_plain
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
 from hpctune.cli.values import literal_pairs
 from hpctune.errors import TuneError, UsageError
@@ -61,7 +62,9 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
         raise click.UsageError("No config file was named. Usage: hpctune run CONFIG.py", ctx)
     path = Path(config).expanduser()
     code = compiled(path)
-    ctx.exit(_run(path, code, arguments, _overrides(given), full_traceback=(given["verbose"] or 0) >= 3))
+    overrides = _overrides(given)
+    refuse_plain(path)
+    ctx.exit(_run(path, code, arguments, overrides, full_traceback=(given["verbose"] or 0) >= 3))
 
 
 def _overrides(given: dict[str, Any]) -> Overrides:

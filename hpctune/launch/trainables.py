@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from hpctune.common.log import log
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
-from hpctune.worker import Trainable, form_of, is_class_trainable, resources_of
+from hpctune.worker import Command, Trainable, form_of, is_class_trainable, resources_of
 
 _registered: dict[str, Any] = {}
 
@@ -47,6 +47,8 @@ def as_trainable(run: Any) -> Any:
             )
         return _registered[run]
     form_of(run)
+    if isinstance(run, Command):
+        run.check_files()
     return run
 
 

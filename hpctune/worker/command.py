@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
 import string
@@ -11,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpctune.errors import TrainableError
+from hpctune.errors import TrainableError, UsageError
 from hpctune.storage import values
+from hpctune.worker import command_files
 
 _PRINTED = re.compile(r"^\s*(?:hpctune|RESULT)\s*:\s*(.+?)\s*$")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w./-]*)\s*=\s*(\S+?)(?=[,;\s]|$)")
@@ -35,6 +38,10 @@ class Command:
     groups.
 
     ``env`` is added to the program's environment. ``cwd`` is its working directory (default: the trial's directory).
+
+    Scripts, programs and configuration files that the command names (``train.py``, ``conf/a.yaml``) are those beside
+    the user: of the directory where the Command was made, which ``HPCTUNE_START_DIR`` and ``{start_dir}`` name. All
+    other names are relative to the working directory.
     """
 
     command: str | Sequence[str]
@@ -44,6 +51,8 @@ class Command:
     resources: Any = None
     """The request of each trial, in the form of ``with_resources``."""
     __name__: str = "command"
+    start_dir: str = ""
+    """Where the command was made. Set by the constructor."""
 
     def __post_init__(self) -> None:
         if not self.command or not isinstance(self.command, (str, list, tuple)):
@@ -52,19 +61,53 @@ class Command:
             pattern = re.compile(self.parse)
             if not pattern.groupindex:
                 raise TrainableError(f"parse={self.parse!r} has no named group, such as (?P<loss>[0-9.]+).")
-        words = self.command.split() if isinstance(self.command, str) else [str(w) for w in self.command]
-        program = next((Path(w).name for w in words if "{" not in w), "command")
-        object.__setattr__(self, "__name__", re.sub(r"\W+", "_", program) or "command")
+        object.__setattr__(self, "__name__", command_files.name_of(self.command))
+        if not self.start_dir:
+            with contextlib.suppress(OSError):
+                object.__setattr__(self, "start_dir", str(Path.cwd()))
+
+    def check_files(self) -> None:
+        """Raises UsageError if the command names a script that is not there."""
+        start = str(Path(self.start_dir, self.cwd or ""))
+        missing = command_files.missing_script(self.command, start) if self.start_dir else None
+        if missing is not None:
+            raise UsageError(
+                f"The command {self.command!r} names {missing}, which is not in {start}. Start the search where it is, "
+                f"name its absolute path, or set Command(cwd=...)."
+            )
+
+    @property
+    def working_directory(self) -> str | None:
+        """Where the program runs; None: in its trial's directory. A relative ``cwd`` is one of the start directory."""
+        return self.cwd if self.cwd is None else str(Path(self._start, self.cwd).expanduser())
+
+    @property
+    def _start(self) -> str:
+        return getattr(self, "start_dir", "")  # a Command that an earlier version has pickled has none
 
     def arguments(self, fields: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list (the shell's for a string), and the variables to add to its environment.
 
         Raises TrainableError for an unknown field.
         """
-        if isinstance(self.command, str):
-            text, variables = _fill_shell(self.command, fields)
+        fields = {"start_dir": self._start, **fields}
+        command = self.command
+        if self._start and self.cwd is None:
+            command = command_files.with_paths(command, self._start)
+        if isinstance(command, str):
+            text, variables = _fill_shell(command, fields)
             return ["/bin/sh", "-c", text], variables
-        return [_fill(str(word), fields) for word in self.command], {}
+        return [_fill(str(word), fields) for word in command], {}
+
+    def search_path(self, known: str | None) -> dict[str, str]:
+        """Variables for a program that runs in another directory than where the command was made: that directory, and
+        Python's search path with it (at its end) for ``python -m``. ``known``: the present search path."""
+        if not self._start:
+            return {}
+        found = {"HPCTUNE_START_DIR": self._start}
+        if command_files.runs_module(self.command):
+            found["PYTHONPATH"] = os.pathsep.join([known, self._start] if known else [self._start])
+        return found
 
     def results_in(self, line: str) -> Mapping[str, Any] | None:
         """The result that a line of output reports, or None."""

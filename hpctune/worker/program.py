@@ -35,6 +35,7 @@ MAX_LINE = 1 << 20
 """Characters of a line that are searched for results. A longer line has none."""
 MAX_VARIABLE = 32_768
 """Bytes of a parameter in the environment, of the 128 kB that the system allows. Longer ones are only in the file."""
+_MISSED_FILE = re.compile(r"No such file|not found|can.t open|cannot open|does not exist|ENOENT", re.IGNORECASE)
 _LINE_ENDS = re.compile(r"[\r\n]")
 
 
@@ -56,7 +57,18 @@ def run_command(command: Command, session: Session) -> None:
         session.end(Outcome.INTERRUPTED, f"{session.interrupted} received")
     if code != 0:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise TrainableError(f"The command {how}. Its last output:\n{''.join(program.last_words) or '(none)'}")
+        words = "".join(program.last_words) or "(none)"
+        raise TrainableError(f"The command {how}.{_where_hint(command, session, words)} Its last output:\n{words}")
+
+
+def _where_hint(command: Command, session: Session, words: str) -> str:
+    """Where the program ran, if it seems to have missed a file."""
+    if command.cwd is not None or not _MISSED_FILE.search(words):
+        return ""
+    return (
+        f" It ran in {session.paths.root}; files that it reads from where the search was started need their absolute "
+        f"path, {{start_dir}}/NAME or Command(cwd=...)."
+    )
 
 
 def fields_of(session: Session) -> dict[str, Any]:
@@ -97,13 +109,14 @@ class _Program:
         self.failure: Exception | None = None
         arguments, variables = command.arguments(fields_of(session))
         own = {name: str(value) for name, value in command.env.items()}
+        where = command.search_path(os.environ.get("PYTHONPATH"))
         try:
             self.process = subprocess.Popen(
                 arguments,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PATH": _search_path(), **environment, **variables, **own},
-                cwd=command.cwd,
+                env={**os.environ, "PATH": _search_path(), **where, **environment, **variables, **own},
+                cwd=command.working_directory,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

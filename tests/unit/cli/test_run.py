@@ -67,7 +67,7 @@ def test_syntax_error_in_what_it_imports(config: Path) -> None:
 
 
 def test_exception_shows_only_the_users_frames(config: Path) -> None:
-    config.write_text("import helper\n")
+    config.write_text("import helper\nimport hpctune\n")
     (config.parent / "helper.py").write_text("import json\n\n\ndef f():\n    json.loads('{')\n\n\nf()\n")
     lines = refused(config).splitlines()
     assert lines[0].startswith(f"{config} failed: JSONDecodeError: Expecting property name")
@@ -83,7 +83,7 @@ def test_exception_shows_only_the_users_frames(config: Path) -> None:
 
 
 def test_exception_in_full_when_asked_for(config: Path) -> None:
-    config.write_text("import no_such_package\n")
+    config.write_text("import no_such_package\nimport hpctune\n")
     done = hpctune("run", config, "-v", "3")
     assert done.returncode == exitcodes.USAGE
     assert done.stderr.startswith("Traceback (most recent call last):")
@@ -91,7 +91,9 @@ def test_exception_in_full_when_asked_for(config: Path) -> None:
 
 
 def test_nothing_to_run_lists_what_there_is(config: Path) -> None:
-    config.write_text("import os\nfrom math import pi\n\nSPACE = {}\n_hidden = 1\n\n\ndef train(config):\n    pass\n")
+    config.write_text(
+        "import os\nfrom math import pi\n\nSPACE = {}\n_hidden = 1\n\n\ndef train(config):\n    import hpctune\n"
+    )
     message = refused(config)
     assert "defines nothing to run. Looked for: 'tuner' (an hpctune.Tuner), 'experiment'" in message
     assert message.endswith("Its top-level names are: pi, SPACE, train.")
@@ -112,10 +114,10 @@ def test_something_else_under_the_name(config: Path, text: str, words: str) -> N
 
 
 def test_the_script_says_its_own_exit_code(config: Path) -> None:
-    config.write_text("import sys\nprint(sys.argv[1:], __name__, sys.path[0])\nsys.exit(7)\n")
+    config.write_text("import sys\nprint(sys.argv[1:], __name__, sys.path[0])\nsys.exit(7)\nimport hpctune\n")
     done = hpctune("run", config, "--", "--data", "/d")
     assert (done.returncode, done.stdout) == (7, f"['--data', '/d'] __main__ {config.parent}\n")
-    config.write_text("raise SystemExit('no data')\n")
+    config.write_text("raise SystemExit('no data')\nimport hpctune\n")
     done = hpctune("run", config)
     assert (done.returncode, done.stderr) == (1, "no data\n")
 
@@ -145,7 +147,7 @@ def test_bad_options(config: Path, arguments: list[str], words: str) -> None:
 @pytest.fixture
 def said(config: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Overrides and script arguments for a command line."""
-    config.write_text("")
+    config.write_text("import hpctune")
     calls: list[tuple[Overrides, tuple[str, ...]]] = []
 
     def stand_in(path: Path, code: object, arguments: tuple[str, ...], wanted: Overrides, **_: object) -> int:
@@ -238,7 +240,7 @@ def test_resume_takes_a_mode_or_none(said: Any) -> None:
 
 
 def test_slurm_options_elsewhere_are_remarked_upon(config: Path) -> None:
-    config.write_text("raise SystemExit(0)")
+    config.write_text("raise SystemExit(0)\nimport hpctune")
     done = hpctune("run", config, "--cluster", "local", "-p", "gpu", "-t", "5")
     assert done.stderr == "No effect on the cluster 'local': --partition, --time.\n"
 
