@@ -92,6 +92,16 @@ class RunFile:
         self._append(values.dumps(record) + "\n")
         self.close()
 
+    def is_gone(self) -> bool:
+        """Whether the file was removed, which the driver does after the run is over; False if nothing can be said."""
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            return error.errno == errno.ENOTDIR
+        return False
+
     def sync(self) -> None:
         """Make the appended data visible to other nodes: NFS sends it when any descriptor of the file is closed.
 

@@ -43,6 +43,9 @@ def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: b
     import_path = list(sys.path)
     try:
         control = retry_storage(lambda: await_control(experiment, paths, attempt))
+        if control is None and not permissions.exists(experiment.root):
+            log.error(f"hpctune: error: {missing_directory(experiment.root)}")
+            return 1
         if control is None:
             _say(f"nothing to do: {dirname} attempt {attempt} is over or superseded.")
             return 0
@@ -54,6 +57,16 @@ def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: b
     finally:
         sys.path[:] = import_path
     return 0
+
+
+def missing_directory(root: Path) -> str:
+    """What to do if the experiment's directory does not exist where the job runs."""
+    inside = any(os.environ.get(name) for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "container"))
+    bind = f"bind it into the container (apptainer exec --bind {root} ...)"
+    other = (
+        f"mount it there, leave the node out with --exclude, or choose another --storage-path; in a container {bind}"
+    )
+    return f"The experiment's directory {root} is not there on {socket.gethostname()}: {bind if inside else other}."
 
 
 def _run_claimed(
@@ -250,9 +263,16 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
         last = None
     name, iteration = last if last is not None else (None, 0)
     at = time.time()
-    retry_storage(
-        lambda: file.exit(outcome, reason, at, error, name, iteration), within_s=min(LAST_WORD_S, retry_limit_s())
-    )
+    try:
+        retry_storage(
+            lambda: file.exit(outcome, reason, at, error, name, iteration),
+            within_s=min(LAST_WORD_S, retry_limit_s()),
+            give_up=file.is_gone,
+        )
+    except OSError:
+        if not file.is_gone():
+            raise
+        file.close()
 
 
 def _end_as_a_child(session: Session) -> None:

@@ -114,12 +114,18 @@ class Session:
         try:
             self.retry_storage(lambda: self._file.result_text(row, checkpoint))
         except OSError as error:
+            self._end_if_gone()
             words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
             if is_transient(error):  # not the trial's fault: it continues from its last checkpoint later
                 self.end(Outcome.INTERRUPTED, f"{self.interrupted} received" if self.interrupted else words)
             raise StorageError(words) from error
         self.results += 1
         self._unsynced = True
+
+    def _end_if_gone(self) -> None:
+        """End a run whose file was removed: the trial went on elsewhere while this node was cut off. Leave no trace."""
+        if self._file.is_gone():
+            self.end(None, "the run was given up while this node was cut off")
 
     def _try_to_persist(self, checkpoint: Path | None) -> tuple[str | None, CheckpointError | None]:
         """Save the checkpoint. If that fails, return the error, so that the result is still reported."""
@@ -132,6 +138,7 @@ class Session:
         source = checkpoint or self.staged
         if source is None:
             return None
+        self._end_if_gone()
         if checkpoint is not None:
             self._drop_staged()
         self.staged = None
@@ -156,7 +163,7 @@ class Session:
         limit is over. The waiting does not count as the trial's time."""
         began = time.monotonic()
         try:
-            return retry_storage(action, give_up=lambda: self.interrupted)
+            return retry_storage(action, give_up=lambda: self.interrupted or self._file.is_gone())
         finally:
             if (waited := time.monotonic() - began) > 1.0:
                 self.counters.skip(waited)
@@ -238,6 +245,7 @@ class Session:
             superseded = permissions.exists(self.paths.run(self.run.attempt, self.run.restart + 1))
         except (StorageError, OSError):
             return
+        self._end_if_gone()
         if orders is None or orders.attempt != self.run.attempt or superseded:
             self.end(None, "another run has replaced this one, or the trial is over")
         if orders.stop is not None:

@@ -33,14 +33,14 @@ from hpctune.model.pool import (
     WorkerRecord,
     WorkerSpec,
 )
-from hpctune.storage import bundle, worker_files
+from hpctune.storage import bundle, permissions, worker_files
 from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, WorkerPaths
 from hpctune.storage.worker_files import WorkerFile
 from hpctune.usercode import main_module
 from hpctune.worker import scratch
 from hpctune.worker.autofill import node_ip
-from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here
+from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here, missing_directory
 from hpctune.worker.pool import resources
 from hpctune.worker.pool.process import WARNINGS, ProcessSpawner
 from hpctune.worker.pool.slots import ProcessSlots, send
@@ -72,6 +72,9 @@ def serve(experiment: ExperimentPaths, name: str) -> int:
     """Run as worker ``name`` until there is nothing more to do. Returns the exit code."""
     paths = experiment.worker(name)
     spec = _await_spec(paths)
+    if spec is None and not permissions.exists(experiment.root):
+        log.error(f"hpctune: error: {missing_directory(experiment.root)}")
+        return 1
     if spec is None:
         log.warning(f"hpctune: nothing to do: there is no worker {name} in {experiment.root}.")
         return 0

@@ -20,6 +20,7 @@ FAILED = e.JobEnded("t", 1, JobState.FAILED, "NonZeroExitCode")
         "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the step tasks have been OOM Killed.",
         "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0",
         "srun: error: n1: task 0: Out Of Memory",
+        "[2026-11-28T08:00:01.123] error: Detected 1 oom_kill event in StepId=7.0. OOM Killed.",
     ],
 )
 def test_out_of_memory(tmp_path: Path, line: str) -> None:
@@ -58,8 +59,8 @@ def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "slurmstepd-n1: error: execve(): /nonexistent/python: No such file or directory",
-        "ModuleNotFoundError: No module named 'hpctune'",
+        "slurmstepd-n1: error: execve(): /nonexistent/program: No such file or directory",
+        "ModuleNotFoundError: No module named 'mine'",
     ],
 )
 def test_an_exit_code_says_less_than_the_words_before_it(tmp_path: Path, words: str) -> None:
@@ -70,3 +71,34 @@ def test_an_exit_code_says_less_than_the_words_before_it(tmp_path: Path, words: 
     assert refine_job_end(FAILED, path).reason.endswith(
         "last line of stderr: srun: error: n1: task 0: Exited with exit code 2"
     )
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+def test_newer_versions_of_slurm_write_a_time_stamp_and_end_such_a_job_as_cancelled(
+    tmp_path: Path, state: JobState
+) -> None:
+    path = tmp_path / "stderr"
+    path.write_text("[2026-11-28T08:00:01] error: StepId=1.0 exceeded memory limit (178872320 > 104857600)\n")
+    assert refine_job_end(e.JobEnded("t", 1, state, ""), path).state is JobState.OUT_OF_MEMORY
+    path.write_text("[2026-11-28T08:00:01] error: my own out of memory\n")
+    assert refine_job_end(e.JobEnded("t", 1, state, ""), path).state is state
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("ModuleNotFoundError: No module named 'hpctune'", "hpctune is not installed for the job's Python"),
+        ("/opt/bin/python3: No module named hpctune.worker", "hpctune is not installed for the job's Python"),
+        ("/tmp/job.sh: line 20: exec: /gone/bin/python: not found", "the job's Python does not exist on that node"),
+        ("slurmstepd-n1: error: execve(): /gone/python3: No such file or directory", "the job's Python does not exist"),
+        ("/usr/bin/env: python: No such file or directory", "the job's Python does not exist"),
+        ("python: error while loading libraries: libpython3.so.1.0: cannot open shared object file", "libpython"),
+    ],
+)  # fmt: skip
+def test_a_job_that_could_not_begin_is_told_with_what_helps(tmp_path: Path, line: str, hint: str) -> None:
+    path = tmp_path / "stderr"
+    path.write_text(f"{line}\nsrun: error: n1: task 0: Exited with exit code 1\n")
+    reason = refine_job_end(FAILED, path).reason
+    assert f"stderr says: {line}" in reason
+    assert hint in reason
+    assert "SlurmOptions(python=" in reason

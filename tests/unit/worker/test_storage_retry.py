@@ -242,3 +242,54 @@ def test_the_reasons_of_a_copied_tree_count(tmp_path: Path) -> None:
 def test_patience_can_be_chosen(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
     monkeypatch.setenv(storage_retry.VARIABLE, text)
     assert storage_retry.retry_limit_s() == seconds
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, None])
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_run_whose_file_is_gone_is_over_and_leaves_no_trace(
+    lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch, number: int | None, saves: bool
+) -> None:
+    """The node was cut off, the trial was finished elsewhere, and the driver has removed the run's file."""
+    from hpctune.worker.main import run_attempt
+
+    reported: list[int] = []
+
+    def cut_off(config: dict[str, Any]) -> None:
+        hpctune.report(n=1)
+        Path(lab.trial.run(1, 0)).unlink()
+        if number is not None:
+            monkeypatch.setattr(run_file.os, "write", refusing(os.write, number, float("inf")))
+        for n in range(2, 1000):
+            clock.at += 60
+            if saves:
+                with hpctune.checkpoint_dir(n) as directory:
+                    Path(directory, "n").write_text("")
+            hpctune.report(n=n)
+            reported.append(n)
+
+    monkeypatch.setattr(bundle, "load_trainable", lambda experiment: cut_off)  # in this process, not a copy
+    monkeypatch.setattr("hpctune.worker.session.LOOK_S", 0.0)
+    lab.publish(train)
+    assert run_attempt(lab.paths.root, "trial", 1) == 0
+    assert len(reported) <= 1
+    assert clock.at < 200, "there is nothing to wait for"
+    assert not Path(lab.trial.run(1, 0)).exists()
+    assert not [path for path in lab.trial.root.iterdir() if "checkpoint" in path.name]
+
+
+def test_a_directory_that_is_not_there_is_told_and_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from hpctune.storage.layout import ExperimentPaths
+    from hpctune.worker import main as worker_main
+    from hpctune.worker.pool import main as pool_main
+
+    monkeypatch.setattr(worker_main, "VISIBLE_WITHIN_S", 0.0)
+    monkeypatch.setattr(pool_main, "VISIBLE_WITHIN_S", 0.0)
+    assert worker_main.run_attempt(tmp_path / "away", "trial", 1) == 1
+    assert f"The experiment's directory {tmp_path}/away is not there on " in caplog.text
+    assert "--exclude" in caplog.text
+    monkeypatch.setenv("APPTAINER_CONTAINER", "/image.sif")
+    caplog.clear()
+    assert pool_main.serve(ExperimentPaths(tmp_path / "away"), "w0001") == 1
+    assert f"bind it into the container (apptainer exec --bind {tmp_path}/away ...)" in caplog.text
