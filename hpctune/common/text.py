@@ -92,3 +92,12 @@ def when(at: float) -> str:
 def count(amount: int, one: str, many: str = "") -> str:
     """A number with its noun: ``1 trial``, ``3 trials``."""
     return f"{amount} {one if amount == 1 else many or one + 's'}"
+
+
+def size(amount: float) -> str:
+    """A number of bytes for people: ``512 B``, ``1.5 MB``, ``842 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 9.95 else f"{amount:.1f} {unit}"

@@ -23,9 +23,11 @@ from hpctune.model.trial import VacateReason
 from hpctune.storage import checkpoints, control_file, permissions, values
 from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.storage.ownership import STAGING_PREFIX
 from hpctune.storage.run_file import RunFile
 from hpctune.worker import scratch
 from hpctune.worker.autofill import Counters
+from hpctune.worker.checkpoint_notes import CheckpointNotes
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.rows import Rows
 from hpctune.worker.storage_retry import is_transient, retry_storage
@@ -82,6 +84,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
+        self._notes = CheckpointNotes()
         self.ringer = DoorbellClient(ExperimentPaths(permissions.parent(paths.text)).doorbell)
         self._closed = False
 
@@ -127,6 +130,10 @@ class Session:
             return self._persist(checkpoint), None
         except CheckpointError as error:
             return None, error
+        except Exception as error:
+            lost = CheckpointError(f"Cannot save a checkpoint of {checkpoint}: {type(error).__name__}: {error}.")
+            lost.__cause__ = error
+            return None, lost
 
     def _persist(self, checkpoint: Path | None) -> str | None:
         source = checkpoint or self.staged
@@ -136,18 +143,22 @@ class Session:
             self._drop_staged()
         self.staged = None
         progress = self.counters.progress()
-        name = self._save(source, progress)
-        self.newest_checkpoint, self.saved_at = self.paths.checkpoint(name), self.counters.iteration
-        return name
+        saved = self._save(source, progress)
+        self._notes.take(source, saved, progress.iteration)
+        self.newest_checkpoint, self.saved_at = self.paths.checkpoint(saved.name), self.counters.iteration
+        return saved.name
 
-    def _save(self, source: Path, progress: checkpoints.Progress) -> str:
-        def save() -> str:
-            return checkpoints.persist(source, self.paths, self.run, progress, keep=True)
+    def _save(self, source: Path, progress: checkpoints.Progress) -> checkpoints.Saved:
+        newest = self.newest_checkpoint
+        previous = newest if newest is not None and newest.parent == self.paths.root else None
+
+        def save() -> checkpoints.Saved:
+            return checkpoints.persist(source, self.paths, self.run, progress, keep=True, previous=previous)
 
         try:
             return self.retry_storage(save)
         except CheckpointError:
-            if source.parent == self.paths.root and source.name.startswith(checkpoints.STAGING_PREFIX):
+            if source.parent == self.paths.root and source.name.startswith(STAGING_PREFIX):
                 checkpoints.discard(source)
             raise
 
