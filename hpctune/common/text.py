@@ -96,8 +96,9 @@ def count(amount: int, one: str, many: str = "") -> str:
 
 def size(amount: float) -> str:
     """A number of bytes for people: ``512 B``, ``1.5 MB``, ``842 MB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5 or unit == "TB":
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if amount < 999.5 or unit == "PB":
             break
         amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 9.95 else f"{amount:.1f} {unit}"
+    digits = f"{amount:.0f}" if amount >= 9.95 else f"{amount:.1f}".removesuffix(".0")
+    return f"{digits} {unit}"

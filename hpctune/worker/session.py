@@ -101,8 +101,8 @@ class Session:
             fields = self.counters.next_fields(metrics)
             criterion, complaint = self._rows.criterion(own, fields)
             done = final or criterion is not None or bool(own.get("done"))
-            name, lost = self._try_to_persist(checkpoint)
-            self._append(self._rows.text(own, fields, done), name)
+            saved, lost = self._try_to_persist(checkpoint)
+            self._append(self._rows.text(own, fields, done), saved)
             if lost is not None:
                 raise lost
             if complaint is not None:
@@ -113,9 +113,10 @@ class Session:
                 self.end(Outcome.COMPLETED, "done")
             self._apply_orders(own, fields)
 
-    def _append(self, row: str, checkpoint: str | None) -> None:
+    def _append(self, row: str, saved: checkpoints.Saved | None) -> None:
+        named = (saved.name, saved.bytes) if saved is not None else ()
         try:
-            self.retry_storage(lambda: self._file.result_text(row, checkpoint))
+            self.retry_storage(lambda: self._file.result_text(row, *named))
         except OSError as error:
             words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
             if is_transient(error):  # not the trial's fault: it continues from its last checkpoint later
@@ -124,7 +125,7 @@ class Session:
         self.results += 1
         self._unsynced = True
 
-    def _try_to_persist(self, checkpoint: Path | None) -> tuple[str | None, CheckpointError | None]:
+    def _try_to_persist(self, checkpoint: Path | None) -> tuple[checkpoints.Saved | None, CheckpointError | None]:
         """Save the checkpoint. If that fails, return the error, so that the result is still reported."""
         try:
             return self._persist(checkpoint), None
@@ -135,7 +136,7 @@ class Session:
             lost.__cause__ = error
             return None, lost
 
-    def _persist(self, checkpoint: Path | None) -> str | None:
+    def _persist(self, checkpoint: Path | None) -> checkpoints.Saved | None:
         source = checkpoint or self.staged
         if source is None:
             return None
@@ -146,7 +147,7 @@ class Session:
         saved = self._save(source, progress)
         self._notes.take(source, saved, progress.iteration)
         self.newest_checkpoint, self.saved_at = self.paths.checkpoint(saved.name), self.counters.iteration
-        return saved.name
+        return saved
 
     def _save(self, source: Path, progress: checkpoints.Progress) -> checkpoints.Saved:
         newest = self.newest_checkpoint
@@ -307,12 +308,12 @@ class Session:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def last_checkpoint(self) -> tuple[str, int] | None:
-        """Persist what ``checkpoint_dir`` wrote after the last report; its name and iteration."""
+    def last_checkpoint(self) -> tuple[str, int, int] | None:
+        """Persist what ``checkpoint_dir`` wrote after the last report; its name, iteration and bytes."""
         if self.staged is None:
             return None
-        name = self._persist(None)
-        return (name, self.counters.iteration) if name else None
+        saved = self._persist(None)
+        return (saved.name, self.counters.iteration, saved.bytes) if saved is not None else None
 
     def close(self) -> None:
         """Let the sync thread end at its next wake-up, and remove the private directory."""

@@ -60,7 +60,7 @@ def test_a_directory_that_grows_is_told_once(lab: Lab, tmp_path: Path, capfd: py
     lab.run(train)
     told = [line for line in capfd.readouterr().err.splitlines() if "grow with each report" in line]
     assert len(told) == 1
-    assert "1 files, 500 B at iteration 1, 4 files, 2.0 kB at iteration 4" in told[0]
+    assert "1 files, 500 B at iteration 1, 4 files, 2 kB at iteration 4" in told[0]
     assert f"stay in {tmp_path / 'all'}" in told[0]
 
 

@@ -1,0 +1,59 @@
+"""Watches the space for checkpoints: what the filesystem has left, and the limits of the experiment."""
+
+from __future__ import annotations
+
+from hpctune.common.text import count, size
+from hpctune.core.retention import spare_of_all, starting_points
+from hpctune.core.state import ExperimentState
+from hpctune.storage import free_space
+from hpctune.storage.layout import ExperimentPaths
+
+LOOK_S = 60.0
+"""Seconds between two looks."""
+ROUNDS = 2
+"""The filesystem is nearly full if it has no room for this many more checkpoints of each trial that has a job."""
+
+
+class DiskWatch:
+    """``note``: what the user should know about the space for checkpoints; "" if there is enough."""
+
+    def __init__(self, paths: ExperimentPaths) -> None:
+        self._paths, self._looked_at = paths, float("-inf")
+        self.note = ""
+
+    def look(self, state: ExperimentState, now: float) -> bool:
+        """Look again if it is time. Returns whether there is a note that was not there before."""
+        if 0 <= now - self._looked_at < LOOK_S:
+            return False
+        self._looked_at, before = now, self.note
+        notes = (_space(state, free_space.free_bytes(self._paths.root)), _limits(state))
+        self.note = "; ".join(filter(None, notes))
+        return bool(self.note) and not before
+
+
+def _space(state: ExperimentState, free: int | None) -> str:
+    """The note if the filesystem is nearly full, measured by the newest checkpoints of the trials that have jobs."""
+    if free is None or not state.live:
+        return ""
+    sizes = [t.newest_checkpoint.bytes or 0 for t in state.active_trials() if t.newest_checkpoint is not None]
+    largest = max(sizes, default=0)
+    if not largest or free >= ROUNDS * state.live * largest:
+        return ""
+    return (
+        f"the filesystem has {size(free)} left, room for {count(free // largest, 'checkpoint')} of {size(largest)}. "
+        "Delete files, or keep fewer: CheckpointConfig(num_to_keep=..., max_total_bytes=...)"
+    )
+
+
+def _limits(state: ExperimentState) -> str:
+    """The note if the experiment cannot keep to its limits."""
+    policy, totals = state.spec.checkpoint, state.checkpoints
+    over = []
+    if policy.max_total is not None and totals.count > policy.max_total:
+        over.append(f"{totals.count} checkpoints, max_total_checkpoints={policy.max_total}")
+    if policy.max_total_bytes is not None and totals.bytes > policy.max_total_bytes:
+        over.append(f"{size(totals.bytes)} of checkpoints, max_total_bytes={size(policy.max_total_bytes)}")
+    if not over or spare_of_all(state, starting_points(state)):
+        return ""
+    known = "" if state.spec.metric is not None else "; without metric= it is not known which trials are the best"
+    return f"{', '.join(over)}: the others are needed to go on, or belong to the best trials{known}"
