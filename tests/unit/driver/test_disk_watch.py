@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpctune.driver.disk_watch import LOOK_S, DiskWatch
+from hpctune.driver import disk_watch
+from hpctune.driver.disk_watch import LOOK_S, QUOTA_S, DiskWatch
 from hpctune.model.spec import CheckpointPolicy
 from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.storage import free_space
@@ -23,6 +25,7 @@ def noted(
     monkeypatch: pytest.MonkeyPatch, free: int | None, *trials: dict[str, Any], spec: Any = SPEC, **policy: Any
 ) -> str:
     monkeypatch.setattr(free_space, "free_bytes", lambda path: free)
+    monkeypatch.setattr(disk_watch, "quota_left", lambda path: None)
     watch = DiskWatch(ExperimentPaths(Path("/nowhere")))
     state = state_with(*trials, spec=replace(spec, checkpoint=CheckpointPolicy(**policy)))
     assert watch.look(state, 0.0) == bool(watch.note)
@@ -47,6 +50,24 @@ def test_a_filesystem_that_is_nearly_full(
     said = noted(monkeypatch, free, *trials)
     assert words in said
     assert bool(words) == bool(said)
+
+
+def test_a_quota_that_is_nearly_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(disk_watch, "has_quota_command", lambda: True)
+    monkeypatch.setattr(free_space, "free_bytes", lambda path: 10**15)
+    monkeypatch.setattr(disk_watch, "quota_left", lambda path: asked.append(path) or 10**9)
+    watch = DiskWatch(ExperimentPaths(Path("/nowhere")))
+    state = state_with({**RUNNING, **SAVED})
+    watch.look(state, 0.0)
+    while watch._quota.left is None:
+        time.sleep(0.01)
+    watch.look(state, LOOK_S)
+    assert "your quota has 1 GB left, room for 1 checkpoint of 1 GB" in watch.note
+    assert len(asked) == 1
+    watch.look(state, QUOTA_S + 1)
+    while len(asked) == 1:
+        time.sleep(0.01)
 
 
 def test_a_limit_that_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:

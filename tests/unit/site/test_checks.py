@@ -36,7 +36,8 @@ from hpctune.site.slurm.facts import (
 )
 from hpctune.site.storage import facts as storagefacts, pingpong
 from hpctune.site.storage.checks import Visibility, judge_shared, judge_storage
-from hpctune.site.storage.facts import StorageFacts, mount_of
+from hpctune.site.storage.facts import StorageFacts
+from hpctune.storage.quota import mount_of
 from hpctune.version import VERSION
 
 MAIN = Partition("main", True, "UP", "1-00:00:00", "OFF", 0, 10)
