@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.common import unpickling
+from hpctune.common.log import log
 from hpctune.errors import CheckpointError, StorageError
-from hpctune.storage import atomic, values
+from hpctune.storage import atomic, tree_copy, values
 
 METADATA_FILE = ".metadata.json"
 DICT_FILE = "dict_checkpoint.pkl"
@@ -73,10 +74,20 @@ class Checkpoint:
         yield self.path
 
     def to_directory(self, path: str | Path | None = None) -> str:
-        """Copy the checkpoint to ``path`` (default: a new temporary directory). Returns that path."""
+        """Copy the checkpoint to ``path`` (default: a new temporary directory). Returns that path.
+
+        The copy is independent of the checkpoint: it may be changed. Files of the same name are replaced, except those
+        that hpctune writes in a trial's directory. Raises CheckpointError.
+        """
         target = Path(path) if path is not None else Path(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
         with self.as_directory() as source:
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+                copied = tree_copy.copy_tree(Path(source), target)
+            except OSError as error:
+                raise CheckpointError(f"Cannot copy the checkpoint {source} to {target}: {error}.") from error
+        for note in copied.notes.values():
+            log.warning(f"hpctune: {note}")
         return str(target)
 
     def get_metadata(self) -> dict[str, Any]:
@@ -89,7 +100,10 @@ class Checkpoint:
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Replace the user's metadata, which must be JSON-compatible."""
-        (Path(self.path) / METADATA_FILE).write_text(json.dumps(dict(metadata)))
+        try:
+            atomic.write(Path(self.path) / METADATA_FILE, json.dumps(dict(metadata)))
+        except StorageError as error:
+            raise CheckpointError(str(error)) from error
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add to the user's metadata, which must be JSON-compatible."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpctune.common.checks import is_number, is_whole
+from hpctune.common.checks import as_bytes, is_number, is_whole
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.model.failure_policy import FailurePolicy
 from hpctune.model.spec import CheckpointPolicy
@@ -38,6 +38,10 @@ class CheckpointConfig:
         checkpoint_frequency: Class trainables save a checkpoint every this many iterations (default 0: never).
         checkpoint_at_end: Whether class trainables save a checkpoint when they end.
 
+        max_total_checkpoints: How many checkpoints all trials together may keep. Beyond that those are removed that are
+            needed least. None: no limit.
+        max_total_bytes: The same for the sizes of their files: a number of bytes, or a text such as "500 GB".
+
     Raises:
         UsageError: (a ValueError) for an impossible value.
     """
@@ -49,11 +53,14 @@ class CheckpointConfig:
     checkpoint_at_end: bool | None = None
     _checkpoint_keep_all_ranks: bool | str | None = DEPRECATED
     _checkpoint_upload_from_workers: bool | str | None = DEPRECATED
+    max_total_checkpoints: int | None = field(default=None, kw_only=True)
+    max_total_bytes: int | str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         refuse_deprecated("checkpoint_keep_all_ranks", self._checkpoint_keep_all_ranks)
         refuse_deprecated("checkpoint_upload_from_workers", self._checkpoint_upload_from_workers)
-        for name, value in (("num_to_keep", self.num_to_keep), ("checkpoint_frequency", self.checkpoint_frequency)):
+        for name in ("num_to_keep", "checkpoint_frequency", "max_total_checkpoints"):
+            value = getattr(self, name)
             if value is not None and not is_whole(value):
                 raise UsageError(f"{name} must be a whole number, not {value!r}.")
         self.policy()
@@ -66,6 +73,8 @@ class CheckpointConfig:
             score_order=self.checkpoint_score_order or "max",
             frequency=self.checkpoint_frequency or 0,
             at_end=bool(self.checkpoint_at_end),
+            max_total=self.max_total_checkpoints,
+            max_total_bytes=None if self.max_total_bytes is None else as_bytes("max_total_bytes", self.max_total_bytes),
         )
 
     @classmethod

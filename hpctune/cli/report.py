@@ -26,9 +26,12 @@ from hpctune.worker.client import send_report
 def command(pairs: tuple[str, ...], checkpoint: str | None) -> None:
     """The command."""
     metrics = nested(pairs)
-    directory = None if checkpoint is None else _directory(checkpoint)
-    if send_report(metrics, directory).stop:
+    directory = None if checkpoint is None else Path(checkpoint).expanduser().absolute()
+    missing = directory is not None and not directory.is_dir()
+    if send_report(metrics, None if missing else directory).stop:
         click.echo("stop")
+    if missing:
+        raise UsageError(f"--checkpoint {checkpoint}: the directory does not exist. The result counts without it.")
 
 
 def nested(pairs: Sequence[str]) -> dict[str, Any]:
@@ -66,10 +69,3 @@ def value_of(text: str) -> Any:
 
 
 _WORDS = {"True": True, "False": False, "None": None}
-
-
-def _directory(checkpoint: str) -> Path:
-    path = Path(checkpoint).expanduser().absolute()
-    if not path.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint}: the directory does not exist.")
-    return path

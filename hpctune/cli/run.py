@@ -80,6 +80,8 @@ def _overrides(given: dict[str, Any]) -> Overrides:
         num_samples=_samples(given["num_samples"]),
         max_concurrent=given["max_concurrent"],
         time_budget_s=given["time_budget"],
+        max_checkpoints=given["max_checkpoints"],
+        max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
         slurm=slurm,
         resume=given["resume"],

@@ -10,7 +10,7 @@ from click.decorators import FC
 from click.shell_completion import CompletionItem
 
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
-from hpctune.cli.values import duration_option, text_pairs
+from hpctune.cli.values import duration_option, size_option, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -92,6 +92,18 @@ _COMMON: list[Callable[[Any], Any]] = [
     ),
     click.option(
         "--time-budget", callback=duration_option, metavar="TIME", help="End after this time: 3600, 2h30m, 1-12:00:00."
+    ),
+    click.option(
+        "--max-checkpoints",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Maximum number of checkpoints of all trials; those needed least are removed.",
+    ),
+    click.option(
+        "--max-checkpoint-bytes",
+        callback=size_option,
+        metavar="SIZE",
+        help="Maximum size of the checkpoints of all trials: 500GB; those needed least are removed.",
     ),
     click.option("--cancel-on-exit", is_flag=True, help="Cancel the jobs on an early exit; a resume continues them."),
     click.option(

@@ -39,7 +39,8 @@ class Driving:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that is shown; ``now`` (Unix seconds) is the moment. ``jobs``: the driver jobs, if there are any.
-    ``storage``: why trials may be unable to write there, "" if no obstacle is known."""
+    ``storage``: why trials may be unable to write there, "" if no obstacle is known. ``free_bytes``: what the
+    filesystem has left, if known."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -49,6 +50,7 @@ class Snapshot:
     now: float
     jobs: DriverJobs | None = None
     storage: str = ""
+    free_bytes: int | None = None
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in one of ``phases``, in order."""
@@ -70,6 +72,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         now,
         jobs,
         free_space.storage_problem(paths.root),
+        free_space.free_bytes(paths.root),
     )
 
 

@@ -9,7 +9,19 @@ from typing import Any
 
 from hpctune.cli import snapshot as look
 from hpctune.cli.snapshot import Snapshot
-from hpctune.common.text import clean, count, duration, number, quoted, settings, shorten, shorten_middle, table, when
+from hpctune.common.text import (
+    clean,
+    count,
+    duration,
+    number,
+    quoted,
+    settings,
+    shorten,
+    shorten_middle,
+    size,
+    table,
+    when,
+)
 from hpctune.model import failures
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
@@ -44,6 +56,8 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
         yield from textwrap.wrap(
             f"  storage   {clean(shot.storage)}. {_WAITS}", columns, subsequent_indent=" " * 12, break_on_hyphens=False
         )
+    if shot.state.checkpoints.count:
+        yield f"  disk      {_checkpoints(shot)}"
     if spec.time_budget_s is not None:
         yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"
     yield from _best(shot, columns)
@@ -72,6 +86,16 @@ def _counts(shot: Snapshot) -> str:
     parts = [f"{amount} {word}" for word, amount in look.counts(shot.state).items() if amount]
     more = "" if shot.state.exhausted or shot.driving.word == "finished" else f" so far (num_samples {wanted})"
     return f"{have}{more}: {', '.join(parts)}" if parts else f"none yet (num_samples {wanted})"
+
+
+def _checkpoints(shot: Snapshot) -> str:
+    """The checkpoints with their sizes and limits, as the journal knows them; nothing is looked up on the disk."""
+    totals, policy = shot.state.checkpoints, shot.state.spec.checkpoint
+    most = "" if policy.max_total is None else f" (at most {policy.max_total})"
+    bytes_ = "" if policy.max_total_bytes is None else f" (at most {size(policy.max_total_bytes)})"
+    unknown = f", {totals.unknown} of unknown size" if totals.unknown else ""
+    free = "" if shot.free_bytes is None else f"; {size(shot.free_bytes)} free"
+    return f"{count(totals.count, 'checkpoint')}{most} of {size(totals.bytes)}{bytes_}{unknown}{free}"
 
 
 def _best(shot: Snapshot, columns: int) -> Iterator[str]:
@@ -205,6 +229,12 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
         "failed": [_trial(shot, t) for t in shot.in_phase(Phase.ERROR)],
         "cluster": _cluster(shot),
         "storage": shot.storage,
+        "checkpoints": {
+            **asdict(state.checkpoints),
+            "max_count": spec.checkpoint.max_total,
+            "max_bytes": spec.checkpoint.max_total_bytes,
+            "free_bytes": shot.free_bytes,
+        },
         "note": shot.status.note if shot.status is not None else "",
     }
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from hpctune.common.checks import as_bytes
 from hpctune.common.durations import with_units
+from hpctune.errors import UsageError
 
 _CLOCK = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 
@@ -48,6 +50,16 @@ def duration_option(ctx: click.Context, param: click.Parameter, value: str | Non
     except ValueError:
         advice = "Give seconds (90), 2h30m, or D-HH:MM:SS (1-12:00:00)."
         raise click.BadParameter(f"{value!r} is not a time. {advice}", ctx, param) from None
+
+
+def size_option(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback of an option that is a size: bytes."""
+    if value is None:
+        return None
+    try:
+        return as_bytes("It", value)
+    except UsageError:
+        raise click.BadParameter(f"{value!r} is not a size. Give bytes, 500GB or 1.5TiB.", ctx, param) from None
 
 
 def literal_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, Any]:

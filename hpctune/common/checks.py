@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection
 from typing import TypeGuard
 
 from hpctune.errors import UsageError
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgtp]?)(i?)b?\s*", re.IGNORECASE)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -54,3 +58,18 @@ def as_whole(name: str, value: object) -> int:
     if hasattr(value, "__index__") and not isinstance(value, bool):
         return int(value.__index__())
     raise UsageError(f"{name} must be a whole number, not {value!r}.")
+
+
+def as_bytes(name: str, value: object) -> int:
+    """A number of bytes, or a text such as ``500 GB``, ``1.5TiB`` or ``20G``, in bytes. Units are powers of 1000, with
+    ``i`` of 1024. Raises UsageError for other values, and for less than one byte."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    amount = float("nan")
+    if found is not None:
+        power = " kmgtp".index(found[2].lower() or " ")
+        amount = float(found[1]) * (1024 if found[3] else 1000) ** power
+    elif is_number(value) or hasattr(value, "__index__"):
+        amount = float(value) if not isinstance(value, bool) else amount
+    if not 1 <= amount < math.inf:
+        raise UsageError(f"{name} must be a size of at least one byte, such as 500000000 or '500 GB', not {value!r}.")
+    return int(amount)

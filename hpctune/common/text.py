@@ -108,3 +108,13 @@ def when(at: float) -> str:
 def count(amount: int, one: str, many: str = "") -> str:
     """A number with its noun: ``1 trial``, ``3 trials``."""
     return f"{amount} {one if amount == 1 else many or one + 's'}"
+
+
+def size(amount: float) -> str:
+    """A number of bytes for people: ``512 B``, ``1.5 MB``, ``842 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if amount < 999.5 or unit == "PB":
+            break
+        amount /= 1000
+    digits = f"{amount:.0f}" if amount >= 9.95 else f"{amount:.1f}".removesuffix(".0")
+    return f"{digits} {unit}"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar, cast
 
-from hpctune.model.trial import Attempt, Trial
+from hpctune.model.trial import Attempt, CheckpointRef, Trial
 
-_Value = TypeVar("_Value", Trial, Attempt)
+_Value = TypeVar("_Value", Trial, Attempt, CheckpointRef)
 _COPIERS: dict[tuple[type[Any], tuple[str, ...]], Callable[..., Any]] = {}
 
 

@@ -75,7 +75,7 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
         case e.CheckpointDeleted():
             return _forget(trial, event.name)
         case _:
-            return _attempt(trial, event, at)
+            return _attempt(trial, event, at, metric)
 
 
 _AttemptEvent = (
@@ -83,7 +83,7 @@ _AttemptEvent = (
 )
 
 
-def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
+def _attempt(trial: Trial, event: _AttemptEvent, at: float, metric: str | None) -> Trial:
     attempt = trial.attempt
     if attempt is None:
         return trial
@@ -115,7 +115,9 @@ def _attempt(trial: Trial, event: _AttemptEvent, at: float) -> Trial:
             return changed(trial, attempt=over, given_up=event.attempt)
         case e.RunEnded():
             over = changed(attempt, outcome=event.outcome, left_at=at, reason=event.reason, error=event.error)
-            return changed(trial, attempt=over, **_saved(trial, event.checkpoint))
+            current = event.checkpoint is not None and event.checkpoint.iteration == trial.last_iteration
+            row = trial.last if current else {}
+            return changed(trial, attempt=over, **_saved(trial, event.checkpoint, row, metric))
         case _:
             assert_never(event)
 
@@ -140,7 +142,7 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float
     attempt = trial.attempt
     assert attempt is not None
     attempt = changed(attempt, seq=event.seq, heard_at=at)
-    saved = _saved(trial, event.checkpoint)
+    saved = _saved(trial, event.checkpoint, event.row, metric)
     if event.verdict is not e.Verdict.COUNTED:
         overruns = trial.overruns + (event.verdict is e.Verdict.OVERRUN)
         return changed(trial, attempt=attempt, overruns=overruns, **saved)
@@ -165,14 +167,16 @@ def iteration_of(row: Mapping[str, Any], default: int) -> int:
     return value if is_whole(value) else default
 
 
-def _saved(trial: Trial, new: CheckpointRef | None) -> dict[str, Any]:
-    """The changes if ``new`` is the newest checkpoint: the next attempt starts from it.
+def _saved(trial: Trial, new: CheckpointRef | None, row: Mapping[str, Any], metric: str | None) -> dict[str, Any]:
+    """The changes if ``new``, saved with the result ``row``, is the newest checkpoint: the next attempt starts from it.
 
     A checkpoint of the same name is replaced. If the trial must go on from another trial's checkpoint, its start does
     not change.
     """
     if new is None:
         return {}
+    if metric is not None and (value := number(row, metric)) is not None:
+        new = changed(new, metric=value)
     checkpoints = (*(c for c in trial.checkpoints if c.name != new.name), new)
     if trial.leave is VacateReason.REPLACE:
         return {"checkpoints": checkpoints}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hpctune.core.retention import spare_of_all, spare_of_trial, starting_points
 from hpctune.core.state import ExperimentState
 from hpctune.model import actions as a
 from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState, JobStatus
 from hpctune.model.records import Control
-from hpctune.model.spec import CheckpointPolicy, ExperimentSpec
-from hpctune.model.trial import CheckpointRef, Phase, Trial, VacateReason
+from hpctune.model.spec import ExperimentSpec
+from hpctune.model.trial import Phase, Trial, VacateReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,16 @@ class View:
 
 def plan(state: ExperimentState, view: View) -> list[a.Action]:
     """All actions that are due now."""
-    in_use = starting_points(state) if state.spec.checkpoint.keep is not None else frozenset()
+    in_use = starting_points(state) if state.spec.checkpoint.limited else frozenset()
     actions: list[a.Action] = []
     for trial in state.active_trials():
-        actions += _retention(trial, state.spec.checkpoint, in_use)
+        actions += spare_of_trial(trial, state.spec.checkpoint, in_use)
         actions += _owed(trial, state.spec, view)
     for trial in state.unfinalized_trials() if view.tidy else ():
-        actions += _retention(trial, state.spec.checkpoint, in_use)
+        actions += spare_of_trial(trial, state.spec.checkpoint, in_use)
         actions.append(a.Finalize(trial.trial_id))
+    if view.tidy:
+        actions += spare_of_all(state, in_use)
     actions += _orphans(state, view)
     return actions
 
@@ -115,36 +118,6 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
         decision_timeout_s=spec.decision_timeout_s,
         answered=trial.answered,
     )
-
-
-def starting_points(state: ExperimentState) -> frozenset[str]:
-    """Checkpoints (paths) from which a current attempt has started, or the next attempt of a trial would start.
-
-    Trials that are over are included, because they may be reopened.
-    """
-    starts = ((t.restore, t.attempt.restore if t.attempt is not None else None) for t in state.active_trials())
-    return frozenset([*(path for both in starts for path in both if path is not None), *state.borrowed.values()])
-
-
-def _retention(trial: Trial, policy: CheckpointPolicy, in_use: frozenset[str]) -> Iterator[a.Action]:
-    if policy.keep is None or len(trial.checkpoints) <= policy.keep:
-        return
-    kept = _kept(trial.checkpoints, policy)
-    for checkpoint in trial.checkpoints:
-        if checkpoint.name not in kept and f"{trial.dirname}/{checkpoint.name}" not in in_use:
-            yield a.DeleteCheckpoint(trial.trial_id, checkpoint.name)
-
-
-def _kept(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> frozenset[str]:
-    """The names to keep: the best (or newest) ``keep`` ones, and always the newest, which restarts need."""
-    assert policy.keep is not None
-    newest = checkpoints[-1].name
-    ranked = list(reversed(checkpoints))
-    if policy.score_attribute is not None:
-        sign = 1.0 if policy.score_order == "max" else -1.0
-        worst = float("-inf")
-        ranked.sort(key=lambda c: worst if c.score is None or c.score != c.score else sign * c.score, reverse=True)
-    return frozenset({newest, *(c.name for c in ranked[: policy.keep])})
 
 
 def _orphans(state: ExperimentState, view: View) -> Iterator[a.Action]:

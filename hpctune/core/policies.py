@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from hpctune.core.state import ExperimentState
@@ -82,6 +83,11 @@ class Policies:
         before, after = flatten(suggestion.config), flatten(config)
         new = {key: value for key, value in after.items() if key not in before}
         return Suggestion(config, {**suggestion.evaluated, **new})
+
+    def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
+        """The ids of the paused trials that the scheduler cannot choose again. Schedulers of users may not know."""
+        known: Callable[[Sequence[Trial]], Collection[str]] | None = getattr(self.scheduler, "never_resumed", None)
+        return known(active) if known is not None else ()
 
     def _result(self, trial: Trial, event: e.ResultReported, state: ExperimentState) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()

@@ -40,6 +40,9 @@ MAX_INTERRUPTIONS = 5
 MAX_SILENT_TRIALS = 3
 """Trials that may end without any result before the search stops, if no trial has reported yet."""
 
+NOT_RESUMED = "its scheduler does not resume it"
+"""The stop reason of a paused trial that is never chosen again."""
+
 NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
 """Takes index, trial id and suggestion; returns the event. The caller chooses names, directory and resources."""
 
@@ -259,7 +262,19 @@ def _stranded(state: ExperimentState, waiting: Sequence[Trial]) -> list[e.Event]
     """Stop the paused trials if nothing can ever make the scheduler choose them again."""
     if not state.exhausted or state.live or len(waiting) < state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]:
         return []
-    return [e.StopRequested(t.trial_id, "its scheduler does not resume it") for t in waiting]
+    return [e.StopRequested(t.trial_id, NOT_RESUMED) for t in waiting]
+
+
+def never_resumed(state: ExperimentState, policies: Policies) -> list[e.Event]:
+    """Stop the paused trials that the scheduler cannot choose again, whatever is still to come.
+
+    That is known only after the last trial of the search. They end now, so that what they hold is not kept for them.
+    """
+    if not state.exhausted or state.stopping is not None or not state.phases[Phase.PAUSED]:
+        return []
+    lost = frozenset(policies.never_resumed(list(state.active_trials())))
+    paused = (trial for trial in state.in_phase(Phase.PAUSED) if trial.trial_id in lost and trial.stop is None)
+    return [e.StopRequested(trial.trial_id, NOT_RESUMED) for trial in paused]
 
 
 def _suggest(

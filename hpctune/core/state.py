@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from hpctune.core.change import changed
 from hpctune.core.compact import Packer, reopened
@@ -12,11 +13,28 @@ from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.records import Outcome
 from hpctune.model.spec import ExperimentSpec
-from hpctune.model.trial import Phase, Trial
+from hpctune.model.trial import CheckpointRef, Phase, Trial
 
 _GOOD_ENDS = (Outcome.COMPLETED, Outcome.STOPPED, Outcome.PAUSED)
 _DEATHS = (JobState.NODE_FAIL, JobState.FAILED, JobState.COMPLETED)
 """Ends of jobs without an exit record that were not requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointTotals:
+    """All checkpoints of an experiment. ``bytes``: of those whose size is known; ``unknown``: how many others."""
+
+    count: int = 0
+    bytes: int = 0
+    unknown: int = 0
+
+    def changed(self, before: Sequence[CheckpointRef], after: Sequence[CheckpointRef]) -> CheckpointTotals:
+        """The totals after a trial's checkpoints have changed."""
+        return CheckpointTotals(
+            self.count + len(after) - len(before),
+            self.bytes + sum(c.bytes or 0 for c in after) - sum(c.bytes or 0 for c in before),
+            self.unknown + sum(c.bytes is None for c in after) - sum(c.bytes is None for c in before),
+        )
 
 
 class ExperimentState:
@@ -35,6 +53,9 @@ class ExperimentState:
         """Ids of the trials that are over and not finalized: their files are not removed yet."""
         self.borrowed: dict[str, str] = {}
         """The checkpoint of another trial from which a trial would start, by trial (also for trials that are over)."""
+        self.saved: dict[str, None] = {}
+        """Ids of the trials that have checkpoints, oldest first."""
+        self.checkpoints = CheckpointTotals()
         self.phases: Counter[Phase] = Counter()
         self._in_phase: dict[Phase, dict[str, None]] = {phase: {} for phase in Phase if not phase.final}
         self.num_samples = spec.num_samples
@@ -134,6 +155,7 @@ class ExperimentState:
         if before is not None and before.finalized != after.finalized:
             after = self._packer.pack(after) if after.finalized else reopened(after)
         self.trials[after.trial_id] = after
+        self._count_checkpoints(before, after)
         if before is None or before.restore != after.restore:
             self.borrowed.pop(after.trial_id, None)
             if after.restore is not None and not after.restore.startswith(f"{after.dirname}/"):
@@ -151,6 +173,16 @@ class ExperimentState:
                 del was[after.trial_id]
             if index is not None:
                 index[after.trial_id] = None
+
+    def _count_checkpoints(self, before: Trial | None, after: Trial) -> None:
+        was = before.checkpoints if before is not None else ()
+        if was is after.checkpoints:
+            return
+        self.checkpoints = self.checkpoints.changed(was, after.checkpoints)
+        if after.checkpoints:
+            self.saved[after.trial_id] = None
+        else:
+            self.saved.pop(after.trial_id, None)
 
     def _index(self, trial: Trial) -> dict[str, None] | None:
         """The index that contains the trial; None if nothing remains to be done for it."""

@@ -112,7 +112,7 @@ def classify_row(trial: Trial, row: ResultRow, policy: CheckpointPolicy) -> e.Re
     if row.checkpoint is not None:
         attribute = policy.score_attribute
         score = number(row.row, attribute) if attribute else None
-        checkpoint = CheckpointRef(row.checkpoint, iteration, score)
+        checkpoint = CheckpointRef(row.checkpoint, iteration, score, row.checkpoint_bytes)
     return e.ResultReported(row.run, row.seq, row.row, verdict, checkpoint)
 
 
@@ -125,5 +125,8 @@ def as_event(trial: Trial, record: Claim | ResultRow | Exit, policy: CheckpointP
             began = record.job_began
             return e.RunStarted(record.run, record.job_id, record.host, record.pid, record.nodes, record.at, began)
         case Exit():
-            final = CheckpointRef(record.checkpoint, record.checkpoint_iteration) if record.checkpoint else None
+            final = None
+            if record.checkpoint:
+                size = record.checkpoint_bytes
+                final = CheckpointRef(record.checkpoint, record.checkpoint_iteration, bytes=size)
             return e.RunEnded(record.run, record.outcome, record.reason, record.error, final, record.at)

@@ -315,6 +315,8 @@ class Driver:
                 break
             for event in admitted:
                 self._record(event)
+        for event in react.never_resumed(self.state, self._policies):
+            self._record(event)
         if not self.state.active:
             self._check_reports()
         ended = react.finished(self.state)

@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from hpctune.core.plan import ControlVersion, control_of, orders, starting_points
+from hpctune.core.plan import ControlVersion, control_of, orders
+from hpctune.core.retention import starting_points
 from hpctune.core.state import ExperimentState
 from hpctune.driver.observe import Record
 from hpctune.errors import ClusterUnavailableError, StorageError
@@ -229,7 +230,7 @@ class Performer:
             for name in filter(_DONE_WITH.fullmatch, names := directory.names()):
                 _remove(directory.at(name))
             checkpoints.tidy(directory, names)
-            if self._state.spec.checkpoint.keep is not None and trial.phase is Phase.TERMINATED:
+            if self._state.spec.checkpoint.limited and trial.phase is Phase.TERMINATED:
                 self._remove_unreported(trial, directory, names)
         except OSError as error:
             raise StorageError(f"Cannot tidy {directory.root}: {error.strerror or error}.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpctune.core.state import ExperimentState
+from hpctune.driver.disk_watch import DiskWatch
 from hpctune.driver.queue_waits import JobWaits
 from hpctune.driver.status_file import DriverStatus
 from hpctune.errors import StorageError
@@ -24,7 +25,7 @@ class StatusPublisher:
     def __init__(self, paths: ExperimentPaths, cluster: Cluster, display: Display, status_interval_s: float) -> None:
         self._paths, self._cluster, self._display, self._interval_s = paths, cluster, display, status_interval_s
         self._published_at = float("-inf")
-        self._waits = JobWaits()
+        self._waits, self._disk = JobWaits(), DiskWatch(paths)
 
     def take(self, recorded: e.Recorded, state: ExperimentState) -> None:
         """Use an event that ``state`` has just applied."""
@@ -32,18 +33,24 @@ class StatusPublisher:
 
     def show(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float) -> str:
         """Show the status after a turn; ``note``: from :func:`note`. Returns why it cannot be written, or ""."""
-        self._display.update(state, trials, note, now, state.ended is not None)
+        if self._disk.look(state, now):
+            self._display.message(f"hpctune: {self._disk.note}.")
+        self._display.update(state, trials, self._with_disk(note), now, state.ended is not None)
         return self.publish(state, note, now) if now - self._published_at >= self._interval_s else ""
 
     def publish(self, state: ExperimentState, note: str, now: float) -> str:
         """Write ``driver.json`` now. Returns why it cannot be written, or ""."""
         self._published_at = now
         words = (getattr(self._cluster, "summary", str)(), self._waits.words(self._cluster, state, now))
+        note = self._with_disk(note)
         try:
             DriverStatus(self._cluster.name, now, note, self._cluster.stats(), *words).write(self._paths)
         except StorageError as error:
             return str(error)
         return ""
+
+    def _with_disk(self, note: str) -> str:
+        return "; ".join(filter(None, (note, self._disk.note)))
 
 
 def note(state: ExperimentState, cluster: Cluster, failure: str, outage: str) -> str:

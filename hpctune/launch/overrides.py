@@ -25,7 +25,8 @@ class Overrides:
     ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``cancel_on_exit``: the jobs are cancelled if the driver
     ends early (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
     ``workers``: the number of long-lived workers. ``driver_job``: the driver runs as a Slurm job.
-    ``share_with_group``: the group may read the experiment.
+    ``share_with_group``: the group may read the experiment. ``max_checkpoints`` and ``max_checkpoint_bytes``: limits of
+    all trials together.
     """
 
     name: str | None = None
@@ -44,6 +45,8 @@ class Overrides:
     workers: int | None = None
     driver_job: DriverJobRequest | None = None
     share_with_group: bool = False
+    max_checkpoints: int | None = None
+    max_checkpoint_bytes: int | None = None
 
     @property
     def slurm_options(self) -> dict[str, Any]:

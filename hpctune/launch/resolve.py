@@ -317,4 +317,10 @@ def _with_overrides(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpe
         "time_budget_s": overrides.time_budget_s,
         "share_with_group": overrides.share_with_group or None,
     }
-    return replace(spec, **{name: value for name, value in wanted.items() if value is not None})
+    limits = {"max_total": overrides.max_checkpoints, "max_total_bytes": overrides.max_checkpoint_bytes}
+    checkpoint = replace(spec.checkpoint, **_given(limits))
+    return replace(spec, checkpoint=checkpoint, **_given(wanted))
+
+
+def _given(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if value is not None}

@@ -66,12 +66,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One reported result; ``seq`` counts from 1 within a run. ``checkpoint`` is a directory name in the trial."""
+    """One reported result; ``seq`` counts from 1 within a run. ``checkpoint`` is a directory name in the trial, with
+    files of ``checkpoint_bytes``."""
 
     run: RunKey
     seq: int
     row: Mapping[str, Any]
     checkpoint: str | None = None
+    checkpoint_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Exit:
     checkpoint: str | None = None
     """A checkpoint made after the last result (``checkpoint_at_end``, pause, signal), if any."""
     checkpoint_iteration: int = 0
+    checkpoint_bytes: int | None = None
 
 
 RunRecord = Claim | ResultRow | Exit

@@ -21,7 +21,8 @@ class CheckpointPolicy:
 
     ``keep``: how many to keep; None: all. ``score_attribute``: the best by this value and ``score_order`` (max, min)
     are kept, and always the newest; None: the newest are kept. ``frequency``: a checkpoint every this many iterations,
-    for class trainables only; 0: never. ``at_end``: a checkpoint at the end of a trial.
+    for class trainables only; 0: never. ``at_end``: a checkpoint at the end of a trial. ``max_total`` and
+    ``max_total_bytes``: of all trials together at most so many, and so many bytes; None: no limit.
     """
 
     keep: int | None = None
@@ -29,6 +30,8 @@ class CheckpointPolicy:
     score_order: str = "max"
     frequency: int = 0
     at_end: bool = False
+    max_total: int | None = None
+    max_total_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep <= 0:
@@ -37,6 +40,14 @@ class CheckpointPolicy:
             raise UsageError(f"checkpoint_score_order must be 'max' or 'min', not {self.score_order!r}.")
         if self.frequency < 0:
             raise UsageError(f"checkpoint_frequency must be 0 or more, not {self.frequency}.")
+        for name, value in (("max_total_checkpoints", self.max_total), ("max_total_bytes", self.max_total_bytes)):
+            if value is not None and value <= 0:
+                raise UsageError(f"{name} must be above 0, or None; not {value}.")
+
+    @property
+    def limited(self) -> bool:
+        """Whether checkpoints are ever removed."""
+        return not (self.keep is self.max_total is self.max_total_bytes is None)
 
 
 @dataclass(frozen=True, slots=True)

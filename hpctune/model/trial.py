@@ -53,11 +53,17 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
-    """A complete checkpoint of the trial: directory name, training iteration, and its score for retention."""
+    """A complete checkpoint of the trial: directory name, training iteration, and its score for retention.
+
+    ``bytes``: the sizes of its files; None: unknown. ``metric``: the value of the experiment's metric in its
+    result, if known.
+    """
 
     name: str
     iteration: int
     score: float | None = None
+    bytes: int | None = None
+    metric: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from hpctune.storage import atomic, checkpoints, control_file, run_file, values
 from hpctune.storage.journal import Journal
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
+from hpctune.storage.ownership import PROGRESS_FILE
 
 MENDED_JOURNAL = ".journal.mended"
 """A complete new journal. If it exists and the journal does not, a repair was killed between two renames."""
@@ -144,7 +145,7 @@ class Repairer:
         atomic.write(path, data)
 
     def _progress(self, fix: f.WriteProgress, why: str) -> None:
-        path = fix.path / checkpoints.PROGRESS_FILE
+        path = fix.path / PROGRESS_FILE
         if path.exists():
             self._quarantine.keep(path, why)
         checkpoints.write_progress(fix.path, fix.progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import UsageError
@@ -27,7 +27,7 @@ class ASHAPromotionScheduler(MetricScheduler):
     - ``reduction_factor``: eta. The rungs are ``grace_period * eta**k``, and ``max_t``.
 
     A free place goes to a trial that can be promoted, the highest rung first; where there is none, to a new trial. When
-    the searcher has no more trials and nobody can be promoted, those that are paused end where they are.
+    the searcher has no more trials, those that nothing to come can promote end where they are.
     """
 
     synchronous = True
@@ -106,8 +106,11 @@ class ASHAPromotionScheduler(MetricScheduler):
         if at >= self._top:
             return []
         rung = self._rungs[at]
-        count = math.floor(len(rung.ranked) / self.reduction_factor * (1 + _CLOSE))
-        return [trial_id for _, _, trial_id in rung.ranked[:count]]
+        return [trial_id for _, _, trial_id in rung.ranked[: self._places(len(rung.ranked))]]
+
+    def _places(self, arrived: int) -> int:
+        """How many of so many that have been at a rung may go on."""
+        return math.floor(arrived / self.reduction_factor * (1 + _CLOSE))
 
     def on_trial_complete(self, trial: Trial, row: Mapping[str, Any]) -> None:
         """Its scores stay, for the comparison with others."""
@@ -145,6 +148,18 @@ class ASHAPromotionScheduler(MetricScheduler):
         if not idle or self._exhausted or len(self._held) < len(self._time):
             return None
         return min(ids, key=self._rank, default=None)
+
+    def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
+        """Those that are not among the best of their rung, even if all that can still come to it do, and do worse."""
+        if not self._exhausted:
+            return ()
+        paused = [t.trial_id for t in active if t.phase is Phase.PAUSED and t.trial_id in self._held]
+        places = dict[int, int]()
+        for at in {self._held[trial_id] for trial_id in paused}:
+            rung = self._rungs[at]
+            coming = sum(trial.trial_id not in rung.scores for trial in active)
+            places[at] = self._places(len(rung.ranked) + coming)
+        return [i for i in paused if self._rungs[self._held[i]].place(i) > places[self._held[i]]]
 
     def _rank(self, trial_id: str) -> tuple[int, int]:
         at = self._held[trial_id]

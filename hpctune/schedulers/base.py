@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from hpctune.model.decisions import CONTINUE, Decision
@@ -61,6 +61,16 @@ class SchedulerPolicy(Protocol):
         """
         ...
 
+    def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
+        """The ids of the paused trials that no result still to come can make it choose again. They end then.
+
+        ``active``: all trials that are not over, with those.
+
+        It is a question like ``choose``, asked after the searcher has given its last trial. A scheduler need not have
+        this method.
+        """
+        ...
+
     def milestone(self, trial: Trial) -> float | None:
         """The value of the time attribute at whose report the trial is to wait for a decision; None: never."""
         ...
@@ -101,6 +111,10 @@ class FIFOScheduler:
         if pending is not None:
             return pending.trial_id
         return waiting[0].trial_id if idle and waiting else None
+
+    def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
+        """None: each may get a place some time."""
+        return ()
 
     def milestone(self, trial: Trial) -> float | None:
         """None: nothing is ever decided."""

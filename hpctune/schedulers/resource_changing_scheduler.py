@@ -6,7 +6,7 @@ The rules are those of Ray Tune's scheduler of the same name. Each change costs 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +175,11 @@ class ResourceChangingScheduler:
     def choose(self, waiting: Sequence[Trial], *, idle: bool) -> str | None:
         """The base scheduler's choice."""
         return self._base.choose(waiting, idle=idle)
+
+    def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
+        """Those that the base scheduler never resumes."""
+        known: Callable[[Sequence[Trial]], Collection[str]] | None = getattr(self._base, "never_resumed", None)
+        return known(active) if known is not None else ()
 
     def milestone(self, trial: Trial) -> float | None:
         """The base scheduler's."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpctune.errors import CheckpointError
 from hpctune.model.ids import RunKey
-from hpctune.storage import permissions
+from hpctune.storage import permissions, tree_copy
 from hpctune.storage.atomic import sync_directory
 from hpctune.storage.layout import TrialPaths, checkpoint_name
+from hpctune.storage.ownership import CHECKPOINT, DOOMED_PREFIX, PROGRESS_FILE, STAGING_PREFIX
 
-PROGRESS_FILE = ".hpctune.json"
-STAGING_PREFIX = ".checkpoint_staging_"
-DOOMED_PREFIX = ".checkpoint_doomed_"
-_OURS = re.compile(r"checkpoint_\d{6,}(-\d+\.\d+)?")
-"""The names that ``layout.checkpoint_name`` makes."""
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that is complete: its name, and what it holds. ``bytes``: the sizes of its files, also of those that
+    it shares with another checkpoint. ``notes``: by kind, what the user should know."""
+
+    name: str
+    files: int
+    bytes: int
+    notes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,13 @@ def read_progress(checkpoint: Path) -> Progress:
 
 
 def write_progress(checkpoint: Path, progress: Progress) -> None:
-    """Save the progress in the directory of a new checkpoint."""
-    (checkpoint / PROGRESS_FILE).write_text(json.dumps(asdict(progress)))
+    """Save the progress in the directory of a new checkpoint. Raises OSError.
+
+    The file is replaced, not overwritten: user code may have linked it from another checkpoint.
+    """
+    part = checkpoint / f"{PROGRESS_FILE}.{os.getpid()}.tmp"
+    part.write_text(json.dumps(asdict(progress)))
+    part.replace(checkpoint / PROGRESS_FILE)
 
 
 def staging(paths: TrialPaths) -> Path:
@@ -63,21 +73,31 @@ def discard(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *, keep: bool = False) -> str:
-    """Make ``source`` the run's checkpoint at ``progress.iteration`` and return its name.
+def persist(
+    source: Path,
+    paths: TrialPaths,
+    run: RunKey,
+    progress: Progress,
+    *,
+    keep: bool = False,
+    previous: Path | None = None,
+) -> Saved:
+    """Make ``source`` the run's checkpoint at ``progress.iteration``.
 
-    A staging directory is moved; any other directory is copied. Raises CheckpointError (disk full, source missing).
-    Then no part of the checkpoint is visible. A staging directory is removed as well, unless ``keep`` is set for
-    another try.
+    A staging directory is moved; any other directory is copied, and shares large unchanged files with ``previous``, the
+    trial's checkpoint before. Raises CheckpointError (disk full, source missing). Then no part of the checkpoint is
+    visible. A staging directory is removed as well, unless ``keep`` is set for another try.
     """
     name = checkpoint_name(run, progress.iteration)
     target = paths.checkpoint(name)
     moved = source.parent == paths.root and source.name.startswith(STAGING_PREFIX)
     temporary = source
     try:
-        if not moved:
+        if moved:
+            copied = tree_copy.normalize(source)
+        else:
             temporary = staging(paths)
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            copied = tree_copy.copy_tree(source, temporary, base=previous, without=frozenset({PROGRESS_FILE}))
         write_progress(temporary, progress)
         if permissions.shared(paths.root):
             permissions.share_tree(temporary)
@@ -96,14 +116,12 @@ def persist(source: Path, paths: TrialPaths, run: RunKey, progress: Progress, *,
         if isinstance(error, OSError):
             raise CheckpointError(f"Cannot save a checkpoint as {target}: {_why(error)}.") from error
         raise
-    return name
+    return Saved(name, copied.files, copied.bytes, copied.notes)
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        copies = error.args[0]  # (source, target, reason) of each file that could not be copied
-        return f"{copies[0][2]}" + (f" (and {len(copies) - 1} more)" if len(copies) > 1 else "")
-    return error.strerror or str(error)
+    words = error.strerror or str(error)
+    return f"{words} ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else words
 
 
 def delete(checkpoint: Path) -> None:
@@ -133,14 +151,14 @@ def unreported(paths: TrialPaths, names: Iterable[str], known: Container[str]) -
     """
     for name in names:
         path = paths.checkpoint(name)
-        if name not in known and _OURS.fullmatch(name) and (path / PROGRESS_FILE).exists():
+        if name not in known and CHECKPOINT.fullmatch(name) and (path / PROGRESS_FILE).exists():
             yield path
 
 
 def _sync_tree(directory: Path) -> None:
     for parent, _, names in os.walk(directory):
         for path in (Path(parent, name) for name in names):
-            if path.is_file():
+            if path.is_file() and not path.is_symlink():
                 fd = os.open(path, os.O_RDONLY)
                 try:
                     os.fsync(fd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from enum import Enum
 from typing import Any, get_args
 
@@ -69,7 +69,13 @@ def encode(recorded: e.Recorded) -> str:
         elif field in _ENCODE:
             value = _ENCODE[field](value)
         data[field] = value
+    data |= _size(getattr(event, "checkpoint", None))
     return values.dumps(data)
+
+
+def _size(checkpoint: CheckpointRef | None) -> dict[str, int]:
+    """The size of a checkpoint as a field of its own, which earlier versions ignore."""
+    return {} if checkpoint is None or checkpoint.bytes is None else {"checkpoint_bytes": checkpoint.bytes}
 
 
 def _encode_result(at: float, event: e.ResultReported) -> str:
@@ -80,6 +86,7 @@ def _encode_result(at: float, event: e.ResultReported) -> str:
         text += f',"verdict":"{event.verdict.value}"'
     if event.checkpoint is not None:
         text += f',"checkpoint":{values.dumps(_ENCODE["checkpoint"](event.checkpoint))}'
+        text += "".join(f',"{name}":{value}' for name, value in _size(event.checkpoint).items())
     return f'{text},"row":{values.dumps(event.row)}}}'
 
 
@@ -118,4 +125,6 @@ def decode(data: Mapping[str, Any], *, trusted: bool = True) -> e.Recorded:
             elif field in _DECODE:
                 value = _DECODE[field](value)
             arguments[field] = value
+    if "checkpoint_bytes" in data and arguments.get("checkpoint") is not None:
+        arguments["checkpoint"] = replace(arguments["checkpoint"], bytes=data["checkpoint_bytes"])
     return e.Recorded(data["at"], kind(**arguments))

@@ -13,6 +13,15 @@ FEW_BYTES, FEW_FILES = 100 << 20, 1000
 _TRIED_BYTES = 1 << 16
 
 
+def free_bytes(directory: Path) -> int | None:
+    """How many bytes can still be written in ``directory``, as far as the filesystem tells; None if it does not."""
+    try:
+        seen = os.statvfs(directory)
+    except OSError:
+        return None
+    return seen.f_bavail * seen.f_frsize if seen.f_blocks else None
+
+
 def storage_problem(directory: Path) -> str:
     """Why little or nothing can be written in ``directory``: read-only, or almost full; "" if no problem is known.
 

@@ -23,7 +23,7 @@ from hpctune.storage import atomic, values
 if TYPE_CHECKING:
     from _typeshed import StrPath
 
-_RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)")?,"row":(\{.*\})\}')
+_RESULT = re.compile(r'\{"seq":(\d+)(?:,"checkpoint":"([^"\\]*)"(?:,"bytes":(\d+))?)?,"row":(\{.*\})\}')
 """A result as :meth:`RunFile.result_text` writes it."""
 SOME = 1 << 16
 """Bytes that are read at a time if a file has a lot of new data: a few hundred results."""
@@ -63,13 +63,15 @@ class RunFile:
             return None
         return cls(path, claim.run)
 
-    def result(self, row: Mapping[str, Any], checkpoint: str | None = None) -> int:
-        """Append one result and return its number."""
-        return self.result_text(values.dumps(row), checkpoint)
+    def result(self, row: Mapping[str, Any], checkpoint: str | None = None, size: int | None = None) -> int:
+        """Append one result and return its number. ``size``: the bytes of the checkpoint, if known."""
+        return self.result_text(values.dumps(row), checkpoint, size)
 
-    def result_text(self, row: str, checkpoint: str | None = None) -> int:
+    def result_text(self, row: str, checkpoint: str | None = None, size: int | None = None) -> int:
         """Like :meth:`result`, with the row as one line of JSON."""
         named = f',"checkpoint":{json.dumps(checkpoint)}' if checkpoint else ""
+        if checkpoint and size is not None:
+            named += f',"bytes":{size}'
         self._append(f'{{"seq":{self.seq + 1}{named},"row":{row}}}\n')
         self.seq += 1
         return self.seq
@@ -82,6 +84,7 @@ class RunFile:
         error: ErrorInfo | None = None,
         checkpoint: str | None = None,
         checkpoint_iteration: int = 0,
+        checkpoint_bytes: int | None = None,
     ) -> None:
         """Append the exit record and close the file, so that all nodes see it. The journal makes it durable."""
         record: dict[str, Any] = {"exit": outcome.value, "reason": reason, "at": at}
@@ -89,6 +92,7 @@ class RunFile:
             record["error"] = error.to_json()
         if checkpoint is not None:
             record |= {"checkpoint": checkpoint, "checkpoint_iteration": checkpoint_iteration}
+            record |= {} if checkpoint_bytes is None else {"bytes": checkpoint_bytes}
         self._append(values.dumps(record) + "\n")
         self.close()
 
@@ -194,8 +198,8 @@ class RunTail:
             result = _RESULT.fullmatch(text)
             if result is None:
                 return parse_record(self.run, _from_text(text))
-            seq, checkpoint, row = result.groups()
-            return ResultRow(self.run, int(seq), self._row(row), checkpoint)
+            seq, checkpoint, size, row = result.groups()
+            return ResultRow(self.run, int(seq), self._row(row), checkpoint, int(size) if size else None)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -220,7 +224,7 @@ class RunTail:
 def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
     """The record in one parsed line of the file of ``run``."""
     if "row" in data:
-        return ResultRow(run, data["seq"], data["row"], data.get("checkpoint"))
+        return ResultRow(run, data["seq"], data["row"], data.get("checkpoint"), data.get("bytes"))
     if "exit" in data:
         error = data.get("error")
         return Exit(
@@ -231,6 +235,7 @@ def parse_record(run: RunKey, data: Mapping[str, Any]) -> RunRecord:
             ErrorInfo.from_json(error) if error else None,
             data.get("checkpoint"),
             data.get("checkpoint_iteration", 0),
+            data.get("bytes"),
         )
     nodes, restored = data.get("nodes", ""), data.get("restored")
     return Claim(run, data["job_id"], data["host"], data["pid"], data["at"], nodes, restored, data.get("job_began"))

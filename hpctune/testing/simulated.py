@@ -64,15 +64,17 @@ class SimulatedClock:
 class Curve:
     """A made-up training: ``metrics(config, iteration)`` after each ``seconds(config)``, ``iterations`` in all.
 
-    ``checkpoint_every`` 0: none at reports. ``saves``: it makes one when it is told to leave and to go on later.
-    ``fails_at``: the iteration at which it raises, if any. ``step``, in place of ``metrics``: the next result given the
-    one before it (empty at the start), which checkpoints hold; for training that depends on what came before.
+    ``checkpoint_every`` 0: none at reports. ``checkpoint_bytes``: how large each is said to be. ``saves``: it makes one
+    when it is told to leave and to go on later. ``fails_at``: the iteration at which it raises, if any. ``step``, in
+    place of ``metrics``: the next result given the one before it (empty at the start), which checkpoints hold; for
+    training that depends on what came before.
     """
 
     metrics: Callable[[Mapping[str, Any], int], Mapping[str, Any]]
     iterations: int = 10
     seconds: Callable[[Mapping[str, Any]], float] = lambda config: 60.0
     checkpoint_every: int = 0
+    checkpoint_bytes: int | None = None
     saves: bool = False
     fails_at: Callable[[Mapping[str, Any]], int | None] = lambda config: None
     step: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] | None = None
@@ -358,7 +360,7 @@ class SimulatedRun:
         self.metrics = curve.next(control.config, self.iteration, self.metrics)
         row = {"training_iteration": self.iteration, **self.metrics}
         due = curve.checkpoint_every and self.iteration % curve.checkpoint_every == 0
-        self._file.result(row, self._checkpoint() if due else None)
+        self._file.result(row, self._checkpoint() if due else None, curve.checkpoint_bytes)
         reached = next((k for k, v in control.criteria.items() if row.get(k, float("-inf")) >= v), None)
         if reached is not None or self.iteration >= curve.iterations:
             self._exit(Outcome.COMPLETED, f"criterion {reached}" if reached else "returned")
@@ -414,7 +416,8 @@ class SimulatedRun:
     def _exit(self, outcome: Outcome, reason: str, *, saves: bool = False) -> None:
         assert self._file is not None
         name = self._checkpoint() if saves else None
-        self._file.exit(outcome, reason, self.cluster.clock.now(), None, name, self.iteration if name else 0)
+        saved = (name, self.iteration, self.cluster.curve.checkpoint_bytes) if name else ()
+        self._file.exit(outcome, reason, self.cluster.clock.now(), None, *saved)
         self._leave()
 
     def _leave(self) -> None:

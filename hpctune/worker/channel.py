@@ -15,7 +15,7 @@ from typing import Any
 
 from hpctune.common import forks
 from hpctune.common.log import log
-from hpctune.errors import StorageError, UsageError
+from hpctune.errors import CheckpointError, StorageError
 from hpctune.storage import atomic, values
 from hpctune.worker import client, scratch
 from hpctune.worker.end_of_run import EndOfRun
@@ -61,11 +61,11 @@ class Channel:
         try:
             message = json.loads(line)
             checkpoint = message.get("checkpoint")
-            if checkpoint is not None and not Path(checkpoint).is_dir():
-                raise UsageError(f"There is no checkpoint directory {checkpoint}.")
             self._session.report(message["metrics"], Path(checkpoint) if checkpoint else None)
         except EndOfRun:
             return {"stop": True}
+        except CheckpointError as error:
+            return {"error": str(error), "counted": True}
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
         return {"stop": bool(self._session.interrupted)}

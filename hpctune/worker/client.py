@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpctune.errors import TuneError, UsageError
+from hpctune.errors import CheckpointError, TuneError, UsageError
 from hpctune.storage import atomic, values
 
 SOCKET_VARIABLE = "HPCTUNE_REPORT_SOCKET"
@@ -44,6 +44,7 @@ def send_report(metrics: Mapping[str, Any], checkpoint: str | Path | None = None
 
     Raises:
         UsageError: outside a trial.
+        CheckpointError: if the result was taken, but its checkpoint could not be saved.
         TuneError: if the trial's process rejects the report (the message says why), or does not answer.
     """
     address, spool = os.environ.get(SOCKET_VARIABLE, ""), os.environ.get(SPOOL_VARIABLE, "")
@@ -95,6 +96,8 @@ def _over_spool(spool: Path, message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reply(answer: Mapping[str, Any]) -> Reply:
+    if answer.get("counted"):
+        raise CheckpointError(f"The result counts, but its checkpoint was not saved: {answer['error']}")
     if "error" in answer:
         raise TuneError(f"The report was not taken: {answer['error']}")
     return Reply(bool(answer.get("stop")))

@@ -261,11 +261,11 @@ def _leave(session: Session, file: RunFile, outcome: Outcome, reason: str, error
     except TuneError as failure:
         log.error(f"hpctune: {failure}")
         last = None
-    name, iteration = last if last is not None else (None, 0)
+    saved = last if last is not None else (None, 0, None)
     at = time.time()
     try:
         retry_storage(
-            lambda: file.exit(outcome, reason, at, error, name, iteration),
+            lambda: file.exit(outcome, reason, at, error, *saved),
             within_s=min(LAST_WORD_S, retry_limit_s()),
             give_up=file.is_gone,
         )

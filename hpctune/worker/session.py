@@ -23,9 +23,11 @@ from hpctune.model.trial import VacateReason
 from hpctune.storage import checkpoints, control_file, permissions, values
 from hpctune.storage.doorbell import DoorbellClient
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.storage.ownership import STAGING_PREFIX
 from hpctune.storage.run_file import RunFile
 from hpctune.worker import scratch
 from hpctune.worker.autofill import Counters
+from hpctune.worker.checkpoint_notes import CheckpointNotes
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.rows import Rows
 from hpctune.worker.storage_retry import is_transient, retry_storage
@@ -82,6 +84,7 @@ class Session:
         self._looked_at = time.monotonic()
         self._unsynced = False
         self._rows = Rows(control, run, job_id, nodes)
+        self._notes = CheckpointNotes()
         self.ringer = DoorbellClient(ExperimentPaths(permissions.parent(paths.text)).doorbell)
         self._closed = False
 
@@ -98,8 +101,8 @@ class Session:
             fields = self.counters.next_fields(metrics)
             criterion, complaint = self._rows.criterion(own, fields)
             done = final or criterion is not None or bool(own.get("done"))
-            name, lost = self._try_to_persist(checkpoint)
-            self._append(self._rows.text(own, fields, done), name)
+            saved, lost = self._try_to_persist(checkpoint)
+            self._append(self._rows.text(own, fields, done), saved)
             if lost is not None:
                 raise lost
             if complaint is not None:
@@ -110,9 +113,10 @@ class Session:
                 self.end(Outcome.COMPLETED, "done")
             self._apply_orders(own, fields)
 
-    def _append(self, row: str, checkpoint: str | None) -> None:
+    def _append(self, row: str, saved: checkpoints.Saved | None) -> None:
+        named = (saved.name, saved.bytes) if saved is not None else ()
         try:
-            self.retry_storage(lambda: self._file.result_text(row, checkpoint))
+            self.retry_storage(lambda: self._file.result_text(row, *named))
         except OSError as error:
             self._end_if_gone()
             words = f"Cannot write a result to {self._file.path}: {error.strerror or error}."
@@ -127,14 +131,18 @@ class Session:
         if self._file.is_gone():
             self.end(None, "the run was given up while this node was cut off")
 
-    def _try_to_persist(self, checkpoint: Path | None) -> tuple[str | None, CheckpointError | None]:
+    def _try_to_persist(self, checkpoint: Path | None) -> tuple[checkpoints.Saved | None, CheckpointError | None]:
         """Save the checkpoint. If that fails, return the error, so that the result is still reported."""
         try:
             return self._persist(checkpoint), None
         except CheckpointError as error:
             return None, error
+        except Exception as error:
+            lost = CheckpointError(f"Cannot save a checkpoint of {checkpoint}: {type(error).__name__}: {error}.")
+            lost.__cause__ = error
+            return None, lost
 
-    def _persist(self, checkpoint: Path | None) -> str | None:
+    def _persist(self, checkpoint: Path | None) -> checkpoints.Saved | None:
         source = checkpoint or self.staged
         if source is None:
             return None
@@ -143,18 +151,22 @@ class Session:
             self._drop_staged()
         self.staged = None
         progress = self.counters.progress()
-        name = self._save(source, progress)
-        self.newest_checkpoint, self.saved_at = self.paths.checkpoint(name), self.counters.iteration
-        return name
+        saved = self._save(source, progress)
+        self._notes.take(source, saved, progress.iteration)
+        self.newest_checkpoint, self.saved_at = self.paths.checkpoint(saved.name), self.counters.iteration
+        return saved
 
-    def _save(self, source: Path, progress: checkpoints.Progress) -> str:
-        def save() -> str:
-            return checkpoints.persist(source, self.paths, self.run, progress, keep=True)
+    def _save(self, source: Path, progress: checkpoints.Progress) -> checkpoints.Saved:
+        newest = self.newest_checkpoint
+        previous = newest if newest is not None and newest.parent == self.paths.root else None
+
+        def save() -> checkpoints.Saved:
+            return checkpoints.persist(source, self.paths, self.run, progress, keep=True, previous=previous)
 
         try:
             return self.retry_storage(save)
         except CheckpointError:
-            if source.parent == self.paths.root and source.name.startswith(checkpoints.STAGING_PREFIX):
+            if source.parent == self.paths.root and source.name.startswith(STAGING_PREFIX):
                 checkpoints.discard(source)
             raise
 
@@ -304,12 +316,12 @@ class Session:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def last_checkpoint(self) -> tuple[str, int] | None:
-        """Persist what ``checkpoint_dir`` wrote after the last report; its name and iteration."""
+    def last_checkpoint(self) -> tuple[str, int, int] | None:
+        """Persist what ``checkpoint_dir`` wrote after the last report; its name, iteration and bytes."""
         if self.staged is None:
             return None
-        name = self._persist(None)
-        return (name, self.counters.iteration) if name else None
+        saved = self._persist(None)
+        return (saved.name, self.counters.iteration, saved.bytes) if saved is not None else None
 
     def close(self) -> None:
         """Let the sync thread end at its next wake-up, and remove the private directory."""

@@ -18,6 +18,7 @@ import pytest
 
 import hpctune as tune
 from hpctune.errors import MetricError, TuneError
+from hpctune.logger import TBXLoggerCallback
 from hpctune.storage.reader import read_experiment
 
 pytestmark = pytest.mark.timeout(120)
@@ -106,6 +107,31 @@ def test_a_class_with_stop_and_checkpoint_at_end() -> None:
     assert trial.checkpoint is not None
     with trial.checkpoint.as_directory() as directory:
         assert (Path(directory) / "n").read_text() == "13"
+
+
+def test_the_working_directory_as_a_checkpoint(results: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        start = tune.get_checkpoint()
+        done = int(Path(start.path, "model").read_text()) if start is not None else 0
+        for step in range(done + 1, 7):
+            if step == 4 and start is None:
+                raise ValueError("it fails here once")
+            Path("model").write_text(str(step))
+            tune.report({"step": step}, checkpoint=tune.Checkpoint.from_directory("."))
+
+    analysis = run(
+        train, name="here", callbacks=[TBXLoggerCallback()], max_failures=1, log_to_file=("my.out", "my.err")
+    )
+    (trial,) = analysis.trials
+    made = sorted(Path(trial.local_path).glob("checkpoint_*"))
+    assert len(made) == 6
+    for checkpoint in made:
+        assert {path.name for path in checkpoint.iterdir()} == {"model", ".hpctune.json"}
+    everything = {path.name for path in (results / "here").iterdir()} - {Path(trial.local_path).name}
+    copied = tune.Checkpoint(results).to_directory()
+    left = {str(path.relative_to(copied)) for path in Path(copied).rglob("*") if path.is_file()}
+    assert everything
+    assert left == {f"here/{Path(trial.local_path).name}/{name}" for name in ("model", "my.out", "my.err")}
 
 
 def test_lambdas_and_returned_results() -> None:

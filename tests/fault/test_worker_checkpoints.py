@@ -13,6 +13,7 @@ import pytest
 from hpctune.model.ids import RunKey
 from hpctune.storage import checkpoints
 from hpctune.storage.layout import CHECKPOINT_PREFIX, TrialPaths
+from hpctune.storage.ownership import PROGRESS_FILE
 
 RUN = RunKey("t_00000", 1, 0)
 FILES = ("a", "b", "c")
@@ -53,7 +54,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path, staged: bool) -> Non
         killed = _killed_at(step, lambda: checkpoints.persist(source, trial, RUN, checkpoints.Progress(3)))  # noqa: B023
         made = [p for p in trial.root.iterdir() if p.name.startswith(CHECKPOINT_PREFIX)]
         for checkpoint in made:
-            assert {p.name for p in checkpoint.iterdir()} == {*FILES, checkpoints.PROGRESS_FILE}
+            assert {p.name for p in checkpoint.iterdir()} == {*FILES, PROGRESS_FILE}
             assert all((checkpoint / name).read_text() == "x" * 100 for name in FILES)
             assert checkpoints.read_progress(checkpoint).iteration == 3
         checkpoints.tidy(trial, trial.names())

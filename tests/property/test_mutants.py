@@ -93,7 +93,7 @@ def forget_checkpoints(patch: pytest.MonkeyPatch) -> None:
 def delete_the_newest(patch: pytest.MonkeyPatch) -> None:
     """Restarts begin at the oldest checkpoint that is known."""
     real = evolve._saved
-    patch.setattr(evolve, "_saved", lambda t, new: real(t, new) | ({"restore": t.restore} if t.checkpoints else {}))
+    patch.setattr(evolve, "_saved", lambda t, *new: real(t, *new) | ({"restore": t.restore} if t.checkpoints else {}))
 
 
 def leave_orphans(patch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hpctune.core.react import NOT_RESUMED
 from hpctune.core.state import ExperimentState
 from hpctune.model import events as e
 from hpctune.model.trial import Phase
@@ -300,3 +301,22 @@ def test_trials_wait_while_no_driver_is_there(tmp_path: Path, scheduler: MakeSch
     assert len(driver.state.trials) == 60
     if scheduler is hyperband:  # its decisions depend on no order
         assert final(driver.state) == final(quiet[scheduler][1])
+
+
+@pytest.mark.parametrize("scheduler", [promotion, pasha])
+def test_those_that_can_never_go_on_end_early_and_nothing_else_changes(
+    tmp_path: Path, scheduler: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = simulation(tmp_path / "early", scheduler, 60)
+    ended = final(early.run())
+    monkeypatch.setattr(ASHAPromotionScheduler, "never_resumed", lambda self, active: ())
+    late = simulation(tmp_path / "late", scheduler, 60)
+    assert final(late.run()) == ended
+
+    def stops_before_the_last_result(sim: Simulation) -> int:
+        events = [recorded.event for recorded in journal.read(sim.paths.journal)]
+        last = max(n for n, event in enumerate(events) if isinstance(event, e.ResultReported))
+        return sum(isinstance(x, e.StopRequested) and x.reason == NOT_RESUMED for x in events[:last])
+
+    assert stops_before_the_last_result(early) > 20
+    assert stops_before_the_last_result(late) == 0

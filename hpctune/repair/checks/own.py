@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpctune.repair.findings import Finding, SetMode
-from hpctune.storage.checkpoints import DOOMED_PREFIX, STAGING_PREFIX
 from hpctune.storage.layout import CHECKPOINT_PREFIX
+from hpctune.storage.ownership import DOOMED_PREFIX, STAGING_PREFIX
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _CONTENTS = (CHECKPOINT_PREFIX, STAGING_PREFIX, DOOMED_PREFIX)

@@ -29,6 +29,7 @@ from hpctune.repair.findings import (
 )
 from hpctune.storage import checkpoints, control_file
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths, TrialPaths
+from hpctune.storage.ownership import DOOMED_PREFIX, PROGRESS_FILE, STAGING_PREFIX
 from hpctune.storage.run_file import RunTail, parse_record
 
 _RUN = re.compile(r"run-(\d+)\.(\d+)\.jsonl")
@@ -82,9 +83,9 @@ def _leftovers(trial: Trial, directory: TrialPaths, names: Sequence[str], runs: 
         return
     for name in names:
         path = directory.root / name
-        if name.startswith(checkpoints.STAGING_PREFIX):
+        if name.startswith(STAGING_PREFIX):
             yield _found("half-made checkpoint", trial, name, "its run was killed", "removed", Remove(path))
-        elif name.startswith(checkpoints.DOOMED_PREFIX):
+        elif name.startswith(DOOMED_PREFIX):
             yield _found("doomed checkpoint", trial, name, "was being deleted", "removed", Remove(path))
         elif _TEMPORARY.fullmatch(name):
             yield _found("left over", trial, name, "its writer was killed", "removed", Remove(path))
@@ -105,7 +106,7 @@ def _checkpoints(
             yield _found("lost checkpoint", trial, ref.name, what, done, fix)
         elif problem := _progress_problem(path):
             anew = WriteProgress(path, progress_of(ref, facts.checkpoint_rows.get((trial.trial_id, ref.name))))
-            where = f"{ref.name}/{checkpoints.PROGRESS_FILE}"
+            where = f"{ref.name}/{PROGRESS_FILE}"
             yield _found("checkpoint's progress", trial, where, problem, "made anew", anew)
     yield from _start(trial, directory)
     if runs or not trial.finalized:
@@ -133,7 +134,7 @@ def _start(trial: Trial, directory: TrialPaths) -> Iterator[Finding]:
 
 def _progress_problem(checkpoint: Path) -> str:
     try:
-        if (checkpoint / checkpoints.PROGRESS_FILE).exists():
+        if (checkpoint / PROGRESS_FILE).exists():
             checkpoints.read_progress(checkpoint)
             return ""
     except CheckpointError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hpctune.common.text import size
 from hpctune.site.findings import Advice, Check, Mark, seconds
 from hpctune.site.node.facts import NodeFacts
 from hpctune.site.storage.facts import StorageFacts
@@ -93,16 +94,6 @@ def _space(area: str, facts: StorageFacts) -> Check:
         mark = "warn"
     meaning = "A trial takes about 8 inodes, and its checkpoints; CheckpointConfig(num_to_keep=...) bounds those."
     return Check(area, mark, found, meaning if mark != "ok" else "")
-
-
-def size(amount: int) -> str:
-    """Bytes for people."""
-    value = float(amount)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}"
-        value /= 1000
-    return f"{value:.0f} PB"
 
 
 # -- seen from a node -------------------------------------------------------------------------------------------------

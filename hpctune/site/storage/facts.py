@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from hpctune.storage.quota import mount_of, quota_text
 
 APPENDS = 20
 _LOCK_PROGRAM = """
@@ -65,7 +66,7 @@ def gather(scratch: Path) -> StorageFacts:
         total_bytes=space.f_blocks * space.f_frsize,
         free_inodes=space.f_favail,
         total_inodes=space.f_files,
-        quota=_quota(scratch, kind),
+        quota=_one_line(quota_text(scratch, kind)),
         rename=_tried(lambda: _rename(scratch)),
         exclusive=_tried(lambda: _exclusive(scratch)),
         links=_tried(lambda: _link(scratch)),
@@ -73,22 +74,6 @@ def gather(scratch: Path) -> StorageFacts:
         clock_ahead_s=_clock_ahead(scratch),
         sync_s=_sync_s(scratch),
     )
-
-
-def mount_of(path: Path, mountinfo: str) -> tuple[str, str, str]:
-    """Type, source and options of the filesystem that ``path`` is on."""
-    best, found = "", ("?", "", "")
-    wanted = str(path.resolve())
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, rest = before.split(), after.split()
-        if len(fields) < 6 or len(rest) < 2:
-            continue
-        point = fields[4].replace("\\040", " ")
-        inside = wanted == point or wanted.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, found = point, (rest[0], rest[1], rest[2] if len(rest) > 2 else fields[5])
-    return found
 
 
 def _tried(action: Callable[[], str]) -> str:
@@ -169,13 +154,5 @@ def _sync_s(scratch: Path) -> float:
     return sorted(times)[APPENDS // 2]
 
 
-def _quota(path: Path, kind: str) -> str:
-    """The output of the site's quota command; "" if there is none."""
-    command = ["lfs", "quota", "-q", "-h", "-u", str(os.geteuid()), str(path)] if kind == "lustre" else ["quota", "-sw"]
-    if shutil.which(command[0]) is None:
-        return ""
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return " | ".join(" ".join(line.split()) for line in asked.stdout.splitlines() if line.strip())[:300]
+def _one_line(text: str) -> str:
+    return " | ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())[:300]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +17,15 @@ from click.testing import CliRunner, Result
 from hpctune.cli.main import cli
 from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
+from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
+from hpctune.model.spec import CheckpointPolicy
+from hpctune.model.trial import CheckpointRef
 from hpctune.output.display.slurm_reasons import explain
-from hpctune.storage import lease
+from hpctune.storage import lease, spec_file
 from hpctune.storage.inbox import Inbox
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.reader import read_experiment
 from tests.support.cli_support import BIN, Maker, checksum, demo, finish, hpctune
 
 
@@ -81,6 +87,34 @@ def test_status_says_that_trials_may_wait_for_room(
     told = json.loads(text("status", maker.root, "--json"))["storage"]
     assert told == words.removeprefix("storage   ")
     assert ("nothing is lost" in " ".join(shown.split())) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, "3 checkpoints of 3 MB, 1 of unknown size; 4.1 TB free"),
+        ({"max_total": 9}, "3 checkpoints (at most 9) of 3 MB, 1 of unknown size; 4.1 TB free"),
+        ({"max_total_bytes": 5 * 10**9}, "3 checkpoints of 3 MB (at most 5 GB), 1 of unknown size; 4.1 TB free"),
+    ],
+)
+def test_status_knows_the_size_of_checkpoints_without_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], words: str
+) -> None:
+    maker = Maker(tmp_path / "mnist")
+    identity = maker.trial(0, lr=0.1)
+    spec = read_experiment(maker.root).state.spec
+    spec_file.write(ExperimentPaths(maker.root), replace(spec, checkpoint=CheckpointPolicy(**limits)))
+    maker.runs(identity, "1", [0.5])
+    for number, size in enumerate((10**6, 2 * 10**6, None), 2):
+        row = {"training_iteration": number, "loss": 0.5}
+        saved = CheckpointRef(f"checkpoint_{number:06d}", number, bytes=size)
+        maker.record(e.ResultReported(RunKey(identity, 1, 0), number, row, checkpoint=saved))
+    usual = {"f_bavail": 10**9, "f_frsize": 4096, "f_blocks": 10**9, "f_files": 10**9, "f_favail": 10**8, "f_flag": 0}
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**usual))
+    assert f"disk      {words}" in text("status", maker.root)
+    told = json.loads(text("status", maker.root, "--json"))["checkpoints"]
+    assert (told["count"], told["bytes"], told["unknown"]) == (3, 3 * 10**6, 1)
+    assert (told["max_count"], told["max_bytes"]) == (limits.get("max_total"), limits.get("max_total_bytes"))
 
 
 def test_status_as_json_is_complete_and_strict(maker: Maker) -> None:

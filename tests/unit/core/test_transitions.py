@@ -166,7 +166,7 @@ def test_a_life() -> None:
     assert (trial.results, trial.last_iteration, trial.seen_metric, trial.last["loss"]) == (1, 1, True, 2.0)
     repeated = e.ResultReported(RUN, 2, {"training_iteration": 1, "loss": 9}, e.Verdict.REPEATED, CHECKPOINT)
     trial = evolve(trial, repeated, 7.0, "loss")
-    assert (trial.results, trial.last["loss"], trial.checkpoints) == (1, 2.0, (CHECKPOINT,))
+    assert (trial.results, trial.last["loss"], trial.checkpoints) == (1, 2.0, (replace(CHECKPOINT, metric=9.0),))
     trial = evolve(trial, e.ResultReported(RUN, 3, {"training_iteration": 2}, e.Verdict.OVERRUN), 8.0, "loss")
     assert (trial.results, trial.overruns, trial.attempt and trial.attempt.seq) == (1, 1, 3)
     trial = evolve(trial, e.RunEnded(RUN, Outcome.FAILED, "raised", ErrorInfo("E", "m")), 9.0)

@@ -452,16 +452,21 @@ def test_overrides_win(tmp_path: Path) -> None:
         num_samples=9,
         max_concurrent=2,
         time_budget_s=5.0,
+        max_checkpoints=7,
         cluster="debug",
         slurm={"partition": "gpu"},
         config={"model.lr": 0.5},
         verbose=0,
     )
+    kept = tune.CheckpointConfig(num_to_keep=2, max_total_checkpoints=9, max_total_bytes="1 GB")
+    space = {"model": {"lr": tune.uniform(0, 1)}}
     with use(wanted):
-        start = launched(name="script", num_samples=1, config={"model": {"lr": tune.uniform(0, 1)}}, verbose=3)
+        start = launched(name="script", num_samples=1, config=space, verbose=3, checkpoint_config=kept)
     spec = start.spec
     assert start.paths.root == tmp_path / "cli" / "cli"
     assert (spec.num_samples, spec.max_concurrent, spec.time_budget_s, spec.cluster) == (9, 2, 5.0, "debug")
+    checkpoint = spec.checkpoint
+    assert (checkpoint.keep, checkpoint.max_total, checkpoint.max_total_bytes) == (2, 7, 10**9)
     assert start.setup.bind_search.space == {"model": {"lr": 0.5}}
     assert start.verbose == 0
 

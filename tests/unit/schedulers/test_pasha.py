@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from hpctune.errors import MetricError, UsageError
 from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
-from hpctune.model.trial import Phase
+from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers import ASHAPromotionScheduler, PASHAScheduler, create_scheduler
 from hpctune.schedulers.pasha import overtakes_twice, same_ranking
 from tests.support.scheduler_lab import World, rows, trial
@@ -254,3 +254,37 @@ def test_it_never_gets_stuck(
     noise = random.Random(seed)
     repeated = World(again, trials, slots, lambda i, t: LEVELS[i] + noise.gauss(0.0, 0.2), seed, limit=limit, **chance)
     assert repeated.run().reasons == world.reasons
+
+
+class Watching(World):
+    """Notes which paused trials the scheduler says that it never resumes, and that it keeps its word."""
+
+    def __init__(self, *arguments: Any, **chances: Any) -> None:
+        super().__init__(*arguments, **chances)
+        self.lost: dict[str, int] = {}
+        self.steps = 0
+
+    def step(self, trial: Trial) -> None:
+        super().step(trial)
+        self.steps += 1
+        active = self.in_phase(Phase.PENDING, Phase.RUNNING, Phase.PAUSED)
+        named = self.scheduler.never_resumed(active)
+        assert not named or self.exhausted
+        assert {self.trials[trial_id].phase for trial_id in named} <= {Phase.PAUSED}
+        for trial_id in named:
+            self.lost.setdefault(trial_id, self.steps)
+        assert {i for i in self.lost if self.trials[i].phase in (Phase.RUNNING, Phase.PENDING)} == set()
+
+
+@pytest.mark.parametrize("kind", [ASHAPromotionScheduler, PASHAScheduler])
+@pytest.mark.parametrize("seed", range(15))
+def test_who_is_said_to_be_never_resumed_is_not(kind: type[ASHAPromotionScheduler], seed: int) -> None:
+    def loss(trial: int, iteration: int) -> float:
+        return math.sin(7.0 * trial + seed) + 1.0 / iteration
+
+    scheduler = kind(metric="loss", mode="min", max_t=27)
+    world = Watching(scheduler, 40, 4, loss, seed, fails=0.02 * (seed % 3), preempted=0.02 * (seed % 2)).run()
+    stranded = {trial_id for trial_id, reason in world.reasons.items() if reason == "stranded"}
+    assert set(world.lost) <= stranded
+    early = [trial_id for trial_id, at in world.lost.items() if at < world.steps]
+    assert len(early) > len(stranded) / 2, "most are known before the end"

@@ -35,8 +35,9 @@ from hpctune.site.slurm.facts import (
     parse_rows,
 )
 from hpctune.site.storage import facts as storagefacts, pingpong
-from hpctune.site.storage.checks import Visibility, judge_shared, judge_storage, size
-from hpctune.site.storage.facts import StorageFacts, mount_of
+from hpctune.site.storage.checks import Visibility, judge_shared, judge_storage
+from hpctune.site.storage.facts import StorageFacts
+from hpctune.storage.quota import mount_of
 from hpctune.version import VERSION
 
 MAIN = Partition("main", True, "UP", "1-00:00:00", "OFF", 0, 10)
@@ -179,7 +180,6 @@ def test_parsing() -> None:
     assert parse_rows("a|b\n\nc|\n", ("x", "y")) == [{"x": "a", "y": "b"}, {"x": "c", "y": ""}]
     assert (leading_number("300 sec"), leading_number("(null)")) == (300, None)
     assert (seconds(0.0004), seconds(0.05), seconds(3.14), seconds(61)) == ("0.001 s", "0.05 s", "3.1 s", "61 s")
-    assert (size(999), size(76 * 10**9)) == ("999 B", "76 GB")
 
 
 def test_of_two_settings_of_one_name_the_first_counts() -> None:

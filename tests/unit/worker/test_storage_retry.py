@@ -108,11 +108,11 @@ def test_after_ten_minutes_the_trial_goes_on_elsewhere_and_nothing_counts_as_a_f
 ) -> None:
     real, appended = run_file.RunFile.result_text, []
 
-    def append(self: run_file.RunFile, row: str, checkpoint: str | None = None) -> int:
+    def append(self: run_file.RunFile, row: str, *saved: Any) -> int:
         if len(appended) == 2 and self.run.attempt == 1:
             raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         appended.append(row)
-        return real(self, row, checkpoint)
+        return real(self, row, *saved)
 
     monkeypatch.setattr(run_file.RunFile, "result_text", append)
     end = lab.run(train)
@@ -152,7 +152,7 @@ def test_what_the_filesystem_may_have_forgotten_is_not_saved_by_trying_again(
 
 
 def test_a_signal_ends_the_waiting(lab: Lab, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Any, row: str, checkpoint: str | None = None) -> int:
+    def refuse(self: Any, row: str, *saved: Any) -> int:
         import signal
 
         os.kill(os.getpid(), signal.SIGTERM)

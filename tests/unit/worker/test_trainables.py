@@ -409,11 +409,11 @@ def test_a_checkpoint_is_copied_and_a_staged_one_moved(lab: Lab, tmp_path: Path)
     (source / "sub").mkdir(parents=True)
     (source / "sub" / "file").write_text("x")
     run, progress = RunKey("t", 1, 0), checkpoints.Progress(3, 1.5, 4)
-    name = checkpoints.persist(source, lab.trial, run, progress)
+    name = checkpoints.persist(source, lab.trial, run, progress).name
     assert (name, (source / "sub" / "file").exists()) == ("checkpoint_000003", True)
     assert checkpoints.read_progress(lab.trial.checkpoint(name)) == progress
     staged = checkpoints.staging(lab.trial)
-    assert checkpoints.persist(staged, lab.trial, run, progress) == name
+    assert checkpoints.persist(staged, lab.trial, run, progress).name == name
     assert not lab.trial.checkpoint(name).joinpath("sub").exists(), "the later one of an iteration counts"
     assert not staged.exists()
     checkpoints.delete(lab.trial.checkpoint(name))
