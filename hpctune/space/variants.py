@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.common.checks import is_whole
 from hpctune.errors import SearchSpaceError
+from hpctune.space.points import narrowed, read_point
 from hpctune.space.randomness import as_seed, stream
 from hpctune.space.resolve import grid_point, grid_size, resolve
 from hpctune.space.tags import experiment_tag
-from hpctune.space.tree import KeyPath, flatten_dict, lookup, merge, path_text, unresolved, walk
+from hpctune.space.tree import KeyPath, flatten_dict, lookup, path_text, unresolved
 from hpctune.space.view import SpecView, config_view
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Variant:
     index: int
     config: dict[str, Any]
     resolved: dict[KeyPath, Any]
-    """What varied, by its path in the search space: the domains, the grid axes and what a given point fixed."""
+    """What varied, by its path in the search space: the domains and the grid axes."""
 
     @property
     def evaluated(self) -> dict[str, Any]:
@@ -120,8 +121,8 @@ def variants(
     Args:
         space: Nested dicts and lists of constants, domains and grid axes. A bare function in it is a constant.
         seed: The same seed gives the same configurations; an integer of 0 or more.
-        points_to_evaluate: Configurations to try first. What such a point leaves open is sampled; what it leaves
-            open of a grid is tried in full. Each uses up one of ``num_samples``, but all are tried.
+        points_to_evaluate: Configurations to try first: see :mod:`hpctune.space.points`. What one leaves open is
+            sampled, or tried in full if it is a grid. Each uses up one of ``num_samples``, but all are tried.
         num_samples: How often to repeat the grid with fresh random values; -1: without end.
         constant_grid_search: Keep the random values the same for all grid points of a sample.
         view: Makes the ``spec`` of ``sample_from`` functions out of the configuration.
@@ -142,12 +143,5 @@ def variants(
 
 
 def _point_block(space: dict[str, Any], number: int, point: Mapping[str, Any]) -> _Block:
-    where = f"points_to_evaluate[{number}]"
-    if not isinstance(point, Mapping):
-        raise SearchSpaceError(f"{where} must be a dict of parameters, not {point!r}.")
-    merged = merge(space, dict(point), where=where)
-    varied = dict.fromkeys(unresolved(space))
-    for path, _ in walk(dict(point)):
-        if not any(path[:length] in varied for length in range(len(path))):
-            varied[path] = None
-    return _Block(merged, grid_size(merged), 1, tuple(varied))
+    fixed = narrowed(space, read_point(space, point, f"points_to_evaluate[{number}]"))
+    return _Block(fixed, grid_size(fixed), 1, tuple(unresolved(space)))
