@@ -1,7 +1,7 @@
 """All configurations of a search space, addressed by number.
 
 Configuration number i is a function of (space, seed, i) alone. No state is kept between configurations: trials may
-finish in any order, and a resumed experiment simply goes on at the next number. (numpy may change its streams between
+finish in any order. (numpy may change its streams between
 feature releases, so the same numbers need the same numpy version.)
 """
 
@@ -55,6 +55,19 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a configuration is among all: its block, its grid point there, and how often that came before it.
+
+    ``sample``: the number of its sample, counted over all blocks.
+    """
+
+    block: int
+    point: int
+    repetition: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
 class Variants:
     """The configurations of a search space; make it with :func:`variants`."""
 
@@ -80,13 +93,17 @@ class Variants:
             IndexError: if there are not so many.
             SearchSpaceError: if a value cannot be drawn.
         """
-        block, sample, point = self._locate(index)
-        number = sample if self.constant_grid_search else index
+        return self.draw(self.place(index), index)
+
+    def draw(self, place: Place, index: int) -> Variant:
+        """Return the configuration at a place, with the random values of number ``index``."""
+        block = self.blocks[place.block]
+        number = place.sample if self.constant_grid_search else index
 
         def stream_at(path: KeyPath, nth: int) -> Generator:
             return stream(self.seed, number, path_text(path), nth)
 
-        config = resolve(grid_point(block.space, point), stream_at, self.view)
+        config = resolve(grid_point(block.space, place.point), stream_at, self.view)
         return Variant(index, config, {path: lookup(config, path) for path in block.varied})
 
     def __iter__(self) -> Iterator[Variant]:
@@ -95,15 +112,15 @@ class Variants:
             yield self[index]
             index += 1
 
-    def _locate(self, index: int) -> tuple[_Block, int, int]:
-        """Return the block of a variant, the number of its sample, and that of its grid point."""
-        rest, samples_before = index, 0
-        for block in self.blocks if index >= 0 else ():
-            sample, point = divmod(rest, block.grid)
-            if block.samples is None or sample < block.samples:
-                return block, samples_before + sample, point
+    def place(self, index: int) -> Place:
+        """Return the place of configuration number ``index``. Raises IndexError if there are not so many."""
+        rest, before = index, 0
+        for number, block in enumerate(self.blocks) if index >= 0 else ():
+            repetition, point = divmod(rest, block.grid)
+            if block.samples is None or repetition < block.samples:
+                return Place(number, point, repetition, before + repetition)
             rest -= block.grid * block.samples
-            samples_before += block.samples
+            before += block.samples
         raise IndexError(f"There is no configuration number {index}; there are {self.total}.")
 
 

@@ -253,7 +253,7 @@ class LibrarySearcher(Searcher):
             self._pending[trial_id] = self._adopt(trial_id, recorded)
 
     def _try_point(self, trial_id: str, number: int, layout: Layout, told: bool = False) -> dict[str, Any]:
-        """Make the point with this number the trial's suggestion. ``told``: the user was told what of it is not used."""
+        """Make the point with this number the trial's suggestion. ``told``: the user knows what of it is not used."""
         given, place = self._point_values(number, layout), self._taken_points + number
         del self._points[number]
         self._taken_points += 1
@@ -262,8 +262,8 @@ class LibrarySearcher(Searcher):
         unused = [name for name, value in given.items() if not same(values.get(name, self), value)]
         if unused and not told:
             log.warning(
-                f"points_to_evaluate[{place}] sets {', '.join(map(repr, unused))}, which trial {trial_id} does not use: "
-                "the function that defines the space did not ask for it."
+                f"points_to_evaluate[{place}] sets {', '.join(map(repr, unused))}, which trial {trial_id} does not "
+                "use: the function that defines the space did not ask for it."
             )
         return values
 

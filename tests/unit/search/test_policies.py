@@ -70,8 +70,9 @@ def test_basic_variants_by_number_until_exhausted() -> None:
     assert isinstance(last, Suggestion)
     assert last.evaluated == {"x": last.config["x"], "g": 2}
     resumed = BasicVariantGenerator().bind(SPACE, 2, seed=5)
-    for index in range(3):
-        resumed.replay(index, f"t{index}", {})
+    for index, tried in enumerate(suggestions[:3]):
+        assert isinstance(tried, Suggestion)
+        resumed.replay(index, f"t{index}", tried.config)
     assert resumed.suggest(3, "t3") == last
 
 
