@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.common.checks import is_whole
 from hpctune.errors import UsageError
+from hpctune.search.adapters.points import checked_points
 from hpctune.search.base import EXHAUSTED, WAIT, Exhausted, SearchAlgorithm, Suggestion, Wait
 from hpctune.space import Variants, variants
 from hpctune.space.randomness import as_seed
@@ -28,7 +29,7 @@ class BasicVariantGenerator(SearchAlgorithm):
         random_state: A seed, or a numpy Generator or RandomState that one is drawn from; None: the experiment's.
 
     Raises:
-        UsageError: if ``max_concurrent`` is negative or no integer.
+        UsageError: if ``max_concurrent`` is negative or no integer, or ``points_to_evaluate`` no list of dicts.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class BasicVariantGenerator(SearchAlgorithm):
     ) -> None:
         if not is_whole(max_concurrent) or max_concurrent < 0:
             raise UsageError(f"max_concurrent must be 0 (no limit) or more, not {max_concurrent!r}.")
-        self.points_to_evaluate = points_to_evaluate
+        self.points_to_evaluate = checked_points(points_to_evaluate)
         self.max_concurrent = max_concurrent
         self.constant_grid_search = constant_grid_search
         self.random_state = random_state

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.common.checks import is_whole
 from hpctune.errors import SearchSpaceError
+from hpctune.space.domain import Categorical
 from hpctune.space.points import narrowed, read_point
 from hpctune.space.randomness import as_seed, stream
-from hpctune.space.resolve import grid_point, grid_size, resolve
+from hpctune.space.resolve import grid_inside, grid_point, grid_size, resolve
 from hpctune.space.tags import experiment_tag
-from hpctune.space.tree import KeyPath, flatten_dict, lookup, path_text, unresolved
+from hpctune.space.tree import KeyPath, flatten_dict, grid_values, is_grid, lookup, path_text, unresolved, walk
 from hpctune.space.view import SpecView, config_view
 
 if TYPE_CHECKING:
@@ -152,11 +153,25 @@ def variants(
     if not is_whole(num_samples) or (num_samples < 1 and num_samples != -1):
         raise SearchSpaceError(f"num_samples must be 1 or more, or -1 for no end, not {num_samples!r}.")
     space = dict(space)
+    _check_options(space)
     blocks = [_point_block(space, number, point) for number, point in enumerate(points_to_evaluate or ())]
     samples = None if num_samples == -1 else num_samples - len(blocks)
     if samples is None or samples > 0:
         blocks.append(_Block(space, grid_size(space), samples, tuple(unresolved(space))))
     return Variants(as_seed(seed), constant_grid_search, tuple(blocks), view)
+
+
+def _check_options(node: Any, path: KeyPath = (), inside: bool = False) -> None:
+    """Raise SearchSpaceError if an option of a choice holds a grid."""
+    for inner, leaf in walk(node, path):
+        if is_grid(leaf):
+            if inside:
+                raise SearchSpaceError(grid_inside(path, inner))
+            for value in grid_values(leaf):
+                _check_options(value, inner)
+        elif isinstance(leaf, Categorical):
+            for option in leaf.categories:
+                _check_options(option, inner, inside=True)
 
 
 def _point_block(space: dict[str, Any], number: int, point: Mapping[str, Any]) -> _Block:

@@ -146,6 +146,11 @@ class AxisSearcher(LibrarySearcher):
             raise self._unsupported(parameter, "Use uniform or loguniform with bounds, or choice.")
         return axis
 
+    def _check(self) -> None:
+        super()._check()
+        if self._converts:
+            self._axes  # noqa: B018 - it raises if there is nothing to search
+
     @property
     def _converts(self) -> bool:
         """Whether the space is one of hpctune domains; else coordinates are values, in the library's own format."""
