@@ -104,7 +104,8 @@ class Tuner:
             resume_unfinished: Whether unfinished trials go on (default). False: they are stopped.
             resume_errored: Whether failed trials go on from their checkpoints.
             restart_errored: Whether failed trials start from scratch.
-            param_space: The search space for new trials. Default: unchanged.
+            param_space: The search space from now on: random and grid search try what of it was not tried yet.
+                Default: unchanged.
             cluster, slurm: The cluster for the resumed run. Default: unchanged.
 
         Raises:

@@ -43,7 +43,7 @@ def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
     slurm = slurm_fields(given)
     paths = find.experiment(directory)
     state = read_experiment(paths.root).state
-    if _nothing_left(state, bool(how), given["num_samples"]):
+    if not given["config_values"] and _nothing_left(state, bool(how), given["num_samples"]):
         _say_so(paths, state)
         return
     warn_without_effect(given["cluster"] or state.spec.cluster, slurm)
@@ -61,6 +61,7 @@ def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
     if state.phases[Phase.ERROR]:
         click.echo(f"Failed trials again: hpctune resume {quoted(paths.root)} --errored")
     click.echo(f"More samples:        hpctune resume {quoted(paths.root)} --num-samples N  (now {state.num_samples})")
+    click.echo(f"Another space:       hpctune resume {quoted(paths.root)} --set KEY=VALUE")
 
 
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:
@@ -79,6 +80,7 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
         slurm=slurm,
+        config=given["config_values"],
         verbose=given["verbose"],
         cancel_on_exit=given["cancel_on_exit"],
         calls_per_minute=given["calls_per_minute"],

@@ -13,7 +13,6 @@ from hpctune.cli.configfile import compiled, execute, load
 from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.plainscript import refuse_plain
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
-from hpctune.cli.values import literal_pairs
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
@@ -42,14 +41,6 @@ RESUME_HELP = (
 @click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
 @click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
 @click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted.")
-@click.option(
-    "--set",
-    "config_values",
-    multiple=True,
-    callback=literal_pairs,
-    metavar="KEY=VALUE",
-    help="Replace a part of the search space: lr=0.1, model.layers=[1,2]; repeatable.",
-)
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:

@@ -10,7 +10,7 @@ from click.decorators import FC
 from click.shell_completion import CompletionItem
 
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
-from hpctune.cli.values import duration_option, size_option, text_pairs
+from hpctune.cli.values import duration_option, literal_pairs, size_option, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -74,6 +74,15 @@ def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 _COMMON: list[Callable[[Any], Any]] = [
+    click.option(
+        "--set",
+        "config_values",
+        multiple=True,
+        callback=literal_pairs,
+        metavar="KEY=VALUE",
+        help="Replace a part of the search space: lr=0.1, model.layers=[1,2], "
+        """'lr={"grid_search": [0.1, 1]}'; repeatable.""",
+    ),
     click.option(
         "--cluster",
         callback=cluster_option,

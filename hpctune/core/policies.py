@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpctune.core.state import ExperimentState
@@ -77,7 +77,10 @@ class Policies:
 
     def completed(self, index: int, suggestion: Suggestion) -> Suggestion:
         """The suggestion with the keys that the scheduler adds to every configuration."""
-        config = dict(self.scheduler.complete_config(index, suggestion.config))
+        made = self.scheduler.complete_config(index, suggestion.config)
+        if not isinstance(made, Mapping):
+            raise UsageError(f"{type(self.scheduler).__name__}.complete_config must return a config, not {made!r}.")
+        config = dict(made)
         if config == suggestion.config:
             return suggestion
         before, after = flatten(suggestion.config), flatten(config)

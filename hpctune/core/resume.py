@@ -27,12 +27,19 @@ class ResumeChoice:
     experiment: str = "resume"
 
 
-def reopenings(state: ExperimentState, choice: ResumeChoice, num_samples: int | None) -> Iterator[e.Event]:
-    """The events that put ``choice`` into effect. ``num_samples``: the new number of trials; None: unchanged."""
+def reopenings(
+    state: ExperimentState, choice: ResumeChoice, num_samples: int | None, total: int | None = 0
+) -> Iterator[e.Event]:
+    """The events that put ``choice`` into effect.
+
+    ``num_samples``: the new number of samples; None: unchanged. ``total``: the number of trials that the searcher has
+    in the end; None: unknown or without end. A search that was exhausted goes on if the space has grown.
+    """
     wanted = num_samples if num_samples is not None else state.num_samples
     if choice.experiment == "skip":
         return
-    if state.ended is not None or state.stopping is not None or wanted != state.num_samples:
+    grown = state.exhausted and total is not None and total > len(state.trials)
+    if state.ended is not None or state.stopping is not None or wanted != state.num_samples or grown:
         yield e.ExperimentReopened(wanted)
     for trial in list(state.trials.values()):
         if trial.phase.final:

@@ -20,7 +20,7 @@ from hpctune.driver.observe import JobWatcher, RunWatcher
 from hpctune.driver.perform import Performer
 from hpctune.driver.projection import Projector
 from hpctune.driver.setup import DriverSetup, TagOf, TrialNamer
-from hpctune.driver.status import StatusPublisher, note
+from hpctune.driver.status import StatusPublisher, note, outside_note
 from hpctune.driver.status_file import STATUS_INTERVAL_S
 from hpctune.errors import StorageError
 from hpctune.model import events as e
@@ -120,8 +120,11 @@ class Driver:
             self._record(started)
             self._started_at, self._driven_before = now, self.state.driven_s
             if resumed:
-                for event in reopenings(self.state, choice or ResumeChoice(), num_samples):
+                search = self._policies.search
+                for event in reopenings(self.state, choice or ResumeChoice(), num_samples, search.total):
                     self._record(event)
+                if told := outside_note(self.state, getattr(search, "outside", ())):
+                    self.display.message(told)
             self._projector.start(self.state)
             self._flush()
         except BaseException:

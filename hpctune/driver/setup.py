@@ -63,7 +63,12 @@ class DriverSetup:
 
     def resources_for(self, config: Mapping[str, Any]) -> Resources:
         """The resources of a trial with this config."""
-        request = self.resources(config) if callable(self.resources) else self.resources
+        if not callable(self.resources):
+            return Resources.parse(self.resources)
+        try:
+            request = self.resources(config)
+        except Exception as error:
+            raise TuneError(f"resources_per_trial failed for the configuration {dict(config)!r}: {error!r}.") from error
         return Resources.parse(request)
 
 

@@ -67,3 +67,15 @@ def note(state: ExperimentState, cluster: Cluster, failure: str, outage: str) ->
     bad = [f"{node} ({state.deaths[node]})" for node in state.bad_nodes(limit or BAD_NODE_DEATHS)]
     remedy = "no more trials run there" if limit else "exclude them with FailureConfig(exclude_nodes_after=...)"
     return f"several attempts in a row died on {', '.join(bad)}: {remedy}" if bad else ""
+
+
+def outside_note(state: ExperimentState, outside: Sequence[str]) -> str:
+    """A line about the trials that are not in the search space any more; "" if there are none."""
+    if not outside:
+        return ""
+    unfinished = sum(not state.trials[trial_id].phase.final for trial_id in outside)
+    more = f"; those that have not ended ({unfinished}) go on" if unfinished else ""
+    return (
+        f"hpctune: {len(outside)} of {len(state.trials)} trials are not in the search space any more. "
+        f"Their results are kept{more}."
+    )

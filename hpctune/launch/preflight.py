@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from hpctune.common.text import number, shorten, table
 from hpctune.core import evolve
+from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
 from hpctune.driver.perform import Performer
-from hpctune.driver.setup import TrialNamer
+from hpctune.driver.setup import SearchBinding, TrialNamer
 from hpctune.errors import ClusterUnavailableError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
@@ -20,24 +22,38 @@ from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
 from hpctune.ports import Cluster
-from hpctune.search import SearcherPolicy, SearchPolicy, Suggestion
-from hpctune.space import experiment_tag
+from hpctune.schedulers.base import FIFOScheduler
+from hpctune.search import BasicVariantGenerator, ConcurrencyLimiter, SearcherPolicy, SearchPolicy, Suggestion
+from hpctune.search.adapters.library import LibrarySearcher
+from hpctune.space import experiment_tag, has_unresolved
+
+T = TypeVar("T")
 
 SHOWN = 5
 """Number of configurations that a dry run shows."""
+CHECKED = 20
+"""Number of configurations that are checked, if they can be known before results are."""
 _MAX_CELL = 24
 
 
 def preflight(prepared: PreparedExperiment) -> None:
     """Check an experiment before it is stored.
 
-    Raises SearchSpaceError for a space that cannot be searched, UsageError for impossible resources or names,
-    RequestRejectedError if the cluster could never run such a trial. It is not an error if the cluster does not answer,
-    because the driver queries it again.
+    The user's functions of a configuration (sample_from, resources, names, mutations) are called, with copies of
+    searcher and scheduler. Raises SearchSpaceError for a space that cannot be searched or points that are not in it,
+    UsageError for impossible resources or names, RequestRejectedError if the cluster could never run such a trial. It
+    is not an error if the cluster does not answer, because the driver queries it again.
     """
     policy = _copied_policy(prepared)
-    # A suggestion of a library's searcher may be expensive, or may have side effects.
-    trials = [] if policy is None or isinstance(policy, SearcherPolicy) else _first_trials(prepared, policy, 1)
+    if isinstance(policy, SearcherPolicy):
+        policy = _stand_in(policy, prepared)
+    scheduler: Any = _copied(prepared.setup.scheduler)
+    binding = prepared.setup.bind_search
+    if hasattr(scheduler, "check_space") and isinstance(binding, SearchBinding):
+        scheduler.check_space(binding.space)
+    trials = [] if policy is None else _first_trials(prepared, policy, CHECKED)
+    if hasattr(scheduler, "check_config") and trials:
+        scheduler.check_config(trials[0].config)
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
 
@@ -67,11 +83,12 @@ def _cluster(prepared: PreparedExperiment) -> Iterator[Cluster]:
 
 
 def _check(cluster: Cluster, prepared: PreparedExperiment, trials: list[Trial]) -> None:
-    """Let the cluster check the first trial's request; a request of one CPU if no trial is known."""
+    """Let the cluster check the trials' requests; a request of one CPU if no trial is known."""
     given = prepared.setup.resources
-    resources = trials[0].resources if trials else Resources() if callable(given) else Resources.parse(given)
+    requests = [trial.resources for trial in trials] or [Resources() if callable(given) else Resources.parse(given)]
     with contextlib.suppress(ClusterUnavailableError):
-        cluster.check(resources)
+        for resources in {repr(each): each for each in requests}.values():
+            cluster.check(resources)
 
 
 def _copied_policy(prepared: PreparedExperiment) -> SearchPolicy | None:
@@ -79,23 +96,41 @@ def _copied_policy(prepared: PreparedExperiment) -> SearchPolicy | None:
 
     The experiment's own searcher stays unused.
     """
+    bind = _copied(prepared.setup.bind_search)
+    return None if bind is None else bind(prepared.spec.num_samples, prepared.spec.seed)
+
+
+def _copied(made: T) -> T | None:
     try:
-        bind = copy.deepcopy(prepared.setup.bind_search)
+        return copy.deepcopy(made)
     except Exception:
         return None
-    return bind(prepared.spec.num_samples, prepared.spec.seed)
+
+
+def _stand_in(policy: SearcherPolicy, prepared: PreparedExperiment) -> SearchPolicy | None:
+    """Random search of the same space, if the searcher's configurations are of that space; else None.
+
+    The searcher itself is not asked: a suggestion may be expensive, or may have side effects.
+    """
+    binding, searcher = prepared.setup.bind_search, policy.searcher
+    while isinstance(searcher, ConcurrencyLimiter):
+        searcher = searcher.searcher
+    if not isinstance(searcher, LibrarySearcher) or not isinstance(binding, SearchBinding):
+        return None
+    return BasicVariantGenerator().bind(binding.space, 1, prepared.spec.seed) if has_unresolved(binding.space) else None
 
 
 def _first_trials(prepared: PreparedExperiment, policy: SearchPolicy, count: int) -> list[Trial]:
     """The first trials that the experiment would have, at most ``count``."""
     namer = TrialNamer(prepared.paths, prepared.spec, prepared.setup, experiment_tag)
+    policies = Policies(policy, _copied(prepared.setup.scheduler) or FIFOScheduler())
     trials = []
     for index in range(count):
         identity = trial_id(prepared.spec.experiment_id, index)
         suggestion = policy.suggest(index, identity)
         if not isinstance(suggestion, Suggestion):
             break
-        trials.append(evolve.add(namer(index, identity, suggestion), 0.0))
+        trials.append(evolve.add(namer(index, identity, policies.completed(index, suggestion)), 0.0))
     return trials
 
 

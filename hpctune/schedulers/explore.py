@@ -16,6 +16,7 @@ from hpctune.errors import UsageError
 from hpctune.schedulers.metric import positive
 from hpctune.space import Domain, flatten_dict, format_vars
 from hpctune.space.randomness import as_generator, seeded_globals
+from hpctune.space.tree import is_grid
 
 Mutations = Mapping[str, Any]
 """What may change, by name: a list of values, a function that draws one, a domain, or a dict of these."""
@@ -37,6 +38,23 @@ def check_mutations(mutations: object, name: str, path: str = "") -> None:
                 f"one, a domain such as tune.uniform(0, 1), or a dict of these, not {values!r}. tune.sample_from and "
                 "tune.grid_search cannot be mutated."
             )
+
+
+def check_drawn(mutations: Mutations, space: Mapping[str, Any], name: str, path: str = "") -> None:
+    """Draw a value of every leaf of ``mutations``. Raises UsageError if that fails, or the space has another shape."""
+    for key, values in mutations.items():
+        where, there = f"{path}{key}", space.get(key)
+        nested = isinstance(values, Mapping)
+        if key in space and nested != (isinstance(there, Mapping) and not is_grid(there)):
+            has, wants = ("a value", "a dict") if nested else ("a dict", "one value")
+            raise UsageError(f"{name}[{where!r}] is {wants}, but in the search space {where!r} is {has}.")
+        if nested:
+            check_drawn(values, there or {}, name, f"{where}/")
+            continue
+        try:
+            draw(values, random.Random(0))
+        except Exception as error:
+            raise UsageError(f"{name}[{where!r}] gives no value: {type(error).__name__}: {error}.") from error
 
 
 def check_factors(factors: object) -> None:

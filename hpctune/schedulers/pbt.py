@@ -21,6 +21,7 @@ from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.explore import (
     Mutations,
     Operations,
+    check_drawn,
     check_factors,
     check_mutations,
     completed,
@@ -120,6 +121,23 @@ class PopulationBasedTraining(MetricScheduler):
         self._exploits = 0
         self._complete = False
         """No more trials will come."""
+
+    def check_space(self, space: Mapping[str, Any]) -> None:
+        """Draw each mutation once, before there is an experiment.
+
+        Raises UsageError if one gives no value, or does not fit the space.
+        """
+        check_drawn(self.hyperparam_mutations, space, "hyperparam_mutations")
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Explore from a first configuration once, before there is an experiment. Raises UsageError if that fails."""
+        new, _ = explore(config, self.hyperparam_mutations, random.Random(0), 1.0, self.perturbation_factors)
+        try:
+            customized(self.custom_explore_fn, new)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"custom_explore_fn failed for {new!r}: {type(error).__name__}: {error}.") from error
 
     # -- what trials say ------------------------------------------------------------------------------------------
 

@@ -160,6 +160,16 @@ class ResourceChangingScheduler:
 
     # -- the base scheduler's alone --------------------------------------------------------------------------------
 
+    def check_space(self, space: Mapping[str, Any]) -> None:
+        """Let the base scheduler check it, if it can."""
+        if hasattr(self._base, "check_space"):
+            self._base.check_space(space)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Let the base scheduler check it, if it can."""
+        if hasattr(self._base, "check_config"):
+            self._base.check_config(config)
+
     def complete_config(self, index: int, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """As the base scheduler wants it."""
         return self._base.complete_config(index, config)

@@ -9,10 +9,11 @@ from typing import Any
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.search.adapters.library import LibrarySearcher
 from hpctune.search.adapters.objective import Loss
-from hpctune.search.adapters.parameters import Layout, Parameter, same
+from hpctune.search.adapters.parameters import Layout, Parameter
 from hpctune.search.adapters.points import Evaluated
 from hpctune.search.adapters.unit import snapped
 from hpctune.space import Float, Integer, LogUniform, Normal, Quantized
+from hpctune.space.points import same
 
 
 class HyperOptSearch(LibrarySearcher):

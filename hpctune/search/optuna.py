@@ -116,6 +116,21 @@ class OptunaSearch(LibrarySearcher):
         self._native = flat
         return NamedValues(flat)
 
+    def _native_accepts(self, name: str, value: Any) -> bool:
+        if self._define is not None:
+            return True
+        distribution = self._native[name]
+        try:
+            return bool(distribution._contains(distribution.to_internal_repr(value)))
+        except (TypeError, ValueError):
+            return False
+
+    def _tried_point(self, config: Mapping[str, Any], layout: Layout) -> int | None:
+        """In their order where a function defines the space: it may not have asked for what a point sets."""
+        if self._define is not None:
+            return 0 if self._points else None
+        return super()._tried_point(config, layout)
+
     # -- the study --------------------------------------------------------------------------------------------
 
     def _start(self, seed: int | None) -> None:
@@ -189,8 +204,9 @@ class OptunaSearch(LibrarySearcher):
         found = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_OWNER) == trial_id]
         if not found:
             return False
-        if self._points:
-            self._points.pop(0)
+        if (number := self._tried_point(config, layout)) is not None:
+            del self._points[number]
+            self._taken_points += 1
         self._study.sampler.reseed_rng()  # or its first suggestions would come once more
         if not found[-1].state.is_finished():
             self._trials[trial_id] = self.library("trial").Trial(self._study, found[-1]._trial_id)

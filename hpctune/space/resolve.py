@@ -113,16 +113,20 @@ def _draw(domain: Domain, path: KeyPath, rng: Generator, spec: SpecView) -> Any:
 def _check_drawn(path: KeyPath, value: Any, draws: int) -> None:
     inner = next(iter(grids(value)), None)
     if inner is not None:
-        raise SearchSpaceError(
-            f"The value drawn for '{path_text(path)}' holds a grid_search (at '{path_text((*path, *inner))}'). "
-            "grid_search cannot stand inside choice or sample_from, as the number of trials would depend on "
-            "chance. Use choice there instead."
-        )
+        raise SearchSpaceError(grid_inside(path, (*path, *inner)))
     if draws >= _MAX_DRAWS:
         raise SearchSpaceError(
             f"'{path_text(path)}' drew yet another domain {draws} times in a row. "
             "A sample_from function must return a value in the end."
         )
+
+
+def grid_inside(path: KeyPath, grid: KeyPath) -> str:
+    """What is wrong with a grid, at its path, inside a value that is drawn for ``path``."""
+    return (
+        f"A value of '{path_text(path)}' holds a grid_search (at '{path_text(grid)}'). grid_search cannot stand inside "
+        "choice or sample_from, as the number of trials would depend on chance. Use choice there instead."
+    )
 
 
 def _cycle_message(waiting: Mapping[KeyPath, KeyPath]) -> str:

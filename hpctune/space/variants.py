@@ -1,7 +1,7 @@
 """All configurations of a search space, addressed by number.
 
 Configuration number i is a function of (space, seed, i) alone. No state is kept between configurations: trials may
-finish in any order, and a resumed experiment simply goes on at the next number. (numpy may change its streams between
+finish in any order. (numpy may change its streams between
 feature releases, so the same numbers need the same numpy version.)
 """
 
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.common.checks import is_whole
 from hpctune.errors import SearchSpaceError
+from hpctune.space.domain import Categorical
+from hpctune.space.points import narrowed, read_point
 from hpctune.space.randomness import as_seed, stream
-from hpctune.space.resolve import grid_point, grid_size, resolve
+from hpctune.space.resolve import grid_inside, grid_point, grid_size, resolve
 from hpctune.space.tags import experiment_tag
-from hpctune.space.tree import KeyPath, flatten_dict, lookup, merge, path_text, unresolved, walk
+from hpctune.space.tree import KeyPath, flatten_dict, grid_values, is_grid, lookup, path_text, unresolved, walk
 from hpctune.space.view import SpecView, config_view
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Variant:
     index: int
     config: dict[str, Any]
     resolved: dict[KeyPath, Any]
-    """What varied, by its path in the search space: the domains, the grid axes and what a given point fixed."""
+    """What varied, by its path in the search space: the domains and the grid axes."""
 
     @property
     def evaluated(self) -> dict[str, Any]:
@@ -51,6 +53,19 @@ class _Block:
     grid: int  # grid points of that space
     samples: int | None  # how often the grid is repeated; None: endlessly
     varied: tuple[KeyPath, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a configuration is among all: its block, its grid point there, and how often that came before it.
+
+    ``sample``: the number of its sample, counted over all blocks.
+    """
+
+    block: int
+    point: int
+    repetition: int
+    sample: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +94,17 @@ class Variants:
             IndexError: if there are not so many.
             SearchSpaceError: if a value cannot be drawn.
         """
-        block, sample, point = self._locate(index)
-        number = sample if self.constant_grid_search else index
+        return self.draw(self.place(index), index)
+
+    def draw(self, place: Place, index: int) -> Variant:
+        """Return the configuration at a place, with the random values of number ``index``."""
+        block = self.blocks[place.block]
+        number = place.sample if self.constant_grid_search else index
 
         def stream_at(path: KeyPath, nth: int) -> Generator:
             return stream(self.seed, number, path_text(path), nth)
 
-        config = resolve(grid_point(block.space, point), stream_at, self.view)
+        config = resolve(grid_point(block.space, place.point), stream_at, self.view)
         return Variant(index, config, {path: lookup(config, path) for path in block.varied})
 
     def __iter__(self) -> Iterator[Variant]:
@@ -94,15 +113,15 @@ class Variants:
             yield self[index]
             index += 1
 
-    def _locate(self, index: int) -> tuple[_Block, int, int]:
-        """Return the block of a variant, the number of its sample, and that of its grid point."""
-        rest, samples_before = index, 0
-        for block in self.blocks if index >= 0 else ():
-            sample, point = divmod(rest, block.grid)
-            if block.samples is None or sample < block.samples:
-                return block, samples_before + sample, point
+    def place(self, index: int) -> Place:
+        """Return the place of configuration number ``index``. Raises IndexError if there are not so many."""
+        rest, before = index, 0
+        for number, block in enumerate(self.blocks) if index >= 0 else ():
+            repetition, point = divmod(rest, block.grid)
+            if block.samples is None or repetition < block.samples:
+                return Place(number, point, repetition, before + repetition)
             rest -= block.grid * block.samples
-            samples_before += block.samples
+            before += block.samples
         raise IndexError(f"There is no configuration number {index}; there are {self.total}.")
 
 
@@ -120,8 +139,8 @@ def variants(
     Args:
         space: Nested dicts and lists of constants, domains and grid axes. A bare function in it is a constant.
         seed: The same seed gives the same configurations; an integer of 0 or more.
-        points_to_evaluate: Configurations to try first. What such a point leaves open is sampled; what it leaves
-            open of a grid is tried in full. Each uses up one of ``num_samples``, but all are tried.
+        points_to_evaluate: Configurations to try first: see :mod:`hpctune.space.points`. What one leaves open is
+            sampled, or tried in full if it is a grid. Each uses up one of ``num_samples``, but all are tried.
         num_samples: How often to repeat the grid with fresh random values; -1: without end.
         constant_grid_search: Keep the random values the same for all grid points of a sample.
         view: Makes the ``spec`` of ``sample_from`` functions out of the configuration.
@@ -134,6 +153,7 @@ def variants(
     if not is_whole(num_samples) or (num_samples < 1 and num_samples != -1):
         raise SearchSpaceError(f"num_samples must be 1 or more, or -1 for no end, not {num_samples!r}.")
     space = dict(space)
+    _check_options(space)
     blocks = [_point_block(space, number, point) for number, point in enumerate(points_to_evaluate or ())]
     samples = None if num_samples == -1 else num_samples - len(blocks)
     if samples is None or samples > 0:
@@ -141,13 +161,19 @@ def variants(
     return Variants(as_seed(seed), constant_grid_search, tuple(blocks), view)
 
 
+def _check_options(node: Any, path: KeyPath = (), inside: bool = False) -> None:
+    """Raise SearchSpaceError if an option of a choice holds a grid."""
+    for inner, leaf in walk(node, path):
+        if is_grid(leaf):
+            if inside:
+                raise SearchSpaceError(grid_inside(path, inner))
+            for value in grid_values(leaf):
+                _check_options(value, inner)
+        elif isinstance(leaf, Categorical):
+            for option in leaf.categories:
+                _check_options(option, inner, inside=True)
+
+
 def _point_block(space: dict[str, Any], number: int, point: Mapping[str, Any]) -> _Block:
-    where = f"points_to_evaluate[{number}]"
-    if not isinstance(point, Mapping):
-        raise SearchSpaceError(f"{where} must be a dict of parameters, not {point!r}.")
-    merged = merge(space, dict(point), where=where)
-    varied = dict.fromkeys(unresolved(space))
-    for path, _ in walk(dict(point)):
-        if not any(path[:length] in varied for length in range(len(path))):
-            varied[path] = None
-    return _Block(merged, grid_size(merged), 1, tuple(varied))
+    fixed = narrowed(space, read_point(space, point, f"points_to_evaluate[{number}]"))
+    return _Block(fixed, grid_size(fixed), 1, tuple(unresolved(space)))

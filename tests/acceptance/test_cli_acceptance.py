@@ -113,6 +113,17 @@ def test_set_and_num_samples_go_before_the_file(place: Path) -> None:
     assert "The search space has no 'y'" in message
 
 
+def test_a_resume_takes_another_space(place: Path) -> None:
+    run("-v", "0")
+    hpctune("resume", "exp", "-v", "0", "--set", 'x={"grid_search": [3, 4, 0, 1]}')
+    assert [row["config/x"] for row in rows()] == [0, 1, 3, 4]
+    told = hpctune("resume", "exp", "-v", "0", "--set", "x=5").stderr
+    assert "4 of 4 trials are not in the search space any more. Their results are kept." in told
+    assert [row["config/x"] for row in rows()] == [0, 1, 3, 4, 5]
+    assert "--set KEY=VALUE" in hpctune("resume", "exp").stdout
+    assert "no 'y'" in hpctune("resume", "exp", "--set", "y=5", code=2).stderr
+
+
 def test_failed_trials_and_another_try(place: Path) -> None:
     done = run("--set", "x=2", code=1)
     root = place / "results" / "exp"

@@ -403,6 +403,41 @@ def test_a_resume_takes_the_corrected_trainable(results: Path) -> None:
     assert not list((results / "b").glob(".renewed*"))
 
 
+def test_a_grid_that_grows_and_shrinks_between_two_drivers(results: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def grid(*values: int) -> dict[str, Any]:
+        return {"a": tune.grid_search(list(values)), "b": tune.grid_search([1, 2])}
+
+    def pairs(analysis: tune.ExperimentAnalysis) -> list[tuple[int, int]]:
+        return [(trial.config["a"], trial.config["b"]) for trial in analysis.trials]
+
+    first = pairs(run(counting(1), name="g", config=grid(1, 2)))
+    grown = pairs(run(counting(1), name="g", config=grid(3, 1, 2), resume=True))
+    assert grown == [*first, (3, 1), (3, 2)]
+    assert "any more" not in capfd.readouterr().err
+    shrunk = run(counting(1), name="g", config=grid(4, 2), resume=True)
+    assert pairs(shrunk) == [*grown, (4, 1), (4, 2)]
+    assert "4 of 6 trials are not in the search space any more. Their results are kept." in capfd.readouterr().err
+    restored = tune.Tuner.restore(str(results / "g"), counting(1), param_space=grid(1, 2, 3, 4, 5), cluster=LOCAL)
+    assert [(r.config["a"], r.config["b"]) for r in restored.fit()] == [*pairs(shrunk), (5, 1), (5, 2)]
+    assert {trial.value.attempts for trial in shrunk.trials} == {1}
+
+
+def test_objects_in_a_grid_are_not_tried_twice(results: Path) -> None:
+    class Thing:
+        pass
+
+    def report(config: dict[str, Any]) -> None:
+        tune.report(n=config["n"])
+
+    def space(*numbers: int) -> dict[str, Any]:
+        things = [Thing(), lambda: 1, lambda: 2]
+        return {"t": tune.grid_search(things), "n": tune.grid_search(list(numbers)), "constant": Thing()}
+
+    run(report, name="o", config=space(1, 2))
+    again = run(report, name="o", config=space(1, 2, 3), resume=True)
+    assert [trial.config["n"] for trial in again.trials] == [1, 2, 1, 2, 1, 2, 3, 3, 3]
+
+
 def test_more_samples_after_the_end(results: Path) -> None:
     space = {"x": tune.uniform(0, 1)}
     first = run(counting(1), name="m", config=space, num_samples=1)

@@ -325,7 +325,8 @@ def test_what_a_changed_space_has_no_place_for_is_left_out(make: Make) -> None:
         searcher.on_trial_result(trial_id, {"loss": 1.0, "training_iteration": 1})
         searcher.on_trial_complete(trial_id, {"loss": 1.0})
     configs = ask_and_tell(searcher, square, 20)
-    assert 0.25 not in [config["x"] for config in configs]
+    assert configs[0]["x"] == 0.25, "the point that was not tried is tried"
+    assert 0.5 not in [config["x"] for config in configs]
 
 
 @every

@@ -132,6 +132,25 @@ def test_a_space_of_something_else_is_refused() -> None:
             OptunaSearch(space)  # type: ignore[arg-type]
     with pytest.raises(SearchSpaceError, match="'z', which is no parameter"):
         OptunaSearch(NATIVE, "loss", "min", points_to_evaluate=[{"z": 1}]).suggest("t")
+    for name, distribution in NATIVE.items():
+        with pytest.raises(SearchSpaceError, match=rf"points_to_evaluate\[0\] sets '{name}' to \[\], which is not in"):
+            OptunaSearch(NATIVE, "loss", "min", points_to_evaluate=[{name: []}]).suggest("t")
+        assert distribution is NATIVE[name]
+
+
+def test_what_a_function_does_not_ask_for_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    points = [{"model/kind": "svm", "model/depth": 3, "lr": 1}, {"model": {"kind": "rf", "depth": 4}}]
+    searcher = OptunaSearch(define, "loss", "min", points_to_evaluate=points, seed=1)
+    first = searcher.suggest("t0")
+    assert isinstance(first, dict)
+    assert set(first["model"]) == {"kind", "C"}
+    [told] = caplog.messages
+    assert "points_to_evaluate[0] sets 'model/depth', 'lr', which trial t0 does not use" in told
+    assert searcher.suggest("t1") == {"model": {"kind": "rf", "depth": 4}, "data": "mnist"}
+    again = OptunaSearch(define, "loss", "min", points_to_evaluate=points, seed=1)
+    again.on_suggestion_replayed("t0", first)
+    assert again.suggest("t1") == {"model": {"kind": "rf", "depth": 4}, "data": "mnist"}
+    assert len(caplog.messages) == 1
 
 
 def test_several_metrics(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from hpctune.common.checks import is_number
 from hpctune.errors import SearchSpaceError
 from hpctune.search.adapters.library import LibrarySearcher, Loss
-from hpctune.search.adapters.parameters import Parameter, ParameterSpace, same
+from hpctune.search.adapters.parameters import Parameter, ParameterSpace
 from hpctune.search.adapters.unit import from_unit, snapped, to_unit
 from hpctune.space import Categorical, Float, Integer, LogUniform, Normal, Quantized, Uniform
+from hpctune.space.points import same
 
 
 class Kind(Enum):
@@ -144,6 +145,11 @@ class AxisSearcher(LibrarySearcher):
         if axis is None:
             raise self._unsupported(parameter, "Use uniform or loguniform with bounds, or choice.")
         return axis
+
+    def _check(self) -> None:
+        super()._check()
+        if self._converts:
+            self._axes  # noqa: B018 - it raises if there is nothing to search
 
     @property
     def _converts(self) -> bool:

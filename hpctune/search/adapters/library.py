@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from hpctune.common.log import log
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.rows import lookup
 from hpctune.search.adapters.objective import Loss as Loss, loss_of
@@ -13,6 +14,7 @@ from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter, P
 from hpctune.search.adapters.points import SEED_LIMIT, Evaluated, checked_points, checked_seed, completed, with_rewards
 from hpctune.search.searcher import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, UNRESOLVED_SEARCH_SPACE, Searcher
 from hpctune.space import flatten_dict, has_unresolved
+from hpctune.space.points import same
 from hpctune.space.tree import path_text, unresolved
 
 RETURNED = "_metric"
@@ -34,8 +36,8 @@ class LibrarySearcher(Searcher):
         space: The search space; None: the experiment's.
         metric: The reported value to optimize; None: the experiment's.
         mode: "min" or "max".
-        points_to_evaluate: Configurations to try first, nested or with flat keys. What one leaves open is drawn at
-            random (or by the library, where it can).
+        points_to_evaluate: Configurations to try first: see :mod:`hpctune.space.points`. What one leaves open is drawn
+            at random (or by the library, where it can).
         evaluated_rewards: The metric of each of those points, if it is known: they are learned from and not tried.
         seed: None: the experiment's.
 
@@ -114,6 +116,10 @@ class LibrarySearcher(Searcher):
     def _learn(self, values: dict[str, Any], loss: Loss | None, point: Evaluated) -> None:
         """Learn from what was evaluated elsewhere; ``loss`` is None if that failed."""
         raise NotImplementedError
+
+    def _native_accepts(self, name: str, value: Any) -> bool:
+        """Whether a value is one of a parameter in the library's own format; True where that cannot be known."""
+        return True
 
     def _take_native(self, space: Any) -> Layout:
         """Take a space in the library's own format: set :attr:`_native`, and return its layout."""
@@ -202,13 +208,26 @@ class LibrarySearcher(Searcher):
             raise UsageError(UNDEFINED_METRIC_MODE.format(cls=who, metric=self._metric, mode=self._mode))
         if not isinstance(self._metric, str) and not self.several_metrics:
             raise UsageError(f"{who} optimizes one metric, not {self._metric!r}. OptunaSearch takes several.")
+        for number in range(len(self._points)):
+            self._point_values(number, self._layout)
+        for point in self._evaluated:
+            self._evaluated_values(point, self._layout)
+
+    def _point_values(self, number: int, layout: Layout) -> dict[str, Any]:
+        """The values that the point with this number, of those not tried yet, sets."""
+        where = f"points_to_evaluate[{self._taken_points + number}]"
+        values = layout.flatten(self._points[number], strict=True, where=where)
+        for name, value in values.items() if not isinstance(layout, ParameterSpace) else ():
+            if not self._native_accepts(name, value):
+                raise SearchSpaceError(f"{where} sets '{name}' to {value!r}, which is not in {self._native[name]!r}.")
+        return values
 
     # -- asking and telling -----------------------------------------------------------------------------------
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point to evaluate, or what the library suggests. Raises as ``set_search_properties`` does."""
         layout = self._ready()
-        answer = self._next(trial_id, layout)
+        answer = self._try_point(trial_id, 0, layout) if self._points else self._ask(trial_id)
         if not isinstance(answer, dict):
             return answer
         self._pending[trial_id] = answer
@@ -217,7 +236,12 @@ class LibrarySearcher(Searcher):
     def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
         """Bring the library to where it was after this suggestion; one that the space has no place for is left out."""
         layout = self._ready()
-        answer = self._next(trial_id, layout) if self.asks_again or self._points else None
+        number = self._tried_point(config, layout)
+        answer: dict[str, Any] | str | None = None
+        if number is not None:
+            answer = self._try_point(trial_id, number, layout, told=True)
+        elif self.asks_again:
+            answer = self._ask(trial_id)
         if isinstance(answer, dict) and agree(layout.nest(answer), config):
             self._pending[trial_id] = answer
             return
@@ -228,14 +252,32 @@ class LibrarySearcher(Searcher):
         if not layout.missing(recorded):
             self._pending[trial_id] = self._adopt(trial_id, recorded)
 
-    def _next(self, trial_id: str, layout: Layout) -> dict[str, Any] | str | None:
-        if not self._points:
-            return self._ask(trial_id)
-        point = layout.flatten(self._points.pop(0), strict=True, where=f"points_to_evaluate[{self._taken_points}]")
+    def _try_point(self, trial_id: str, number: int, layout: Layout, told: bool = False) -> dict[str, Any]:
+        """Make the point with this number the trial's suggestion. ``told``: the user knows what of it is not used."""
+        given, place = self._point_values(number, layout), self._taken_points + number
+        del self._points[number]
         self._taken_points += 1
-        if not self.completes_points:
-            point = completed(point, layout, self._seed or 0, self._taken_points)
-        return self._adopt(trial_id, point)
+        values = given if self.completes_points else completed(given, layout, self._seed or 0, self._taken_points)
+        values = self._adopt(trial_id, values)
+        unused = [name for name, value in given.items() if not same(values.get(name, self), value)]
+        if unused and not told:
+            log.warning(
+                f"points_to_evaluate[{place}] sets {', '.join(map(repr, unused))}, which trial {trial_id} does not "
+                "use: the function that defines the space did not ask for it."
+            )
+        return values
+
+    def _tried_point(self, config: Mapping[str, Any], layout: Layout) -> int | None:
+        """The number of the point that a recorded configuration is, of those not tried yet."""
+        try:
+            recorded = layout.flatten(config, strict=False, where="The recorded configuration")
+        except SearchSpaceError:
+            return None
+        for number in range(len(self._points)):
+            values = self._point_values(number, layout)
+            if all(name in recorded and same(recorded[name], value) for name, value in values.items()):
+                return number
+        return None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the library the trial's last metric; a trial that failed, or without a finite metric, has failed."""
@@ -275,12 +317,16 @@ class LibrarySearcher(Searcher):
         assert self._layout is not None
         while self._evaluated:
             point = self._evaluated.pop(0)
-            values = self._layout.flatten(point.parameters, strict=False, where="An evaluated point")
-            if missing := self._layout.missing(values):
-                raise SearchSpaceError(
-                    f"An evaluated point must be complete, but sets no '{missing[0].name}': {point.parameters!r}."
-                )
+            values = self._evaluated_values(point, self._layout)
             self._learn(values, None if point.error else self._loss(point.value), point)
+
+    def _evaluated_values(self, point: Evaluated, layout: Layout) -> dict[str, Any]:
+        values = layout.flatten(point.parameters, strict=False, where="An evaluated point")
+        if missing := layout.missing(values):
+            raise SearchSpaceError(
+                f"An evaluated point must be complete, but sets no '{missing[0].name}': {point.parameters!r}."
+            )
+        return values
 
     def _ready(self) -> Layout:
         """Make the library's objects, once."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hpctune.errors import SearchSpaceError
 from hpctune.space import Categorical, Domain, Float, Integer, flatten_dict, unflatten_dict
+from hpctune.space.points import matching_option, read_point, same
 from hpctune.space.tree import KeyPath, branches, has_unresolved, is_grid, path_text, rebuild, unresolved, walk
 
 _MISSING = object()
@@ -110,65 +111,31 @@ class ParameterSpace:
         Raises:
             SearchSpaceError: if a value is not one of its domain's, or ``strict`` and an entry is no parameter.
         """
-        values: dict[str, Any] = {}
-        used: set[str] = set()
-        for path, leaf in unresolved(self.space).items():
-            given = _given(config, path)
-            if given is not _MISSING and not leaf.is_function():
-                self._take(path_text(path), leaf, given, values, where)
-                used.add(path_text(path))
         if strict:
-            self._check_known(config, used, where)
+            config = read_point(self.space, config, where)
+        values: dict[str, Any] = {}
+        self._take_all("", self.space, config, values, where)
         return values
 
-    def _check_known(self, config: Mapping[str, Any], used: Collection[str], where: str) -> None:
-        constants = {path_text(path): leaf for path, leaf in walk(self.space)}
-        for path, leaf in walk(dict(config)):
-            name = path_text(path)
-            if any(name == known or name.startswith(f"{known}/") for known in used):
-                continue
-            if name in constants and same(constants[name], leaf):
-                continue
-            known = ", ".join(f"'{parameter.name}'" for parameter in self.parameters)
-            raise SearchSpaceError(
-                f"{where} sets '{name}', which is no parameter of the search space. It has: {known}."
-            )
+    def _take_all(self, prefix: str, node: Any, config: Any, values: dict[str, Any], where: str) -> None:
+        for path, leaf in unresolved(node).items():
+            given = _given(config, path)
+            if given is not _MISSING:
+                self._take("/".join((*filter(None, [prefix]), *map(str, path))), leaf, given, values, where)
 
     def _take(self, name: str, domain: Domain, given: Any, values: dict[str, Any], where: str) -> None:
         if not isinstance(domain, Categorical):
-            if not _within(domain, given):
+            if not domain.is_function() and not _within(domain, given):
                 raise SearchSpaceError(f"{where} sets '{name}' to {given!r}, which is not in {domain!r}.")
             values[name] = domain.cast(given)
             return
-        for option, category in enumerate(domain.categories):
-            if not has_unresolved(category):
-                if same(category, given):
-                    values[name] = option if self.by_name[name].branching else category
-                    return
-                continue
-            inner: dict[str, Any] = {}
-            if self._matches(f"{name}/{option}", category, given, inner, where):
-                values.update({name: option, **inner})
-                return
-        raise SearchSpaceError(f"{where} sets '{name}' to {given!r}, which is none of {domain.categories!r}.")
-
-    def _matches(self, name: str, category: Any, given: Any, inner: dict[str, Any], where: str) -> bool:
-        """Whether ``given`` is an instance of an option with domains; puts their values into ``inner``."""
-        for path, leaf in walk(category):
-            if isinstance(leaf, Domain) and leaf.is_function():
-                continue
-            value = _given(given, path)
-            if value is _MISSING:
-                return False
-            if not isinstance(leaf, Domain):
-                if not same(leaf, value):
-                    return False
-                continue
-            try:
-                self._take("/".join((name, *map(str, path))), leaf, value, inner, where)
-            except SearchSpaceError:
-                return False
-        return True
+        chosen = matching_option(domain.categories, given)
+        if chosen is None:
+            raise SearchSpaceError(f"{where} sets '{name}' to {given!r}, which is none of {domain.categories!r}.")
+        number, inner = chosen
+        category = domain.categories[number]
+        values[name] = number if self.by_name[name].branching else category
+        self._take_all(f"{name}/{number}", category, inner, values, where)
 
 
 class NamedValues:
@@ -238,10 +205,8 @@ def _nested(node: Any, path: KeyPath, values: Mapping[str, Any], prefix: str = "
 
 
 def _value(domain: Domain, name: str, values: Mapping[str, Any]) -> Any:
-    if domain.is_function():
-        return domain
     if name not in values:
-        return _MISSING
+        return domain if domain.is_function() else _MISSING
     value = values[name]
     if not isinstance(domain, Categorical) or not any(map(has_unresolved, domain.categories)):
         return value
@@ -271,20 +236,6 @@ def _within(domain: Domain, value: Any) -> bool:
     if isinstance(domain, Integer):
         return number.is_integer() and domain.smallest <= number <= domain.largest
     return not isinstance(domain, Float) or domain.lower <= number <= domain.upper
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal, or the same but for a list in place of a tuple, as a round trip through JSON makes it."""
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, bool) is not isinstance(b, bool):
-        return False
-    try:
-        return a is b or bool(a == b) or repr(a) == repr(b)
-    except ValueError:  # arrays
-        return repr(a) == repr(b)
 
 
 def agree(asked: Any, recorded: Any) -> bool:

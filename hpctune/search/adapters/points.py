@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ def checked_points(points: Any) -> list[dict[str, Any]]:
     """Copies of ``points_to_evaluate``. Raises UsageError if it is no list of dicts."""
     if points is None:
         return []
-    if isinstance(points, (str, Mapping)) or not all(isinstance(point, Mapping) for point in points):
+    if isinstance(points, (str, Mapping)) or not isinstance(points, Iterable):
+        raise UsageError(f"points_to_evaluate is a list of configurations (dicts), not {points!r}.")
+    points = list(points)
+    if not all(isinstance(point, Mapping) for point in points):
         raise UsageError(f"points_to_evaluate is a list of configurations (dicts), not {points!r}.")
     return [dict(point) for point in points]
 

@@ -184,3 +184,12 @@ def test_a_successor_does_not_undo_a_stop() -> None:
     state.apply(e.Recorded(1.0, e.ExperimentStopRequested("stopped by hpctune stop")))
     assert list(reopenings(state, ResumeChoice(), None)), "who resumes by hand wants it to go on"
     assert list(reopenings(state, ResumeChoice(experiment="skip"), None)) == []
+
+
+def test_an_exhausted_search_goes_on_if_the_space_has_grown() -> None:
+    """Also while its last trials still run."""
+    state = ExperimentState(ExperimentSpec("abcde123", "n", 0.0, "f", num_samples=1))
+    state.apply(e.Recorded(1.0, e.SearchExhausted("the searcher has no more suggestions")))
+    assert list(reopenings(state, ResumeChoice(), None, 0)) == []
+    assert list(reopenings(state, ResumeChoice(), None, 1)) == [e.ExperimentReopened(1)]
+    assert list(reopenings(state, ResumeChoice(experiment="skip"), None, 1)) == []

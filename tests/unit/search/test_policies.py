@@ -70,8 +70,9 @@ def test_basic_variants_by_number_until_exhausted() -> None:
     assert isinstance(last, Suggestion)
     assert last.evaluated == {"x": last.config["x"], "g": 2}
     resumed = BasicVariantGenerator().bind(SPACE, 2, seed=5)
-    for index in range(3):
-        resumed.replay(index, f"t{index}", {})
+    for index, tried in enumerate(suggestions[:3]):
+        assert isinstance(tried, Suggestion)
+        resumed.replay(index, f"t{index}", tried.config)
     assert resumed.suggest(3, "t3") == last
 
 
@@ -89,11 +90,11 @@ def test_random_state_overrides_the_seed_of_the_experiment(make: Any) -> None:
 
 
 def test_options_of_basic_variants() -> None:
-    generator = BasicVariantGenerator(points_to_evaluate=[{"x": 5}], constant_grid_search=True)
+    generator = BasicVariantGenerator(points_to_evaluate=[{"x": 0.5}], constant_grid_search=True)
     policy = generator.bind(SPACE, 2, 0)
     configs = [a.config for i in range(4) if isinstance(a := policy.suggest(i, str(i)), Suggestion)]
-    assert [c["x"] for c in configs[:2]] == [5, 5]
-    assert configs[2]["x"] == configs[3]["x"] != 5
+    assert [c["x"] for c in configs[:2]] == [0.5, 0.5]
+    assert configs[2]["x"] == configs[3]["x"] != 0.5
 
 
 def test_max_concurrent_of_basic_variants_counts_replayed_trials() -> None:
