@@ -23,6 +23,26 @@ class TuneError(Exception):
         return super().__str__()
 
 
+def as_instance_of(text: str, kind: type[BaseException]) -> TuneError:
+    """A TuneError with this text that is an instance of ``kind`` as well: ``except ZeroDivisionError`` finds it.
+
+    A plain TuneError if no such class can be made.
+    """
+    if not issubclass(kind, Exception) or issubclass(kind, TuneError):
+        return TuneError(text)
+    body = {
+        "__module__": kind.__module__,
+        "__str__": lambda self: text,
+        "__reduce__": lambda self: (as_instance_of, (text, kind)),
+    }
+    try:
+        made: TuneError = Exception.__new__(type(kind.__name__, (TuneError, kind), body))
+    except TypeError:
+        return TuneError(text)
+    made.args = (text,)
+    return made
+
+
 class UsageError(TuneError, ValueError):
     """The user gave an invalid option, config file, directory or value."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
-from hpctune.errors import TuneError
+from hpctune.errors import TuneError, as_instance_of
 from hpctune.model import trial as model
 from hpctune.model.metric_stats import MetricStats
 from hpctune.model.records import ErrorInfo
@@ -26,8 +27,11 @@ _STATUS: dict[Phase, str] = {Phase.PENDING: PENDING, Phase.SUBMITTING: PENDING, 
 
 
 def as_exception(error: ErrorInfo) -> TuneError:
-    """``error`` as an exception. Its text is the full traceback if there is one."""
-    return TuneError(error.traceback.strip() or str(error))
+    """``error`` as an exception. Its text is the full traceback if there is one. It is an instance of the class that
+    was raised as well, if that is one of Python's own."""
+    kind = getattr(builtins, error.kind, Exception)
+    text = error.traceback.strip() or str(error)
+    return as_instance_of(text, kind) if isinstance(kind, type) else TuneError(text)
 
 
 @dataclass(slots=True)
@@ -182,7 +186,15 @@ class Trial:
 
     @property
     def last_result(self) -> dict[str, Any]:
-        """The last counted result; empty before the first."""
+        """The last counted result. If a trial has ended without any: what is known of every trial."""
+        if not self._value.last and self._value.phase.final:
+            return {
+                "trial_id": self.trial_id,
+                "experiment_tag": self.experiment_tag,
+                "config": self.config,
+                "done": True,
+                "hostname": self._value.attempt.nodes if self._value.attempt is not None else "",
+            }
         return dict(self._value.last)
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
 from hpctune.core.resume import ResumeChoice
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.errors import NotYetSupportedError, UsageError, as_instance_of
 from hpctune.launch.arguments import search_space
 from hpctune.launch.definition import Experiment
 from hpctune.launch.driven import DrivenExperiment
@@ -23,9 +23,11 @@ from hpctune.launch.trainables import as_trainable, trainable_name
 from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.unpicklable import find_unpicklable, picklable
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig, TuneConfig
 from hpctune.worker import Command
+from hpctune.worker.parameters import BoundTrainable
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
@@ -54,6 +56,7 @@ class Tuner:
 
     Raises:
         UsageError: for arguments of the wrong type. :meth:`fit` checks their values.
+        TypeError: for a trainable that cannot be pickled.
     """
 
     def __init__(
@@ -69,6 +72,13 @@ class Tuner:
         if trainable is None:
             raise UsageError(
                 "Tuner needs a trainable: a function, a class derived from Trainable, or a registered name."
+            )
+        if not isinstance(trainable, (str, BoundTrainable)) and not picklable(trainable):
+            what = find_unpicklable(trainable) or repr(trainable)
+            raise as_instance_of(
+                f"The trainable cannot be pickled, so it cannot be sent to the jobs, because of {what}. Make that "
+                "inside the function.",
+                TypeError,
             )
         if tune_config is not None and not isinstance(tune_config, TuneConfig):
             raise UsageError(f"tune_config must be a TuneConfig, not {tune_config!r}.")

@@ -13,7 +13,7 @@ from hpctune.common import env
 from hpctune.common.log import log
 from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
 from hpctune.launch.trainables import as_trainable
-from hpctune.space.tree import flatten_dict, unflatten_dict
+from hpctune.space import tree
 from hpctune.storage.unpicklable import picklable
 from hpctune.worker import is_class_trainable
 from hpctune.worker.gpus import wait_for_gpu
@@ -39,6 +39,26 @@ def date_str() -> str:
 
 
 # -- dicts -----------------------------------------------------------------------------------------------------------
+
+
+def flatten_dict(
+    dt: Mapping[str, Any], delimiter: str = "/", prevent_delimiter: bool = False, flatten_list: bool = False
+) -> dict[str, Any]:
+    """One level of keys: ``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``. The result has the class of ``dt``.
+
+    Args: as those of :func:`hpctune.space.tree.flatten_dict`.
+    """
+    return _as(dt, tree.flatten_dict(dt, delimiter, prevent_delimiter, flatten_list))
+
+
+def unflatten_dict(dt: Mapping[str, Any], delimiter: str = "/") -> dict[str, Any]:
+    """The nested dict of a flat one: the reverse of :func:`flatten_dict`. The result has the class of ``dt``."""
+    return _as(dt, tree.unflatten_dict(dt, delimiter))
+
+
+def _as(like: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    kind = type(like)
+    return kind(made) if kind is not dict and issubclass(kind, dict) and kind.__init__ is not dict.__init__ else made
 
 
 def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:

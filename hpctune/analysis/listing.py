@@ -18,6 +18,7 @@ from hpctune.output.display.selection import count_words
 from hpctune.output.display.words import phase_word
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
+from hpctune.storage.spec_file import find_experiments
 
 Row = dict[str, Any]
 EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "created_at", "updated_at", "path")
@@ -39,8 +40,11 @@ def list_experiments(
     ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``, ``error`` (why it
     cannot be read).
     """
-    found = sorted(p.parent for p in _definitions(Path(root).expanduser().absolute()))
-    rows = sorted((_experiment(path) for path in found), key=lambda row: (row["created_at"] or 0.0, row["name"]))
+    place = Path(root).expanduser().absolute()
+    rows = sorted(
+        (_experiment(path, place) for path in _experiments(place)),
+        key=lambda row: (row["created_at"] or 0.0, row["name"]),
+    )
     return select(rows, columns=columns, filter=filter, sort=sort, descending=descending, limit=limit)
 
 
@@ -111,15 +115,15 @@ def _sorted(rows: list[Row], column: str, descending: bool) -> list[Row]:
     return [*sorted(valued, key=rank, reverse=descending), *missing]
 
 
-def _definitions(root: Path) -> list[Path]:
+def _experiments(root: Path) -> list[Path]:
     if not root.is_dir():
         raise UsageError(f"There is no directory {root}. Name the directory that contains the experiments.")
-    own = root / "experiment.json"
-    return [own] if own.is_file() else list(root.glob("*/experiment.json"))
+    return [root] if ExperimentPaths(root).spec.is_file() else find_experiments(root)
 
 
-def _experiment(path: Path) -> Row:
-    row: Row = {"name": path.name, "status": "unreadable", "created_at": None, "path": str(path), "error": ""}
+def _experiment(path: Path, root: Path) -> Row:
+    name = path.name if path == root else str(path.relative_to(root))
+    row: Row = {"name": name, "status": "unreadable", "created_at": None, "path": str(path), "error": ""}
     try:
         state = read_experiment(path, peek=False).state
     except TuneError as error:
@@ -127,7 +131,6 @@ def _experiment(path: Path) -> Row:
     spec = state.spec
     best = best_trial(state.trials.values(), spec.metric, spec.mode)
     return row | {
-        "name": spec.name,
         "status": experiment_status(state),
         "trials": len(state.trials),
         "counts": count_words(state.phases),

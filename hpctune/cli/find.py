@@ -13,6 +13,7 @@ from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import open_experiment
+from hpctune.storage.spec_file import find_experiments
 
 DIR_HELP = (
     "DIR is an experiment's directory, or its name under the storage path. Default: the experiment that the current "
@@ -50,7 +51,7 @@ def stored(named: str) -> Path | None:
 def no_experiment(named: str, path: Path) -> NotAnExperimentError:
     """The error for words that refer to no experiment. ``path``: the place that they name here."""
     storage = storage_path()
-    near = nearest(named, [e.root.name for e in experiments(storage)])
+    near = nearest(named, [str(e.root.relative_to(storage.absolute())) for e in experiments(storage)])
     if path.exists():
         what = f"{path} is not an experiment and contains none, and there is none of that name in {storage}"
     else:
@@ -65,10 +66,7 @@ def is_experiment(path: Path) -> bool:
 
 def experiments(storage: Path) -> list[ExperimentPaths]:
     """The experiments in ``storage``, the most recently driven first."""
-    try:
-        found = [ExperimentPaths(p.parent.absolute()) for p in storage.glob("*/experiment.json")]
-    except OSError:
-        return []
+    found = [ExperimentPaths(path.absolute()) for path in find_experiments(storage)]
     return sorted(found, key=_driven_at, reverse=True)
 
 

@@ -11,6 +11,7 @@ HPCTUNE_DISABLE_DATED_SUBDIR              TUNE_DISABLE_DATED_SUBDIR           "1
 HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": the caller handles signals
 HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to follow a stop (30)
 HPCTUNE_WARN_THRESHOLD_S                  TUNE_WARN_THRESHOLD_S               seconds above which warn_if_slow warns
+HPCTUNE_CALLBACKS                         TUNE_CALLBACKS, RAY_TUNE_...       classes of callbacks: "my.module.Class"
 HPCTUNE_STORAGE_PATIENCE_S                                                    seconds a trial waits for its files (600)
 ========================================  ==================================  ==========================================
 
@@ -66,6 +67,7 @@ class EnvSettings:
     signals: bool = True
     stop_grace_s: float | None = None
     warn_threshold_s: float = DEFAULT_WARN_THRESHOLD_S
+    callbacks: tuple[str, ...] = ()
     for_workers: Mapping[str, str] = field(default_factory=dict)
     without_effect: tuple[str, ...] = ()
 
@@ -87,6 +89,7 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
         signals=not _flag(env, "DISABLE_SIGINT_HANDLER"),
         stop_grace_s=grace or None,
         warn_threshold_s=DEFAULT_WARN_THRESHOLD_S if warn is None else warn,
+        callbacks=tuple(_listed(env, "HPCTUNE_CALLBACKS", "TUNE_CALLBACKS", "RAY_TUNE_CALLBACKS")),
         for_workers=for_workers(env),
         without_effect=tuple(without_effect(env)),
     )
@@ -95,7 +98,7 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
 def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
     """The ``TUNE_*`` variables that are set and have no effect in hpctune."""
     env = os.environ if environ is None else environ
-    known = {_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES}
+    known = {"TUNE_CALLBACKS", *(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)}
     return sorted(name for name in env if name.startswith("TUNE_") and name not in known)
 
 
@@ -113,6 +116,12 @@ def _set_name(env: Mapping[str, str], name: str) -> str:
 
 def _value(env: Mapping[str, str], name: str) -> str:
     return env.get(_set_name(env, name), "")
+
+
+def _listed(env: Mapping[str, str], *names: str) -> list[str]:
+    """The words of the first variable that is set, which commas separate."""
+    text = next((env[name] for name in names if env.get(name)), "")
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -34,6 +34,8 @@ class Policies:
 
         On replay the caller ignores the answers, because the recorded ones follow in the journal.
         """
+        if getattr(self.scheduler, "needs_controller", False):
+            self.scheduler.controller.trials = state.trials  # type: ignore[attr-defined]
         match event:
             case e.TrialAdded():
                 trial = state.trials[event.trial_id]
@@ -56,9 +58,18 @@ class Policies:
                 answers = []
             case _:
                 return []
-        for trial_id, decision in self.scheduler.decisions_on_others():
+        for trial_id, decision in self._on_others():
             answers += self._facts(state.trials[trial_id], decision, state)
         return answers
+
+    def _on_others(self) -> Sequence[tuple[str, Decision]]:
+        """The scheduler's decisions on other trials, with those that it has given through its controller."""
+        decisions = self.scheduler.decisions_on_others()
+        if not getattr(self.scheduler, "needs_controller", False):
+            return decisions
+        controller = self.scheduler.controller  # type: ignore[attr-defined]
+        ordered, controller.ordered = controller.ordered, []
+        return [*decisions, *ordered]
 
     def replay(self, event: e.Event, state: ExperimentState) -> None:
         """Restore the policies' state after ``event``, without asking for any suggestion or decision."""

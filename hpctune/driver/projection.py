@@ -87,8 +87,9 @@ class Projector:
         """Set up the callbacks, and rebuild the files of unfinalized trials from the journal."""
         self.trials.bind(state)
         self._callbacks.setup(
-            stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples
-        )
+            stop=dict(self._spec.criteria), num_samples=self._spec.num_samples, total_num_samples=state.num_samples,
+            time_budget_s=self._spec.time_budget_s,
+        )  # fmt: skip
         self._states.restore()
         self._started = True
         if self._policy_log is not None:

@@ -14,6 +14,7 @@ from hpctune.common.checks import is_number
 from hpctune.errors import NotYetSupportedError, TuneError, UsageError
 from hpctune.run_config import CheckpointConfig
 from hpctune.space import Function
+from hpctune.space.evaluated import with_expressions
 from hpctune.space.view import config_view
 
 EXPORT_FORMATS = ("checkpoint", "model", "onnx", "h5")
@@ -51,11 +52,30 @@ def seconds(given: object, name: str = "time_budget_s") -> float | None:
     return float(value)
 
 
+def checked_name(name: object) -> str:
+    """The name of an experiment. Slashes make folders: ``task-1/asha``. Raises UsageError if it is no such name."""
+    parts = name.split("/") if isinstance(name, str) else []
+    if not parts or any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UsageError(
+            f"An experiment's name must be a directory name, such as 'mnist' or 'mnist/asha', not {name!r}."
+        )
+    return str(name)
+
+
+def place(root: Path, name: str | None) -> tuple[Path, str | None]:
+    """The directory that contains the experiment's, and the name of that: of ``task-1/asha`` below ``root/task-1``."""
+    if name is None:
+        return root, None
+    folder, _, last = checked_name(name).rpartition("/")
+    return root / folder, last
+
+
 def log_files(log_to_file: object) -> tuple[str, str]:
     """The names of a trial's stdout and stderr files.
 
     False, None and True: ``stdout`` and ``stderr`` (the output of a job always goes to files). A name: one file for
-    both. A pair: one name each; None in it keeps the default name. Raises UsageError for anything else, and for paths.
+    both. A pair: one name each; None in it keeps the default name. An absolute path is one file for all trials. Raises
+    UsageError for anything else.
     """
     if log_to_file is None or isinstance(log_to_file, bool):
         return STDOUT, STDERR
@@ -68,8 +88,8 @@ def log_files(log_to_file: object) -> tuple[str, str]:
         raise UsageError(f"log_to_file must be True, a file name, or a pair (stdout, stderr), not {log_to_file!r}.")
     out, err = (name or default for name, default in zip(pair, (STDOUT, STDERR), strict=True))
     for name in (out, err):
-        if not isinstance(name, str) or "/" in name or name in (".", ".."):
-            raise UsageError(f"log_to_file must be file names without a directory, not {name!r}.")
+        if not isinstance(name, str) or ("/" in name and not Path(name).is_absolute()) or name in (".", ".."):
+            raise UsageError(f"log_to_file must be file names, or absolute paths, not {name!r}.")
     return str(out), str(err)
 
 
@@ -125,7 +145,7 @@ def search_space(given: object, name: str = "config") -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise UsageError(f"{name} must be a dict of parameters, not {given!r}.")
-    return dict(given)
+    return dict(with_expressions(given))
 
 
 def resource_request(given: object) -> Any:

@@ -85,9 +85,7 @@ class Experiment:
             raise NotYetSupportedError(
                 "storage_filesystem is not supported yet. Give storage_path, a directory that all nodes see."
             )
-        if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
-            raise UsageError(f"An experiment's name must be a plain directory name, not {name!r}.")
-        self.name = name
+        self.name = None if name is None else arguments.checked_name(name)
         self.run = run
         self.trainable = as_trainable(run)
         self.trainable_name = trainable_name(run)

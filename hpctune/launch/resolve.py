@@ -17,6 +17,7 @@ from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
 from hpctune.driver.setup import DriverSetup, SearchBinding, safe_name
 from hpctune.errors import ResumeError, UsageError
+from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
 from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
 from hpctune.launch.overrides import Overrides
@@ -24,7 +25,7 @@ from hpctune.launch.prepared import PreparedExperiment
 from hpctune.launch.store import StoredExperiment
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
-from hpctune.output.defaults import default_callbacks
+from hpctune.output.defaults import default_callbacks, imported_callback
 from hpctune.run_config import FailureConfig
 from hpctune.schedulers.base import SchedulerPolicy
 from hpctune.schedulers.create import as_scheduler
@@ -79,18 +80,19 @@ def resolve(
         bind_search=SearchBinding(as_search_algorithm(options.search_alg), space, options.metric, options.mode),
         scheduler=scheduler,
         stopper=experiment.driver_stopper,
-        callbacks=default_callbacks(options.callbacks, env.auto_loggers),
+        callbacks=[*default_callbacks(options.callbacks, env.auto_loggers), *map(imported_callback, env.callbacks)],
         resources=experiment.resources,
         trial_name_creator=experiment.trial_name_creator,
         trial_dirname_creator=experiment.trial_dirname_creator,
         env={**env.for_workers, CHDIR: "0"} if options.chdir_to_trial_dir is False else env.for_workers,
     )
-    name = overrides.name or experiment.name
+    root, name = place(experiment.storage_in(overrides.storage_path, env.result_dir), overrides.name or experiment.name)
+    if name is None and stored is not None:  # resumed without a name
+        name = stored.name
     metric, mode = _objective(options, scheduler)
     draft = _spec(experiment, replace(options, metric=metric, mode=mode), failure, cluster, env, identity)
     spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
     _check_population(setup.scheduler, spec.num_samples)
-    root = experiment.storage_in(overrides.storage_path, env.result_dir)
     notes = _notes(spec, setup, root / spec.name)
     num_samples = None
     if stored is not None:
@@ -207,11 +209,14 @@ def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str,
 
 
 def _objective(options: RunOptions, scheduler: SchedulerPolicy) -> tuple[str | None, str | None]:
-    """What is optimized: as the options say, else as the scheduler was told itself."""
+    """What is optimized: as the options say, else as the scheduler or the searcher was told itself."""
     if options.metric is not None:
         return options.metric, options.mode
-    metric, mode = getattr(scheduler, "metric", None), getattr(scheduler, "mode", None)
-    return (metric, mode) if isinstance(metric, str) and mode in ("min", "max") else (None, options.mode)
+    for told in (scheduler, options.search_alg):
+        metric, mode = getattr(told, "metric", None), getattr(told, "mode", None)
+        if isinstance(metric, str) and mode in ("min", "max"):
+            return metric, mode
+    return None, options.mode
 
 
 def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
@@ -259,7 +264,11 @@ def _check_population(scheduler: SchedulerPolicy, num_samples: int | None) -> No
 def _verbosity(given: object, overrides: Overrides) -> int:
     """0 to 3. Raises UsageError for anything else."""
     value = overrides.verbose if overrides.verbose is not None else given
-    number = DEFAULT_VERBOSE if value is None else as_whole("verbose", getattr(value, "value", value))
+    number = (
+        DEFAULT_VERBOSE
+        if value is None
+        else as_whole("verbose", int(value) if isinstance(value, bool) else getattr(value, "value", value))
+    )
     if not 0 <= number <= 3:
         raise UsageError(f"verbose must be 0, 1, 2 or 3, not {number}.")
     return number

@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 
 from hpctune.common import env as environment, streams
 from hpctune.common.env import EnvSettings
+from hpctune.common.kept_state import show_use
 from hpctune.common.log import log, show_messages
 from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import RequestRejectedError, UsageError
 from hpctune.launch import driver_chain, store
+from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
 from hpctune.launch.drive import apply_resume, drive
 from hpctune.launch.driven import DrivenExperiment
@@ -26,8 +28,10 @@ from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
-from hpctune.launch.resume import Resume, is_resumed, parse_resume
+from hpctune.launch.resume import Resume, When, is_resumed, parse_resume
 from hpctune.launch.script_options import with_top_level_options
+from hpctune.search.search_generator import SearchGenerator
+from hpctune.search.searcher import Searcher
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
@@ -72,7 +76,18 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
     except BaseException:
         _discard_new(prepared)
         raise
-    return _drive_or_hand_over(prepared, overrides)
+    try:
+        return _drive_or_hand_over(prepared, overrides)
+    finally:
+        if len(prepared) == 1:
+            _show_what_was_learned(options, prepared[0])
+
+
+def _show_what_was_learned(options: RunOptions, prepared: PreparedExperiment) -> None:
+    """Let the searcher and the scheduler that the user passed in show what the experiment has made of them."""
+    if isinstance(options.search_alg, (Searcher, SearchGenerator)):
+        options.search_alg.show_what_was_learned()
+    show_use(options.scheduler, prepared.setup.scheduler)
 
 
 def resume_directory(
@@ -103,8 +118,9 @@ def _prepare(
     experiment: Experiment, options: RunOptions, overrides: Overrides, env: EnvSettings, resume: Resume
 ) -> PreparedExperiment:
     """Prepare the experiment, and store it if it is new. Raises DryRun after a dry run."""
-    name = overrides.name or experiment.name
-    root = experiment.storage_in(overrides.storage_path, env.result_dir)
+    root, name = place(experiment.storage_in(overrides.storage_path, env.result_dir), overrides.name or experiment.name)
+    if name is None and resume.when is not When.NEVER:
+        name = store.newest(root, experiment.trainable_name)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
     stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
     prepared = resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice)
@@ -118,7 +134,7 @@ def _prepare(
         raise DryRun(text)
     if stored is not None:
         return prepared
-    store.refuse_existing(prepared)
+    prepared = store.with_free_name(prepared)
     preflight(prepared)
     return store.create(prepared)
 

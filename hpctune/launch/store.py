@@ -8,18 +8,21 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.driver.setup import DriverSetup
-from hpctune.errors import StorageError, UsageError
+from hpctune.errors import StorageError, TuneError
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import bundle, permissions, spec_file
+from hpctune.storage import bundle, lease, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.locks import Lock
+from hpctune.storage.reader import read_experiment
+from hpctune.storage.spec_file import find_experiments
 
 _CREATE_S = 60.0
 """Seconds to wait for another process that creates the same experiment."""
@@ -42,29 +45,79 @@ def exists(paths: ExperimentPaths) -> bool:
     return paths.spec.is_file()
 
 
-def refuse_existing(prepared: PreparedExperiment) -> None:
-    """Raise UsageError if an experiment with the user's name exists."""
+def with_free_name(prepared: PreparedExperiment) -> PreparedExperiment:
+    """``prepared``, under another name if an experiment of the user's name exists and is not over.
+
+    Jobs of an unfinished experiment may still run, so its directory must stay where it is. One that is over is set
+    aside when the new one is created.
+    """
     paths = prepared.paths
-    if prepared.named and exists(paths):
-        raise UsageError(
-            f"{paths.root} holds an experiment already. To go on with it, use resume=True (or 'AUTO'), or in a "
-            f"shell: hpctune resume {quoted(paths.root)}. For a new one, choose another name."
-        )
+    if not prepared.named or not exists(paths) or _is_over(paths):
+        return prepared
+    name = prepared.spec.name
+    root = paths.root.parent
+    free = next(
+        n for n in (f"{name}_{number}" for number in range(2, _MAX_NUMBER)) if not exists(ExperimentPaths(root / n))
+    )
+    log.warning(
+        f"{paths.root} holds an experiment that is not finished, so this new one is {root / free}. To go on with the "
+        f"older one instead: resume='AUTO' (--resume AUTO), or hpctune resume {quoted(paths.root)}"
+    )
+    return replace(prepared, paths=ExperimentPaths(root / free), spec=replace(prepared.spec, name=free))
+
+
+def newest(root: Path, trainable: str) -> str | None:
+    """The name of the experiment in ``root`` with this trainable that was made last; None if there is none."""
+    made: list[tuple[float, str]] = []
+    for path in find_experiments(root, depth=1):
+        with contextlib.suppress(TuneError):
+            spec = spec_file.read(ExperimentPaths(path))
+            if spec.trainable == trainable:
+                made.append((spec.created_at, path.name))
+    return max(made)[1] if made else None
+
+
+def _is_over(paths: ExperimentPaths) -> bool:
+    """Whether the experiment is finished and no driver holds it."""
+    try:
+        holder = lease.read(paths)
+        return read_experiment(paths.root, peek=False).state.ended is not None and (holder is None or holder.released)
+    except (TuneError, OSError):
+        return False
+
+
+def _set_aside(paths: ExperimentPaths) -> None:
+    """Keep a finished experiment under its name and date, so that a new one can have its name."""
+    made = datetime.fromtimestamp(spec_file.read(paths).created_at)
+    dated = paths.root.with_name(f"{paths.root.name}_{made:%Y-%m-%d_%H-%M-%S}")
+    numbered = (dated.with_name(f"{dated.name}_{number}") for number in range(2, _MAX_NUMBER))
+    aside = next(path for path in (dated, *numbered) if not path.exists())
+    try:
+        paths.root.rename(aside)
+    except FileNotFoundError:  # another process has done it
+        return
+    except OSError as error:
+        raise StorageError(f"Cannot rename {paths.root} to {aside}: {error.strerror or error}.") from error
+    log.info(f"{paths.root} held a finished experiment, which is now {aside}.")
 
 
 def create(prepared: PreparedExperiment) -> PreparedExperiment:
     """Store a new experiment, completely or not at all. Returns it with its final name.
 
-    An automatic name that exists already gets a number. Raises UsageError if an experiment with the user's name exists,
-    StorageError if the directory cannot be written.
+    An automatic name that exists already gets a number. A finished experiment with the user's name is set aside.
+    Raises StorageError if the directory cannot be written.
     """
     root = prepared.paths.root.parent
     new_root = not root.exists()
-    prepared = _make_directory(root, prepared)
-    with _alone(prepared.paths):
-        refuse_existing(prepared)  # another process may have made it meanwhile
-        _write(prepared, new_root)
-    return prepared
+    while True:  # another process may make one of this name meanwhile
+        prepared = with_free_name(prepared)
+        if prepared.named and exists(prepared.paths):
+            _set_aside(prepared.paths)
+        prepared = _make_directory(root, prepared)
+        with _alone(prepared.paths):
+            if not exists(prepared.paths):
+                _write(prepared, new_root)
+                return prepared
 
 
 def _write(prepared: PreparedExperiment, new_root: bool) -> None:

@@ -93,8 +93,6 @@ class ExperimentSpec:
             raise UsageError(f"An experiment's name must be a plain directory name, not {self.name!r}.")
         if self.mode is not None:
             check_mode(self.mode)
-        if self.metric is not None and self.mode is None:
-            raise UsageError(f"metric={self.metric!r} needs mode='min' or mode='max'.")
         if self.num_samples < -1 or self.num_samples == 0:
             raise UsageError(f"num_samples must be 1 or more, or -1 for no limit; not {self.num_samples}.")
         if self.max_concurrent is not None and self.max_concurrent < 0:

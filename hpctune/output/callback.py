@@ -7,7 +7,7 @@ from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.common import unpickling
-from hpctune.errors import TuneError
+from hpctune.errors import TuneError, as_instance_of
 from hpctune.model.rows import copied
 from hpctune.trial import Trial
 
@@ -273,5 +273,7 @@ class CallbackList:
 
 
 def _blame(callback: Callback, hook: str, error: Exception) -> TuneError:
+    """The error as a TuneError that says where, and that is an instance of its own class as well."""
     name = type(callback).__name__
-    return TuneError(f"Callback {name} failed in {hook}: {type(error).__name__}: {error}. Mend or remove {name}.")
+    text = f"Callback {name} failed in {hook}: {type(error).__name__}: {error}. Mend or remove {name}."
+    return as_instance_of(text, type(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 
 from hpctune.common import plugins
@@ -30,6 +31,19 @@ def as_callback(callback: object) -> Callback:
     if not isinstance(made, Callback):
         raise UsageError(f"callbacks must contain instances of hpctune.Callback, not {made!r}.")
     return made
+
+
+def imported_callback(path: str) -> Callback:
+    """A new instance of the class that ``path`` names: ``my.module.Class``. Raises UsageError if there is none."""
+    module, _, name = path.rpartition(".")
+    try:
+        made = getattr(import_module(module), name)()
+    except Exception as error:
+        raise UsageError(
+            f"The callback {path!r} of HPCTUNE_CALLBACKS (or TUNE_CALLBACKS) cannot be made: {type(error).__name__}: "
+            f"{error}. Name a class without arguments, as in my.module.MyCallback, or unset the variable."
+        ) from error
+    return as_callback(made)
 
 
 def default_callbacks(callbacks: Sequence[Callback | str] | None = None, loggers: bool = True) -> list[Callback]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from hpctune.model.decisions import CONTINUE, Decision
 from hpctune.model.trial import Phase, Trial
+from hpctune.schedulers.controller import WORDS, Controller, adapt, base_choice
 
 
 class SchedulerPolicy(Protocol):
@@ -77,9 +78,31 @@ class SchedulerPolicy(Protocol):
 
 
 class FIFOScheduler:
-    """First come, first served; every trial runs to its end. Derive from it to write a scheduler of your own."""
+    """First come, first served; every trial runs to its end. Derive from it to write a scheduler of your own.
+
+    ``CONTINUE``, ``PAUSE``, ``STOP`` and ``NOOP`` may be returned as decisions; ``Pause("why")`` and ``Stop("why")``
+    give a reason of their own. Methods that are written for Ray Tune, with a controller as their first argument, work
+    as well, in this class and in every scheduler (see ``controller.py``).
+    """
 
     synchronous = False
+    needs_controller = False
+    CONTINUE: ClassVar[Decision] = WORDS["CONTINUE"]
+    PAUSE: ClassVar[Decision] = WORDS["PAUSE"]
+    STOP: ClassVar[Decision] = WORDS["STOP"]
+    NOOP: ClassVar[Decision] = WORDS["NOOP"]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adapt(cls)
+
+    @property
+    def controller(self) -> Controller:
+        """What methods that are written for Ray Tune get as their first argument."""
+        made: Controller | None = vars(self).get("_controller")
+        if made is None:
+            made = self._controller = Controller()
+        return made
 
     def complete_config(self, index: int, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """As it is."""
@@ -112,6 +135,17 @@ class FIFOScheduler:
             return pending.trial_id
         return waiting[0].trial_id if idle and waiting else None
 
+    def choose_trial_to_run(self, controller: Any) -> Any:
+        """The same choice under Ray Tune's name, for a subclass that calls it."""
+        return base_choice(self, controller)
+
+    def on_trial_remove(self, controller: Any, trial: Any) -> None:
+        """A trial that waited has ended; under Ray Tune's name, for a subclass that calls it."""
+
+    def debug_string(self) -> str:
+        """The scheduler in a few words."""
+        return f"Using {type(self).__name__}"
+
     def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
         """None: each may get a place some time."""
         return ()
@@ -119,3 +153,6 @@ class FIFOScheduler:
     def milestone(self, trial: Trial) -> float | None:
         """None: nothing is ever decided."""
         return None
+
+
+adapt(FIFOScheduler)

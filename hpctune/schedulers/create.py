@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from hpctune.common import plugins
+from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
 
@@ -50,7 +51,9 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> SchedulerPolicy:
     unknown = [key for key in kwargs if key not in (*known, "metric", "mode")]
     if unknown:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise UsageError(f"The scheduler {scheduler!r} has no argument {unknown[0]!r}: {takes}.")
+        log.warning(
+            f"The scheduler {scheduler!r} has no argument {', '.join(map(repr, unknown))}, which is ignored: {takes}."
+        )
     lacks = [key for key, one in known.items() if one.default is one.empty and one.kind in _NAMED and key not in kwargs]
     if lacks:
         raise UsageError(f"The scheduler {scheduler!r} needs {', '.join(lacks)}: create_scheduler({name!r}, ...).")

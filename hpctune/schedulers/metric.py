@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from hpctune.common.checks import check_mode, is_number, is_whole
+from hpctune.common.kept_state import before_use
 from hpctune.errors import UsageError
 from hpctune.model.rows import metric_error, number
 from hpctune.model.trial import Trial
@@ -38,7 +39,7 @@ class MetricScheduler(FIFOScheduler):
 
     def fresh(self: _Self) -> _Self:
         """The same scheduler with no memory of any trial: what each experiment gets."""
-        made = copy.deepcopy(self)
+        made = copy.deepcopy(before_use(self))
         made._reset()
         return made
 

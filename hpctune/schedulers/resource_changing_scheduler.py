@@ -16,6 +16,7 @@ from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.model.trial import Trial
 from hpctune.schedulers.allocation import Amount, LiveTrials
 from hpctune.schedulers.base import FIFOScheduler, SchedulerPolicy
+from hpctune.schedulers.controller import Controller
 from hpctune.schedulers.distribute import DistributeResources, DistributeResourcesToTopJob
 
 __all__ = [
@@ -190,6 +191,17 @@ class ResourceChangingScheduler:
         """Those that the base scheduler never resumes."""
         known: Callable[[Sequence[Trial]], Collection[str]] | None = getattr(self._base, "never_resumed", None)
         return known(active) if known is not None else ()
+
+    @property
+    def needs_controller(self) -> bool:
+        """Whether the base scheduler is written for Ray Tune's methods."""
+        return bool(getattr(self._base, "needs_controller", False))
+
+    @property
+    def controller(self) -> Controller:
+        """The base scheduler's."""
+        made: Controller = self._base.controller  # type: ignore[attr-defined]
+        return made
 
     def milestone(self, trial: Trial) -> float | None:
         """The base scheduler's."""

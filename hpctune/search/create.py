@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from hpctune.common import plugins
+from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.search.base import SearchAlgorithm
 from hpctune.search.search_generator import SearchGenerator
@@ -64,9 +65,11 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | SearchAlgorith
     options = {key: value for key, value in kwargs.items() if key in parameters or key not in ("metric", "mode")}
     if unknown := [key for key in options if key not in parameters and not takes_any]:
         names = ", ".join(f"'{key}'" for key in unknown)
-        raise UsageError(
-            f'The search algorithm "{search_alg}" has no argument {names}. It has: {", ".join(parameters)}.'
+        log.warning(
+            f'The search algorithm "{search_alg}" has no argument {names}, which is ignored. It has: '
+            f"{', '.join(parameters)}."
         )
+        options = {key: value for key, value in options.items() if key in parameters}
     return made(**options)
 
 

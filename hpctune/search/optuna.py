@@ -57,6 +57,11 @@ class OptunaSearch(LibrarySearcher):
     several_metrics = True
     completes_points = True
 
+    @property
+    def _ot_study(self) -> optuna.Study | None:
+        """The study, under the name that Ray Tune gives it."""
+        return self._study
+
     def __init__(
         self,
         space: Space | None = None,

@@ -24,6 +24,10 @@ class SearchGenerator(SearchAlgorithm):
             raise UsageError(f"SearchGenerator takes an instance of a Searcher, not {searcher!r}.")
         self.searcher = searcher
 
+    def show_what_was_learned(self) -> None:
+        """Let the searcher show what the newest experiment has made of it."""
+        self.searcher.show_what_was_learned()
+
     def bind(
         self,
         space: Mapping[str, Any],

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from hpctune.common import unpickling
 from hpctune.common.checks import check_mode
+from hpctune.common.kept_state import before_use, show_use
 from hpctune.errors import UsageError
 
 UNRESOLVED_SEARCH_SPACE = (
@@ -147,13 +148,20 @@ class Searcher:
             UsageError: if it cannot be copied.
         """
         try:
-            self._used = copy.deepcopy(self)
+            self._used = copy.deepcopy(before_use(self))
         except Exception as error:
             raise UsageError(
                 f"{type(self).__name__} cannot be copied: {type(error).__name__}: {error}. Each driver needs a copy of "
                 "its own. Make what cannot be copied when it is first needed, in suggest or on_suggestion_replayed."
             ) from error
         return self._used
+
+    def show_what_was_learned(self) -> None:
+        """Take over the attributes of the copy that the newest experiment has used. The next one starts from what was
+        there before."""
+        if self._used is not None:
+            used, self._used = self._used, None
+            show_use(self, used)
 
     @property
     def used(self) -> Searcher:
@@ -229,6 +237,12 @@ class SearcherWrapper(Searcher):
         assert isinstance(made, SearcherWrapper)
         made.searcher = self.searcher.fresh()
         return made
+
+    def show_what_was_learned(self) -> None:
+        self.searcher.show_what_was_learned()
+        if self._used is not None:
+            used, self._used = self._used, None
+            show_use(self, used, but=("searcher",))
 
     @property
     def metric(self) -> str | Sequence[str] | None:

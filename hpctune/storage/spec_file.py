@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from hpctune.common.text import quoted
@@ -10,6 +11,9 @@ from hpctune.errors import NotAnExperimentError, StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import atomic
 from hpctune.storage.layout import ExperimentPaths
+
+_FOLDERS = 3
+"""How deep experiments are looked for: names may contain slashes."""
 
 
 def write(paths: ExperimentPaths, spec: ExperimentSpec) -> None:
@@ -29,10 +33,25 @@ def read(paths: ExperimentPaths) -> ExperimentSpec:
         raise StorageError(f"Cannot read {paths.spec}: {error}.") from error
 
 
+def find_experiments(root: Path, depth: int = _FOLDERS) -> list[Path]:
+    """The directories of the experiments in ``root``, and in its folders that are no experiments themselves."""
+    try:
+        inside = sorted(Path(entry.path) for entry in os.scandir(root) if entry.is_dir())
+    except OSError:
+        return []
+    found = []
+    for path in inside:
+        if ExperimentPaths(path).spec.is_file():
+            found.append(path)
+        elif depth > 1 and not path.name.startswith("."):
+            found += find_experiments(path, depth - 1)
+    return found
+
+
 def _explain(root: Path) -> str:
     if not root.exists():
         return f"There is no directory {root}. List experiments with: hpctune list {quoted(root.parent)}"
-    inside = sorted(p.parent.name for p in root.glob("*/experiment.json"))[:5] if root.is_dir() else []
+    inside = [str(path.relative_to(root)) for path in find_experiments(root)[:5]]
     if inside:
         return f"{root} is not an experiment, but contains experiments: {', '.join(inside)}. Name one of them."
     return f"{root} is not an experiment directory: it has no experiment.json. List experiments with: hpctune list DIR"

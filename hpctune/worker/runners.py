@@ -107,8 +107,9 @@ def run_function(function: Callable[..., Any], form: str, session: Session) -> N
     """Call the function; report what it yields or returns."""
     config = dict(session.control.config)
     if form == "checkpoint_dir":
-        restored = str(session.restored) if session.restored is not None else None
-        value = function(config, checkpoint_dir=restored)
+        given = {} if session.restored is None else {"checkpoint_dir": str(session.restored)}
+        required = inspect.signature(function).parameters["checkpoint_dir"].default is inspect.Parameter.empty
+        value = function(config, **({"checkpoint_dir": None} if required else {}), **given)
     elif form == "reporter":
         parameter = _reporter_parameter(list(inspect.signature(function).parameters.values()))
         assert parameter is not None

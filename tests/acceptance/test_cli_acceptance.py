@@ -97,7 +97,9 @@ def test_run_and_everything_that_looks(place: Path) -> None:
     assert hpctune("logs", "exp", best["trial_id"], "-f", "-n", "1").stdout == "step 3\n"
     assert "over already" in hpctune("stop", "exp").stdout
     assert "Nothing left to do" in hpctune("resume", "exp").stdout
-    assert "holds an experiment already" in run(code=2).stderr
+    again = run()
+    assert "held a finished experiment, which is now" in again.stderr
+    assert len([row for row in json.loads(hpctune("list", "--json").stdout) if row["name"].startswith("exp")]) == 2
 
 
 def test_dry_run_changes_nothing(place: Path) -> None:

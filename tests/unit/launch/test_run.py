@@ -109,12 +109,14 @@ CASES: dict[str, list[Case]] = {
     "name": [
         Case({"name": "mine"}, lambda s: s.paths.root.name == "mine" and s.named),
         Case({}, lambda s: re.fullmatch(r"train_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", s.paths.root.name)),
-        Case({"name": "a/b"}, error=UsageError, says="plain directory name"),
+        Case({"name": "a/b"}, lambda s: s.paths.root.parts[-2:] == ("a", "b")),
+        Case({"name": "a//b"}, error=UsageError, says="must be a directory name"),
+        Case({"name": "../b"}, error=UsageError, says="must be a directory name"),
     ],
     "metric": [
         Case({"metric": "loss", "mode": "min"}, spec_has(metric="loss", mode="min")),
         Case({"metric": "loss", "mode": "min"}, lambda s: s.setup.bind_search.metric == "loss"),
-        Case({"metric": "loss"}, error=UsageError, says="needs mode"),
+        Case({"metric": "loss"}, spec_has(metric="loss", mode=None)),
         Case({"metric": ["a", "b"], "mode": "min"}, error=UsageError, says="metric"),
     ],
     "mode": [Case({"mode": "maximum"}, error=ValueError, says="'min' or 'max'")],
@@ -339,10 +341,14 @@ def test_local_dir_is_the_older_name(tmp_path: Path) -> None:
     assert launched(local_dir=str(tmp_path / "old"), name="x").paths.root == tmp_path / "old" / "x"
 
 
-def test_a_taken_name_is_refused_and_says_how_to_go_on() -> None:
+def test_the_name_of_an_unfinished_experiment_gets_a_number_and_says_how_to_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     start = launched(name="mine")
-    with pytest.raises(UsageError, match=f"resume=True.*hpctune resume {start.paths.root}"):
-        tune.run(train, name="mine", cluster="local")
+    assert [launched(name="mine").paths.root.name for _ in range(2)] == ["mine_2", "mine_3"]
+    assert "is not finished, so this new one is" in caplog.text
+    assert f"resume='AUTO' (--resume AUTO), or hpctune resume {start.paths.root}" in caplog.text
+    assert start.paths.spec.is_file()
 
 
 def test_a_taken_automatic_name_gets_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,11 +77,11 @@ def test_what_a_name_needs() -> None:
         create_scheduler("pbt_replay")
 
 
-def test_unknown_names_and_arguments() -> None:
+def test_unknown_names_and_arguments(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UsageError, match="fifo"):
         create_scheduler("best")
-    with pytest.raises(UsageError, match="max_t"):
-        create_scheduler("fifo", max_t=3)
+    assert type(create_scheduler("fifo", max_t=3)) is FIFOScheduler
+    assert "has no argument 'max_t', which is ignored" in caplog.text
 
 
 @pytest.mark.parametrize("bad", [FIFOScheduler, 3, object()])
@@ -131,17 +131,9 @@ def test_the_words_of_ray_are_decisions() -> None:
     assert TrialScheduler.NOOP == CONTINUE
 
 
-def test_a_scheduler_written_for_ray_says_so_when_it_is_defined() -> None:
-    with pytest.raises(
-        UsageError, match=r"takes \(controller, trial, result\), and hpctune calls it with \(trial, row\)"
-    ):
+def test_a_method_that_fits_neither_form_is_refused_when_it_is_defined() -> None:
+    with pytest.raises(UsageError, match=r"takes 4 arguments.*\(trial, row\).*\(controller, trial, result\)"):
 
-        class WithController(TrialScheduler):
-            def on_trial_result(self, controller: Any, trial: Any, result: Any) -> Any:
+        class Odd(TrialScheduler):
+            def on_trial_result(self, a: Any, b: Any, c: Any, d: Any) -> Any:
                 return "CONTINUE"
-
-    with pytest.raises(UsageError, match=r"choose_trial_to_run is never called: hpctune asks choose\(waiting"):
-
-        class Chooses(TrialScheduler):
-            def choose_trial_to_run(self, controller: Any) -> Any:
-                return None

@@ -1,0 +1,29 @@
+"""Objects that a user passes in, that each experiment copies, and that show afterwards what became of the copy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+_Self = TypeVar("_Self")
+_BEFORE = "_before_it_was_used"
+
+
+def before_use(given: _Self) -> _Self:
+    """``given`` as it was before an experiment used it: what the next experiment starts from."""
+    state = vars(given).get(_BEFORE)
+    if state is None:
+        return given
+    made = copy.copy(given)
+    vars(made).clear()
+    vars(made).update(state)
+    return made
+
+
+def show_use(given: Any, used: Any, *, but: tuple[str, ...] = ()) -> None:
+    """Give ``given`` the attributes of ``used``, the copy that an experiment has used, except ``but``."""
+    if given is used or given is None or type(given) is not type(used) or not hasattr(given, "__dict__"):
+        return
+    before = vars(given).get(_BEFORE) or dict(vars(given))
+    vars(given).update({name: value for name, value in vars(used).items() if name not in (_BEFORE, *but)})
+    vars(given)[_BEFORE] = before
