@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
+from hpctune.common.named_state import named_state, take_state
 from hpctune.common.text import nearest
 from hpctune.errors import NotYetSupportedError, UsageError
 
@@ -19,6 +20,9 @@ _EXCLUSIVE = (
     (MEMORY, "Give one of them."),
     (("gres", "gpus_per_node", "gpus_per_task"), "Give one of them, such as gres='gpu:2'."),
     (("cpus_per_task", "cpus_per_gpu"), "Give one of them."),
+)
+_WORKER_FIELDS = (
+    *("workers", "trials_per_worker", "idle_timeout_s", "prefetch", "start_method", "wait_for_gpu", "adapt_to_queue"),
 )
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
 _AUTO = "auto"
@@ -160,6 +164,18 @@ class SlurmOptions(WorkerOptions):
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
     doorbell: bool = False
 
+    _POSITIONS: ClassVar = (
+        *("partition", "account", "qos", "constraint", "time", "mem", "mem_per_cpu", "gres", "gpu_type"),
+        *("gpus_per_node", "nodes", "ntasks_per_node", "cpus_per_task", "exclude", "nodelist", "exclusive"),
+        *("reservation", "dependency", "nice", "priority", "licenses", "mail_type", "mail_user", "comment"),
+        *("job_name_prefix", "signal_delay_s", "wckey", "requeue", "clusters", "modules", "setup", "container"),
+        *("python", "use_srun", "srun_args", "env", "array", "max_submitted", "calls_per_minute", "poll_s"),
+        *("quiet_poll_s", "timeout_s", "additional_parameters", *_WORKER_FIELDS, "doorbell"),
+    )
+    """The order of the fields in pickles of version 0.1.0."""
+    __getstate__ = named_state
+    __setstate__ = take_state
+
     def __post_init__(self) -> None:
         WorkerOptions.__post_init__(self)
         check_flag("array", self.array)
@@ -254,6 +270,14 @@ class LocalOptions(WorkerOptions):
     poll_s: float = 0.05
     quiet_poll_s: float = 0.5
     doorbell: bool = True
+
+    _POSITIONS: ClassVar = (
+        *("cpus", "gpus", "python", "setup", "env", "kill_wait_s", "poll_s", "quiet_poll_s", *_WORKER_FIELDS),
+        "doorbell",
+    )
+    """The order of the fields in pickles of version 0.1.0."""
+    __getstate__ = named_state
+    __setstate__ = take_state
 
     def __post_init__(self) -> None:
         WorkerOptions.__post_init__(self)

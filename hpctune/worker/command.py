@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.named_state import named_state, take_state
 from hpctune.errors import TrainableError, UsageError
 from hpctune.storage import values
 from hpctune.worker import command_files
@@ -66,6 +67,9 @@ class Command:
             with contextlib.suppress(OSError):
                 object.__setattr__(self, "start_dir", str(Path.cwd()))
 
+    __getstate__ = named_state
+    __setstate__ = take_state
+
     def check_files(self) -> None:
         """Raises UsageError if the command names a script that is not there."""
         start = str(Path(self.start_dir, self.cwd or ""))
@@ -79,21 +83,17 @@ class Command:
     @property
     def working_directory(self) -> str | None:
         """Where the program runs; None: in its trial's directory. A relative ``cwd`` is one of the start directory."""
-        return self.cwd if self.cwd is None else str(Path(self._start, self.cwd).expanduser())
-
-    @property
-    def _start(self) -> str:
-        return getattr(self, "start_dir", "")  # a Command that an earlier version has pickled has none
+        return self.cwd if self.cwd is None else str(Path(self.start_dir, self.cwd).expanduser())
 
     def arguments(self, fields: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list (the shell's for a string), and the variables to add to its environment.
 
         Raises TrainableError for an unknown field.
         """
-        fields = {"start_dir": self._start, **fields}
+        fields = {"start_dir": self.start_dir, **fields}
         command = self.command
-        if self._start and self.cwd is None:
-            command = command_files.with_paths(command, self._start)
+        if self.start_dir and self.cwd is None:
+            command = command_files.with_paths(command, self.start_dir)
         if isinstance(command, str):
             text, variables = _fill_shell(command, fields)
             return ["/bin/sh", "-c", text], variables
@@ -102,11 +102,11 @@ class Command:
     def search_path(self, known: str | None) -> dict[str, str]:
         """Variables for a program that runs in another directory than where the command was made: that directory, and
         Python's search path with it (at its end) for ``python -m``. ``known``: the present search path."""
-        if not self._start:
+        if not self.start_dir:
             return {}
-        found = {"HPCTUNE_START_DIR": self._start}
+        found = {"HPCTUNE_START_DIR": self.start_dir}
         if command_files.runs_module(self.command):
-            found["PYTHONPATH"] = os.pathsep.join([known, self._start] if known else [self._start])
+            found["PYTHONPATH"] = os.pathsep.join([known, self.start_dir] if known else [self.start_dir])
         return found
 
     def results_in(self, line: str) -> Mapping[str, Any] | None:

@@ -269,6 +269,8 @@ def test_every_kind_of_object_of_then_can_be_loaded(frozen: Path, monkeypatch: p
         today = value.__qualname__ if isinstance(value, type) else type(value).__qualname__
         assert today == name, "a class of the public interface has another name"
         repr(value)
+        if name in ("SlurmOptions", "LocalOptions"):
+            assert value == type(value)(), "each field has its own value, not that of another place"
         assert type(pickle.loads(cloudpickle.dumps(value))) is type(value)
 
 
