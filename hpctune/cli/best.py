@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment
+from hpctune.worker.command import text_of
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
@@ -79,9 +81,11 @@ def _score(trial: Trial, rows: Sequence[CountedRow], metric: str, mode: str, sco
     "-n", "--number", "most", type=click.IntRange(min=1), default=1, help="How many trials.", show_default=True
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead.")
+@click.option("--args", "args_wanted", is_flag=True, help="Print the configurations as command-line arguments instead.")
 def command(
-    directory: str | None, metric: str | None, mode: str | None, scope: str, most: int, json_wanted: bool
-) -> None:
+    directory: str | None, metric: str | None, mode: str | None, scope: str, most: int, json_wanted: bool,
+    args_wanted: bool,
+) -> None:  # fmt: skip
     """The command."""
     paths = find.experiment(directory)
     view = read_experiment(paths.root, with_rows=True)
@@ -96,8 +100,24 @@ def command(
     if json_wanted:
         click.echo(as_json([_data(paths, s, name) for s in found]))
         return
+    if args_wanted:
+        for scored in found:
+            click.echo(as_arguments(scored.trial.config))
+        return
     for place, scored in enumerate(found):
         click.echo(("\n" if place else "") + "\n".join(_lines(paths, scored, name, scope)))
+
+
+def as_arguments(config: Mapping[str, Any]) -> str:
+    """A configuration as arguments for a shell: ``--lr 0.1 --amp``. Nested names are joined with dots."""
+    words: list[str] = []
+    for key, value in flatten(config).items():
+        option = f"--{key.replace('/', '.')}"
+        if value is True:
+            words.append(option)
+        elif value is not False and value is not None:
+            words += [option, text_of(value)]
+    return shlex.join(words)
 
 
 def _known(view: ExperimentView) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -46,6 +48,7 @@ Row = Mapping[str, Any]
 @click.option("--desc/--asc", default=None, help="Sort in descending, or in ascending order.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
+@click.option("--csv", "csv_wanted", is_flag=True, help="Print a CSV table instead, with every column.")
 def command(
     directory: str | None,
     columns: str | None,
@@ -54,6 +57,7 @@ def command(
     desc: bool | None,
     limit: int | None,
     json_wanted: bool,
+    csv_wanted: bool,
 ) -> None:
     """The command."""
     root, paths = _place(directory)
@@ -66,6 +70,9 @@ def command(
         raise find.no_experiment(directory, root)
     if json_wanted:
         click.echo(as_json(rows))
+        return
+    if csv_wanted:
+        _csv(rows)
         return
     if not rows:
         click.echo(_nothing(root, paths, wanted), err=True)
@@ -95,6 +102,15 @@ def _driven(row: Row) -> str:
         return status
     shown = snapshot.driver_of(ExperimentPaths(Path(row["path"])), time.time())
     return status if shown.alive else f"{status}, no driver" if shown.alive is False else f"{status}, driver silent"
+
+
+def _csv(rows: Sequence[Row]) -> None:
+    """All columns, in the order in which they appear; an empty cell for no value."""
+    written = io.StringIO()
+    table = csv.DictWriter(written, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    click.echo(written.getvalue(), nl=False)
 
 
 def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> str:

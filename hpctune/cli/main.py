@@ -18,6 +18,7 @@ from hpctune.version import VERSION
 
 COMMANDS: dict[str, str] = {
     "run": "Tune what a config file defines.",
+    "sweep": "Tune a program as it is, from one command line.",
     "status": "Show how an experiment is doing, from any machine.",
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -53,12 +54,13 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
         raise click.UsageError("No config file was named. Usage: hpctune run CONFIG.py", ctx)
     path = Path(config).expanduser()
     code = compiled(path)
-    overrides = _overrides(given)
+    overrides = as_overrides(given)
     refuse_plain(path)
     ctx.exit(_run(path, code, arguments, overrides, full_traceback=(given["verbose"] or 0) >= 3))
 
 
-def _overrides(given: dict[str, Any]) -> Overrides:
+def as_overrides(given: Mapping[str, Any]) -> Overrides:
+    """The overrides that the options of a command line state."""
     from hpctune.launch.overrides import Overrides
     from hpctune.launch.resume import parse_resume
 
@@ -94,13 +96,19 @@ def _samples(number: int | None) -> int | None:
 
 
 def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool) -> int:
+    return run_watched(lambda driven: _execute(path, code, arguments, driven, full_traceback), wanted)
+
+
+def run_watched(action: Callable[[list[DrivenExperiment]], int], wanted: Overrides) -> int:
+    """Call ``action``, which runs experiments and is given the list of those that were driven. Returns the exit code,
+    and tells what failed."""
     from hpctune.cli.outcome import exit_code, failure_words
     from hpctune.launch.driven import watched
     from hpctune.launch.overrides import use
 
     with use(wanted), watched() as driven:
         try:
-            ended = _execute(path, code, arguments, driven, full_traceback)
+            ended = action(driven)
         except TuneError as error:
             if not driven:
                 raise

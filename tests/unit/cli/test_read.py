@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
+from hpctune.cli.best import as_arguments
 from hpctune.cli.main import cli
 from hpctune.errors import MetricError, NotAnExperimentError, UsageError
 from hpctune.model import events as e
@@ -327,6 +330,25 @@ def test_the_last_lines_of_a_huge_file_with_a_progress_bar(maker: Maker, end: st
 
 def test_logs_of_a_failed_trial_end_with_its_traceback(maker: Maker) -> None:
     assert text("logs", maker.root, "2").rstrip().endswith("ValueError: bad learning rate")
+
+
+def test_list_as_csv(maker: Maker) -> None:
+    rows = list(csv.DictReader(text("list", maker.root, "--csv").splitlines()))
+    assert [row["trial_id"] for row in rows] == [f"abcde_{n:05d}" for n in range(6)]
+    assert rows[1]["loss"] == "0.3"
+    assert rows[4]["loss"] == ""
+    assert "config/lr" in rows[0]
+
+
+def test_best_as_arguments(maker: Maker) -> None:
+    assert text("best", maker.root, "--args") == "--lr 0.05 --layers 1\n"
+    config = {"lr": 0.1, "name": "a b", "amp": True, "no": False, "none": None, "model": {"depth": 3}, "sizes": [1, 2]}
+    assert as_arguments(config) == "--lr 0.1 --name 'a b' --amp --model.depth 3 --sizes '[1,2]'"
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "hpctune", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("hpctune ")
 
 
 def test_logs_names_the_stream_that_is_not_empty(maker: Maker) -> None:

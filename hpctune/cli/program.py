@@ -1,0 +1,173 @@
+"""How a program takes its parameters, as far as its source says: argparse, click, Hydra, absl, Fire."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpctune.common.text import nearest
+from hpctune.errors import UsageError
+from hpctune.space.text import value
+from hpctune.space.tree import GRID_KEY
+from hpctune.worker import command_files
+
+STYLES = ("space", "equals", "hydra", "env")
+_SWITCHES = ("store_true", "store_false")
+_PARSERS = ("add_argument", "add_option", "option", "Option")
+
+
+@dataclass(slots=True)
+class Program:
+    """``style``: one of STYLES. ``options``: the options in its source, by name with underscores; ``flags``: those
+    without a value; ``negatable``: those with a ``--no-`` form. ``known``: whether these are all of them."""
+
+    style: str = "space"
+    options: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    negatable: set[str] = field(default_factory=set)
+    known: bool = False
+
+
+def inspect_program(command: str, directory: Path) -> Program:
+    """What the source of the command's Python script says. An empty answer if there is none, or it says nothing."""
+    name = command_files.script(command)
+    found = Program()
+    if name is None:
+        return found
+    path = directory / (name if name.endswith(".py") else f"{name.replace('.', '/')}.py")
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return found
+    partly = False
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if any("hydra" in ast.unparse(d) for d in node.decorator_list):
+                found.style = "hydra"
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in _PARSERS:
+                partly |= not _option(node, found)
+            elif called.startswith("DEFINE_") and (names := _texts(node)):
+                found.options[names[0]] = f"--{names[0]}"
+                found.style = "equals"
+            partly |= called in ("parse_known_args", "add_subparsers")
+            found.style = "equals" if called == "Fire" else found.style
+    found.known = bool(found.options) and not partly and found.style != "hydra"
+    return found
+
+
+def _texts(node: ast.Call) -> list[str]:
+    """The positional arguments of a call that are literal text."""
+    return [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+
+
+def _option(node: ast.Call, program: Program) -> bool:
+    """Take note of an option; False if its name is not written there."""
+    names = _texts(node)
+    long = [name for name in names if name.startswith("--")]
+    if not long:
+        return bool(names)
+    settings = {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg}
+    for name in long:
+        flag, _, negative = name.partition("/")
+        key = flag.lstrip("-").replace("-", "_")
+        program.options[key] = flag
+        if "BooleanOptional" in settings.get("action", "") or negative.startswith("--no-"):
+            program.negatable.add(key)
+        elif settings.get("action", "").strip("'\"") in _SWITCHES or settings.get("is_flag") == "True":
+            program.flags.add(key)
+    return True
+
+
+def with_arguments(command: str, space: Mapping[str, Any], program: Program, style: str | None) -> str:
+    """The command with each parameter of ``space`` that it does not name itself, in the form that the program takes.
+
+    Raises UsageError for a parameter that the program does not have.
+    """
+    chosen = style or program.style
+    before, after = list[str](), list[str]()
+    for name, domain in space.items():
+        place = "{" + name + "}"
+        if place in command or "{" + name + ":" in command:
+            continue
+        key = name.lstrip("-").replace("-", "_")
+        if program.known and style is None and key not in program.options:
+            raise UsageError(
+                f"The program has no option for {name!r}. {nearest(key, program.options)}It has: "
+                f"{', '.join(program.options.values())}. To pass it anyway: --style space."
+            )
+        option = program.options.get(key, f"--{name.lstrip('-')}")
+        if style is None and (key in program.flags or key in program.negatable):
+            _check_switch(option, domain)
+            otherwise = f" || echo --no-{option.lstrip('-')}" if key in program.negatable else ""
+            after.append(f"$([ {place} = True ] && echo {option}{otherwise})")
+        elif chosen == "env":
+            before.append(f"{key.upper()}={place}")
+        elif chosen == "hydra":
+            after.append(f"{name}={place}")
+        else:
+            after.append(f"{option}={place}" if chosen == "equals" else f"{option} {place}")
+    return " ".join([*before, command, *after])
+
+
+def _check_switch(option: str, domain: Any) -> None:
+    """Raise UsageError unless all values are True or False."""
+    values = domain[GRID_KEY] if isinstance(domain, Mapping) else getattr(domain, "categories", [domain])
+    wrong = next((value for value in values if not isinstance(value, bool)), None)
+    if wrong is not None:
+        raise UsageError(f"{option} takes no value in the program: give true,false, true or false, not {wrong!r}.")
+
+
+def rows_of_lines(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Command lines, one for each trial, as configurations: options by name, other words as ``arg1``, ``arg2``, ...
+
+    Raises UsageError if lines have different parameters, since a table could not show them.
+    """
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"Line {number}, {line!r}: {error}.") from error
+        row: dict[str, Any] = {}
+        index, places = 0, 0
+        while index < len(words):
+            word = words[index]
+            name, sign, text = word.partition("=")
+            if word.startswith("-") and not _is_number(word):
+                follows = index + 1 < len(words) and (
+                    not words[index + 1].startswith("-") or _is_number(words[index + 1])
+                )
+                row[name.lstrip("-")] = value(text) if sign else value(words[index + 1]) if follows else True
+                index += 1 + (not sign and follows)
+                continue
+            if sign and name.isidentifier():
+                row[name] = value(text)
+            else:
+                places += 1
+                row[f"arg{places}"] = value(word)
+            index += 1
+        rows.append(row)
+    switches = {name for row in rows for name, setting in row.items() if setting is True}
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for number, row in enumerate(rows, 1):
+        lacks = [name for name in names if name not in row and name not in switches]
+        if lacks:
+            raise UsageError(
+                f"Line {number} has no {lacks[0]!r}, which other lines have. Give every line the same parameters."
+            )
+        row.update({name: False for name in switches if name not in row})
+    return rows
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""Domains as text, for command lines: ``log:1e-4..1e-1``, ``1..10``, ``0..1:0.25``, ``16,32,64``.
+
+=====================  ===============================================================================
+text                   meaning
+=====================  ===============================================================================
+``a..b``               uniform; whole numbers, both ends included, if both ends are whole
+``log:a..b``           the same on a logarithmic scale
+``a..b:step``          multiples of ``step``
+``a..b/n``             ``n`` values at equal distances, as a list (with ``log:`` at equal ratios)
+``normal:mean,sd``     normal
+``x,y,z``              one of these; a grid if grids are asked for
+``x``                  this value
+``text:...``           this text, whatever it looks like
+=====================  ===============================================================================
+
+Values are numbers, ``true``, ``false``, ``none``, or text; quotes keep text as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from hpctune.errors import SearchSpaceError
+from hpctune.space import functions
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(?P<log>log:)?(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:(?P<kind>[:/])(?P<extra>{_NUMBER}))?")
+_NORMAL = re.compile(rf"normal:(?P<mean>{_NUMBER}),(?P<sd>{_NUMBER})")
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+HELP = "1..10, 1e-4..1e-1, log:1e-4..1e-1, 0..1:0.25 (steps), 0..1/5 (five values), 16,32,64, normal:0,1"
+
+
+def domain(text: str, *, grid: bool = False) -> Any:
+    """The domain, list or constant that ``text`` states. ``grid``: lists are grids. Raises SearchSpaceError."""
+    text = text.strip()
+    if text.startswith("text:"):
+        return text.removeprefix("text:")
+    if found := _NORMAL.fullmatch(text):
+        return _random(functions.randn(float(found["mean"]), float(found["sd"])), text, grid)
+    if found := _RANGE.fullmatch(text):
+        return _range(found, text, grid)
+    if ".." in text and re.match(r"(log:)?[-+.\d]", text):
+        raise SearchSpaceError(f"{text!r} is not a range. Ranges: {HELP}.")
+    values = [value(part) for part in _split(text)]
+    if len(values) == 1:
+        return values[0]
+    return functions.grid_search(values) if grid else functions.choice(values)
+
+
+def value(text: str) -> Any:
+    """A number, True, False, None, or the text itself (without its quotes)."""
+    stripped = text.strip()
+    if stripped.lower() in _WORDS:
+        return _WORDS[stripped.lower()]
+    if re.fullmatch(_NUMBER, stripped) or stripped[:1] in ("'", '"'):
+        try:
+            return ast.literal_eval(stripped.lstrip("+"))
+        except (ValueError, SyntaxError):
+            try:
+                return float(stripped)  # such as 007
+            except ValueError:
+                return stripped
+    return stripped
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas; commas within quotes, brackets and braces separate nothing."""
+    parts, depth, quote, begin = [], 0, "", 0
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        elif char == "," and depth <= 0:
+            parts.append(text[begin:at])
+            begin = at + 1
+    return [*parts, text[begin:]]
+
+
+def _range(found: re.Match[str], text: str, grid: bool) -> Any:
+    low, high = (value(found[name]) for name in ("low", "high"))
+    log, whole = found["log"] is not None, isinstance(low, int) and isinstance(high, int)
+    if not low < high:
+        raise SearchSpaceError(f"{text!r}: the lower end must be below the upper one.")
+    if log and low <= 0:
+        raise SearchSpaceError(f"{text!r}: a logarithmic range must lie above 0.")
+    if found["kind"] == "/":
+        return _points(float(low), float(high), value(found["extra"]), log, whole, text, grid)
+    if found["kind"] == ":":
+        step = value(found["extra"])
+        if not 0 < step <= high - low:
+            raise SearchSpaceError(f"{text!r}: the step must be above 0 and no longer than the range.")
+        if whole and isinstance(step, int):
+            # the upper end of a range of whole numbers is included
+            made: Any = functions.qlograndint(low, high, step) if log else functions.qrandint(low, high, step)
+        else:
+            made = functions.qloguniform(low, high, step) if log else functions.quniform(low, high, step)
+    elif whole:
+        made = functions.lograndint(low, high + 1) if log else functions.randint(low, high + 1)
+    else:
+        made = functions.loguniform(low, high) if log else functions.uniform(low, high)
+    if grid and whole and not log:
+        step = value(found["extra"]) if found["kind"] else 1
+        return functions.grid_search(list(range(low, high + 1, step)))
+    return _random(made, text, grid)
+
+
+def _points(low: float, high: float, count: object, log: bool, whole: bool, text: str, grid: bool) -> Any:
+    if not isinstance(count, int) or count < 2:
+        raise SearchSpaceError(f"{text!r}: after the slash stands a number of values, 2 or more.")
+    ratio = (high / low) ** (1 / (count - 1)) if log else (high - low) / (count - 1)
+    values: list[Any] = [low * ratio**n if log else low + ratio * n for n in range(count - 1)] + [high]
+    values = [float(f"{each:.12g}") for each in values]
+    if whole and high - low >= count - 1:
+        values = list(dict.fromkeys(round(each) for each in values))
+    return functions.grid_search(values) if grid else functions.choice(values)
+
+
+def _random(made: Any, text: str, grid: bool) -> Any:
+    if grid:
+        raise SearchSpaceError(f"{text!r} is no list, so it has no grid. Say how many values: {text.split(':')[-1]}/5.")
+    return made

@@ -1,0 +1,75 @@
+"""Metrics in the lines that programs usually print: ``epoch 3: val_acc=0.91 loss 0.2``, ``val acc: 91.0%``, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
+_PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./@-]*)[\"']?\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
+_PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)", re.IGNORECASE)
+FORMS = "'NAME=0.9', 'NAME: 0.9', 'NAME 0.9', 'NAME is 0.9%', '{\"NAME\": 0.9}'"
+
+
+class PrintedMetric:
+    """Reads lines that contain a metric. Other ``name=number`` pairs of the same line are reported as well.
+
+    ``pattern``: a regular expression that finds the metric instead: with named groups, or with one group, which is the
+    metric's value.
+    """
+
+    def __init__(self, metric: str, pattern: str | None = None) -> None:
+        self.metric = metric
+        self._own = None if pattern is None else re.compile(pattern)
+        words = r"[\s_./-]?".join(re.escape(word) for word in re.split(r"[\s_./-]+", metric) if word)
+        self._usual = re.compile(
+            rf"(?<![A-Za-z0-9_])[\"']?{words}[\"']?\s*(?:\([^)]*\)\s*)?(?:=|:|->|\bis\b|\bof\b)?\s*({_NUMBER})(?![\w.])\s*%?",
+            re.IGNORECASE,
+        )
+
+    def __call__(self, line: str) -> Mapping[str, Any] | None:
+        """The result in ``line``; None if it does not contain the metric."""
+        if self._own is not None:
+            return self._by_pattern(self._own, line)
+        row = _json(line)
+        if row is not None and self.metric in row:
+            return row
+        found = None
+        for found in self._usual.finditer(line):  # noqa: B007  # the last one counts, after a progress bar for example
+            pass
+        if found is None:
+            return None
+        pairs = {name: _number(text) for name, text in _PAIR.findall(line)}
+        progress = {word.lower().rstrip("s"): int(text) for word, text in _PROGRESS.findall(line)}
+        others = {name: each for name, each in pairs.items() if name.lower() not in progress}
+        return {**progress, **others, self.metric: _number(found[1])}
+
+    def _by_pattern(self, pattern: re.Pattern[str], line: str) -> Mapping[str, Any] | None:
+        found = pattern.search(line)
+        if found is None:
+            return None
+        if pattern.groupindex:
+            return {name: _number(text) for name, text in found.groupdict().items() if text is not None}
+        return {self.metric: _number(found[1])}
+
+
+def _number(text: str) -> Any:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if math.isfinite(number) and number.is_integer() and not re.search(r"[.eE]", text) else number
+
+
+def _json(line: str) -> dict[str, Any] | None:
+    begin = line.find("{")
+    if begin < 0:
+        return None
+    try:
+        row = json.loads(line[begin:])
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
