@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpctune.common.checks import as_bytes, is_number, is_whole
+from hpctune.common.checks import as_bytes, check_choice, is_number, is_whole
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.model.failure_policy import FailurePolicy
 from hpctune.model.spec import CheckpointPolicy
@@ -100,6 +100,9 @@ class FailureConfig(FailurePolicy):
         fail_fast: True ends the experiment at the first failed trial; "raise" also raises its error.
 
         decision_timeout_s: Seconds that a trial waits at a milestone for its scheduler's decision (default 30).
+        undecided: What a trial does if none comes in that time, because no driver runs: "next" (the default: it goes on
+            to the next milestone, waits there, and then pauses), "continue" (it goes on as far as it would without a
+            scheduler), or "pause". It never goes past a ``max_t`` that its scheduler has.
         report_timeout_s: A running trial fails if it has not reported for this many seconds. None: no limit.
         grow_memory: A factor. If a trial runs out of memory, the next attempt asks for this many times as much, and no
             failure counts. This happens at most three times. The trials must state their memory.
@@ -116,8 +119,10 @@ class FailureConfig(FailurePolicy):
     max_failures: int = 0
     fail_fast: bool | str = False
     decision_timeout_s: float = field(default=30.0, kw_only=True)
+    undecided: str = field(default="next", kw_only=True)
 
     def __post_init__(self) -> None:
+        check_choice("undecided", self.undecided, ("next", "continue", "pause"))
         check_failures(self.max_failures, self.fail_fast)
         timeout = self.decision_timeout_s
         if not is_number(timeout) or not 0 <= timeout < float("inf"):

@@ -79,14 +79,14 @@ def _disobeys(trial: Trial, spec: ExperimentSpec, now: float) -> bool:
     return trial.phase is Phase.RUNNING and trial.stop_at is not None and now - trial.stop_at > spec.stop_grace_s
 
 
-ControlVersion = tuple[int, str | None, VacateReason | None, float | None, float | None]
-"""The parts of a trial's control file that change: attempt, stop, leave, milestone, answered."""
+ControlVersion = tuple[int, str | None, VacateReason | None, float | None, float | None, float | None]
+"""The parts of a trial's control file that change: attempt, stop, leave, milestone, answered, milestone_then."""
 
 
 def orders(trial: Trial) -> ControlVersion:
     """The version of the control file that must be published now."""
     number = trial.attempt.number if trial.attempt is not None else 0
-    return (number, trial.stop, trial.leave, trial.milestone, trial.answered)
+    return (number, trial.stop, trial.leave, trial.milestone, trial.answered, trial.milestone_then)
 
 
 def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
@@ -115,6 +115,9 @@ def control_of(trial: Trial, spec: ExperimentSpec, root: str) -> Control:
         milestone=trial.milestone,
         milestone_attr=trial.milestone_attr,
         milestone_pause=trial.milestone_pause,
+        milestone_then=trial.milestone_then,
+        ends_at_value=trial.ends_at_value,
+        undecided=spec.undecided,
         decision_timeout_s=spec.decision_timeout_s,
         answered=trial.answered,
     )

@@ -160,10 +160,14 @@ class Policies:
         return [e.MilestoneAnswered(trial.trial_id, reached), *self._milestone(trial)]
 
     def _milestone(self, trial: Trial) -> list[e.Event]:
-        value = self.scheduler.milestone(trial)
-        if value == trial.milestone:
+        scheduler = self.scheduler
+        value = scheduler.milestone(trial)
+        after = getattr(scheduler, "milestone_after", None)  # schedulers of users may not have them
+        then = after(trial, value) if after is not None and value is not None else None
+        end = scheduler.end(trial) if hasattr(scheduler, "end") else None
+        if (value, then, end) == (trial.milestone, trial.milestone_then, trial.ends_at_value):
             return []
-        return [e.MilestoneSet(trial.trial_id, value, self.time_attr, self.scheduler.synchronous)]
+        return [e.MilestoneSet(trial.trial_id, value, self.time_attr, scheduler.synchronous, then, end)]
 
     def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR

@@ -306,6 +306,7 @@ def _spec(
         fail_fast="raise" if isinstance(failure.fail_fast, str) else "stop" if failure.fail_fast else "",
         failure_policy=failure.policy(),
         decision_timeout_s=failure.decision_timeout_s,
+        undecided=failure.undecided,
         checkpoint=experiment.checkpoint_config.policy(),
         export_formats=experiment.export_formats,
         restore=experiment.restore,

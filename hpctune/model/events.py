@@ -225,13 +225,16 @@ class ResourcesChanged:
 class MilestoneSet:
     """The trial must wait for a decision at its report with this ``value`` of ``attribute``; None: at no report.
 
-    ``pause``: if no decision comes in time, it pauses instead of going on.
+    ``pause``: if no decision comes in time, it pauses instead of going on. ``then``: the milestone after it. ``end``:
+    the value at which the trial ends in any case.
     """
 
     trial_id: str
     value: float | None
     attribute: str = "training_iteration"
     pause: bool = False
+    then: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

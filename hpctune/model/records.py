@@ -101,7 +101,9 @@ class Control:
     ``restore``: the path of a checkpoint directory to start from. ``criteria``: stop thresholds that the worker checks
     itself. ``stop`` and ``leave`` (a VacateReason): orders that the worker follows at the next report. ``milestone``: a
     value of ``milestone_attr``. At the report with this value the worker waits, up to ``decision_timeout_s`` seconds,
-    until ``answered`` reaches it. Without an answer it goes on, or pauses if ``milestone_pause`` is set.
+    until ``answered`` reaches it. Without an answer it pauses if ``milestone_pause`` is set. Else ``undecided`` says
+    what it does: "next" (it goes on to ``milestone_then``, waits there in the same way, and then pauses), "continue"
+    or "pause". ``ends_at_value``: the value of ``milestone_attr`` at which it ends by itself.
     """
 
     experiment_id: str
@@ -122,5 +124,8 @@ class Control:
     milestone: float | None = None
     milestone_attr: str = "training_iteration"
     milestone_pause: bool = False
+    milestone_then: float | None = None
+    ends_at_value: float | None = None
+    undecided: str = "continue"
     decision_timeout_s: float = 0.0
     answered: float | None = None

@@ -83,6 +83,7 @@ class ExperimentSpec:
     stderr: str | None = "stderr"
     stop_grace_s: float = 30.0
     decision_timeout_s: float = 30.0
+    undecided: str = "next"
     share_with_group: bool = False
     cluster: str = "auto"
     cluster_options: Mapping[str, Any] = field(default_factory=dict)

@@ -119,6 +119,8 @@ class Trial:
     - ``given_up``: the number of the last attempt that hung.
     - ``not_before``: no attempt starts earlier than this (Unix seconds).
     - ``released_at``: when its last attempt was over (Unix seconds).
+    - ``milestone``: a value of ``milestone_attr`` at which it waits for a decision; ``milestone_then``: the one after.
+    - ``ends_at_value``: the value of ``milestone_attr`` at which it ends by itself.
     - ``stop``: the reason why the trial was told to stop.
     - ``restore``: the checkpoint from which its next attempt starts (relative to the experiment, or absolute). That is
       its own newest one, one copied from another trial, or, if it has none yet, ``origin``, which it was given.
@@ -157,6 +159,8 @@ class Trial:
     milestone: float | None = None
     milestone_attr: str = "training_iteration"
     milestone_pause: bool = False
+    milestone_then: float | None = None
+    ends_at_value: float | None = None
     answered: float | None = None
     reason: str = ""
     error: ErrorInfo | None = None

@@ -165,6 +165,10 @@ class ASHAPromotionScheduler(MetricScheduler):
         at = self._held[trial_id]
         return -at, self._rungs[at].place(trial_id)
 
+    def end(self, trial: Trial) -> float | None:
+        """``max_t``."""
+        return self.max_t
+
     def milestone(self, trial: Trial) -> float | None:
         """The next rung."""
         passed = self._time.get(trial.trial_id, 0.0)

@@ -127,12 +127,20 @@ class AsyncHyperBandScheduler(MetricScheduler):
 
     def milestone(self, trial: Trial) -> float | None:
         """The next rung of the trial that is not left out, and ``max_t`` after the last."""
-        passed, lowest = self._last_time.get(trial.trial_id, 0.0), self._lowest
+        return self.milestone_after(trial, self._last_time.get(trial.trial_id, 0.0))
+
+    def milestone_after(self, trial: Trial, value: float) -> float | None:
+        """The same after ``value``."""
+        lowest = self._lowest
         rungs = [rung for rung in self._bracket_of[trial.trial_id].rungs if not rung.has(trial.trial_id)]
         ahead = [rung.level for rung in rungs if rung.level >= lowest]
         if self.stop_last_trials:
             ahead.append(self.max_t)
-        return min((level for level in ahead if level > passed), default=None)
+        return min((level for level in ahead if level > value), default=None)
+
+    def end(self, trial: Trial) -> float | None:
+        """``max_t``, unless the last trials go on."""
+        return self.max_t if self.stop_last_trials else None
 
     @property
     def _lowest(self) -> float:

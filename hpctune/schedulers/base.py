@@ -73,7 +73,11 @@ class SchedulerPolicy(Protocol):
         ...
 
     def milestone(self, trial: Trial) -> float | None:
-        """The value of the time attribute at whose report the trial is to wait for a decision; None: never."""
+        """The value of the time attribute at whose report the trial is to wait for a decision; None: never.
+
+        Two more questions make trials independent of the driver, if a scheduler has them: ``milestone_after(trial,
+        value)``, the milestone after that one, and ``end(trial)``, the value at which the trial ends in any case.
+        """
         ...
 
 
@@ -152,6 +156,14 @@ class FIFOScheduler:
 
     def milestone(self, trial: Trial) -> float | None:
         """None: nothing is ever decided."""
+        return None
+
+    def milestone_after(self, trial: Trial, value: float) -> float | None:
+        """The milestone that follows ``value``, as far as is known now; None: none, or not known."""
+        return None
+
+    def end(self, trial: Trial) -> float | None:
+        """The value of the time attribute at which the trial ends in any case; None: there is no such value."""
         return None
 
 

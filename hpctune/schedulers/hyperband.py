@@ -183,6 +183,10 @@ class HyperBandScheduler(MetricScheduler):
             if not (bracket.closed or bracket.last):
                 yield from reversed(bracket.ranked()[-bracket.rungs[bracket.at + 1].trials :])
 
+    def end(self, trial: Trial) -> float | None:
+        """``max_t``, unless the last trials go on."""
+        return self.max_t if self.stop_last_trials else None
+
     def milestone(self, trial: Trial) -> float | None:
         """The next rung of its bracket."""
         bracket = self._bracket_of[trial.trial_id]

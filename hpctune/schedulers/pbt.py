@@ -301,6 +301,10 @@ class PopulationBasedTraining(MetricScheduler):
         """The trial's next evaluation."""
         return self._due(self._members[trial.trial_id])
 
+    def milestone_after(self, trial: Trial, value: float) -> float | None:
+        """One interval later."""
+        return value + self.perturbation_interval
+
     def debug_string(self) -> str:
         """How many exploits there were."""
         return f"{type(self).__name__}: {self._exploits} perturbs"

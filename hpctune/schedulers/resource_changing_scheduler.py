@@ -203,6 +203,14 @@ class ResourceChangingScheduler:
         made: Controller = self._base.controller  # type: ignore[attr-defined]
         return made
 
+    def milestone_after(self, trial: Trial, value: float) -> float | None:
+        after = getattr(self._base, "milestone_after", None)
+        return None if after is None else after(trial, value)
+
+    def end(self, trial: Trial) -> float | None:
+        known = getattr(self._base, "end", None)
+        return None if known is None else known(trial)
+
     def milestone(self, trial: Trial) -> float | None:
         """The base scheduler's."""
         return self._base.milestone(trial)

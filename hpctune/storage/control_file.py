@@ -72,13 +72,17 @@ class TrialOrders:
     leave: str | None
     milestone: float | None
     answered: float | None
+    milestone_then: float | None = None
 
 
 def read_orders(path: StrPath) -> TrialOrders | None:
     """The orders, without decoding the rest; None if there is no control file."""
     data = _load(path)
     try:
-        return TrialOrders(*(data[name] for name in TrialOrders.__slots__)) if data is not None else None
+        if data is None:
+            return None
+        told = {name: data[name] for name in TrialOrders.__slots__ if name != "milestone_then"}
+        return TrialOrders(**told, milestone_then=data.get("milestone_then"))  # drivers of earlier versions have none
     except KeyError as error:
         raise StorageError(f"Cannot read {path}: {error} is missing.") from error
 

@@ -361,7 +361,10 @@ class SimulatedRun:
         row = {"training_iteration": self.iteration, **self.metrics}
         due = curve.checkpoint_every and self.iteration % curve.checkpoint_every == 0
         self._file.result(row, self._checkpoint() if due else None, curve.checkpoint_bytes)
-        reached = next((k for k, v in control.criteria.items() if row.get(k, float("-inf")) >= v), None)
+        criteria = dict(control.criteria)
+        if control.ends_at_value is not None:
+            criteria[control.milestone_attr] = control.ends_at_value
+        reached = next((k for k, v in criteria.items() if row.get(k, float("-inf")) >= v), None)
         if reached is not None or self.iteration >= curve.iterations:
             self._exit(Outcome.COMPLETED, f"criterion {reached}" if reached else "returned")
         elif self._waits(control, row):
@@ -399,10 +402,16 @@ class SimulatedRun:
             clock.after(self.cluster.curve.seconds(control.config), self._report)
         elif clock.now() < deadline:
             clock.after(LOOK_S, lambda: self._await_decision(row, deadline))
-        elif control.milestone_pause:
+        elif control.milestone_pause or control.undecided == "pause" or self._goes_no_further(control, row):
             self._exit(Outcome.PAUSED, "no decision in time", saves=self.cluster.curve.saves)
         else:
             clock.after(self.cluster.curve.seconds(control.config), self._report)
+
+    @staticmethod
+    def _goes_no_further(control: Control, row: Mapping[str, Any]) -> bool:
+        """Whether it has gone on past one milestone already without a decision."""
+        then = control.milestone_then
+        return control.undecided == "next" and then is not None and row[control.milestone_attr] >= then
 
     def _checkpoint(self) -> str:
         name = checkpoint_name(self.key, self.iteration)

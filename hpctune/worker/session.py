@@ -100,6 +100,7 @@ class Session:
             own = self._rows.own(metrics)
             fields = self.counters.next_fields(metrics)
             criterion, complaint = self._rows.criterion(own, fields)
+            criterion = criterion or self._end_reached({**own, **fields})
             done = final or criterion is not None or bool(own.get("done"))
             saved, lost = self._try_to_persist(checkpoint)
             self._append(self._rows.text(own, fields, done), saved)
@@ -243,11 +244,22 @@ class Session:
         value = values.plain(lookup(row, self.control.milestone_attr))
         return isinstance(value, (int, float)) and value >= milestone
 
+    def _end_reached(self, row: Mapping[str, Any]) -> str | None:
+        """The scheduler's limit for every trial, if it is reached. It needs no driver to be obeyed."""
+        end = self.control.ends_at_value
+        return f"{self.control.milestone_attr}={end:g}" if end is not None and self._reaches(end, row) else None
+
     def _open_milestone(self) -> float | None:
         """The milestone at which the trial must wait; None if there is none, or the trial has passed it."""
-        milestone, answered = self.control.milestone, self.control.answered
-        passed = milestone == self._passed or (milestone is not None and answered is not None and answered >= milestone)
-        return None if passed else milestone
+        control = self.control
+        coming = [control.milestone]
+        if control.milestone == self._passed and control.undecided == "next":
+            coming.append(control.milestone_then)
+        for value in coming:
+            answered = control.answered is not None and value is not None and control.answered >= value
+            if value is not None and value != self._passed and not answered:
+                return value
+        return None
 
     def _read_control(self) -> None:
         """Read the control file and apply it. If it is unreadable now, it is read again later."""
@@ -280,7 +292,8 @@ class Session:
             if self._is_interrupted():
                 break
             if time.monotonic() - began >= self.control.decision_timeout_s:
-                if self.control.milestone_pause:
+                last = milestone != self.control.milestone
+                if self.control.milestone_pause or self.control.undecided == "pause" or last:
                     self.end(Outcome.PAUSED, f"no decision at {self.control.milestone_attr}={milestone:g} in time")
                 self._passed = milestone
                 break

@@ -23,7 +23,7 @@ SPEC = ExperimentSpec("abcde123", "exp", 0.0, "f", stop_grace_s=30.0)
 P, S, Q, R, W, T, E = (
     Phase.PENDING, Phase.SUBMITTING, Phase.QUEUED, Phase.RUNNING, Phase.PAUSED, Phase.TERMINATED, Phase.ERROR,
 )  # fmt: skip
-TOLD: ControlVersion = (1, None, None, None, None)
+TOLD: ControlVersion = (1, None, None, None, None, None)
 
 
 def state_with(*trials: dict[str, Any], spec: ExperimentSpec = SPEC) -> ExperimentState:
@@ -102,7 +102,7 @@ def test_a_running_trial_is_told_what_is_new(news: dict[str, Any]) -> None:
 def test_a_job_that_is_another_trials_by_now_is_not_cancelled() -> None:
     """A controller that was killed has given its number out once more."""
     slow: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}, "stop": "x", "stop_at": 900.0}
-    told: ControlVersion = (1, "x", None, None, None)
+    told: ControlVersion = (1, "x", None, None, None, None)
     other = replace(job("t1"), job_id="7")
     mine = replace(job("t0"), job_id="7")
     its: dict[str, Any] = {"phase": R, "attempt": {"restart": 0, "job_id": "7"}}
@@ -114,12 +114,12 @@ def test_who_does_not_obey_is_cancelled_after_the_grace_time() -> None:
     def slow(phase: Phase = R, **attempt: Any) -> list[a.Action]:
         return owed(
             {"phase": phase, "attempt": {"restart": 0, **attempt}, "stop": "x", "stop_at": 960.0},
-            published=(1, "x", None, None, None),
+            published=(1, "x", None, None, None, None),
         )
 
     assert slow(job_id="7") == [a.Cancel("7", "it did not obey for 30 s")]
     assert slow(job_id=None) == []
-    told = (1, "x", None, None, None)
+    told = (1, "x", None, None, None, None)
     obedient = {"phase": R, "attempt": {"job_id": "7", "restart": 0}, "stop": "x", "stop_at": 970.0}
     assert owed(obedient, published=told) == []
 
@@ -132,7 +132,7 @@ def test_the_control_file() -> None:
     assert (control.criteria, control.metric, control.export_formats) == ({"loss": 1}, "loss", ("model",))
     absolute = state_with({"phase": R, "attempt": {"restore": "/elsewhere/c"}})
     assert control_of(absolute.trials["t0"], spec, "/exp").restore == "/elsewhere/c"
-    assert orders(state.trials["t0"]) == (1, "x", None, 3.0, None)
+    assert orders(state.trials["t0"]) == (1, "x", None, 3.0, None, None)
 
 
 # -- orphans --------------------------------------------------------------------------------------------------------
