@@ -40,6 +40,8 @@ _NAMES = (
     "FORCE_TRIAL_CLEANUP_S",
     "WARN_THRESHOLD_S",
 )
+THEIR_NAMES = tuple(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)
+"""Those variables of Ray Tune that have an effect."""
 CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
 _FOR_WORKERS = (
     "HPCTUNE_DEBUG",
@@ -95,8 +97,7 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
 def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
     """The ``TUNE_*`` variables that are set and have no effect in hpctune."""
     env = os.environ if environ is None else environ
-    known = {_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES}
-    return sorted(name for name in env if name.startswith("TUNE_") and name not in known)
+    return sorted(name for name in env if name.startswith("TUNE_") and name not in THEIR_NAMES)
 
 
 def for_workers(environ: Mapping[str, str] | None = None) -> dict[str, str]:
