@@ -141,7 +141,8 @@ def _execute(
 
     try:
         module = load(path, code, arguments, full_traceback=full_traceback)
-        if not driven:
+        defines = any(hasattr(module, name) for name in ("tuner", "experiment"))
+        if not driven and (defines or not imports_ray(path)):  # a script for Ray may also do other things
             execute(path, target(path, module), full_traceback=full_traceback)
     except SystemExit as error:
         if isinstance(error.code, str):

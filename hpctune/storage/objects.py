@@ -36,12 +36,12 @@ class ObjectStore:
         numpy = sys.modules.get("numpy")
         array = numpy is not None and type(value) in (numpy.ndarray, numpy.memmap) and not value.dtype.hasobject
         name = f"{len(self._names):03d}.{'npy' if array else 'pkl'}"
+        self._names[id(value)] = name  # first: the value may hold others
+        self._kept.append(value)
         try:
             self._write(self.directory / name, value, array)
         except OSError as error:
             raise StorageError(f"Cannot write {self.directory / name}: {error.strerror or error}.") from error
-        self._names[id(value)] = name
-        self._kept.append(value)
         return name
 
     def _write(self, path: Path, value: Any, array: bool) -> None:

@@ -93,6 +93,13 @@ def test_a_reference_travels_as_a_file(tmp_path: Path) -> None:
     assert len([*tmp_path.iterdir()]) == 1
 
 
+def test_a_reference_in_a_stored_value(tmp_path: Path) -> None:
+    with objects.written_to(tmp_path):
+        stored = pickle.dumps(objects.Parameter({"inner": core.put("inside")}))
+    objects.read_from(tmp_path)
+    assert pickle.loads(stored).get()["inner"].get() == "inside"
+
+
 def test_a_task() -> None:
     @remote.remote
     def double(value: int, by: int = 2) -> int:
