@@ -234,6 +234,14 @@ def test_a_scaling_config() -> None:
         ScalingConfig(accelerator_type="A100")
 
 
+def test_a_scaling_config_is_a_request() -> None:
+    from hpctune import with_resources
+    from hpctune.worker import resources_of
+
+    asked = resources_of(with_resources(lambda config: None, ScalingConfig(num_workers=1)))
+    assert asked.bundles == [{"CPU": 1}, {"CPU": 1}]
+
+
 def test_a_callback_of_trainers() -> None:
     with pytest.raises(UsageError, match="on_trial_result"):
 
