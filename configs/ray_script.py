@@ -1,4 +1,4 @@
-"""A script written for Ray Tune, carried over by changing one line: the import of tune.
+"""A script written for Ray Tune, with another import of tune: so it runs by itself, without hpctune run.
 
     python configs/ray_script.py          # or, with all options of the command line: hpctune run configs/ray_script.py
 

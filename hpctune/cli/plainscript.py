@@ -22,6 +22,13 @@ def refuse_plain(path: Path) -> None:
         raise ConfigFileError(_words(path))
 
 
+def imports_ray(path: Path) -> bool:
+    """Whether the script at ``path``, or a module beside it that it imports, imports ``ray``. Runs nothing."""
+    return any(
+        name.split(".")[0] == "ray" for tree in _trees(path.absolute()) if tree is not None for name in _imported(tree)
+    )
+
+
 def _trees(path: Path) -> Iterator[ast.Module | None]:
     """The syntax trees of the script and of the modules in its directory that it imports. None: cannot be parsed."""
     root, waiting, seen = path.parent, [path], set[Path]()

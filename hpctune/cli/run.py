@@ -12,7 +12,7 @@ import click
 from hpctune.cli import exitcodes
 from hpctune.cli.configfile import compiled, execute, load
 from hpctune.cli.driveroptions import driver_job
-from hpctune.cli.plainscript import refuse_plain
+from hpctune.cli.plainscript import imports_ray, refuse_plain
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
 from hpctune.errors import TuneError, UsageError
 
@@ -41,6 +41,13 @@ RESUME_HELP = (
 @click.option("--storage-path", metavar="DIR", help="Directory of the experiments, on the shared filesystem.")
 @click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
 @click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
+@click.option(
+    "--ray",
+    type=click.Choice(["hpctune", "installed"]),
+    envvar="HPCTUNE_RAY",
+    default="hpctune",
+    help="What 'import ray' gives the script and its jobs: hpctune (the default), or the Ray that is installed.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted.")
 @run_options
 @click.pass_context
@@ -56,7 +63,19 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     code = compiled(path)
     overrides = as_overrides(given)
     refuse_plain(path)
+    _choose_ray(path, given["ray"])
     ctx.exit(_run(path, code, arguments, overrides, full_traceback=(given["verbose"] or 0) >= 3))
+
+
+def _choose_ray(path: Path, wanted: str) -> None:
+    """Let a script that imports Ray have what was chosen, and say what that is."""
+    from hpctune import ray
+
+    if wanted == "hpctune" and imports_ray(path):
+        ray.install()
+        click.echo("hpctune: 'import ray' is hpctune in this run (installed Ray: --ray installed).", err=True)
+    elif wanted == "installed" and imports_ray(path):
+        click.echo("hpctune: 'import ray' is the Ray that is installed, which does not use Slurm's queue.", err=True)
 
 
 def as_overrides(given: Mapping[str, Any]) -> Overrides:
@@ -130,7 +149,8 @@ def _execute(
 
     try:
         module = load(path, code, arguments, full_traceback=full_traceback)
-        if not driven:
+        defines = any(hasattr(module, name) for name in ("tuner", "experiment"))
+        if not driven and (defines or not imports_ray(path)):  # a script for Ray may also do other things
             execute(path, target(path, module), full_traceback=full_traceback)
     except SystemExit as error:
         if isinstance(error.code, str):

@@ -41,6 +41,8 @@ _NAMES = (
     "FORCE_TRIAL_CLEANUP_S",
     "WARN_THRESHOLD_S",
 )
+THEIR_NAMES = tuple(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)
+"""Those variables of Ray Tune that have an effect."""
 CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
 _FOR_WORKERS = (
     "HPCTUNE_DEBUG",
@@ -98,8 +100,7 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
 def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
     """The ``TUNE_*`` variables that are set and have no effect in hpctune."""
     env = os.environ if environ is None else environ
-    known = {"TUNE_CALLBACKS", *(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)}
-    return sorted(name for name in env if name.startswith("TUNE_") and name not in known)
+    return sorted(name for name in env if name.startswith("TUNE_") and name not in {*THEIR_NAMES, "TUNE_CALLBACKS"})
 
 
 def for_workers(environ: Mapping[str, str] | None = None) -> dict[str, str]:

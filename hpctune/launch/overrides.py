@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Overrides:
     ends early (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
     ``workers``: the number of long-lived workers. ``driver_job``: the driver runs as a Slurm job.
     ``share_with_group``: the group may read the experiment. ``max_checkpoints`` and ``max_checkpoint_bytes``: limits of
-    all trials together.
+    all trials together. ``preferred_cluster``: what "auto" means; a cluster that the script or the command line names
+    is used.
     """
 
     name: str | None = None
@@ -47,6 +48,7 @@ class Overrides:
     share_with_group: bool = False
     max_checkpoints: int | None = None
     max_checkpoint_bytes: int | None = None
+    preferred_cluster: str | None = None
 
     @property
     def slurm_options(self) -> dict[str, Any]:
@@ -71,3 +73,10 @@ def use(overrides: Overrides) -> Iterator[Overrides]:
         yield overrides
     finally:
         _current.reset(token)
+
+
+def prefer(*, cluster: str | None) -> None:
+    """From now on, ``cluster`` is used where neither the script nor the command line names one. None: as usual."""
+    now = current()
+    if now.preferred_cluster != cluster:
+        _current.set(replace(now, preferred_cluster=cluster))

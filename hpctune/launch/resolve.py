@@ -220,8 +220,12 @@ def _objective(options: RunOptions, scheduler: SchedulerPolicy) -> tuple[str | N
 
 
 def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
+    named = options.cluster is not None or options.slurm is not None or bool(overrides.slurm_options)
     choice = resolve_cluster(
-        options.cluster, options.slurm, name=overrides.cluster, slurm_changes=overrides.slurm_options
+        options.cluster if named else overrides.preferred_cluster,
+        options.slurm,
+        name=overrides.cluster,
+        slurm_changes=overrides.slurm_options,
     )
     return choice.with_workers(_workers(options, overrides))
 

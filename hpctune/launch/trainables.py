@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from hpctune.common.log import log
-from hpctune.errors import NotYetSupportedError, TrainableError, UsageError
+from hpctune.errors import TrainableError, UsageError
 from hpctune.worker import Command, Trainable, form_of, is_class_trainable, resources_of
 
 _registered: dict[str, Any] = {}
@@ -29,11 +29,31 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
     _registered[name] = trainable
 
 
-def register_env(name: str, env_creator: Callable[..., Any]) -> NoReturn:
-    """Not supported: environments are part of RLlib."""
-    raise NotYetSupportedError(
-        "register_env is for RLlib, which is not supported. Create the environment inside your trainable."
+def register_env(name: str, env_creator: Callable[..., Any]) -> None:
+    """Say that only RLlib asks for environments by name, and that it is not here. Raises TrainableError if
+    ``env_creator`` cannot be called."""
+    if not callable(env_creator):
+        raise TrainableError(f"register_env({name!r}, ...) needs a function that makes the environment.")
+    log.warning(
+        f"The environment {name!r} is registered for nobody: only RLlib asks for it, which does not run on hpctune. "
+        "Make the environment in your trainable."
     )
+
+
+def get_trainable_cls(trainable_name: str) -> Any:
+    """The trainable that is registered as ``trainable_name``. Raises TrainableError if there is none."""
+    return as_trainable(trainable_name)
+
+
+def validate_trainable(trainable_name: str) -> None:
+    """Raise TrainableError if no trainable is registered as ``trainable_name``."""
+    as_trainable(trainable_name)
+
+
+def is_function_trainable(trainable: Any) -> bool:
+    """Whether it is, or names, a function."""
+    found = as_trainable(trainable)
+    return not is_class_trainable(found) and not isinstance(found, Command)
 
 
 def as_trainable(run: Any) -> Any:

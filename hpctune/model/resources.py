@@ -22,13 +22,38 @@ class PlacementGroupFactory:
     (on few nodes), SPREAD (on many), STRICT_PACK (on one node), STRICT_SPREAD (each on its own node).
     """
 
-    def __init__(self, bundles: Sequence[Mapping[str, float]], strategy: str = "PACK") -> None:
+    def __init__(
+        self, bundles: Sequence[Mapping[str, float]], strategy: str = "PACK", *, bundle_label_selector: Any = None
+    ) -> None:
+        if bundle_label_selector:
+            raise UsageError(
+                f"bundle_label_selector={bundle_label_selector!r}: nodes are chosen by the Slurm option constraint, "
+                "for all bundles: SlurmOptions(constraint=...), or --constraint of hpctune run."
+            )
         if not bundles or not all(isinstance(b, Mapping) for b in bundles):
             raise UsageError(f"PlacementGroupFactory needs a non-empty list of dicts, not {bundles!r}.")
         if strategy not in STRATEGIES:
             raise UsageError(f"strategy={strategy!r} is not a valid value. Valid are: {', '.join(STRATEGIES)}.")
-        self.bundles: list[dict[str, float]] = [dict(b) for b in bundles]
+        self.head_bundle_is_empty = not any(bundles[0].values())
+        """The main process has no resources of its own. Then it runs beside the first of the other bundles."""
+        self.bundles: list[dict[str, float]] = [dict(b) for b in bundles[self.head_bundle_is_empty :]]
+        if not self.bundles:
+            raise UsageError("PlacementGroupFactory needs a bundle with resources, such as {'CPU': 1}.")
         self.strategy = strategy
+
+    @property
+    def head_cpus(self) -> float:
+        """CPUs of the main process."""
+        return 0.0 if self.head_bundle_is_empty else float(self.bundles[0].get("CPU", 0.0))
+
+    @property
+    def required_resources(self) -> dict[str, float]:
+        """The sum over all bundles."""
+        total: dict[str, float] = {}
+        for bundle in self.bundles:
+            for name, amount in bundle.items():
+                total[name] = total.get(name, 0.0) + amount
+        return total
 
     def __repr__(self) -> str:
         return f"PlacementGroupFactory({self.bundles!r}, strategy={self.strategy!r})"
@@ -41,6 +66,15 @@ class PlacementGroupFactory:
 
     def __hash__(self) -> int:
         return hash(repr(self))
+
+
+def resource_dict_to_pg_factory(spec: Mapping[str, Any] | None = None) -> PlacementGroupFactory:
+    """One bundle, of a dict such as ``{"cpu": 2, "gpu": 1}`` (default: one CPU)."""
+    given = dict(spec or {"cpu": 1})
+    custom = given.pop("custom_resources", None) or {}
+    names = {"cpu": "CPU", "gpu": "GPU"}
+    found = {names.get(name, name): amount for name, amount in {**given, **dict(custom)}.items() if amount}
+    return PlacementGroupFactory([found])
 
 
 @dataclass(frozen=True, slots=True)

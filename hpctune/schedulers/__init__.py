@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SchedulerPolicy as SchedulerPolicy,
     )
     from hpctune.schedulers.create import (
+        SCHEDULER_IMPORT as SCHEDULER_IMPORT,
         as_scheduler as as_scheduler,
         create_scheduler as create_scheduler,
     )
@@ -41,7 +42,7 @@ _HOMES = {
     "asha_promotion": ("ASHAPromotionScheduler",),
     "async_hyperband": ("ASHAScheduler", "AsyncHyperBandScheduler"),
     "base": ("FIFOScheduler", "SchedulerPolicy"),
-    "create": ("as_scheduler", "create_scheduler"),
+    "create": ("SCHEDULER_IMPORT", "as_scheduler", "create_scheduler"),
     "hb_bohb": ("HyperBandForBOHB",),
     "hyperband": ("HyperBandScheduler",),
     "median_stopping_rule": ("MedianStoppingRule",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -69,6 +70,10 @@ def _class(name: str) -> Callable[..., SchedulerPolicy] | None:
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+SCHEDULER_IMPORT = {name: partial(_class, name) for name in AVAILABLE}
+"""By name, a function that gives the class."""
 
 
 def as_scheduler(scheduler: object, metric: str | None, mode: str | None) -> SchedulerPolicy:

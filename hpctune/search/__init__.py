@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hpctune.search.bohb import TuneBOHB as TuneBOHB
     from hpctune.search.concurrency_limiter import ConcurrencyLimiter as ConcurrencyLimiter
     from hpctune.search.create import (
+        SEARCH_ALG_IMPORT as SEARCH_ALG_IMPORT,
         as_search_algorithm as as_search_algorithm,
         create_searcher as create_searcher,
     )
@@ -59,7 +60,7 @@ _HOMES = {
     "base": ("EXHAUSTED", "WAIT", "Exhausted", "SearchAlgorithm", "SearchPolicy", "Suggestion", "Wait"),
     "basic_variant": ("BasicVariantGenerator",),
     "concurrency_limiter": ("ConcurrencyLimiter",),
-    "create": ("as_search_algorithm", "create_searcher"),
+    "create": ("SEARCH_ALG_IMPORT", "as_search_algorithm", "create_searcher"),
     "repeater": ("Repeater",),
     "search_generator": ("SearchGenerator", "SearcherPolicy"),
     "searcher": ("UNDEFINED_METRIC_MODE", "UNDEFINED_SEARCH_SPACE", "UNRESOLVED_SEARCH_SPACE", "Searcher"),

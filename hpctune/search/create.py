@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -48,6 +49,10 @@ def searcher_class(search_alg: str) -> type[Searcher] | type[SearchAlgorithm]:
         known = ", ".join(f'"{name}"' for name in (*HOMES, *plugins.names(plugins.SEARCHERS)))
         raise UsageError(f'There is no search algorithm "{search_alg}". Valid names: {known}.')
     return found
+
+
+SEARCH_ALG_IMPORT = {name: partial(searcher_class, name) for name in HOMES}
+"""By name, a function that gives the class."""
 
 
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | SearchAlgorithm:

@@ -26,7 +26,11 @@ from hpctune.space import (
     uniform,
 )
 
+BaseSampler = Sampler
+"""The name in Ray Tune."""
+
 __all__ = [
+    "BaseSampler",
     "Categorical",
     "Domain",
     "Float",

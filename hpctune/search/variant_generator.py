@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpctune.errors import SearchSpaceError
 from hpctune.space import format_vars, grid_search, variants
 from hpctune.space.domain import Domain
 from hpctune.space.randomness import as_seed
@@ -14,7 +15,18 @@ from hpctune.space.view import SpecView, config_view
 if TYPE_CHECKING:
     from hpctune.space.randomness import RandomSource
 
-__all__ = ["format_vars", "generate_variants", "grid_search", "has_unresolved_values", "parse_spec_vars"]
+RecursiveDependencyError = SearchSpaceError
+"""The name in Ray Tune: values that depend on each other."""
+
+__all__ = [
+    "RecursiveDependencyError",
+    "assign_value",
+    "format_vars",
+    "generate_variants",
+    "grid_search",
+    "has_unresolved_values",
+    "parse_spec_vars",
+]
 
 
 def generate_variants(
@@ -62,3 +74,11 @@ def parse_spec_vars(
 def has_unresolved_values(spec: Any) -> bool:
     """Return whether ``spec`` holds a domain or a grid axis."""
     return has_unresolved(spec)
+
+
+def assign_value(spec: Any, path: KeyPath, value: Any) -> None:
+    """Put ``value`` at ``path`` of nested dicts and lists."""
+    *parents, last = path
+    for key in parents:
+        spec = spec[key]
+    spec[last] = value

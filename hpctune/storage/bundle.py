@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from hpctune import ray
 from hpctune.common import unpickling
 from hpctune.errors import StorageError, TrainableError
 from hpctune.storage import atomic, objects, permissions
@@ -61,6 +62,7 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
         "cwd": here,
         "python": _PYTHON,
         "script": script.to_json(),
+        "ray": ray.installed(),
         "imports": {name: [*where, name in names.used] for name, where in names.imports.items()},
         "sources": _save_sources(paths, {*code.files, *driver.files}, script.file, {here} & {*entries}),
     }
@@ -165,6 +167,8 @@ def _prepare(paths: ExperimentPaths, place: Mapping[str, Any]) -> None:
     entries = place["sys_path"]
     if sys.path[: len(entries)] != entries:
         sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
+    if place.get("ray"):
+        ray.install()
     if "script" not in place or not main_module.offered():
         return
     script = Script(**place["script"])

@@ -26,7 +26,7 @@ class ObjectStore:
     """Writes the values of Parameters while a bundle is pickled. Each value is written only once."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory, self._names = directory, dict[int, str]()
+        self.directory, self._names = directory, dict[int, str]()
         self._kept: list[Any] = []
 
     def put(self, value: Any) -> str:
@@ -36,16 +36,16 @@ class ObjectStore:
         numpy = sys.modules.get("numpy")
         array = numpy is not None and type(value) in (numpy.ndarray, numpy.memmap) and not value.dtype.hasobject
         name = f"{len(self._names):03d}.{'npy' if array else 'pkl'}"
-        try:
-            self._write(self._directory / name, value, array)
-        except OSError as error:
-            raise StorageError(f"Cannot write {self._directory / name}: {error.strerror or error}.") from error
-        self._names[id(value)] = name
+        self._names[id(value)] = name  # first: the value may hold others
         self._kept.append(value)
+        try:
+            self._write(self.directory / name, value, array)
+        except OSError as error:
+            raise StorageError(f"Cannot write {self.directory / name}: {error.strerror or error}.") from error
         return name
 
     def _write(self, path: Path, value: Any, array: bool) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         if not array:
             from hpctune.usercode.pickling import dump_value
 
@@ -64,6 +64,8 @@ class Parameter:
 
     def __init__(self, value: Any) -> None:
         self._value = value
+        self._file: str | None = value.name if isinstance(value, _Stored) else None
+        """Where the value was stored last."""
 
     def get(self) -> Any:
         """The value. A worker reads it at the first call; arrays are read-only there."""
@@ -73,8 +75,11 @@ class Parameter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         store = _writing.get()
-        value = self.get() if store is not None else self._value
-        return (Parameter, (_Stored(store.put(value)) if store is not None else value,))
+        if store is not None:
+            name = store.put(self.get())
+            self._file = str(store.directory / name)
+            return Parameter, (_Stored(name),)
+        return Parameter, (self._value if self._file is None else _Stored(self._file),)
 
 
 class _Stored:

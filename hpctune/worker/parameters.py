@@ -83,7 +83,7 @@ def _check_accepts(function: Callable[..., Any], names: Mapping[str, Any], what:
 
 def with_resources(trainable: Any, resources: Any) -> Any:
     """Set the request of each trial of this trainable: a dict such as ``{"cpu": 2, "gpu": 1}``, a
-    PlacementGroupFactory, or a function from the trial's config to either.
+    PlacementGroupFactory, a ScalingConfig, or a function from the trial's config to one of them.
 
     Raises:
         UsageError: if the request is of another type.
@@ -91,6 +91,8 @@ def with_resources(trainable: Any, resources: Any) -> Any:
     """
     if not (callable(trainable) or isinstance(trainable, Command)):
         raise TrainableError(f"with_resources takes a function, a Trainable class or a Command, not {trainable!r}.")
+    if hasattr(resources, "as_placement_group_factory"):
+        resources = resources.as_placement_group_factory()
     if not isinstance(resources, (Mapping, PlacementGroupFactory)) and not callable(resources):
         raise UsageError(
             f"resources must be a dict, a PlacementGroupFactory or a function of the config, not {resources!r}."

@@ -25,6 +25,7 @@ __all__ = [
     "diagnose_serialization",
     "flatten_dict",
     "merge_dicts",
+    "retry_fn",
     "unflatten_dict",
     "unflattened_lookup",
     "validate_save_restore",
@@ -209,3 +210,29 @@ class warn_if_slow:  # noqa: N801 - the name is Ray Tune's
         self.too_slow = duration > self.threshold
         if self.too_slow and not self.disable and kind is None:
             log.warning(self.message.format(name=self.name, duration=duration))
+
+
+def retry_fn(
+    fn: Callable[[], Any],
+    exception_type: type[Exception] | Sequence[type[Exception]] = Exception,
+    num_retries: int = 3,
+    sleep_time: float = 1,
+    timeout: float | None = None,
+) -> bool:
+    """Call ``fn`` until it raises none of these exceptions, at most ``num_retries`` times. Returns whether it did so.
+
+    ``sleep_time``: seconds between two calls. ``timeout``: seconds after which no further call begins.
+    """
+    kinds = exception_type if isinstance(exception_type, type) else tuple(exception_type)
+    began = time.monotonic()
+    for left in range(num_retries - 1, -1, -1):
+        try:
+            fn()
+        except kinds as error:
+            log.warning(f"{getattr(fn, '__name__', fn)} failed: {error!r}")
+            if left == 0 or (timeout is not None and time.monotonic() - began > timeout):
+                return False
+            time.sleep(sleep_time)
+        else:
+            return True
+    return False

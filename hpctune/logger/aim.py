@@ -1,0 +1,5 @@
+"""``hpctune.logger.aim``."""
+
+from hpctune.integration.aim import AimLoggerCallback
+
+__all__ = ["AimLoggerCallback"]

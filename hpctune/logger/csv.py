@@ -1,0 +1,5 @@
+"""``hpctune.logger.csv``."""
+
+from hpctune.output.loggers.csv import CSVLoggerCallback
+
+__all__ = ["CSVLoggerCallback"]

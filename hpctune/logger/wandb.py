@@ -1,0 +1,5 @@
+"""``hpctune.logger.wandb``."""
+
+from hpctune.integration.wandb import WandbLoggerCallback
+
+__all__ = ["WandbLoggerCallback"]

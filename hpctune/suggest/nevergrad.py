@@ -1,0 +1,5 @@
+"""The older name of :mod:`hpctune.search.nevergrad`."""
+
+from hpctune.search.nevergrad import NevergradSearch
+
+__all__ = ["NevergradSearch"]
