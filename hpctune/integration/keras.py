@@ -10,21 +10,11 @@ from hpctune.integration.reports import check_frequency, check_metrics, chosen, 
 from hpctune.worker import report
 
 _keras = require(("keras", "tensorflow.keras"), "keras", "keras", "hpctune.integration.keras")
-_EVENTS = {
-    f"{phase}_{part}_{edge}" if part else f"{phase}_{edge}": f"on_{phase}_{part}_{edge}"
-    if part
-    else f"on_{phase}_{edge}"
-    for phase, parts in {
-        "epoch": ("",),
-        "batch": ("",),
-        **dict.fromkeys(("train", "test", "predict"), ("", "batch")),
-    }.items()
-    for part in parts
-    for edge in ("begin", "end")
-}
+_PARTS = ("epoch", "batch", "train", "train_batch", "test", "test_batch", "predict", "predict_batch")
+_EVENTS = {f"{part}_{edge}": f"on_{part}_{edge}" for part in _PARTS for edge in ("begin", "end")}
 
 
-class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc]
+class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc, name-defined]
     """Reports metrics, and saves the model with ``model.save``.
 
     Args:

@@ -9,7 +9,7 @@ from hpctune.errors import MissingPackageError
 
 
 def require(modules: str | tuple[str, ...], package: str, extra: str, user: str) -> Any:
-    """The first of ``modules`` that is installed. Raises MissingPackageError, which names ``user`` and the pip command."""
+    """The first of ``modules`` that is installed. Raises MissingPackageError, which names ``user``."""
     names = (modules,) if isinstance(modules, str) else modules
     for name in names:
         try:
@@ -22,7 +22,7 @@ def require(modules: str | tuple[str, ...], package: str, extra: str, user: str)
                 f"{user} needs {package}, whose module {name} cannot be imported: {error}. "
                 f"Install it again: pip install 'hpctune[{extra}]'"
             ) from error
-    missing(user, package, extra)
+    return missing(user, package, extra)
 
 
 def missing(user: str, package: str, extra: str) -> NoReturn:

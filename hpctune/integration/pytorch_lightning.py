@@ -21,7 +21,7 @@ _HOOKS = [name for name in dir(_lightning.Callback) if name.startswith("on_") an
 _EVENTS = {name.removeprefix("on_"): name for name in _HOOKS}
 
 
-class TuneCallback(_lightning.Callback):  # type: ignore[misc]
+class TuneCallback(_lightning.Callback):  # type: ignore[misc, name-defined]
     """Base: calls ``_handle`` at the events ``on``, outside Lightning's sanity check."""
 
     def __init__(self, on: str | Sequence[str] = "validation_end") -> None:

@@ -2,7 +2,7 @@
 
 The hooks, which the driver calls, only note what is new. A thread of its own delivers it, so a tracker that is slow or
 down never delays the search. What a thread has in memory is bounded: beyond :data:`MAX_ROWS` rows it drops them, and
-reads them from the journal when the tracker answers again. Before the first row of a trial the tracker is asked how many
+reads them from the journal when the tracker answers. Before the first row of a trial the tracker is asked how many
 rows it has, and later ones follow: after a killed driver nothing is missing and nothing is there twice.
 """
 
@@ -168,10 +168,9 @@ class Delivery:
             if work is None or fresh:
                 work = self._works[trial.trial_id] = Work(trial, trial.value, fresh=fresh, config=True)
             work.trial, work.value, work.target = trial, trial.value, trial.value.results
-            if row is not None:
-                if self._rows < MAX_ROWS:
-                    self._rows += 1
-                    work.rows[work.target] = row
+            if row is not None and self._rows < MAX_ROWS:
+                self._rows += 1
+                work.rows[work.target] = row
             work.config = work.config or config
             work.checkpoint = checkpoint or work.checkpoint
             work.ended = work.ended if ended is None else ended
@@ -304,8 +303,8 @@ class Delivery:
         late = len(self._todo)
         if late or self._thread.is_alive():
             log.warning(
-                f"hpctune: {self._tracker.service} has not got all results ({max(late, 1)} trials are behind). They are "
-                "in the experiment's directory: resume the experiment, and they are delivered, even if it is finished."
+                f"hpctune: {self._tracker.service} has not got all results ({max(late, 1)} trials are behind). They "
+                "are in the experiment's directory: resume the experiment, and they are delivered."
             )
 
 

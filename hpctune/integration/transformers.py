@@ -13,7 +13,7 @@ from hpctune.worker import report
 _transformers = require("transformers", "transformers", "transformers", "hpctune.integration.transformers")
 
 
-class RayTrainReportCallback(_transformers.TrainerCallback):  # type: ignore[misc]
+class RayTrainReportCallback(_transformers.TrainerCallback):  # type: ignore[misc, name-defined]
     """Reports the latest logged metrics at each checkpoint of the Trainer, with that checkpoint.
 
     It lies in the folder ``checkpoint`` of the reported one: ``trainer.train(resume_from_checkpoint=...)`` takes it.

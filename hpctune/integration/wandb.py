@@ -216,7 +216,7 @@ def setup_wandb(
 
 
 def wandb_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
-    """Of Ray Tune before 2.0: start the run of a trial with ``config["wandb"]``, the arguments of :func:`setup_wandb`."""
+    """Of Ray Tune before 2.0: start the run of a trial with ``config["wandb"]``: arguments of :func:`setup_wandb`."""
     _package("wandb_mixin")
 
     def arguments(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

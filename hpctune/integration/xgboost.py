@@ -14,7 +14,7 @@ from hpctune.worker import report
 _xgboost = require("xgboost", "xgboost", "xgboost", "hpctune.integration.xgboost")
 
 
-class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type: ignore[misc]
+class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
     """Reports after each round, and saves the model.
 
     Args:
@@ -23,7 +23,7 @@ class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type:
         filename: The model's file in the checkpoint.
         frequency: Save at each ``frequency``-th round; 0: not during the training.
         checkpoint_at_end: Save after the last round as well.
-        results_postprocessing_fn: Gets the history of the metrics (name -> list of values) and returns what is reported.
+        results_postprocessing_fn: Gets the history of the metrics (name -> list of values) and returns the result.
     """
 
     CHECKPOINT_NAME = "model.ubj"

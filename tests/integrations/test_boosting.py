@@ -76,7 +76,7 @@ def test_what_cannot_be_meant() -> None:
         check_frequency(-1)
     with pytest.raises(UsageError, match="metrics must be"):
         check_metrics(3)
-    with pytest.raises(UsageError, match="'nothing'.*a, b"):
+    with pytest.raises(UsageError, match=r"'nothing'.*a, b"):
         chosen("nothing", {"a": 1, "b": 2})
     with pytest.raises(UsageError, match="on_never"):
         events_of("never", {"epoch_end": "on_epoch_end"})
