@@ -1,4 +1,4 @@
-"""Integrations with other packages. None is supported yet; each says so, and what to do instead."""
+"""Integrations with other packages. A module imports its package, or says how to install it."""
 
 from __future__ import annotations
 

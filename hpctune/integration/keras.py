@@ -1,25 +1,86 @@
-"""Keras callbacks. Not supported yet."""
+"""Callbacks for Keras 3 (any backend) and tf.keras."""
 
 from __future__ import annotations
 
-from hpctune.integration import Later
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-INSTEAD = "Report from a callback of your own: on_epoch_end calls hpctune.report(...)."
+from hpctune.integration.packages import require
+from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of, report_saved
+from hpctune.worker import report
 
-
-class TuneReportCallback(Later):
-    """Not supported yet."""
-
-    instead = INSTEAD
-
-
-class TuneReportCheckpointCallback(Later):
-    """Not supported yet."""
-
-    instead = INSTEAD
+_keras = require(("keras", "tensorflow.keras"), "keras", "keras", "hpctune.integration.keras")
+_PARTS = ("epoch", "batch", "train", "train_batch", "test", "test_batch", "predict", "predict_batch")
+_EVENTS = {f"{part}_{edge}": f"on_{part}_{edge}" for part in _PARTS for edge in ("begin", "end")}
 
 
-class ReportCheckpointCallback(Later):
-    """Not supported yet."""
+class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+    """Reports metrics, and saves the model with ``model.save``.
 
-    instead = INSTEAD
+    Args:
+        checkpoint_on: The events at which the model is saved, such as ``"epoch_end"`` or a list of them.
+        report_metrics_on: The events at which metrics are reported. A checkpoint is always reported with metrics.
+        metrics: What is reported: a name, a list, or a dict of new name -> name; all by default.
+        filename: The model's file in the checkpoint.
+        frequency: Save at each ``frequency``-th such event; 0: never.
+    """
+
+    def __init__(
+        self,
+        checkpoint_on: str | Sequence[str] = "epoch_end",
+        report_metrics_on: str | Sequence[str] = "epoch_end",
+        metrics: str | Sequence[str] | Mapping[str, str] | None = None,
+        filename: str = "model.keras",
+        frequency: int = 1,
+    ) -> None:
+        super().__init__()
+        self._save_on, self._report_on = events_of(checkpoint_on, _EVENTS), events_of(report_metrics_on, _EVENTS)
+        self._metrics, self._filename, self._frequency = check_metrics(metrics), filename, check_frequency(frequency)
+        self._count: dict[str, int] = {}
+        for method in self._save_on | self._report_on:
+            setattr(self, method, self._hook(method))
+
+    def _hook(self, method: str) -> Any:
+        takes_index = method.startswith(("on_epoch", "on_batch")) or "_batch_" in method
+
+        def with_index(index: int, logs: Mapping[str, Any] | None = None) -> None:
+            self._happened(method, logs or {})
+
+        def without_index(logs: Mapping[str, Any] | None = None) -> None:
+            self._happened(method, logs or {})
+
+        return with_index if takes_index else without_index
+
+    def _happened(self, method: str, logs: Mapping[str, Any]) -> None:
+        found = chosen(self._metrics, {name: _plain(value) for name, value in logs.items()})
+        count = self._count[method] = self._count.get(method, 0) + 1
+        if method in self._save_on and self._frequency and count % self._frequency == 0:
+            report_saved(found, lambda folder: self.model.save(str(folder / self._filename)))
+        elif method in self._report_on and found:
+            report(found)
+
+
+class TuneReportCallback(ReportCheckpointCallback):
+    """Reports metrics, without checkpoints."""
+
+    def __init__(
+        self, metrics: str | Sequence[str] | Mapping[str, str] | None = None, on: str | Sequence[str] = "epoch_end"
+    ) -> None:
+        super().__init__((), on, metrics, frequency=0)
+
+
+class TuneReportCheckpointCallback(ReportCheckpointCallback):
+    """Reports metrics, and saves the model at each ``frequency``-th event ``on``."""
+
+    def __init__(
+        self,
+        metrics: str | Sequence[str] | Mapping[str, str] | None = None,
+        filename: str = "model.keras",
+        frequency: int = 1,
+        on: str | Sequence[str] = "epoch_end",
+    ) -> None:
+        super().__init__(on, on, metrics, filename, frequency)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value.numpy().item() if hasattr(value, "numpy") else value

@@ -1,19 +1,21 @@
-"""MXNet callbacks. Not supported yet."""
+"""MXNet, whose development has ended: no supported Python can install it."""
 
 from __future__ import annotations
 
-from hpctune.integration import Later
+from typing import Any
 
-INSTEAD = "Report from a callback of your own: it calls hpctune.report(...)."
-
-
-class TuneReportCallback(Later):
-    """Not supported yet."""
-
-    instead = INSTEAD
+from hpctune.errors import MissingPackageError
 
 
-class TuneCheckpointCallback(Later):
-    """Not supported yet."""
+class TuneReportCallback:
+    """Raises MissingPackageError."""
 
-    instead = INSTEAD
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise MissingPackageError(
+            f"{type(self).__name__}: MXNet was retired in 2023 and does not install on Python 3.11 or later. Use "
+            "PyTorch (hpctune.integration.pytorch_lightning) or Keras (hpctune.integration.keras)."
+        )
+
+
+class TuneCheckpointCallback(TuneReportCallback):
+    """Raises MissingPackageError."""

@@ -80,15 +80,9 @@ MODULES = {
     "integration.comet": "CometLoggerCallback",
     "integration.aim": "AimLoggerCallback",
     "integration.horovod": "DistributedTrainableCreator",
-    "integration.keras": "TuneReportCallback TuneReportCheckpointCallback",
-    "integration.lightgbm": "TuneReportCallback TuneReportCheckpointCallback",
-    "integration.mlflow": "MLflowLoggerCallback mlflow_mixin setup_mlflow",
     "integration.mxnet": "TuneReportCallback TuneCheckpointCallback",
-    "integration.pytorch_lightning": "TuneReportCallback TuneReportCheckpointCallback",
     "integration.tensorflow": "DistributedTrainableCreator",
     "integration.torch": "DistributedTrainableCreator distributed_checkpoint_dir is_distributed_trainable",
-    "integration.wandb": "WandbLoggerCallback setup_wandb wandb_mixin",
-    "integration.xgboost": "TuneReportCallback TuneReportCheckpointCallback",
     "logger": "LoggerCallback pretty_print CSVLoggerCallback JsonLoggerCallback TBXLoggerCallback",
     "progress_reporter": "CLIReporter JupyterNotebookReporter ProgressReporter",
     "registry": "register_trainable register_env",
@@ -139,7 +133,9 @@ def test_a_module_path(module: str, names: str) -> None:
     assert [name for name in names.split() if not hasattr(found, name)] == []
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("integration.")])
+@pytest.mark.parametrize(
+    "module", [f"integration.{name}" for name in ("aim", "comet", "horovod", "tensorflow", "torch")]
+)
 def test_integrations_say_that_they_are_to_come(module: str) -> None:
     found = import_module(f"hpctune.{module}")
     for name in MODULES[module].split():

@@ -1,0 +1,61 @@
+"""What the callbacks of all training frameworks share: choosing metrics, and reporting them with a checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpctune.checkpoint import Checkpoint
+from hpctune.errors import UsageError
+from hpctune.worker import report
+
+Metrics = str | Sequence[str] | Mapping[str, str] | None
+
+
+def check_metrics(metrics: Any) -> Metrics:
+    """Raise UsageError unless ``metrics`` is a name, a list of names, a dict of new name -> name, or None."""
+    values = metrics.values() if isinstance(metrics, Mapping) else [metrics] if isinstance(metrics, str) else metrics
+    if metrics is not None and not (
+        isinstance(metrics, (str, list, tuple, Mapping)) and all(isinstance(name, str) for name in values)
+    ):
+        raise UsageError(f"metrics must be a name, a list of names, or a dict of new name -> name, not {metrics!r}.")
+    found: Metrics = metrics
+    return found
+
+
+def chosen(metrics: Metrics, logs: Mapping[str, Any], missing_ok: bool = False) -> dict[str, Any]:
+    """Of ``logs`` what ``metrics`` asks for, under its new names. Raises UsageError for what is not there."""
+    if metrics is None:
+        return dict(logs)
+    names = [metrics] if isinstance(metrics, str) else metrics
+    pairs = names.items() if isinstance(names, Mapping) else [(name, name) for name in names]
+    absent = [name for _, name in pairs if name not in logs]
+    if absent and not missing_ok:
+        raise UsageError(f"There is no metric {absent[0]!r}. Known are: {', '.join(logs) or 'none'}.")
+    return {new: logs[name] for new, name in pairs if name in logs}
+
+
+def events_of(on: Any, known: Mapping[str, str]) -> frozenset[str]:
+    """The methods for the events ``on``. Raises UsageError for an unknown one."""
+    wanted = [on] if isinstance(on, str) else list(on)
+    methods = {f"on_{name.removeprefix('on_')}" for name in wanted}
+    unknown = sorted(methods - set(known.values()))
+    if unknown:
+        raise UsageError(f"on={on!r}: there is no event {unknown[0]!r}. Valid are: {', '.join(known)}.")
+    return frozenset(methods)
+
+
+def check_frequency(frequency: Any) -> int:
+    """Raise UsageError unless ``frequency`` is a whole number that is not negative."""
+    if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 0:
+        raise UsageError(f"frequency must be a whole number from 0, not {frequency!r}.")
+    return frequency
+
+
+def report_saved(metrics: Mapping[str, Any], save: Callable[[Path], Any]) -> None:
+    """Report ``metrics`` with a checkpoint of what ``save`` writes into a directory."""
+    with tempfile.TemporaryDirectory(prefix="hpctune-checkpoint-") as folder:
+        save(Path(folder))
+        report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))

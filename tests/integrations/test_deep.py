@@ -1,0 +1,33 @@
+"""Keras and Lightning, with the real packages, where they are installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpctune as tune
+
+pytestmark = pytest.mark.nightly
+
+
+def keras_search(config: dict[str, Any]) -> None:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+    import numpy as np
+
+    from hpctune.integration.keras import TuneReportCheckpointCallback
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = TuneReportCheckpointCallback({"l": "loss"}, frequency=2)
+    model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[callback])
+
+
+def test_keras(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    trial = tune.run(keras_search, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
+    assert trial.last_result["training_iteration"] == 3
+    assert (Path(trial.checkpoint.path) / "model.keras").is_file()

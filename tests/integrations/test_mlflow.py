@@ -1,0 +1,90 @@
+"""MLflow, with the real package."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+import hpctune as tune
+from tests.integrations.searches import killed_and_resumed, text_of
+
+pytest.importorskip("mlflow")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("store", ["files", pytest.param("sqlite", marks=pytest.mark.nightly)])
+def test_a_killed_driver_and_a_failed_trial_go_on_in_the_same_runs(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = (tmp_path / "runs").as_uri() if store == "files" else f"sqlite:///{tmp_path}/runs.db"
+    callback = f"""from hpctune.integration.mlflow import MLflowLoggerCallback
+callback = MLflowLoggerCallback({uri!r}, experiment_name="m", tags={{"a": 1}}, tracking_token="s3cr3t")"""
+    killed_and_resumed(tmp_path, callback, {})
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("m").experiment_id])
+    assert sorted(run.data.params["x"] for run in runs) == ["1", "2"]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["a"] == "1"
+        for key in ("loss", "nested/a", "training_iteration"):
+            found = client.get_metric_history(run.info.run_id, key)
+            assert sorted(metric.step for metric in found) == list(range(1, 9)), key
+    assert b"s3cr3t" not in text_of(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: dict[str, float]) -> None:
+        from hpctune.integration.mlflow import setup_mlflow
+
+        checkpoint = tune.get_checkpoint()
+        start = checkpoint.to_dict()["step"] if checkpoint else 0
+        mlflow = setup_mlflow(config)
+        for step in range(start + 1, 5):
+            mlflow.log_metric("loss", step, step=step)
+            tune.report({"loss": step}, checkpoint=tune.Checkpoint.from_dict({"step": step}))
+            if step == 2:
+                raise RuntimeError("once")
+        mlflow.end_run()
+
+    from mlflow.tracking import MlflowClient
+
+    analysis = tune.run(train, config={"x": 1}, name="e", local_dir=str(tmp_path), max_failures=1, verbose=0)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient(f"file://{analysis.trials[0].local_path}/mlruns")
+    (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert sorted(m.step for m in client.get_metric_history(run.info.run_id, "loss")) == [1, 2, 3, 4]
+    assert run.data.params == {"x": "1"}
+
+
+def test_the_token_is_not_pickled() -> None:
+    from hpctune.integration.mlflow import MLflowLoggerCallback
+
+    assert b"s3cr3t" not in pickle.dumps(MLflowLoggerCallback(tracking_token="s3cr3t"))
+
+
+def test_a_server_that_is_down_neither_delays_nor_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpctune.integration.mlflow import MLflowLoggerCallback
+
+    monkeypatch.setenv("HPCTUNE_TRACKER_WAIT_S", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    callback = MLflowLoggerCallback("http://127.0.0.1:9")
+    analysis = tune.run(
+        lambda config: tune.report(loss=1), name="e", local_dir=str(tmp_path), callbacks=[callback], verbose=0
+    )
+    assert analysis.trials[0].last_result["loss"] == 1
+    later = MLflowLoggerCallback((tmp_path / "runs").as_uri(), experiment_name="m")
+    monkeypatch.setenv("HPCTUNE_TRACKER_WAIT_S", "30")
+    tune.run(
+        lambda config: tune.report(loss=1), name="e", local_dir=str(tmp_path), callbacks=[later], verbose=0, resume=True
+    )
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient((tmp_path / "runs").as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("m").experiment_id])
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [1]
