@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hpctune.errors import MissingPackageError
 from hpctune.ray import names
 
 
@@ -129,7 +131,8 @@ def test_every_source_exists() -> None:
 
     for module in [name for name in names._HOMES if names.known(name)]:
         for home in names.sources(module):
-            import_module(home)
+            with contextlib.suppress(MissingPackageError):  # of a framework that is not installed here
+                import_module(home)
     for value in names.VALUES.values():
         home, _, attribute = value.partition(":")
         assert hasattr(import_module(home), attribute), value
