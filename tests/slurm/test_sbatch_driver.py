@@ -69,7 +69,7 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
 ) -> None:
     """Drivers with a time limit of a minute, of which Slurm leaves them about half, for a search that takes longer."""
     monkeypatch.setenv("SBATCH_PARTITION", "scavenge")
-    monkeypatch.setenv("SBATCH_MEM_PER_CPU", "7000000")
+    monkeypatch.setenv("SBATCH_MEM_PER_CPU", "300")
     place.config(trials=15, stop=20, pause=0.6)
     words = start(place, "--driver-time", "1", "--driver-partition", "main", "--max-concurrent", "3")
     first = min(drivers(slurm_cluster), key=int)
