@@ -248,7 +248,8 @@ def test_a_foreign_checkpoint_starts_at_zero(lab: Lab, tmp_path: Path) -> None:
     assert lab.rows()[0]["training_iteration"] == 1
 
 
-def test_a_missing_restore_point_fails_the_trial(lab: Lab, tmp_path: Path) -> None:
+def test_a_missing_restore_point_fails_the_trial(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpctune.worker.main.VISIBLE_WITHIN_S", 0.2)
     end = lab.run(lambda config: None, restore=str(tmp_path / "nothing"))
     assert end.outcome is Outcome.FAILED
     assert end.error is not None
