@@ -54,9 +54,8 @@ def evolve(trial: Trial, event: e.TrialEvent, at: float, metric: str | None = No
             growths = trial.growths + event.growth
             return changed(trial, resources=event.resources, growths=growths, **_leaving(trial, VacateReason.MOVE, at))
         case e.MilestoneSet():
-            milestone = event.value
-            told = changed(trial, milestone=milestone, milestone_attr=event.attribute, milestone_pause=event.pause)
-            return changed(told, milestone_then=event.then, ends_at_value=event.end)
+            told = {"milestone": event.value, "milestone_attr": event.attribute, "milestone_pause": event.pause}
+            return changed(trial, **told, milestone_then=event.then, ends_at_value=event.end)
         case e.MilestoneAnswered():
             return changed(trial, answered=event.value)
         case e.RetryScheduled():

@@ -12,6 +12,7 @@ from hpctune.model.decisions import CONTINUE, Continue, Decision, Exploit, Pause
 from hpctune.model.rows import flatten, lookup, number
 from hpctune.model.trial import Phase, Trial
 from hpctune.schedulers.base import SchedulerPolicy
+from hpctune.schedulers.controller import controller_of
 from hpctune.search.base import SearchPolicy, Suggestion
 from hpctune.stopper import Stopper
 
@@ -34,8 +35,8 @@ class Policies:
 
         On replay the caller ignores the answers, because the recorded ones follow in the journal.
         """
-        if getattr(self.scheduler, "needs_controller", False):
-            self.scheduler.controller.trials = state.trials  # type: ignore[attr-defined]
+        if (controller := controller_of(self.scheduler)) is not None:
+            controller.trials = state.trials
         match event:
             case e.TrialAdded():
                 trial = state.trials[event.trial_id]
@@ -65,9 +66,9 @@ class Policies:
     def _on_others(self) -> Sequence[tuple[str, Decision]]:
         """The scheduler's decisions on other trials, with those that it has given through its controller."""
         decisions = self.scheduler.decisions_on_others()
-        if not getattr(self.scheduler, "needs_controller", False):
+        controller = controller_of(self.scheduler)
+        if controller is None:
             return decisions
-        controller = self.scheduler.controller  # type: ignore[attr-defined]
         ordered, controller.ordered = controller.ordered, []
         return [*decisions, *ordered]
 

@@ -63,6 +63,9 @@ class Controller:
         self.idle = False
         self.ordered: list[tuple[str, Decision]] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Controller, ()  # a copy belongs to another experiment
+
     def get_trials(self) -> list[TrialView]:
         """All trials."""
         return [TrialView(trial) for trial in self.trials.values()]
@@ -95,6 +98,12 @@ class Controller:
             "get_trial(id), get_live_trials(), has_resources_for_trial(trial), stop_trial(trial), pause_trial(trial), "
             "search_alg."
         )
+
+
+def controller_of(scheduler: Any) -> Controller | None:
+    """The controller of a scheduler that is written for Ray Tune's methods; None for others."""
+    made: Controller | None = scheduler.controller if getattr(scheduler, "needs_controller", False) else None
+    return made
 
 
 def _decision(answer: object) -> object:

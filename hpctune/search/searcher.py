@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from hpctune.common import unpickling
 from hpctune.common.checks import check_mode
-from hpctune.common.kept_state import before_use, show_use
+from hpctune.common.kept_state import before_use, forget_use, show_use, without_use
 from hpctune.errors import UsageError
 
 UNRESOLVED_SEARCH_SPACE = (
@@ -169,7 +169,7 @@ class Searcher:
         return self if self._used is None else self._used
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_used"}
+        return {name: value for name, value in without_use(self.__dict__).items() if name != "_used"}
 
     def get_state(self) -> dict[str, Any]:
         """Return everything that :meth:`set_state` needs: by default, all attributes."""
@@ -178,6 +178,7 @@ class Searcher:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state that :meth:`get_state` returned."""
         self._used = None
+        forget_use(self)
         self.__dict__.update(state)
 
     def save(self, checkpoint_path: str | os.PathLike[str]) -> None:

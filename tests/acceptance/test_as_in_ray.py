@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -152,6 +154,38 @@ def test_a_searcher_holds_its_state_afterwards_and_the_next_experiment_starts_an
         found = run(search_alg=mine, num_samples=3)
         assert sorted(trial.config["x"] for trial in found.trials) == [1, 2, 3]
         assert (mine.asked, sorted(mine.done)) == (3, [0.25, 0.5, 0.75])
+
+
+def test_what_was_learned_is_saved_and_restored(tmp_path: Path) -> None:
+    mine, again = Counts(), Counts()
+    run(search_alg=mine, num_samples=3)
+    mine.save(tmp_path / "state")
+    again.restore(tmp_path / "state")
+    assert (again.asked, len(again.done)) == (3, 3)
+    assert pickle.loads(pickle.dumps(mine.get_state())) == mine.get_state() == again.get_state()
+    found = run(search_alg=again, num_samples=2)
+    assert sorted(trial.config["x"] for trial in found.trials) == [4, 5], "a restored searcher goes on"
+
+
+def test_points_that_are_added_between_two_experiments_count_in_the_next() -> None:
+    optuna = search.OptunaSearch(metric="loss", mode="min")
+    space = {"x": tune.uniform(0, 1)}
+    run(search_alg=optuna, config=space, num_samples=1)
+    optuna.add_evaluated_point({"x": 0.5}, 3.0)
+    run(search_alg=optuna, config=space, num_samples=1)
+    study = optuna._ot_study
+    assert study is not None
+    assert [trial.value for trial in study.trials] == [3.0, pytest.approx(study.trials[1].params["x"] / 4)]
+
+
+def test_a_copy_of_a_scheduler_holds_no_trials_of_an_experiment() -> None:
+    class Own(schedulers.FIFOScheduler):
+        def on_trial_add(self, controller: Any, trial: Any) -> None: ...
+
+    own = Own()
+    run(scheduler=own, num_samples=2)
+    assert len(own.controller.get_trials()) == 2
+    assert copy.deepcopy(own).controller.get_trials() == []
 
 
 def test_a_limiter_shows_it_too() -> None:

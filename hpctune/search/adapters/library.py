@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from hpctune.common.kept_state import before_use
 from hpctune.common.log import log
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.rows import lookup
@@ -309,7 +310,11 @@ class LibrarySearcher(Searcher):
         Raises:
             SearchSpaceError: if the configuration is not one of the search space.
         """
-        self._evaluated.append(Evaluated(dict(parameters), value, error, pruned, intermediate_values))
+        point = Evaluated(dict(parameters), value, error, pruned, intermediate_values)
+        self._evaluated.append(point)
+        next_start = before_use(self)
+        if next_start is not self:  # an experiment has used this searcher; the next one does not start from that
+            next_start._evaluated.append(point)
         if self._started:
             self._learn_noted()
 
