@@ -86,8 +86,9 @@ def command(
 def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
     """The directory to list, and the experiment, if it is one."""
     path = Path(directory).expanduser() if directory is not None else find.storage_path()
-    if directory is not None and not find.is_experiment(path) and not find.experiments(path):
-        path = find.stored(directory) or path
+    stored = find.stored(directory) if directory is not None and not find.is_experiment(path) else None
+    if stored is not None and not find.experiments(path):  # a folder of that name does not hide it
+        path = stored
     if directory is not None and not path.is_dir():
         raise find.no_experiment(directory, path)
     if directory is None and not path.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpctune.common.text import quoted
@@ -15,23 +16,18 @@ _MAX_FILES = 200
 """Modules beside the script that are read at most."""
 
 
-def refuse_plain(path: Path) -> None:
-    """Raises ConfigFileError if the script at ``path``, and the modules beside it that it imports, have nothing to do
-    with a search: no import of hpctune, no ``tuner`` and no ``experiment``. Runs nothing."""
-    if not any(tree is None or _is_about_a_search(tree) for tree in _trees(path.absolute())):
-        raise ConfigFileError(_words(path))
+@dataclass(slots=True)
+class Script:
+    """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
+    ``imports_ray``: one of them imports ``ray``."""
+
+    searches: bool = False
+    imports_ray: bool = False
 
 
-def imports_ray(path: Path) -> bool:
-    """Whether the script at ``path``, or a module beside it that it imports, imports ``ray``. Runs nothing."""
-    return any(
-        name.split(".")[0] == "ray" for tree in _trees(path.absolute()) if tree is not None for name in _imported(tree)
-    )
-
-
-def _trees(path: Path) -> Iterator[ast.Module | None]:
-    """The syntax trees of the script and of the modules in its directory that it imports. None: cannot be parsed."""
-    root, waiting, seen = path.parent, [path], set[Path]()
+def look_at(path: Path) -> Script:
+    """Look at the script at ``path`` and at the modules in its directory that it imports. Runs nothing."""
+    script, root, waiting, seen = Script(), path.absolute().parent, [path.absolute()], set[Path]()
     while waiting and len(seen) < _MAX_FILES:
         file = waiting.pop()
         if file in seen:
@@ -39,20 +35,30 @@ def _trees(path: Path) -> Iterator[ast.Module | None]:
         seen.add(file)
         try:
             tree = ast.parse(file.read_bytes())
-        except (OSError, SyntaxError, ValueError):
-            yield None
+        except (OSError, SyntaxError, ValueError):  # it may be anything
+            script.searches = True
             continue
-        yield tree
-        for name in _imported(tree):
+        imported = list(_imported(tree))
+        packages = {name.partition(".")[0] for name in imported}
+        script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree)
+        script.imports_ray = script.imports_ray or "ray" in packages
+        for name in imported:
             parts = name.split(".")
             for length in range(1, len(parts) + 1):
                 place = root.joinpath(*parts[:length])
                 waiting += [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()]
+    return script
 
 
-def _is_about_a_search(tree: ast.Module) -> bool:
-    if any(name.split(".")[0] in _PACKAGES for name in _imported(tree)):
-        return True
+def refuse_plain(path: Path, script: Script) -> None:
+    """Raises ConfigFileError unless ``script``, found at ``path``, has to do with a search: an import of hpctune, a
+    ``tuner`` or an ``experiment``."""
+    if not script.searches:
+        raise ConfigFileError(_words(path))
+
+
+def _defines(tree: ast.Module) -> bool:
+    """Whether the module defines, or imports, what ``hpctune run`` looks for."""
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return bool(stored & _DEFINED) or any(
         alias.name == "*" or (alias.asname or alias.name) in _DEFINED

@@ -12,18 +12,20 @@ import click
 from hpctune.cli import exitcodes
 from hpctune.cli.configfile import compiled, execute, load
 from hpctune.cli.driveroptions import driver_job
-from hpctune.cli.plainscript import imports_ray, refuse_plain
-from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.cli.plainscript import look_at, refuse_plain
+from hpctune.cli.runoptions import (
+    EXIT_CODES,
+    RunCommand,
+    experiment_options,
+    run_options,
+    slurm_fields,
+    warn_without_effect,
+)
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
     from hpctune.launch.driven import DrivenExperiment
     from hpctune.launch.overrides import Overrides
-
-RESUME_HELP = (
-    "Continue the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
-    "ERRORED_ONLY; LOCAL and AUTO with +ERRORED, +RESTART_ERRORED, +ERRORED_ONLY or +RESTART_ERRORED_ONLY."
-)
 
 
 @click.command(
@@ -37,10 +39,7 @@ RESUME_HELP = (
 )
 @click.argument("config", metavar="CONFIG.py", required=False)
 @click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--name", help="Name of the experiment, and of its directory.")
-@click.option("--storage-path", metavar="DIR", help="Directory of the experiments, on the shared filesystem.")
-@click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
-@click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
+@experiment_options
 @click.option(
     "--ray",
     type=click.Choice(["hpctune", "installed"]),
@@ -48,7 +47,6 @@ RESUME_HELP = (
     default="hpctune",
     help="What 'import ray' gives the script and its jobs: hpctune (the default), or the Ray that is installed.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted.")
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:
@@ -62,19 +60,22 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     path = Path(config).expanduser()
     code = compiled(path)
     overrides = as_overrides(given)
-    refuse_plain(path)
-    _choose_ray(path, given["ray"])
-    ctx.exit(_run(path, code, arguments, overrides, full_traceback=(given["verbose"] or 0) >= 3))
+    script = look_at(path)
+    refuse_plain(path, script)
+    if script.imports_ray:
+        _choose_ray(given["ray"])
+    in_full = (given["verbose"] or 0) >= 3
+    ctx.exit(_run(path, code, arguments, overrides, full_traceback=in_full, must_define=not script.imports_ray))
 
 
-def _choose_ray(path: Path, wanted: str) -> None:
+def _choose_ray(wanted: str) -> None:
     """Let a script that imports Ray have what was chosen, and say what that is."""
     from hpctune import ray
 
-    if wanted == "hpctune" and imports_ray(path):
+    if wanted == "hpctune":
         ray.install()
         click.echo("hpctune: 'import ray' is hpctune in this run (installed Ray: --ray installed).", err=True)
-    elif wanted == "installed" and imports_ray(path):
+    else:
         click.echo("hpctune: 'import ray' is the Ray that is installed, which does not use Slurm's queue.", err=True)
 
 
@@ -114,8 +115,16 @@ def _samples(number: int | None) -> int | None:
     return number
 
 
-def _run(path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool) -> int:
-    return run_watched(lambda driven: _execute(path, code, arguments, driven, full_traceback), wanted)
+def _run(
+    path: Path,
+    code: CodeType,
+    arguments: tuple[str, ...],
+    wanted: Overrides,
+    *,
+    full_traceback: bool,
+    must_define: bool,
+) -> int:
+    return run_watched(lambda driven: _execute(path, code, arguments, driven, full_traceback, must_define), wanted)
 
 
 def run_watched(action: Callable[[list[DrivenExperiment]], int], wanted: Overrides) -> int:
@@ -142,15 +151,19 @@ def run_watched(action: Callable[[list[DrivenExperiment]], int], wanted: Overrid
 
 
 def _execute(
-    path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[DrivenExperiment], full_traceback: bool
-) -> int:
-    """Run the file, then what it defines, unless it ran something itself. Returns the file's exit code."""
+    path: Path, code: CodeType, arguments: tuple[str, ...], driven: list[DrivenExperiment], full_traceback: bool,
+    must_define: bool,
+) -> int:  # fmt: skip
+    """Run the file, then what it defines, unless it ran something itself. Returns the file's exit code.
+
+    ``must_define``: a file that ran nothing and defines nothing is an error. A script for Ray may do other things.
+    """
     from hpctune.cli.target import target
 
     try:
         module = load(path, code, arguments, full_traceback=full_traceback)
         defines = any(hasattr(module, name) for name in ("tuner", "experiment"))
-        if not driven and (defines or not imports_ray(path)):  # a script for Ray may also do other things
+        if not driven and (defines or must_define):
             execute(path, target(path, module), full_traceback=full_traceback)
     except SystemExit as error:
         if isinstance(error.code, str):

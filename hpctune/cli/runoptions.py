@@ -143,6 +143,28 @@ def _section(option: click.Option) -> str:
 EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jobs go on), 130 a second Ctrl-C."
 
 
+RESUME_HELP = (
+    "Continue the experiment of this name. MODE: LOCAL (the default: there must be one), AUTO (if there is one), "
+    "ERRORED_ONLY; LOCAL and AUTO with +ERRORED, +RESTART_ERRORED, +ERRORED_ONLY or +RESTART_ERRORED_ONLY."
+)
+_EXPERIMENT: list[Callable[[Any], Any]] = [
+    click.option(
+        "--name", help="Name of the experiment, and of its directory. Default: made of what runs, and the date."
+    ),
+    click.option("--storage-path", metavar="DIR", help="Directory of the experiments, on the shared filesystem."),
+    click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP),
+    click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment."),
+    click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted."),
+]
+
+
+def experiment_options(function: FC) -> FC:
+    """Add the options about the experiment that the commands share which begin one."""
+    for option in reversed(_EXPERIMENT):
+        function = option(function)
+    return function
+
+
 def run_options(function: FC) -> FC:
     """Add the options that ``run`` and ``resume`` share."""
     for option in reversed([*_COMMON, *_slurm_options(), *driver_options()]):

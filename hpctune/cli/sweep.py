@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from hpctune.cli import program as programs
-from hpctune.cli.run import RESUME_HELP, as_overrides, run_watched
-from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options
+from hpctune.cli.run import as_overrides, run_watched
+from hpctune.cli.runoptions import EXIT_CODES, RunCommand, experiment_options, run_options
 from hpctune.common.text import count, shorten
 from hpctune.errors import UsageError
 from hpctune.space import text as space_text
@@ -51,12 +51,8 @@ _TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl"}
 @click.option("--scheduler", metavar="NAME", help="asha, median, hyperband, ...: stops bad trials early.")
 @click.option("--max-t", type=float, metavar="N", help="The scheduler's longest trial, in results.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the samples.")
-@click.option("--name", help="Name of the experiment, and of its directory. Default: the program's, with the date.")
-@click.option("--storage-path", metavar="DIR", help="Directory of the experiments, on the shared filesystem.")
 @click.option("--in-trial-dir", is_flag=True, help="Run the program in each trial's directory instead of here.")
-@click.option("--resume", is_flag=False, flag_value="LOCAL", metavar="[MODE]", help=RESUME_HELP)
-@click.option("--share-with-group", is_flag=True, help="Let the directory's group read the experiment.")
-@click.option("--dry-run", is_flag=True, help="Only show what would run and be submitted.")
+@experiment_options
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
