@@ -62,8 +62,7 @@ def list_trials(
     Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last
     line), ``reason``, ``path``, each key of the last result, and the configuration under ``config/``.
 
-    ``descending`` None: the best first, if
-    ``sort`` is the experiment's metric, else in ascending order.
+    ``descending`` None: the best first, if ``sort`` is the experiment's metric, else in ascending order.
     """
     view = read_experiment(path)
     rows = [_trial(trial, view.paths) for trial in view.state.trials.values()]

@@ -1,4 +1,4 @@
-"""Packages that only some searchers need."""
+"""Packages that only some parts of hpctune need."""
 
 from __future__ import annotations
 

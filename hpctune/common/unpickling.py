@@ -99,7 +99,7 @@ _MODULES = {
     "search.model_axes": "search.models.axes",
     "search.model_search": "search.models.base",
     "search.objective": "search.adapters.objective",
-    "search.packages": "search.adapters.packages",
+    "search.packages": "common.packages",
     "search.parameters": "search.adapters.parameters",
     "search.points": "search.adapters.points",
     "search.tpe_model": "search.models.tpe",

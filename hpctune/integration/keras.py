@@ -9,7 +9,7 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of, report_saved
 from hpctune.worker import report
 
-_keras = require(("keras", "tensorflow.keras"), "keras", "keras", "hpctune.integration.keras")
+_keras = require(("keras", "tensorflow.keras"), "keras", "hpctune.integration.keras")
 _PARTS = ("epoch", "batch", "train", "train_batch", "test", "test_batch", "predict", "predict_batch")
 _EVENTS = {f"{part}_{edge}": f"on_{part}_{edge}" for part in _PARTS for edge in ("begin", "end")}
 

@@ -11,7 +11,7 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, report_saved
 from hpctune.worker import report
 
-_lightgbm = require("lightgbm", "lightgbm", "lightgbm", "hpctune.integration.lightgbm")
+_lightgbm = require("lightgbm", "lightgbm", "hpctune.integration.lightgbm")
 
 
 class TuneReportCheckpointCallback:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpctune.errors import UsageError
+from hpctune.integration.mixins import around
 from hpctune.integration.packages import require
 from hpctune.integration.tracker import TrackerCallback
 from hpctune.model.metric_stats import as_number
@@ -198,7 +198,7 @@ def setup_mlflow(
     return mlflow
 
 
-def mlflow_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
+def mlflow_mixin(func: Callable[..., Any]) -> Any:
     """Of Ray Tune before 2.0: start the run of a trial with ``config["mlflow"]``: arguments of :func:`setup_mlflow`."""
     mlflow = _package("mlflow_mixin")
 
@@ -208,30 +208,11 @@ def mlflow_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("A token in config would be stored with the results. Set MLFLOW_TRACKING_TOKEN instead.")
         setup_mlflow({k: v for k, v in config.items() if k != "mlflow"}, **given)
 
-    if isinstance(func, type):
-        original = func.setup  # type: ignore[attr-defined]
-
-        @functools.wraps(original)
-        def setup(self: Any, config: dict[str, Any], *args: Any, **more: Any) -> Any:
-            begin(config)
-            return original(self, config, *args, **more)
-
-        func.setup = setup  # type: ignore[attr-defined]
-        return func
-
-    @functools.wraps(func)
-    def wrapped(config: dict[str, Any], *args: Any, **more: Any) -> Any:
-        begin(config)
-        try:
-            return func(config, *args, **more)
-        finally:
-            mlflow.end_run()
-
-    return wrapped
+    return around(func, begin, lambda _: mlflow.end_run())
 
 
 def _package(user: str) -> Any:
-    return require("mlflow", "mlflow (mlflow-skinny is enough)", "mlflow", user)
+    return require("mlflow", "mlflow", user)
 
 
 def _client(tracking_uri: str | None, registry_uri: str | None, token: str | None) -> Any:

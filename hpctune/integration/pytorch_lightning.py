@@ -14,7 +14,6 @@ _loaded = [name for name in ("pytorch_lightning", "lightning.pytorch") if name i
 _lightning = require(
     (*_loaded, "lightning.pytorch", "pytorch_lightning"),
     "lightning",
-    "lightning",
     "hpctune.integration.pytorch_lightning",
 )
 _HOOKS = [name for name in dir(_lightning.Callback) if name.startswith("on_") and "exception" not in name]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
+from hpctune.common.checks import check_whole
 from hpctune.errors import UsageError
 from hpctune.worker import report
 
@@ -49,9 +50,8 @@ def events_of(on: Any, known: Mapping[str, str]) -> frozenset[str]:
 
 def check_frequency(frequency: Any) -> int:
     """Raise UsageError unless ``frequency`` is a whole number that is not negative."""
-    if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 0:
-        raise UsageError(f"frequency must be a whole number from 0, not {frequency!r}.")
-    return frequency
+    check_whole("frequency", frequency, 0)
+    return int(frequency)
 
 
 def report_saved(metrics: Mapping[str, Any], save: Callable[[Path], Any]) -> None:

@@ -10,7 +10,7 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import report_saved
 from hpctune.worker import report
 
-_transformers = require("transformers", "transformers", "transformers", "hpctune.integration.transformers")
+_transformers = require("transformers", "transformers", "hpctune.integration.transformers")
 
 
 class RayTrainReportCallback(_transformers.TrainerCallback):  # type: ignore[misc, name-defined]

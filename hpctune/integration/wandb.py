@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from hpctune.common.log import log
 from hpctune.errors import UsageError
+from hpctune.integration.mixins import around
 from hpctune.integration.packages import require
 from hpctune.integration.tracker import TrackerCallback
 from hpctune.integration.wandb_files import files_of, next_step
@@ -215,11 +215,11 @@ def setup_wandb(
     return run
 
 
-def wandb_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
+def wandb_mixin(func: Callable[..., Any]) -> Any:
     """Of Ray Tune before 2.0: start the run of a trial with ``config["wandb"]``: arguments of :func:`setup_wandb`."""
     _package("wandb_mixin")
 
-    def arguments(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def begin(config: Mapping[str, Any]) -> Any:
         if "wandb" not in config:
             raise UsageError('wandb_mixin needs config["wandb"], such as {"project": "my-project"}.')
         given = dict(config["wandb"])
@@ -227,37 +227,16 @@ def wandb_mixin(func: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError(
                 'config["wandb"]["api_key"] would be stored with the results. Use "api_key_file", or set WANDB_API_KEY.'
             )
-        return {k: v for k, v in config.items() if k != "wandb"}, given
+        return setup_wandb({k: v for k, v in config.items() if k != "wandb"}, **given)
 
-    if isinstance(func, type):
-        original = func.setup  # type: ignore[attr-defined]
-
-        @functools.wraps(original)
-        def setup(self: Any, config: dict[str, Any], *args: Any, **more: Any) -> Any:
-            plain, given = arguments(config)
-            self.wandb = setup_wandb(plain, **given)
-            return original(self, config, *args, **more)
-
-        func.setup = setup  # type: ignore[attr-defined]
-        return func
-
-    @functools.wraps(func)
-    def wrapped(config: dict[str, Any], *args: Any, **more: Any) -> Any:
-        plain, given = arguments(config)
-        run = setup_wandb(plain, **given)
-        try:
-            return func(config, *args, **more)
-        finally:
-            run.finish()
-
-    return wrapped
+    return around(func, begin, lambda run: run.finish(), "wandb")
 
 
 WandbTrainableMixin = wandb_mixin
 
 
 def _package(user: str) -> Any:
-    return require("wandb", "wandb", "wandb", user)
+    return require("wandb", "wandb", user)
 
 
 def _read_key(api_key: str | None, api_key_file: str | None) -> str | None:

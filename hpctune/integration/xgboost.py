@@ -11,7 +11,7 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, report_saved
 from hpctune.worker import report
 
-_xgboost = require("xgboost", "xgboost", "xgboost", "hpctune.integration.xgboost")
+_xgboost = require("xgboost", "xgboost", "hpctune.integration.xgboost")
 
 
 class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]

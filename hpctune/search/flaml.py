@@ -7,11 +7,11 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from hpctune.common.packages import load
 from hpctune.errors import UsageError
 from hpctune.search.adapters.axes import Axis, AxisSearcher, Kind, plain
 from hpctune.search.adapters.isolation import quiet
 from hpctune.search.adapters.library import Loss
-from hpctune.search.adapters.packages import load
 from hpctune.search.adapters.points import Evaluated
 from hpctune.space import flatten_dict
 

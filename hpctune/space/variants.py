@@ -1,8 +1,8 @@
 """All configurations of a search space, addressed by number.
 
 Configuration number i is a function of (space, seed, i) alone. No state is kept between configurations: trials may
-finish in any order. (numpy may change its streams between
-feature releases, so the same numbers need the same numpy version.)
+finish in any order. (numpy may change its streams between feature releases, so the same numbers need the same numpy
+version.)
 """
 
 from __future__ import annotations

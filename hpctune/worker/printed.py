@@ -37,15 +37,13 @@ class PrintedMetric:
         row = _json(line)
         if row is not None and self.metric in row:
             return row
-        found = None
-        for found in self._usual.finditer(line):  # noqa: B007  # the last one counts, after a progress bar for example
-            pass
-        if found is None:
+        found = self._usual.findall(line)
+        if not found:
             return None
         pairs = {name: _number(text) for name, text in _PAIR.findall(line)}
         progress = {word.lower().rstrip("s"): int(text) for word, text in _PROGRESS.findall(line)}
         others = {name: each for name, each in pairs.items() if name.lower() not in progress}
-        return {**progress, **others, self.metric: _number(found[1])}
+        return {**progress, **others, self.metric: _number(found[-1])}  # after a progress bar, for example
 
     def _by_pattern(self, pattern: re.Pattern[str], line: str) -> Mapping[str, Any] | None:
         found = pattern.search(line)

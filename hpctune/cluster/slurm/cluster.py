@@ -178,7 +178,7 @@ class SlurmCluster:
         kind = repr((requests[0].resources, requests[0].minutes))
         if isinstance(outcome, Accepted):
             self._repetitions.accepted(kind)
-        elif told is not None and told.meaning == "unclear" and self._never(requests[0], kind, told):
+        elif told is not None and told.meaning == "unclear" and self._never(kind, told):
             told = replace(told, meaning="permanent", reason=self._given_up(requests[0], told))
             outcome = Refused(told.reason, permanent=True)
         if key is not None and isinstance(outcome, Unanswered):
@@ -187,8 +187,8 @@ class SlurmCluster:
             return [Accepted(f"{outcome.job_id}_{index}") for index in range(len(requests))], told
         return [outcome] * len(requests), told
 
-    def _never(self, request: JobRequest, kind: str, told: Refusal) -> bool:
-        """Whether a request that was refused without a clear reason can never be accepted."""
+    def _never(self, kind: str, told: Refusal) -> bool:
+        """Whether requests of a kind that is refused without a clear reason can never be accepted."""
         if not self._repetitions.refused(kind, told.words):
             return False
         self._groups = None  # whether the partitions are up is asked now

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from hpctune.common.kept_state import before_use
 from hpctune.common.log import log
+from hpctune.common.packages import load
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.rows import lookup
 from hpctune.search.adapters.objective import Loss as Loss, loss_of
-from hpctune.search.adapters.packages import load
 from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter, ParameterSpace, agree
 from hpctune.search.adapters.points import SEED_LIMIT, Evaluated, checked_points, checked_seed, completed, with_rewards
 from hpctune.search.searcher import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, UNRESOLVED_SEARCH_SPACE, Searcher
