@@ -186,14 +186,17 @@ class Trial:
 
     @property
     def last_result(self) -> dict[str, Any]:
-        """The last counted result. If a trial has ended without any: what is known of every trial."""
-        if not self._value.last and self._value.phase.final:
+        """The last counted result; empty before the first. Of a trainable that came to its end and reported nothing:
+        what is known of every trial."""
+        value = self._value
+        came_to_its_end = value.phase is Phase.TERMINATED and value.started_at is not None and value.stop is None
+        if came_to_its_end and not value.last:
             return {
                 "trial_id": self.trial_id,
                 "experiment_tag": self.experiment_tag,
                 "config": self.config,
                 "done": True,
-                "hostname": self._value.attempt.nodes if self._value.attempt is not None else "",
+                "hostname": "",  # where an attempt ran is in its results only
             }
         return dict(self._value.last)
 

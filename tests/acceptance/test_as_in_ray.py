@@ -267,6 +267,20 @@ def test_a_trial_without_a_report_has_what_is_known_of_every_trial() -> None:
     assert {"trial_id", "experiment_tag", "hostname"} <= set(last)
 
 
+def test_a_trial_that_failed_or_was_stopped_before_a_report_has_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE_FORCE_TRIAL_CLEANUP_S", "1")
+
+    def fails(config: dict[str, Any]) -> None:
+        raise ValueError("by design")
+
+    def waits(config: dict[str, Any]) -> None:
+        threading.Event().wait()
+
+    assert run(fails, raise_on_failed_trial=False).trials[0].last_result == {}
+    at_once = tune.LocalOptions(kill_wait_s=0.5)
+    assert run(waits, time_budget_s=1, cluster=at_once).trials[0].last_result == {}
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_verbose_may_be_a_flag(verbose: bool) -> None:
     assert len(run(verbose=verbose).trials) == 1
