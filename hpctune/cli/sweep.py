@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import click
 
 from hpctune.cli import program as programs
+from hpctune.cli.parameters import is_pair, read_pairs, read_rows
 from hpctune.cli.run import as_overrides, run_watched
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, experiment_options, run_options
 from hpctune.common.text import count, shorten
@@ -21,7 +20,6 @@ from hpctune.space.tree import unresolved
 
 SAMPLES = 20
 """Number of trials if nothing says how many."""
-_TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl"}
 
 
 @click.command(
@@ -61,7 +59,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     text, pairs = _program(words, like, ctx)
     directory = Path(like.directory).expanduser() if like is not None and like.directory else Path.cwd()
     grid = bool(given["grid"])
-    rows = None if given["table"] is None else _rows(Path(given["table"]))
+    rows = None if given["table"] is None else read_rows(Path(given["table"]))
     space = {name: space_text.domain(value, grid=grid) for name, value in pairs.items()}
     space = {**_space_of(rows, space), **space}
     if given["metric"] is None and given["pattern"] is None and (given["scheduler"] or given["search_alg"]):
@@ -92,27 +90,13 @@ def _program(words: Sequence[str], like: Any, ctx: click.Context) -> tuple[str, 
     """The program and the parameters on the command line."""
     rest = list(words)
     text = ""
-    if rest and not _is_pair(rest[0]):
+    if rest and not is_pair(rest[0]):
         text = rest.pop(0)
     elif like is not None:
         text = like.command.replace("{", "{{").replace("}", "}}")
     if not text.strip():
         raise click.UsageError("No program was named. Usage: hpctune sweep 'python train.py' lr=1e-4..1e-1", ctx)
-    pairs: dict[str, str] = {}
-    for word in rest:
-        name, sign, value = word.partition("=")
-        name = name.lstrip("-")
-        if not sign or not name or not value.strip():
-            raise UsageError(f"{word!r} is not NAME=DOMAIN. Domains: {space_text.HELP}. Put the program into quotes.")
-        if name in pairs:
-            raise UsageError(f"{name!r} is given twice. Keep one of them.")
-        pairs[name] = value
-    return text, pairs
-
-
-def _is_pair(word: str) -> bool:
-    name, sign, _ = word.partition("=")
-    return bool(sign) and " " not in name and "/" not in name
+    return text, read_pairs(rest, "Put the program into quotes.")
 
 
 def _like(script: str | None) -> Any:
@@ -127,31 +111,6 @@ def _like(script: str | None) -> Any:
     if found.dropped:
         click.echo(f"Of {script}, hpctune sets itself: {', '.join(f'--{name}' for name in found.dropped)}.", err=True)
     return found
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The configurations in a file. Raises UsageError if there are none."""
-    try:
-        text = path.expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--from {path}: {error}.") from error
-    kind = _TABLES.get(path.suffix.lower(), "lines")
-    try:
-        if kind in ("csv", "tsv"):
-            table = csv.DictReader(text.splitlines(), dialect="excel-tab" if kind == "tsv" else "excel")
-            rows = [{str(k): space_text.value(v or "") for k, v in row.items() if k} for row in table]
-        elif kind == "json":
-            rows = json.loads(text)
-        elif kind == "jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-            rows = programs.rows_of_lines(lines)
-    except ValueError as error:
-        raise UsageError(f"--from {path}: {error}.") from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row for row in rows):
-        raise UsageError(f"--from {path}: expected one configuration for each line or row, and found none.")
-    return rows
 
 
 def _space_of(rows: Sequence[Mapping[str, Any]] | None, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -317,6 +317,7 @@ def _spec(
         stdout=experiment.log_files[0],
         stderr=experiment.log_files[1],
         share_with_group=options.share_with_group,
+        server_port=options.server_port,
         cluster=cluster.name,
         cluster_options=cluster.to_json(),
     )

@@ -28,6 +28,7 @@ path                                    sole writer         content
 ``TRIAL/result.json``, ``params.*``     driver (logger)     projections of the journal: can be rebuilt
 ``TRIAL/progress.csv``, ``events.*``    driver (logger)     likewise
 ``TRIAL/error.txt``                     driver              the last traceback
+``note.txt``, ``TRIAL/note.txt``        hpctune note        notes of people
 ======================================  ==================  =====================================================
 """
 
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 CHECKPOINT_PREFIX = "checkpoint_"
+NOTE = "note.txt"
+"""The notes of people, in an experiment's or a trial's directory."""
 RESERVED = frozenset({
     "code", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
-    "inbox.lock", "jobs", "journal", "lease.json", "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
+    "inbox.lock", "jobs", "journal", "lease.json", NOTE, "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
     "workers",
 })  # fmt: skip
 """Names in an experiment directory that no trial may have."""

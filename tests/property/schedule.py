@@ -28,6 +28,8 @@ def act(world: World, rng: random.Random) -> None:
         world.requeue(rng.randrange(4), zombie=rng.random() < 0.5)
     elif roll < 0.88:
         world.kill_job(rng.randrange(4), rng.choice(KILLS))
+    elif roll < 0.89:
+        world.add_trials(rng.randint(1, 2))
     elif roll < 0.94:
         answer = rng.choice((Answer.LOST, Answer.LATE, Answer.NEVER_ARRIVED, Answer.REFUSED))
         world.cluster.answers.append(answer)

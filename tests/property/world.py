@@ -104,6 +104,7 @@ class World:
         self.crash_in = -1
         self.faults = 0
         self.stopped: set[str] = set()
+        self.added = 0
         self.ended_at_claim: dict[str, int] = {}
         self.cluster.before_submit = self.cluster.after_submit = self.cluster.before_cancel = self._fault_point
 
@@ -210,6 +211,12 @@ class World:
         self.stopped.add(trial_id)
         inbox.post(self.paths, "stop", [trial_id])
 
+    def add_trials(self, number: int) -> None:
+        """As ``hpctune add`` does."""
+        if self.driver is not None and not self.driver.finished:
+            self.added += number
+            inbox.post(self.paths, inbox.ADD, trials=[({"x": 2.0 + n}, {"x": 2.0 + n}) for n in range(number)])
+
     # -- what must hold -------------------------------------------------------------------------------------------
 
     def recorded(self) -> list[e.Recorded]:
@@ -296,7 +303,7 @@ class World:
         self.advance(self.cluster.min_job_age_s)
         self.invariants()
         state = self.driver.state
-        check(len(state.trials) == self.spec.num_samples, "every trial is made", len(state.trials))
+        check(len(state.trials) == self.spec.num_samples + self.added, "every trial is made", len(state.trials))
         for trial in state.trials.values():
             if trial.phase is Phase.TERMINATED and trial.trial_id not in self.stopped:
                 check(trial.results == ITERATIONS, "no result is lost", f"{trial.name}: {trial.results}")
