@@ -37,8 +37,8 @@ def list_experiments(
     """One row for each experiment in ``root`` (or for ``root`` itself), oldest first.
 
     Columns: ``name``, ``status``, ``trials``, ``counts`` (in words) and one count for each phase, ``metric``,
-    ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``, ``note`` (the last line of its notes),
-    ``error`` (why it cannot be read).
+    ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``,
+    ``note`` (the last line of its notes), ``error`` (why it cannot be read).
     """
     place = Path(root).expanduser().absolute()
     rows = sorted(

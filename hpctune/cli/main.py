@@ -18,6 +18,8 @@ from hpctune.version import VERSION
 
 COMMANDS: dict[str, str] = {
     "run": "Tune what a config file defines.",
+    "init": "Write a config file, by five questions.",
+    "convert": "Write the Python config that another file means.",
     "sweep": "Tune a program as it is, from one command line.",
     "status": "Show how an experiment is doing, from any machine.",
     "list": "List experiments, or the trials of one.",

@@ -107,20 +107,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[in
     space = {"lr": tune.uniform(0, 1), "go": str(go)}
 
     def search() -> None:
-        ended.append(
-            tune.run(
-                train,
-                config=space,
-                metric="loss",
-                mode="min",
-                num_samples=2,
-                name="exp",
-                verbose=0,
-                cluster="local",
-                storage_path=tmp_path,
-                server_port=port,
-            )  # fmt: skip
-        )
+        where: dict[str, Any] = {"name": "exp", "storage_path": tmp_path, "server_port": port, "cluster": "local"}
+        ended.append(tune.run(train, config=space, metric="loss", mode="min", num_samples=2, verbose=0, **where))
 
     monkeypatch.setenv("HPCTUNE_DISABLE_SIGINT_HANDLER", "1")
     thread = threading.Thread(target=search)

@@ -28,8 +28,6 @@ def act(world: World, rng: random.Random) -> None:
         world.requeue(rng.randrange(4), zombie=rng.random() < 0.5)
     elif roll < 0.88:
         world.kill_job(rng.randrange(4), rng.choice(KILLS))
-    elif roll < 0.89:
-        world.add_trials(rng.randint(1, 2))
     elif roll < 0.94:
         answer = rng.choice((Answer.LOST, Answer.LATE, Answer.NEVER_ARRIVED, Answer.REFUSED))
         world.cluster.answers.append(answer)
@@ -41,9 +39,12 @@ def run_schedule(seed: int, steps: int = 60) -> None:
     """A world of its own, ``steps`` random things, then peace. Raises Violation."""
     rng = random.Random(seed)
     world = World(num_samples=rng.choice((2, 4)), slots=rng.choice((1, 3)), keep=rng.choice((1, None)))
+    adds = steps // 3 if seed % 3 == 0 else None
     try:
-        for _ in range(steps):
+        for number in range(steps):
             act(world, rng)
+            if number == adds:
+                world.add_trials(2)
             world.invariants()
         world.drain()
     finally:

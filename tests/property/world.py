@@ -27,6 +27,8 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
 
 ITERATIONS = 6
+MAX_ADDED = 3
+"""Trials that users add."""
 
 
 class Crash(BaseException):
@@ -213,9 +215,10 @@ class World:
 
     def add_trials(self, number: int) -> None:
         """As ``hpctune add`` does."""
-        if self.driver is not None and not self.driver.finished:
+        number = min(number, MAX_ADDED - self.added)
+        if number and self.driver is not None and not self.driver.finished:
             self.added += number
-            inbox.post(self.paths, inbox.ADD, trials=[({"x": 2.0 + n}, {"x": 2.0 + n}) for n in range(number)])
+            inbox.post(self.paths, inbox.ADD, trials=[({"x": n / 4}, {"x": n / 4}) for n in range(number)])
 
     # -- what must hold -------------------------------------------------------------------------------------------
 
