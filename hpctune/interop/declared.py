@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.options import SlurmOptions
+from hpctune.common.checks import as_bytes
 from hpctune.common.durations import with_units
 from hpctune.common.text import nearest
 from hpctune.errors import ConfigFileError, SearchSpaceError, UsageError
@@ -16,6 +17,7 @@ from hpctune.interop import program as programs
 from hpctune.interop.command_search import CommandSearch
 from hpctune.run_config import CheckpointConfig, FailureConfig
 from hpctune.space import functions, text as space_text
+from hpctune.space.tree import is_grid
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 DOMAINS = (
@@ -140,7 +142,7 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
     cwd = None if data.get("cwd") == "trial" else str((directory / where.expanduser()).resolve())
     if isinstance(command, str):
         known = programs.inspect_program(command, Path(cwd or directory))
-        named = {**dict.fromkeys((rows or [{}])[0]), **space}
+        named = dict(_flat({**dict.fromkeys((rows or [{}])[0]), **space}))
         command = programs.with_arguments(command, named, known, data.get("style"))
     return CommandSearch(
         command,
@@ -155,7 +157,7 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
         seed=data.get("seed"),
         cwd=cwd,
         env={name: str(value) for name, value in data.get("env", {}).items()},
-        resources=data.get("resources"),
+        resources=_resources(data.get("resources")),
         slurm=data.get("slurm", {}),
         cluster=data.get("cluster"),
         workers=data.get("workers"),
@@ -196,6 +198,22 @@ def domain(value: Any, *, grid: bool = False) -> Any:
                 return function(**given)
             return function(*given) if isinstance(given, list) else function(given)
     return {key: domain(child, grid=grid) for key, child in value.items()}
+
+
+def _flat(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The parameters of nested mappings, by "a/b"."""
+    for name, child in space.items():
+        if isinstance(child, Mapping) and not is_grid(child):
+            yield from _flat(child, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def _resources(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A request; its memory may have a unit."""
+    if given is None or not isinstance(given.get("memory"), str):
+        return given
+    return {**given, "memory": as_bytes("memory", given["memory"])}
 
 
 def space_of(rows: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -93,13 +93,13 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
         place = "{" + name + "}"
         if place in command or "{" + name + ":" in command:
             continue
-        key = name.lstrip("-").replace("-", "_")
+        key = name.lstrip("-").replace("-", "_").replace("/", "_" if name.replace("/", "_") in program.options else ".")
         if program.known and style is None and key not in program.options:
             raise UsageError(
                 f"The program has no option for {name!r}. {nearest(key, program.options)}It has: "
                 f"{', '.join(program.options.values())}. To pass it anyway: --style space."
             )
-        option = program.options.get(key, f"--{name.lstrip('-')}")
+        option = program.options.get(key, f"--{name.lstrip('-').replace('/', '.')}")
         if style is None and (key in program.flags or key in program.negatable):
             _check_switch(option, domain)
             otherwise = f" || echo --no-{option.lstrip('-')}" if key in program.negatable else ""
@@ -107,7 +107,7 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
         elif chosen == "env":
             before.append(f"{key.upper()}={place}")
         elif chosen == "hydra":
-            after.append(f"{name}={place}")
+            after.append(f"{name.replace('/', '.')}={place}")
         else:
             after.append(f"{option}={place}" if chosen == "equals" else f"{option} {place}")
     return " ".join([*before, command, *after])

@@ -39,7 +39,7 @@ name: mine
 storage_path: results
 cwd: trial
 env: {OMP_NUM_THREADS: 1}
-resources: {cpu: 2}
+resources: {cpu: 2, memory: 1GiB}
 cluster: slurm
 workers: 4
 slurm: {partition: gpu, time: 2h, setup: [module load cuda]}
@@ -85,6 +85,7 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.checkpoint_config.num_to_keep == 2
     assert run.failure_config.max_failures == 3
+    assert found.resources == {"cpu": 2, "memory": 2**30}
     assert (tuner._slurm.partition, tuner._slurm.workers, tuner._cluster) == ("gpu", 4, "slurm")
 
 
@@ -126,6 +127,18 @@ def test_toml_and_json(tmp_path: Path) -> None:
     assert made[0].command == "python train.py --lr {lr} --n {n}"
     assert made[0].cwd == str(tmp_path)
     assert made[0].samples == 20
+
+
+def test_nested_parameters_are_passed_one_by_one(tmp_path: Path) -> None:
+    text = "command: ./solve\nparameters: {model: {depth: [1, 2], sizes: {value: [3, 4]}}, lr: 1}\n"
+    assert search(tmp_path, text).command == (
+        "./solve --model.depth {model/depth} --model.sizes {model/sizes} --lr {lr}"
+    )  # fmt: skip
+    (tmp_path / "train.py").write_text(
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--model_depth')\n"
+    )
+    text = "command: python train.py\nparameters: {model: {depth: [1, 2]}}\n"
+    assert search(tmp_path, text).command == "python train.py --model_depth {model/depth}"
 
 
 def test_listed_trials_and_grids(tmp_path: Path) -> None:
