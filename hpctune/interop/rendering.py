@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpctune.errors import UsageError
+from hpctune.space.describe import TYPE, described_domain
 from hpctune.space.domain import Categorical, Domain
-from hpctune.space.numeric import Float, Integer
-from hpctune.space.samplers import LogUniform, Normal, Quantized, Uniform
-from hpctune.space.tree import GRID_KEY, is_grid
+from hpctune.space.tree import grid_values, is_grid
 
 _WIDTH = 100
 _INDENT = "    "
@@ -104,22 +103,10 @@ def _joined(begin: str, parts: Sequence[str], end: str, depth: int) -> str:
 def _as_call(domain: Any) -> Call:
     """The call that makes a domain or a grid."""
     if is_grid(domain):
-        return call("hpctune:grid_search", list(domain[GRID_KEY] if isinstance(domain, Mapping) else domain))
+        return call("hpctune:grid_search", grid_values(domain))
     if isinstance(domain, Categorical):
         return call("hpctune:choice", list(domain.categories))
-    quantized, prefix = tuple[float, ...](), ""
-    if isinstance(domain.sampler, Quantized):
-        quantized, prefix = (domain.sampler.q,), "q"
-    sampler = domain.exact_sampler()
-    match domain, sampler:
-        case Float(), Normal():
-            return call(f"hpctune:{prefix}randn", sampler.mean, sampler.sd, *quantized)
-        case Float(), LogUniform():
-            return call(f"hpctune:{prefix}loguniform", domain.lower, domain.upper, *quantized)
-        case Float(), Uniform():
-            return call(f"hpctune:{prefix}uniform", domain.lower, domain.upper, *quantized)
-        case Integer(), LogUniform():
-            return call(f"hpctune:{prefix}lograndint", domain.lower, domain.upper, *quantized)
-        case Integer(), Uniform():
-            return call(f"hpctune:{prefix}randint", domain.lower, domain.upper, *quantized)
-    raise UsageError(f"{domain!r} cannot be written as Python source.")
+    stated = described_domain(domain)
+    if "function" in stated:
+        raise UsageError(f"{domain!r} cannot be written as Python source.")
+    return call(f"hpctune:{stated.pop(TYPE)}", *stated.values())

@@ -182,6 +182,7 @@ KEPT = (
     "stdout",
     "stderr",
     "share_with_group",
+    "origin",
 )
 """The fields of a definition that a resume cannot change."""
 _TOLD_IF_DIFFERENT = ("trainable", "restore", "stdout", "stderr", "share_with_group")
