@@ -106,7 +106,6 @@ def test_version() -> None:
         (["status", "/nowhere/at/all"], "There is no directory /nowhere/at/all"),
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
         (["best", "--scope", "worst", "x"], "'worst' is not one of"),
-        (["logs"], "No trial was named. Usage: hpctune logs"),
         (["--frobnicate"], "No such option"),
     ],
 )
