@@ -1,0 +1,28 @@
+"""Colours and words that all pictures share. The colours of states are told apart without red and green (Okabe and Ito,
+2008: Color universal design)."""
+
+from __future__ import annotations
+
+from hpctune.analysis.pictures.trials import State
+
+COLOURS = {
+    State.COMPLETED: "#0072b2",
+    State.STOPPED: "#b3590f",
+    State.FAILED: "#a3195b",
+    State.RUNNING: "#00795a",
+    State.WAITING: "#6b6b6b",
+}
+BEST = "#0b0b0b"
+MAP = "viridis"
+NOTHING = "no trial has a value yet"
+"""What a picture says without anything to show."""
+
+
+def map_name(mode: str | None) -> str:
+    """The colour map in which better values are darker."""
+    return MAP if mode != "max" else f"{MAP}_r"
+
+
+def short(name: str, most: int = 24) -> str:
+    """A parameter's name for an axis: its end says most."""
+    return name if len(name) <= most else f"...{name[-(most - 3) :]}"
