@@ -8,11 +8,10 @@ from typing import Any
 import click
 
 from hpctune.analysis.pictures import curves, importance, parameters, pareto
-from hpctune.analysis.pictures.trials import PlotData, plot_data
+from hpctune.analysis.pictures.trials import PlotData, of_view
 from hpctune.analysis.pictures.write import checked_file, save
 from hpctune.cli import find
 from hpctune.errors import UsageError
-from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
 _FLAGS = ("history", "curves", "importance", "parallel", "slice")
@@ -21,8 +20,8 @@ _FLAGS = ("history", "curves", "importance", "parallel", "slice")
 @click.command(
     "plot",
     epilog="Example: hpctune plot mnist --contour lr net/width -o lr-width.png",
-    help="Draw one picture of an experiment; without a choice: --history. The file's name says how: .png, .svg and .pdf "
-    "are drawn by matplotlib; .html by plotly, as one interactive page that needs no network (both: pip install "
+    help="Draw one picture of an experiment; without a choice: --history. The file's name says how: .png, .svg and "
+    ".pdf are drawn by matplotlib; .html by plotly, as one interactive page that needs no network (both: pip install "
     f"'hpctune[plots]'). `hpctune timeline --gantt` draws allocations, `hpctune html` all pictures.\n\n{find.DIR_HELP}",
 )
 @find.dir_argument
@@ -37,36 +36,27 @@ _FLAGS = ("history", "curves", "importance", "parallel", "slice")
 @click.option("--metric", help="The metric to show. Default: the experiment's own.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Which values of --metric are better.")
 @click.option(
-    "--modes", nargs=2, type=click.Choice(["min", "max"]), metavar="MODE MODE",
+    "--modes",
+    nargs=2,
+    type=click.Choice(["min", "max"]),
+    metavar="MODE MODE",
     help="With --pareto: which values of each metric are better. The experiment's own metric needs none.",
 )
 @click.option("--param", "params", multiple=True, metavar="NAME", help="Show only these parameters; repeat it.")
 @click.option(
     "--by", type=click.Choice(curves.BY), default="trials", show_default=True, help="With --history: what goes across."
 )
-@click.option(
-    "--step", default=curves.STEP, show_default=True, metavar="NAME", help="With --curves: what goes across."
-)
-@click.pass_context
-def command(ctx: click.Context, directory: str | None, output: str | None, **options: Any) -> None:
+@click.option("--step", default=curves.STEP, show_default=True, metavar="NAME", help="With --curves: what goes across.")
+def command(directory: str | None, output: str | None, **options: Any) -> None:
     """The command."""
     kind = _chosen(options)
-    _fits(ctx, kind)
+    _fits(kind)
     file = checked_file(output) if output is not None else None
     paths = find.experiment(directory)
-    picture = _picture(kind, read(paths), options)
+    data = of_view(read_experiment(paths.root, with_rows=True))
+    picture = _picture(kind, data, options)
     saved = save(picture, file or Path(f"{paths.root.name}-{kind}.png"))
     click.echo(str(saved))
-
-
-def read(paths: ExperimentPaths) -> PlotData:
-    """An experiment's trials and results, for pictures."""
-    view = read_experiment(paths.root, with_rows=True)
-    rows: dict[str, list[Any]] = {}
-    for counted in view.rows:
-        rows.setdefault(counted.trial_id, []).append(counted.row)
-    spec = view.state.spec
-    return plot_data(paths.root.name, view.state.trials.values(), rows, spec.metric, spec.mode, spec.created_at)
 
 
 def _chosen(options: dict[str, Any]) -> str:
@@ -87,7 +77,8 @@ _ONLY = {
 """The pictures that an option means something to."""
 
 
-def _fits(ctx: click.Context, kind: str) -> None:
+def _fits(kind: str) -> None:
+    ctx = click.get_current_context()
     for name, kinds in _ONLY.items():
         given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if given and kind not in kinds:
@@ -107,7 +98,8 @@ def _picture(kind: str, data: PlotData, options: dict[str, Any]) -> object:
         case "slice":
             return parameters.slices(data, metric, params)
         case "contour":
-            return parameters.surface(data, *options["contour"], metric)
+            x, y = options["contour"]
+            return parameters.surface(data, x, y, metric)
         case "pareto":
             return pareto.pareto(data, options["pareto"], options["modes"] or ())
         case _:

@@ -9,9 +9,11 @@ from enum import Enum
 from typing import Any
 
 from hpctune.common.checks import check_mode, is_number
+from hpctune.common.text import nearest
 from hpctune.errors import UsageError
 from hpctune.model.rows import AUTO_FILLED, flatten, missing_metric, number
 from hpctune.model.trial import Phase, Trial
+from hpctune.storage.reader import ExperimentView
 
 
 class State(str, Enum):
@@ -73,7 +75,8 @@ class PlotData:
         mode = mode or (self.mode if metric == self.metric else None)
         if mode is None:
             raise UsageError(
-                f"{what} needs a mode for {metric!r}: are low values better, or high ones? mode='min' or 'max', --mode."
+                f"{what} needs a mode for {metric!r}: are its low values better (min), or high ones (max)? "
+                "Give mode=..., or modes=... for two metrics; on the command line --mode, or --modes."
             )
         check_mode(mode)
         return mode
@@ -89,7 +92,7 @@ class PlotData:
         for name in names:
             if name not in known:
                 have = f"There are: {', '.join(known)}." if known else "No trial has parameters."
-                raise UsageError(f"{what}: there is no parameter {name!r}. {have}")
+                raise UsageError(f"{what}: there is no parameter {name!r}. {nearest(name, known)}{have}")
 
 
 def plot_data(
@@ -111,6 +114,15 @@ def plot_data(
     if metric in own:
         own = {metric: None} | own
     return PlotData(name, plotted, metric, mode, began_at, tuple(own))
+
+
+def of_view(view: ExperimentView) -> PlotData:
+    """The data for all pictures of an experiment that was read with its rows."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for counted in view.rows:
+        rows.setdefault(counted.trial_id, []).append(counted.row)
+    spec, name = view.state.spec, view.paths.root.name
+    return plot_data(name, view.state.trials.values(), rows, spec.metric, spec.mode, spec.created_at)
 
 
 def _plotted(trial: Trial, rows: Sequence[Mapping[str, Any]]) -> PlotTrial:

@@ -132,7 +132,7 @@ def test_parallel_coordinates_show_what_varies_and_the_metric_last() -> None:
     assert [(a.name, a.places) for a in shown.axes] == [("a", [1.0, 2.0]), ("extra", [None, 1.0]), ("loss", [1.0, 2.0])]
     assert [a.name for a in parallel(data, params=["same", "net/w"]).axes] == ["same", "net/w", "loss"]
     assert [a.name for a in slices(data).axes] == ["a", "extra"]
-    with pytest.raises(UsageError, match=r"no parameter 'w'. There are: a, net/w, same, extra\."):
+    with pytest.raises(UsageError, match=r"no parameter 'w'. Did you mean 'net/w'. There are: a, net/w, same, extra\."):
         parallel(data, params=["w"])
 
 
