@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",
     "plot": "Draw the best so far, learning curves, parameters, or a Pareto front.",
+    "html": "Write one page with everything about experiments, to send to others.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "logs": "Show or follow the output of a trial.",
     "stop": "Stop an experiment or some of its trials.",

@@ -12,6 +12,14 @@ COLOURS = {
     State.RUNNING: "#00795a",
     State.WAITING: "#6b6b6b",
 }
+ON_DARK = {
+    State.COMPLETED: "#6cb8e6",
+    State.STOPPED: "#f0a35c",
+    State.FAILED: "#f08ab5",
+    State.RUNNING: "#4cc9a0",
+    State.WAITING: "#a8a8a8",
+}
+"""The same on a dark background."""
 BEST = "#0b0b0b"
 MAP = "viridis"
 NOTHING = "no trial has a value yet"
