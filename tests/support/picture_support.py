@@ -78,6 +78,30 @@ def _trial(index: int, last: bool, reports: int, rng: random.Random) -> Iterator
         yield e.Recorded(at + 2, e.TrialEnded(identity, Phase.TERMINATED, ""))
 
 
+def written(
+    root: Path, *trials: tuple[Mapping[str, Any], Mapping[str, Any] | None, str], metric: str | None = "loss"
+) -> Path:
+    """An experiment of trials with these configurations and results, which fail with a text, or run still."""
+    root.mkdir(parents=True)
+    paths, mode = ExperimentPaths(root), "min" if metric else None
+    spec_file.write(paths, ExperimentSpec("1f3a9c", root.name, T0, "train", metric, mode, num_samples=len(trials)))
+    facts: list[e.Event] = []
+    for index, (config, row, failure) in enumerate(trials):
+        identity = f"1f3a9_{index:05d}"
+        run = RunKey(identity, 1, 0)
+        facts.append(e.TrialAdded(identity, index, identity, identity, "", config, config, Resources()))
+        facts += [e.SubmitRequested(identity, 1), e.RunStarted(run, str(index), "node1", 1)]
+        if row is not None:
+            facts.append(e.ResultReported(run, 1, {"training_iteration": 1, **row}))
+        if failure:
+            error = ErrorInfo("ValueError", failure, f"Traceback ...\nValueError: {failure}\n")
+            facts += [e.RunEnded(run, Outcome.FAILED, "", error), e.TrialEnded(identity, Phase.ERROR, failure, error)]
+    journal = Journal(paths.journal)
+    journal.append([[e.Recorded(T0 + n, fact)] for n, fact in enumerate(facts)])
+    journal.close()
+    return root
+
+
 def data_of(
     *trials: tuple[Mapping[str, Any], object], metric: str | None = "loss", mode: str | None = "min"
 ) -> PlotData:

@@ -68,7 +68,7 @@ function axisOf(name, values, options = {}) {
     for (let n = Math.ceil(a / step - 1e-9); n * step <= b + step * 1e-9; n++) found.push([n * step, number(n * step)]);
     return found;
   };
-  return { name, low, high, log, categories, to, ticks };
+  return { name, low, high, log, categories, beyond: options.beyond ?? 0, to, ticks };
 }
 
 const charts = [];
@@ -145,7 +145,8 @@ window.addEventListener("beforeprint", () => charts.forEach((c) => c.paint()));
 function frame(c, x, y, options = {}) {
   const { ctx } = c, left = options.left ?? 62, right = 12, top = 8, bottom = 38;
   const w = c.width - left - right, h = c.tall - top - bottom;
-  const px = (v) => left + Math.min(Math.max(x.to(v), -0.02), 1.02) * w, py = (v) => top + h - Math.min(Math.max(y.to(v), -0.02), 1.02) * h;
+  const gap = (axis) => options.gap ?? (axis.categories ? 0.1 : 0.03), inside = (axis, v) => Math.min(Math.max(axis.to(v), 0), 1) * (1 - 2 * gap(axis)) + gap(axis);
+  const px = (v) => left + inside(x, v) * w, py = (v) => top + h - inside(y, v) * h;
   ctx.lineWidth = 1;
   ctx.strokeStyle = colour("--grid");
   ctx.fillStyle = colour("--faint");
@@ -164,6 +165,10 @@ function frame(c, x, y, options = {}) {
     ctx.rotate(-Math.PI / 2);
     ctx.fillText(shorten(y.name, Math.floor(h / 7)), 0, 0);
     ctx.restore();
+  }
+  if (y.beyond) {
+    ctx.textAlign = "right";
+    ctx.fillText(`${y.beyond} ${y.beyond === 1 ? "value lies" : "values lie"} beyond the edge`, left + w, top);
   }
   return { px, py, left, top, w, h };
 }

@@ -159,7 +159,7 @@ function paintContour(c) {
   if (!s) return say(c, "needs two parameters that vary, and trials with a value");
   const [p, q] = [s.x, s.y].map((name) => x.params.find((one) => one.name === name));
   const ends = (one, [low, high]) => axisOf(one.name, [], { categories: one.categories, log: one.log, low, high });
-  const f = frame(c, ends(p, s.ends[0]), ends(q, s.ends[1]));
+  const f = frame(c, ends(p, s.ends[0]), ends(q, s.ends[1]), { gap: 0 });
   const w = f.w / s.size, h = f.h / s.size;
   s.grid.forEach((value, n) => {
     ctx.fillStyle = valueColour(unitOf(value));
@@ -212,7 +212,7 @@ function paintTimeline(c) {
   const up = axisOf("", [], { categories: rows.map((r) => r.name), low: 0, high: 1 });
   up.to = () => 0;
   up.ticks = () => [];
-  const f = frame(c, across, up, { left: 8 }), tall = f.h / rows.length;
+  const f = frame(c, across, up, { left: 8, gap: 0 }), tall = f.h / rows.length;
   const colours = { queue: colour("--line"), "start-up": colour("--s1"), idle: colour("--s2") };
   rows.forEach((row, k) => row.spans.forEach(([use, begin, until, trial]) => {
     const at = f.px(begin / unit), w = Math.max(f.px(until / unit) - at, 0.6), y = f.top + k * tall + tall * 0.1;

@@ -7,7 +7,7 @@ from hpctune.analysis.pictures.trials import State
 
 COLOURS = {
     State.COMPLETED: "#0072b2",
-    State.STOPPED: "#b3590f",
+    State.STOPPED: "#a8500a",
     State.FAILED: "#a3195b",
     State.RUNNING: "#00795a",
     State.WAITING: "#6b6b6b",
