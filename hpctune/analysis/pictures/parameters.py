@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.pictures.trials import PlotData, State
@@ -37,21 +37,17 @@ class Axis:
     places: Sequence[float | None]
     log: bool = False
     categories: Sequence[str] | None = None
+    low: float = field(init=False)
+    high: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", min((p for p in self.places if p is not None), default=0.0))
+        object.__setattr__(self, "high", max((p for p in self.places if p is not None), default=1.0))
 
     @property
     def varies(self) -> bool:
         """Whether trials differ in it."""
         return len(set(self.places) - {None}) > 1 or (None in self.places and any(p is not None for p in self.places))
-
-    @property
-    def low(self) -> float:
-        """The least place."""
-        return min((p for p in self.places if p is not None), default=0.0)
-
-    @property
-    def high(self) -> float:
-        """The greatest place."""
-        return max((p for p in self.places if p is not None), default=1.0)
 
     def unit(self, place: float) -> float:
         """``place`` as a number from 0 to 1."""
