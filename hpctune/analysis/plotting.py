@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpctune.analysis import gantt
+from hpctune.analysis.notebook import trials_html
 from hpctune.analysis.pictures import curves, importance, parameters, pareto
 from hpctune.analysis.pictures.trials import PlotData
 from hpctune.analysis.pictures.write import figure
@@ -33,6 +34,10 @@ class Plots(ABC):
     @abstractmethod
     def experiment_path(self) -> str:
         """The (first) experiment's directory."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return trials_html(self.plot_data(), f"{type(self).__name__} of {self.experiment_path}")
 
     def plot_history(
         self, metric: str | None = None, mode: str | None = None, *, by: str = "trials", interactive: bool = False

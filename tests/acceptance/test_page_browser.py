@@ -188,6 +188,7 @@ def test_pages_of_hard_experiments_have_no_errors(tmp_path: Path) -> None:
     assert saw["images"] == 0
 
 
+@pytest.mark.nightly
 def test_the_page_obeys_its_own_policy(tmp_path: Path) -> None:
     _, console = browse(tmp_path, page([search(tmp_path / "exp", trials=12)]))
     assert console == ""

@@ -154,6 +154,7 @@ function paintSlice(p) {
   };
 }
 
+const ringColour = () => (dark() ? "#000" : "#fff");
 function paintContour(c) {
   const s = x.surfaces[Number(document.getElementById("surface")?.value ?? 0)], { ctx } = c;
   if (!s) return say(c, "needs two parameters that vary, and trials with a value");
@@ -165,15 +166,18 @@ function paintContour(c) {
     ctx.fillStyle = valueColour(unitOf(value));
     ctx.fillRect(f.left + (n % s.size) * w, f.top + f.h - (Math.floor(n / s.size) + 1) * h, w + 0.6, h + 0.6);
   });
-  for (const n of every().filter((t) => metricValue(t) !== null && p.places[t] !== null && q.places[t] !== null)) {
+  const trials = every().filter((t) => metricValue(t) !== null && p.places[t] !== null && q.places[t] !== null);
+  const many = trials.length > 500;
+  for (const n of trials) {
     const at = { x: f.px(p.places[n]), y: f.py(q.places[n]) };
     ctx.beginPath();
-    ctx.arc(at.x, at.y, chosen.has(n) ? 6 : 3.2, 0, 7);
-    ctx.fillStyle = valueColour(unitOf(metricValue(n)));
+    ctx.arc(at.x, at.y, chosen.has(n) ? 6 : many ? 1 : 3.2, 0, 7);
+    const dot = many && !chosen.has(n);
+    ctx.fillStyle = dot ? ringColour() : valueColour(unitOf(metricValue(n)));
     ctx.fill();
     ctx.lineWidth = 1.2;
-    ctx.strokeStyle = dark() ? "#000" : "#fff";
-    ctx.stroke();
+    ctx.strokeStyle = ringColour();
+    if (!dot) ctx.stroke();
     c.points.push({ ...at, trial: n, text: `${withValue(n)}\n${p.name} = ${cellOf(p, n)}\n${q.name} = ${cellOf(q, n)}` });
   }
 }

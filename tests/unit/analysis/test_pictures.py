@@ -215,8 +215,8 @@ def _all_of(data: PlotData) -> list[object]:
 
 HARD = [
     EMPTY,
-    data_of(({"a": 1, "b": 2}, None)),
-    data_of(({"a": 1, "b": "$x_{$ <b>"}, 1.0)),
+    pytest.param(data_of(({"a": 1, "b": 2}, None)), marks=pytest.mark.nightly),
+    pytest.param(data_of(({"a": 1, "b": "$x_{$ <b>"}, 1.0)), marks=pytest.mark.nightly),
     data_of(
         *(({"a": n % 2, "b": ["x", None, 3, math.nan][n % 4]}, math.inf if n == 3 else float(n)) for n in range(9))
     ),
