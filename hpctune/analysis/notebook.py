@@ -81,8 +81,12 @@ def _row(trial: PlotTrial, metric: str | None, params: Sequence[str], curve: Cur
     value = trial.last(metric) if metric is not None else None
     name = f"<b>{_plain(trial.label)}</b>" if best else _plain(trial.label)
     of_metric = [_plain(number(value)), _line(curve, 1)] if metric is not None else []
-    settings = [_plain(text_of(trial.params[p])) if p in trial.params else "" for p in params]
+    settings = [_plain(_short(trial.params[p])) if p in trial.params else "" for p in params]
     return [name, _state(trial.state), *of_metric, _plain(number(trial.value.last_iteration or None)), *settings]
+
+
+def _short(value: object) -> str:
+    return number(value) if isinstance(value, float) else text_of(value)
 
 
 def _state(state: State) -> str:

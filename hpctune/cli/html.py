@@ -10,7 +10,6 @@ from hpctune.analysis.page.build import page
 from hpctune.cli import find
 from hpctune.common.text import size
 from hpctune.errors import UsageError
-from hpctune.storage import atomic
 
 
 @click.command(
@@ -34,5 +33,5 @@ def command(directories: tuple[str, ...], output: str | None, metric: str | None
         what = "is a folder" if file.is_dir() else f"there is no folder {file.absolute().parent}"
         raise UsageError(f"{file}: {what}. Name a file: -o NAME.html")
     text = page([paths.root for paths in found], metric, mode).encode("utf-8", "backslashreplace")
-    atomic.write(file, text)
+    file.write_bytes(text)
     click.echo(f"{file} ({size(len(text))})")
