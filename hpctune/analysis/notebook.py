@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpctune.analysis.pictures.axes import axes_of, text_of
 from hpctune.analysis.pictures.curves import STEP, Curve, best_of, learning_curves
-from hpctune.analysis.pictures.parameters import axes_of, text_of
 from hpctune.analysis.pictures.style import COLOURS
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State
 from hpctune.common.text import clean, count, number, shorten

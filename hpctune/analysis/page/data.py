@@ -10,9 +10,10 @@ from typing import Any
 
 from hpctune.analysis.listing import experiment_status
 from hpctune.analysis.page.cost import cost, lanes_of
+from hpctune.analysis.pictures.axes import Axis, axes_of, text_of
 from hpctune.analysis.pictures.curves import best_of, history, learning_curves
 from hpctune.analysis.pictures.importance import MIN_TRIALS, importance
-from hpctune.analysis.pictures.parameters import Axis, axes_of, surface, text_of
+from hpctune.analysis.pictures.parameters import surface
 from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
 from hpctune.analysis.timeline import timeline

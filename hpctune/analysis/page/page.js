@@ -37,7 +37,7 @@ function summary() {
 
 const KEYS = ["●", "✕", "■", "▶", "○"];
 function stateKey() {
-  return el("div", { className: "row", ariaHidden: "true" }, ...x.states.map((name, n) => {
+  return el("div", { className: "row", "aria-hidden": "true" }, ...x.states.map((name, n) => {
     const dot = el("span", {}, KEYS[n]);
     dot.style.color = `var(--s${n})`;
     return el("span", { className: "key" }, dot, name);
@@ -48,10 +48,11 @@ function pictures() {
   const pair = (...kids) => el("div", { className: "pair" }, ...kids);
   const time = el("input", { type: "checkbox", id: "by-time", onchange: repaint });
   const log = el("input", { type: "checkbox", id: "log", checked: logarithmic, onchange: () => { logarithmic = log.checked; repaint(); } });
+  const main = x.metric ?? "value";
   const metrics = x.metrics.map((m, n) => [n, m.name]), modes = [["min", "min"], ["max", "max"]];
   const made = [
     section("history", "Best so far", el("div", { className: "row" }, el("label", {}, time, " by time"), el("label", {}, log, " logarithmic metric, in all pictures")),
-      chart(`Best ${x.metric} so far over ${x.history.length} trials`, 280, paintHistory).canvas),
+      chart(`Best ${main} so far over ${x.history.length} trials`, 280, paintHistory).canvas),
     section("importance", "Importance of parameters", chart(`Importance: ${x.importance.map(([n, s]) => `${n} ${(100 * s).toFixed(0)}%`).join(", ") || "not known yet"}`, () => Math.max(60, 12 + 24 * x.importance.length), paintImportance).canvas,
       text("The share of the metric's variance, by ranks, that a parameter explains alone.")),
   ];
@@ -61,7 +62,7 @@ function pictures() {
     pair(...made),
     section("curves", "Learning curves", stateKey(), chart(`Learning curves of ${x.curves.length} trials`, 360, paintCurves).canvas),
     section("parallel", "Parallel coordinates", text(`A line for each trial; better ones stand out.${hidden}`), chart(`Parallel coordinates of ${x.params.length} parameters`, 340, paintParallel).canvas),
-    section("slices", "Slices", stateKey(), slices.length ? el("div", { className: "grid" }, ...slices.map((p) => chart(`${x.metric} against ${p.name}`, 210, paintSlice(p)).canvas)) : text("No parameter varies."),
+    section("slices", "Slices", stateKey(), slices.length ? el("div", { className: "grid" }, ...slices.map((p) => chart(`${main} against ${p.name}`, 210, paintSlice(p)).canvas)) : text("No parameter varies."),
       text(x.constants.length ? `The same in all trials: ${x.constants.map(([n, v]) => `${n} = ${v}`).join(", ")}` : "")),
     pair(
       section("contour", "Two parameters", x.surfaces.length ? choice("surface", "Over", x.surfaces.map((s, n) => [n, `${s.x} and ${s.y}`]), 0) : "",

@@ -101,7 +101,7 @@ function trialTable() {
     head.forEach((th, k) => th.setAttribute("aria-sort", columns[k] !== column ? "none" : sortedBy.down ? "descending" : "ascending"));
     arrange();
   }
-  place.append(el("div", { className: "row" }, back, on, note), el("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of trials" }, table));
+  place.append(el("div", { className: "row" }, back, on, note), el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of trials" }, table));
   const main = columns.find((c) => c.name === x.metric);
   if (main) sort(main); else arrange();
   return { place, arrange, fill };
@@ -121,7 +121,7 @@ function comparison() {
   const heads = trials.map((n) => el("th", { scope: "col" }, x.trials.id[n]));
   return [
     el("div", { className: "row" }, el("label", {}, box, " only what differs"), el("button", { type: "button", onclick: () => { chosen.clear(); renew(); } }, "Choose none")),
-    el("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Comparison" }, el("table", { id: "comparison-table" },
+    el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Comparison" }, el("table", { id: "comparison-table" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, ""), ...heads, el("th", { scope: "col" }, ""))), el("tbody", {}, ...rows.filter(Boolean)))),
   ];
 }

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpctune.analysis.pictures.parameters import Axis, axes_of, valued
+from hpctune.analysis.pictures.axes import Axis, axes_of, valued
 from hpctune.analysis.pictures.trials import PlotData
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hpctune.analysis.pictures.axes import Axis
 from hpctune.analysis.pictures.curves import Curves, History
 from hpctune.analysis.pictures.importance import MIN_TRIALS, Importance
-from hpctune.analysis.pictures.parameters import Axis, Parallel, Slices, Surface
+from hpctune.analysis.pictures.parameters import Parallel, Slices, Surface
 from hpctune.analysis.pictures.pareto import Pareto
-from hpctune.analysis.pictures.style import BEST, COLOURS, NOTHING, short
+from hpctune.analysis.pictures.style import BEST, COLOURS, NOTHING, of_params, short
 from hpctune.analysis.pictures.trials import State
 
 _SYMBOLS = {
@@ -101,7 +102,7 @@ def _importance(i: Importance) -> Any:
 
 
 def _parallel(p: Parallel) -> Any:
-    figure = _new(f"{p.title}: parameters and {p.axes[-1].name}", empty="" if p.values else NOTHING)
+    figure = _new(f"{p.title}: {of_params(p)} and {p.axes[-1].name}", empty="" if p.values else NOTHING)
     if p.values:
         line = {
             "color": list(p.values),
@@ -139,7 +140,7 @@ def _slices(s: Slices) -> Any:
     rows = -(-len(s.axes) // _COLUMNS)
     names = [_plain(short(a.name)) for a in s.axes]
     figure = make_subplots(rows, min(_COLUMNS, len(s.axes)), shared_yaxes=True, subplot_titles=names)
-    title = _plain(f"{s.title}: {s.metric} against each parameter")
+    title = _plain(f"{s.title}: {s.metric} against {of_params(s)}")
     figure.update_layout(template="plotly_white", title=title, height=120 + 300 * rows)
     for n, a in enumerate(s.axes):
         row, column = n // _COLUMNS + 1, n % _COLUMNS + 1

@@ -1,24 +1,22 @@
-"""Parameters as axes: parallel coordinates, slices, and a surface over two of them."""
+"""Pictures of parameters: parallel coordinates, slices, and a surface over two of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpctune.analysis.pictures.axes import Axis, axes_of, axis, valued
+from hpctune.analysis.pictures.importance import importance
 from hpctune.analysis.pictures.trials import PlotData, State
-from hpctune.common.checks import is_number
-from hpctune.common.text import clean, shorten
 from hpctune.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_TEXT = 60
-"""Characters of a value that is shown as text."""
-LOG_FROM = 100.0
-"""Positive numbers whose greatest is so many times the least are shown on a logarithmic scale."""
+MAX_AXES = 20
+"""Of more parameters that vary, and of which none are named, the most important are shown."""
 GRID = 32
 """Points of a surface along each axis."""
 MOST_SAMPLES = 2000
@@ -26,57 +24,23 @@ MOST_SAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """A parameter or a metric as an axis.
-
-    ``places``: where each trial lies: a number, or, if there are ``categories``, the index of one. None: the trial has
-    no such value, or one that no axis has a place for (NaN and infinity among numbers).
-    """
-
-    name: str
-    places: Sequence[float | None]
-    log: bool = False
-    categories: Sequence[str] | None = None
-    low: float = field(init=False)
-    high: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "low", min((p for p in self.places if p is not None), default=0.0))
-        object.__setattr__(self, "high", max((p for p in self.places if p is not None), default=1.0))
-
-    @property
-    def varies(self) -> bool:
-        """Whether trials differ in it."""
-        return len(set(self.places) - {None}) > 1 or (None in self.places and any(p is not None for p in self.places))
-
-    def unit(self, place: float) -> float:
-        """``place`` as a number from 0 to 1."""
-        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
-        at = math.log10(place) if self.log else place
-        return (at - low) / (high - low) if high > low else 0.5
-
-    def place(self, unit: float) -> float:
-        """The inverse of :meth:`unit`."""
-        if self.log:
-            low, high = math.log10(self.low), math.log10(self.high)
-            return float(10 ** (low + unit * (high - low)))
-        return self.low + unit * (self.high - self.low)
-
-
-@dataclass(frozen=True, slots=True)
 class Parallel:
-    """Parallel coordinates: one line for each trial through its parameters to its metric, the last axis."""
+    """Parallel coordinates: one line for each trial through its parameters to its metric, the last axis.
+
+    ``left_out``: how many parameters that vary are not shown.
+    """
 
     title: str
     trials: Sequence[str]
     axes: Sequence[Axis]
     values: Sequence[float]
     mode: str | None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The metric against each parameter."""
+    """The metric against each parameter. ``left_out``: how many parameters that vary are not shown."""
 
     title: str
     metric: str
@@ -84,6 +48,7 @@ class Slices:
     axes: Sequence[Axis]
     values: Sequence[float]
     states: Sequence[State]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,59 +64,6 @@ class Surface:
     grid: Sequence[Sequence[float]]
 
 
-_MISSING = object()
-
-
-def text_of(value: object) -> str:
-    """A parameter's value as short text."""
-    return shorten(clean(value if isinstance(value, str) else repr(value)), MAX_TEXT)
-
-
-def axis(name: str, values: Sequence[Any]) -> Axis:
-    """The axis of ``values``, one for each trial; ``_MISSING`` stands where a trial has none.
-
-    Numbers are numbers if all values are; else each different value is a category, numbers first.
-    """
-    given = [v for v in values if v is not _MISSING]
-    if given and all(is_number(v) for v in given):
-        places = [_finite(v) if v is not _MISSING else None for v in values]
-        sound = [p for p in places if p is not None]
-        log = bool(sound) and min(sound) > 0 and max(sound) / min(sound) >= LOG_FROM
-        return Axis(name, places, log)
-    texts = [text_of(v) if v is not _MISSING else None for v in values]
-    order: dict[str, tuple[bool, float, str]] = {}
-    for value, text in zip(values, texts, strict=True):
-        if text is not None:
-            finite = _finite(value) if is_number(value) else None
-            order.setdefault(text, (finite is None, finite or 0.0, text))
-    names = sorted(order, key=lambda text: order[text])
-    index = {text: float(n) for n, text in enumerate(names)}
-    return Axis(name, [index[t] if t is not None else None for t in texts], categories=names)
-
-
-def _finite(value: float) -> float | None:
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-def axes_of(data: PlotData, names: Sequence[str] = (), what: str = "The picture") -> list[Axis]:
-    """The axes of these parameters; without names of all that vary."""
-    data.checked_params(names, what)
-    chosen = names or list({name: None for trial in data.trials for name in trial.params})
-    axes = [axis(name, [t.params.get(name, _MISSING) for t in data.trials]) for name in chosen]
-    return axes if names else [a for a in axes if a.varies]
-
-
-def valued(data: PlotData, metric: str) -> tuple[PlotData, list[float]]:
-    """The trials that have a value of ``metric``, and the values."""
-    found = [(t, v) for t in data.trials if (v := t.last(metric)) is not None]
-    only = PlotData(data.name, [t for t, _ in found], data.metric, data.mode, data.began_at, data.own_metrics)
-    return only, [v for _, v in found]
-
-
 def parallel(
     data: PlotData, metric: str | None = None, mode: str | None = None, params: Sequence[str] = ()
 ) -> Parallel:
@@ -160,9 +72,9 @@ def parallel(
     metric = data.checked_metric(metric, what)
     data.checked_params(params, what)
     shown, values = valued(data, metric)
-    axes = [*axes_of(shown, params if values else (), what), axis(metric, values)]
+    axes, left_out = _chosen(shown, metric, params)
     how = mode or (data.mode if metric == data.metric else None)
-    return Parallel(data.name, [t.label for t in shown.trials], axes, values, how)
+    return Parallel(data.name, [t.label for t in shown.trials], [*axes, axis(metric, values)], values, how, left_out)
 
 
 def slices(data: PlotData, metric: str | None = None, params: Sequence[str] = ()) -> Slices:
@@ -171,8 +83,19 @@ def slices(data: PlotData, metric: str | None = None, params: Sequence[str] = ()
     metric = data.checked_metric(metric, what)
     data.checked_params(params, what)
     shown, values = valued(data, metric)
-    axes = axes_of(shown, params if values else (), what)
-    return Slices(data.name, metric, [t.label for t in shown.trials], axes, values, [t.state for t in shown.trials])
+    axes, left_out = _chosen(shown, metric, params)
+    names, states = [t.label for t in shown.trials], [t.state for t in shown.trials]
+    return Slices(data.name, metric, names, axes, values, states, left_out)
+
+
+def _chosen(data: PlotData, metric: str, params: Sequence[str]) -> tuple[list[Axis], int]:
+    """The axes of ``params``, or of the most important that vary; and how many of these are left out."""
+    axes = axes_of(data, params)
+    if params or len(axes) <= MAX_AXES:
+        return axes, 0
+    rank = {name: n for n, (name, _) in enumerate(importance(data, metric).shares)}
+    first = sorted(axes, key=lambda a: rank.get(a.name, len(axes)))[:MAX_AXES]
+    return [a for a in axes if a in first], len(axes) - MAX_AXES
 
 
 def surface(data: PlotData, x: str, y: str, metric: str | None = None, size: int = GRID) -> Surface:
@@ -183,12 +106,12 @@ def surface(data: PlotData, x: str, y: str, metric: str | None = None, size: int
     if x == y:
         raise UsageError(f"A contour needs two different parameters, not {x!r} twice.")
     shown, _ = valued(data, metric)
-    across, up = axes_of(shown, [x, y], what) if shown.trials else (Axis(x, []), Axis(y, []))
+    across, up = axes_of(shown, [x, y])
     both = [
         t for t, a, b in zip(shown.trials, across.places, up.places, strict=True) if a is not None and b is not None
     ]
     shown, values = valued(PlotData(data.name, both, data.metric, data.mode), metric)
-    across, up = axes_of(shown, [x, y], what) if both else (Axis(x, []), Axis(y, []))
+    across, up = axes_of(shown, [x, y])
     grid = _shepard(across, up, values, size).tolist() if both else []
     return Surface(data.name, metric, [t.label for t in both], across, up, values, grid)
 

@@ -15,11 +15,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hpctune.analysis.pictures.axes import Axis
 from hpctune.analysis.pictures.curves import Curves, History
 from hpctune.analysis.pictures.importance import MIN_TRIALS, Importance
-from hpctune.analysis.pictures.parameters import Axis, Parallel, Slices, Surface
+from hpctune.analysis.pictures.parameters import Parallel, Slices, Surface
 from hpctune.analysis.pictures.pareto import Pareto
-from hpctune.analysis.pictures.style import BEST, COLOURS, NOTHING, map_name, short
+from hpctune.analysis.pictures.style import BEST, COLOURS, NOTHING, map_name, of_params, short
 from hpctune.analysis.pictures.trials import State
 
 _MARKS = {State.COMPLETED: "o", State.STOPPED: "x", State.FAILED: "s", State.RUNNING: ">", State.WAITING: "."}
@@ -147,7 +148,7 @@ def _importance(i: Importance) -> Figure:
 
 
 def _parallel(p: Parallel) -> Figure:
-    figure, axes = _one(f"{p.title}: parameters and {p.axes[-1].name}", "", "", width=max(8.0, 1.5 * len(p.axes)))
+    figure, axes = _one(f"{p.title}: {of_params(p)} and {p.axes[-1].name}", "", "", width=max(8.0, 1.5 * len(p.axes)))
     axes.grid(visible=False)
     if not p.values:
         _say(axes)
@@ -190,7 +191,7 @@ def _slices(s: Slices) -> Figure:
     columns = max(1, min(_COLUMNS, len(s.axes)))
     rows = max(1, -(-len(s.axes) // columns))
     figure = new_figure(3.2 * columns + 1.0, 2.9 * rows + 0.5)
-    figure.suptitle(_plain(f"{s.title}: {s.metric} against each parameter"), fontsize=11)
+    figure.suptitle(_plain(f"{s.title}: {s.metric} against {of_params(s)}"), fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     every = [axes for row in grid for axes in row]
     if not s.axes:

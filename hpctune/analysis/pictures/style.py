@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from hpctune.analysis.pictures.parameters import Parallel, Slices
 from hpctune.analysis.pictures.trials import State
 
 COLOURS = {
@@ -29,6 +30,12 @@ NOTHING = "no trial has a value yet"
 def map_name(mode: str | None) -> str:
     """The colour map in which better values are darker."""
     return MAP if mode != "max" else f"{MAP}_r"
+
+
+def of_params(picture: Parallel | Slices) -> str:
+    """The parameters of a picture in words."""
+    shown = len(picture.axes) - isinstance(picture, Parallel)
+    return f"the {shown} most important of {shown + picture.left_out} parameters" if picture.left_out else "parameters"
 
 
 def short(name: str, most: int = 24) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from hpctune.analysis import ExperimentAnalysis, ResultGrid
+from hpctune.analysis.pictures.axes import axis
 from hpctune.analysis.pictures.curves import history, learning_curves, thinned
 from hpctune.analysis.pictures.importance import importance
-from hpctune.analysis.pictures.parameters import axis, parallel, slices, surface
+from hpctune.analysis.pictures.parameters import MAX_AXES, parallel, slices, surface
 from hpctune.analysis.pictures.pareto import front, pareto
 from hpctune.analysis.pictures.trials import PlotData, State, plot_data, state_of
 from hpctune.analysis.pictures.write import figure, save
@@ -134,6 +135,27 @@ def test_parallel_coordinates_show_what_varies_and_the_metric_last() -> None:
     assert [a.name for a in slices(data).axes] == ["a", "extra"]
     with pytest.raises(UsageError, match=r"no parameter 'w'. Did you mean 'net/w'. There are: a, net/w, same, extra\."):
         parallel(data, params=["w"])
+
+
+def test_a_parameter_of_trials_without_a_value_leaves_an_empty_picture() -> None:
+    data = data_of(({"a": 1}, 1.0), ({"a": 2, "b": 3}, None))
+    assert parallel(data, params=["b"]).axes[0].places == [None]
+    assert slices(data, params=["b"]).axes[0].places == [None]
+    assert surface(data, "a", "b").grid == []
+    for picture in (parallel(data, params=["b"]), slices(data, params=["b"]), surface(data, "a", "b")):
+        assert figure(picture).axes
+
+
+def test_of_many_parameters_the_important_ones_are_shown() -> None:
+    rng = random.Random(2)
+    configs = [{f"p{k}": rng.random() for k in range(MAX_AXES + 30)} for _ in range(100)]
+    data = data_of(*((c, c["p45"] + 0.2 * rng.random()) for c in configs))
+    for picture in (parallel(data), slices(data)):
+        assert "p45" in [a.name for a in picture.axes]
+        assert picture.left_out == 30
+    names = [f"p{k}" for k in range(25)]
+    assert [a.name for a in slices(data, params=names).axes] == names, "named ones are all shown"
+    assert "the 20 most important of 50 parameters" in figure(parallel(data)).axes[0].get_title()
 
 
 def test_a_surface_goes_through_the_trials() -> None:
