@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpctune.analysis.pictures.axes import Axis
-from hpctune.analysis.pictures.curves import Curves, History
+from hpctune.analysis.pictures.curves import Curve, Curves, History
 from hpctune.analysis.pictures.importance import MIN_TRIALS, Importance
 from hpctune.analysis.pictures.parameters import Parallel, Slices, Surface
 from hpctune.analysis.pictures.pareto import Pareto
@@ -72,22 +73,30 @@ def _history(h: History) -> Any:
 
 def _curves(c: Curves) -> Any:
     figure = _new(f"{c.title}: {c.metric} of each trial", c.step, c.metric, "" if c.curves else NOTHING)
-    shown: set[State] = set()
-    for curve in c.curves:
-        best, state = curve.trial == c.best, curve.state
-        figure.add_scattergl(
-            x=[x for x, _ in curve.points],
-            y=[y for _, y in curve.points],
-            mode="lines+markers",
-            name=f"best ({_plain(curve.trial)})" if best else state.value,
-            legendgroup="best" if best else state.value,
-            showlegend=best or state not in shown,
-            text=_plain(curve.trial),
-            line={"color": BEST if best else COLOURS[state], "width": 3 if best else 1},
-            marker={"symbol": _SYMBOLS[state], "size": [0] * (len(curve.points) - 1) + [8]},
+    for state in State:
+        _add_curves(
+            figure, [k for k in c.curves if k.state is state and k.trial != c.best], COLOURS[state], state.value
         )
-        shown |= set() if best else {state}
+    _add_curves(figure, [k for k in c.curves if k.trial == c.best], BEST, "best", width=3)
     return figure
+
+
+def _add_curves(figure: Any, curves: Sequence[Curve], colour: str, name: str, width: int = 1) -> None:
+    """Add curves as one line with gaps: thousands of lines would be slow. The end of each has a mark."""
+    if not curves:
+        return
+    figure.add_scattergl(
+        x=[x for curve in curves for x in (*(x for x, _ in curve.points), None)],
+        y=[y for curve in curves for y in (*(y for _, y in curve.points), None)],
+        text=[_plain(curve.trial) for curve in curves for _ in range(len(curve.points) + 1)],
+        mode="lines+markers",
+        name=f"{name} ({len(curves)})" if name != "best" else f"best ({_plain(curves[0].trial)})",
+        line={"color": colour, "width": width},
+        marker={
+            "symbol": _SYMBOLS[curves[0].state],
+            "size": [size for curve in curves for size in (*[0] * (len(curve.points) - 1), 8, 0)],
+        },
+    )
 
 
 def _importance(i: Importance) -> Any:
