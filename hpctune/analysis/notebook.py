@@ -15,9 +15,9 @@ from hpctune.common.text import clean, count, number, shorten
 from hpctune.errors import MetricError
 from hpctune.model import failures
 
-MOST_TRIALS = 20
-MOST_PARAMS = 12
-MOST_POINTS = 60
+MAX_TRIALS = 20
+MAX_PARAMS = 12
+MAX_POINTS = 60
 _WIDTH, _HEIGHT = 110, 24
 
 
@@ -25,15 +25,15 @@ def trials_html(data: PlotData, title: str) -> str:
     """The best trials of an experiment, or the first ones where nothing says what is better."""
     metric = data.metric or next(iter(data.own_metrics), None)
     mode = data.mode if metric == data.metric else None
-    order = _ordered(data, metric, mode)[:MOST_TRIALS]
-    params = [axis.name for axis in axes_of(data)][:MOST_PARAMS]
+    order = _ordered(data, metric, mode)[:MAX_TRIALS]
+    params = [axis.name for axis in axes_of(data)][:MAX_PARAMS]
     curves = _curves(PlotData(data.name, order, metric, mode), metric)
     best = best_of(data, metric, mode) if metric is not None else None
     head = ["trial", "state", *([metric, "curve"] if metric is not None else []), "iteration", *params]
     rows = [_row(t, metric, params, curves.get(t.label), t is best) for t in order]
     states = Counter(t.state for t in data.trials)
     counts = ", ".join(f"{states[s]} {s.value}" for s in State if states[s])
-    shown = f"; the {'best' if mode else 'first'} {MOST_TRIALS} are shown" if len(data.trials) > MOST_TRIALS else ""
+    shown = f"; the {'best' if mode else 'first'} {MAX_TRIALS} are shown" if len(data.trials) > MAX_TRIALS else ""
     about = f"{count(len(data.trials), 'trial')}{': ' if counts else ''}{counts}{shown}"
     return f"<div><p><b>{_plain(title)}</b><br>{_plain(about)}</p>{_table(head, rows) if rows else ''}</div>"
 
@@ -72,7 +72,7 @@ def _curves(data: PlotData, metric: str | None) -> dict[str, Curve]:
     if metric is None:
         return {}
     try:
-        return {c.trial: c for c in learning_curves(data, metric, most=MOST_POINTS).curves}
+        return {c.trial: c for c in learning_curves(data, metric, most=MAX_POINTS).curves}
     except MetricError:  # of other trials only
         return {}
 

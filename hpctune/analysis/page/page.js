@@ -1,7 +1,7 @@
 // Puts the page together, and again when another experiment is chosen.
 
 const MAX_AXES = 12;
-const MOST_CHOSEN = 8;
+const MAX_CHOSEN = 8;
 const experiments = JSON.parse(document.getElementById("data").textContent);
 let x = null, shown = [], table = null, logarithmic = false;
 const chosen = new Set();
@@ -104,7 +104,7 @@ function renew() { table.fill(); renewComparison(); repaint(); }
 function choose(n) {
   if (n < 0) return;
   if (!chosen.delete(n)) {
-    if (chosen.size >= MOST_CHOSEN) chosen.delete(chosen.values().next().value);
+    if (chosen.size >= MAX_CHOSEN) chosen.delete(chosen.values().next().value);
     chosen.add(n);
   }
   renew();

@@ -11,7 +11,7 @@ from hpctune.common.checks import check_choice
 from hpctune.model.rows import number
 
 STEP = "training_iteration"
-MOST_POINTS = 500
+MAX_POINTS = 500
 """Of one learning curve; of longer ones the least and the greatest value of each stretch are shown."""
 BY = ("trials", "time")
 
@@ -76,7 +76,7 @@ def history(data: PlotData, metric: str | None = None, mode: str | None = None, 
 
 
 def learning_curves(
-    data: PlotData, metric: str | None = None, mode: str | None = None, step: str = STEP, most: int = MOST_POINTS
+    data: PlotData, metric: str | None = None, mode: str | None = None, step: str = STEP, most: int = MAX_POINTS
 ) -> Curves:
     """The values of every trial over ``step``. Values that are not finite leave a gap. At most ``most`` points each."""
     metric = data.checked_metric(metric, "Learning curves")

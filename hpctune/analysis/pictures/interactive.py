@@ -94,6 +94,7 @@ def _add_curves(figure: Any, curves: Sequence[Curve], colour: str, name: str, wi
         line={"color": colour, "width": width},
         marker={
             "symbol": _SYMBOLS[curves[0].state],
+            "line": {"width": 0},
             "size": [size for curve in curves for size in (*[0] * (len(curve.points) - 1), 8, 0)],
         },
     )

@@ -19,7 +19,7 @@ MAX_AXES = 20
 """Of more parameters that vary, and of which none are named, the most important are shown."""
 GRID = 32
 """Points of a surface along each axis."""
-MOST_SAMPLES = 2000
+MAX_SAMPLES = 2000
 """Trials that a surface is made of; of more trials, so many are taken at even distances."""
 
 
@@ -121,7 +121,7 @@ def _shepard(x: Axis, y: Axis, values: Sequence[float], size: int) -> np.ndarray
     (Shepard, 1968: A two-dimensional interpolation function for irregularly-spaced data)."""
     import numpy as np
 
-    every = max(1, math.ceil(len(values) / MOST_SAMPLES))
+    every = max(1, math.ceil(len(values) / MAX_SAMPLES))
     at = np.array([[x.unit(a or 0.0), y.unit(b or 0.0)] for a, b in zip(x.places, y.places, strict=True)])[::every]
     known = np.array(values)[::every]
     line = np.linspace(0.0, 1.0, size)

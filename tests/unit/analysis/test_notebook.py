@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.analysis import ExperimentAnalysis, Result, ResultGrid
-from hpctune.analysis.notebook import MOST_TRIALS
+from hpctune.analysis.notebook import MAX_TRIALS
 from tests.support.output_support import Recorder, usual
 from tests.support.picture_support import search, written
 
@@ -64,11 +64,11 @@ def test_a_grid_shows_its_best_trials_first(tmp_path: Path) -> None:
             "dropout",
             "betas",
         ]
-        assert len(rows) == MOST_TRIALS
+        assert len(rows) == MAX_TRIALS
         losses = [float(row[2]) for row in rows]
         assert losses == sorted(losses)
         assert rows[0][0] == analysis.best_trial.trial_id if analysis.best_trial else False
-        assert cells.tags.count("svg") == MOST_TRIALS
+        assert cells.tags.count("svg") == MAX_TRIALS
     text = analysis._repr_html_()
     assert "30 trials: " in text
     assert "the best 20 are shown" in text
