@@ -155,7 +155,7 @@ HARD = "</script><img src=x onerror=document.body.append('MARKUP')>"
 def test_pages_of_hard_experiments_have_no_errors(tmp_path: Path) -> None:
     values = (math.nan, math.inf, 3, HARD, [1, [2]], None, True, 10**400)
     odd = [
-        ({"x": v, HARD: n, "same": 1, "deep": {"a": {"b": n % 2}}}, {"loss": 1e30 if n == 2 else n}, HARD)
+        ({"x": v, HARD: n, "same": 1, "loss": n, "deep": {"a": {"b": n % 2}}}, {"loss": 1e30 if n == 2 else n}, HARD)
         for n, v in enumerate(values)
     ]
     roots = [
@@ -172,6 +172,8 @@ def test_pages_of_hard_experiments_have_no_errors(tmp_path: Path) -> None:
         """
         saw.names = []; saw.blank = [];
         for (let n = 0; n < $("#which").options.length; n++) {
+          await filter(n ? "" : 'deep/a/b=1 config/loss<5 reason~"onerror=document"');
+          if (!n) saw.found = column("trial").length;
           set("#which", n, "change");
           paintAll();
           saw.names.push($("#title").textContent);
@@ -183,6 +185,7 @@ def test_pages_of_hard_experiments_have_no_errors(tmp_path: Path) -> None:
     )
     assert saw["errors"] == []
     assert console == ""
+    assert saw["found"] == 2, "names that a parameter shares with a metric, and quoted words"
     assert saw["names"] == ["odd", "empty", "none", "failed", "constant", "usual"]
     assert saw["blank"] == []
     assert saw["images"] == 0

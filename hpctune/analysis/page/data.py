@@ -43,11 +43,12 @@ def experiment_data(path: str | Path, metric: str | None = None, mode: str | Non
     else:
         metric = next(iter(data.own_metrics), None)
     how = mode or (data.mode if metric == data.metric else None)
+    metrics = [*([metric] if metric is not None else []), *(m for m in data.own_metrics if m != metric)][:MAX_METRICS]
     lanes = timeline(path)
     return (
         _about(view, metric, how)
-        | _trials(data)
-        | _pictures(data, metric, how or "min")
+        | _trials(data, metrics)
+        | _pictures(data, metric, how or "min", metrics)
         | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(lanes, data)}
     )
 
@@ -69,8 +70,7 @@ def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[s
     }
 
 
-def _trials(data: PlotData) -> dict[str, Any]:
-    metrics = data.own_metrics[:MAX_METRICS]
+def _trials(data: PlotData, metrics: Sequence[str]) -> dict[str, Any]:
     axes = axes_of(data)
     varied = {a.name for a in axes}
     everywhere = {n: v for t in data.trials for n, v in t.params.items() if n not in varied}
@@ -113,7 +113,7 @@ def _param(a: Axis, data: PlotData) -> dict[str, Any]:
     return {"name": a.name, "log": a.log, "categories": categories, "places": places, "odd": odd}
 
 
-def _pictures(data: PlotData, metric: str | None, mode: str) -> dict[str, Any]:
+def _pictures(data: PlotData, metric: str | None, mode: str, metrics: Sequence[str]) -> dict[str, Any]:
     if metric is None:
         return {"best": None, "history": [], "curves": [], "importance": [], "surfaces": [], "fronts": {}}
     number = {t.label: n for n, t in enumerate(data.trials)}
@@ -130,7 +130,7 @@ def _pictures(data: PlotData, metric: str | None, mode: str) -> dict[str, Any]:
         "importance": [[name, rounded(share)] for name, share in shares],
         "importance_needs": MIN_TRIALS,
         "surfaces": _surfaces(data, metric, [name for name, _ in shares[:MAX_SURFACE_PARAMS]]),
-        "fronts": _fronts(data),
+        "fronts": _fronts(data, metrics[:MAX_FRONT_METRICS]),
     }
 
 
@@ -164,11 +164,11 @@ def _surfaces(data: PlotData, metric: str, names: Sequence[str]) -> list[dict[st
     return made
 
 
-def _fronts(data: PlotData) -> dict[str, list[int]]:
+def _fronts(data: PlotData, metrics: Sequence[str]) -> dict[str, list[int]]:
     """The Pareto front of each two metrics, for each combination of modes, by "0 min 1 max"."""
     made = {}
-    for a, b in combinations(range(min(len(data.own_metrics), MAX_FRONT_METRICS)), 2):
-        pairs = [(t.last(data.own_metrics[a]), t.last(data.own_metrics[b])) for t in data.trials]
+    for a, b in combinations(range(len(metrics)), 2):
+        pairs = [(t.last(metrics[a]), t.last(metrics[b])) for t in data.trials]
         found = [(n, (x, y)) for n, (x, y) in enumerate(pairs) if x is not None and y is not None]
         for first in ("min", "max"):
             for second in ("min", "max"):

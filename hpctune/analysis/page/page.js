@@ -136,6 +136,7 @@ function show(which) {
   charts.length = 0;
   visible.disconnect();
   table = null;
+  shown = x.trials.id.map(() => true);
   x.columns ??= columnsOf(x);
   x.main = x.metrics.find((m) => m.name === x.metric) ?? null;
   x.valueRange = rangeOf(x.main?.values ?? []);

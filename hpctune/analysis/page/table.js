@@ -5,21 +5,21 @@ const cellOf = (p, n) => p.odd[n] ?? (p.places[n] === null ? "" : p.categories ?
 
 // All columns of an experiment: name, values by trial, how they are shown.
 function columnsOf(one) {
-  const t = one.trials;
+  const t = one.trials, taken = new Set(["trial", "state", "iteration", "seconds", "reason", ...one.metrics.map((m) => m.name)]);
   return [
     { name: "trial", of: (n) => t.id[n] },
     { name: "state", of: (n) => one.states[t.state[n]] },
     { name: "iteration", of: (n) => t.iteration[n] ?? "" },
     { name: "seconds", of: (n) => t.seconds[n] ?? "", text: (v) => (v === "" ? "" : span(v)) },
     ...one.metrics.map((m) => ({ name: m.name, of: (n) => m.values[n] ?? "" })),
-    ...one.params.map((p) => ({ name: p.name, of: (n) => cellOf(p, n) })),
+    ...one.params.map((p) => ({ name: taken.has(p.name) ? `config/${p.name}` : p.name, of: (n) => cellOf(p, n) })),
     { name: "reason", of: (n) => t.reason[n], long: true },
   ];
 }
 
 // Terms such as loss<0.3 or state=completed or a plain word, all of which must hold. Throws an Error with what is wrong.
 function parseFilter(text, columns) {
-  const joined = text.replace(/\s*(<=|>=|!=|==|=|<|>|~)\s*/g, "$1"), terms = joined.match(/(?:"[^"]*"|[^\s"])+/g) ?? [];
+  const joined = text.replace(/"[^"]*"|\s*(<=|>=|!=|==|=|<|>|~)\s*/g, (found, op) => op ?? found), terms = joined.match(/(?:"[^"]*"|[^\s"])+/g) ?? [];
   const tests = terms.filter((term) => !/^and$/i.test(term)).map((term) => {
     const found = /^(.*?)(<=|>=|!=|==|=|<|>|~)(.*)$/.exec(term);
     if (!found) {

@@ -66,6 +66,9 @@ def test_other_metrics(experiment: Path) -> None:
     known = experiment_data(experiment, "latency", "max")
     assert (known["metric"], known["mode"], known["assumed"]) == ("latency", "max", False)
     assert experiment_data(experiment, "latency")["assumed"], "nobody said what is better"
+    filled_in = experiment_data(experiment, "training_iteration", "max")
+    assert [m["name"] for m in filled_in["metrics"]] == ["training_iteration", "loss", "latency"]
+    assert len(filled_in["fronts"]) == 3 * 4
     with pytest.raises(MetricError, match="Did you mean 'loss'"):
         experiment_data(experiment, "los")
 
