@@ -24,7 +24,7 @@ _WIDTH, _HEIGHT = 110, 24
 def trials_html(data: PlotData, title: str) -> str:
     """The best trials of an experiment, or the first ones where nothing says what is better."""
     metric = data.metric or next(iter(data.own_metrics), None)
-    mode = data.mode if metric == data.metric else None
+    mode = data.known_mode(None, metric)
     order = _ordered(data, metric, mode)[:MAX_TRIALS]
     params = [axis.name for axis in axes_of(data)][:MAX_PARAMS]
     curves = _curves(PlotData(data.name, order, metric, mode), metric)

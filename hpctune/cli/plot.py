@@ -40,7 +40,7 @@ _FLAGS = ("history", "curves", "importance", "parallel", "slice")
     nargs=2,
     type=click.Choice(["min", "max"]),
     metavar="MODE MODE",
-    help="With --pareto: which values of each metric are better. The experiment's own metric needs none.",
+    help="With --pareto: which values of the first and of the second metric are better.",
 )
 @click.option("--param", "params", multiple=True, metavar="NAME", help="Show only these parameters; repeat it.")
 @click.option(

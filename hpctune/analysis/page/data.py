@@ -42,7 +42,7 @@ def experiment_data(path: str | Path, metric: str | None = None, mode: str | Non
         metric = data.checked_metric(metric, "The page")
     else:
         metric = next(iter(data.own_metrics), None)
-    how = mode or (data.mode if metric == data.metric else None)
+    how = data.known_mode(mode, metric)
     metrics = [*([metric] if metric is not None else []), *(m for m in data.own_metrics if m != metric)][:MAX_METRICS]
     lanes = timeline(path)
     return (

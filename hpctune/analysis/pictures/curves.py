@@ -78,10 +78,15 @@ def history(data: PlotData, metric: str | None = None, mode: str | None = None, 
 def learning_curves(
     data: PlotData, metric: str | None = None, mode: str | None = None, step: str = STEP, most: int = MAX_POINTS
 ) -> Curves:
-    """The values of every trial over ``step``. Values that are not finite leave a gap. At most ``most`` points each."""
+    """The values of every trial over ``step``. Values that are not finite leave a gap. At most ``most`` points each.
+
+    Raises MetricError if no result has ``metric``, or none has ``step``.
+    """
     metric = data.checked_metric(metric, "Learning curves")
+    if step != STEP:
+        data.checked_metric(step, "Learning curves")
     curves = [Curve(t.label, t.state, thinned(_points(t, metric, step), most)) for t in data.trials]
-    best = best_of(data, metric, mode or (data.mode if metric == data.metric else None))
+    best = best_of(data, metric, data.known_mode(mode, metric))
     return Curves(data.name, metric, step, [c for c in curves if c.points], best.label if best is not None else None)
 
 

@@ -73,7 +73,7 @@ def parallel(
     data.checked_params(params, what)
     shown, values = valued(data, metric)
     axes, left_out = _chosen(shown, metric, params)
-    how = mode or (data.mode if metric == data.metric else None)
+    how = data.known_mode(mode, metric)
     return Parallel(data.name, [t.label for t in shown.trials], [*axes, axis(metric, values)], values, how, left_out)
 
 

@@ -72,14 +72,19 @@ class PlotData:
 
     def checked_mode(self, mode: str | None, metric: str, what: str) -> str:
         """Which values of ``metric`` are better. Raises UsageError if that is not known."""
-        mode = mode or (self.mode if metric == self.metric else None)
+        mode = self.known_mode(mode, metric)
         if mode is None:
             raise UsageError(
                 f"{what} needs a mode for {metric!r}: are its low values better (min), or high ones (max)? "
                 "Give mode=..., or modes=... for two metrics; on the command line --mode, or --modes."
             )
-        check_mode(mode)
         return mode
+
+    def known_mode(self, mode: str | None, metric: str | None) -> str | None:
+        """The mode that is given, or the experiment's own for its own metric; None: not known."""
+        if mode is not None:
+            check_mode(mode)
+        return mode or (self.mode if metric == self.metric else None)
 
     def _known(self) -> Iterator[Mapping[str, Any]]:
         for trial in self.trials:

@@ -292,6 +292,9 @@ def test_what_is_missing_is_told(analysis: ExperimentAnalysis, monkeypatch: pyte
         history(plot_data("exp", [t.value for t in data.trials], {}))
     with pytest.raises(UsageError, match="mode must be 'min' or 'max', not 'up'"):
         history(data, mode="up")
+    for other in (learning_curves, parallel):
+        with pytest.raises(UsageError, match="mode must be 'min' or 'max', not 'up'"):
+            other(data, mode="up")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "plotly", None)
     for interactive in (False, True):

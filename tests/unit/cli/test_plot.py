@@ -59,6 +59,7 @@ def test_an_interactive_page_needs_no_network(experiment: Path, tmp_path: Path) 
         (["--history", "--param", "lr"], "--param says nothing about --history"),
         (["--importance", "--by", "time"], "--by says nothing about --importance"),
         (["--metric", "lost"], "Did you mean 'loss'"),
+        (["--curves", "--step", "epoch"], "'epoch' was never reported"),
         (["--metric", "latency"], "needs a mode for 'latency'"),
         (["--pareto", "loss", "latency"], "needs a mode for 'latency'"),
         (["--contour", "lr", "act"], "no parameter 'act'. Did you mean 'net/act'"),
