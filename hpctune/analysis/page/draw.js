@@ -44,7 +44,7 @@ function rangeOf(values) {
   return { low, high, beyond: known.filter((v) => v < low || v > high).length };
 }
 
-// An axis: to(value) is 0 to 1. options: log, categories, low, high.
+// An axis: to(value) is 0 to 1. options: log, categories, whole (numbers only), low, high.
 function axisOf(name, values, options = {}) {
   const { categories = null, log = false } = options;
   let { low, high } = options.low === undefined ? rangeOf(values) : options;
@@ -64,7 +64,7 @@ function axisOf(name, values, options = {}) {
     }
     if (log) return [0, 0.5, 1].map((u) => 10 ** (a + u * (b - a))).map((v) => [v, number(Number(v.toPrecision(2)))]);
     const rough = (b - a) / most, unit = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].find((k) => k * unit >= rough) * unit, found = [];
+    const fine = [1, 2, 5, 10].find((k) => k * unit >= rough) * unit, step = options.whole ? Math.max(fine, 1) : fine, found = [];
     for (let n = Math.ceil(a / step - 1e-9); n * step <= b + step * 1e-9; n++) found.push([n * step, number(n * step)]);
     return found;
   };

@@ -30,7 +30,7 @@ function paintHistory(c) {
   const byTime = document.getElementById("by-time")?.checked, points = x.history;
   if (!points.length) return say(c, NOTHING);
   const xs = points.map((p, n) => (byTime ? p[1] : n + 1));
-  const across = axisOf(byTime ? "hours since the experiment began" : "trials, in the order in which they ended", xs, { low: Math.min(xs[0], byTime ? 0 : 1), high: xs[xs.length - 1] });
+  const across = axisOf(byTime ? "hours since the experiment began" : "trials, in the order in which they ended", xs, { low: Math.min(xs[0], byTime ? 0 : 1), high: xs[xs.length - 1], whole: !byTime });
   const f = frame(c, across, metricAxis(points.flatMap((p) => [p[2], p[3]])));
   points.forEach(([trial, , value], n) => {
     if (!shown[trial]) return;
