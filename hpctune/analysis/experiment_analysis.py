@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpctune.analysis import best, tables
 from hpctune.analysis.load import LoadedExperiment, experiment_root
+from hpctune.analysis.pictures.trials import PlotData, plot_data
+from hpctune.analysis.plotting import Plots
 from hpctune.checkpoint import Checkpoint
 from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
@@ -37,7 +39,7 @@ class ByTrial(dict[str, _Value]):
         return self[trial_id]
 
 
-class ExperimentAnalysis:
+class ExperimentAnalysis(Plots):
     """What came out of an experiment, or of several together. Needs no driver, takes no lock and changes nothing;
     a running experiment is shown as it is now (make a new one to see more).
 
@@ -257,6 +259,16 @@ class ExperimentAnalysis:
         """All results of one trial, one line each, with its configuration under ``config/``."""
         trial = self._trial(trial)
         return tables.all_results(trial, self.rows_of(trial))
+
+    # -- pictures -----------------------------------------------------------------------------------------------
+
+    def plot_data(self) -> PlotData:
+        """The trials and results from which the ``plot_...`` methods make their pictures."""
+        rows = {t.trial_id: [counted.row for counted in self.rows_of(t)] for t in self.trials}
+        name = self._experiments[0].paths.root.name
+        began_at = self._experiments[0].spec.created_at
+        values = [trial.value for trial in self.trials]
+        return plot_data(name, values, rows, self.default_metric, self.default_mode, began_at)
 
     # -- the run itself -----------------------------------------------------------------------------------------
 

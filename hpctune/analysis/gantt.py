@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.analysis.timeline import Lane, Span, Use, seconds
-from hpctune.errors import MissingPackageError, UsageError
+from hpctune.common import packages
+from hpctune.errors import UsageError
 
 MAX_LANES = 60
 """With more allocations, those that did not overlap share a line, and waiting is shown by its number only."""
@@ -22,24 +23,24 @@ def draw(lanes: Sequence[Lane], title: str, file: Path) -> None:
     nothing to draw, MissingPackageError without matplotlib."""
     if file.suffix not in KINDS:
         raise UsageError(f"{file} is not a picture's name. Use one of these endings: {', '.join(KINDS)}.")
+    figure(lanes, title).savefig(file, dpi=90)
+
+
+def figure(lanes: Sequence[Lane], title: str) -> Any:
+    """The picture as a figure of matplotlib, with the errors of :func:`draw`."""
     if not lanes:
         raise UsageError("No job of this experiment has begun yet; there is nothing to draw.")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "A picture needs matplotlib, which is not installed. Install it: pip install 'hpctune[plots]'"
-        ) from error
+    packages.load("matplotlib", "", "plots", "A picture")
+    from hpctune.analysis.pictures.static import new_figure
+
     rows = [[lane] for lane in lanes] if len(lanes) <= MAX_LANES else packed(lanes)
     zero = min(span.begin for lane in lanes for span in lane.spans)
-    figure = Figure(figsize=(10, min(14.0, 2.6 + 0.22 * len(rows))), layout="constrained")
-    FigureCanvasAgg(figure)
-    bars, waits = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.25 * len(rows)), 1.0])
+    drawn = new_figure(10, min(14.0, 2.6 + 0.22 * len(rows)))
+    bars, waits = drawn.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.25 * len(rows)), 1.0])
     _bars(bars, rows, zero, with_queue=len(lanes) <= MAX_LANES)
     _waits(waits, lanes, zero)
-    figure.suptitle(f"{title}\n{shares(lanes)}", fontsize=10)
-    figure.savefig(file, dpi=90)
+    drawn.suptitle(f"{title}\n{shares(lanes)}", fontsize=10)
+    return drawn
 
 
 def shares(lanes: Sequence[Lane]) -> str:

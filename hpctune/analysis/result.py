@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis import best
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.analysis.notebook import result_html
+from hpctune.analysis.pictures.trials import plot_data
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import UsageError
 from hpctune.model.trial import CheckpointRef, Phase
@@ -94,6 +96,16 @@ class Result:
         numbered = [(CheckpointRef(str(n), n), row) for n, (_, row) in enumerate(kept)]
         found = best.best_checkpoint(numbered, metric, mode)
         return kept[found.iteration][0] if found is not None else None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        trial, metric = None, None
+        if self._source is not None:
+            analysis, of = self._source
+            rows = {of.trial_id: [counted.row for counted in analysis.rows_of(of)]}
+            data = plot_data("", [of.value], rows, analysis.default_metric)
+            trial, metric = data.trials[0], data.metric or next(iter(data.own_metrics), None)
+        return result_html(trial, metric, self.metrics or {}, self.path)
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in (self.metrics or {}).items() if k != "config"} if self.metrics else None

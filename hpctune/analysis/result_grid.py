@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.analysis.pictures.trials import PlotData
+from hpctune.analysis.plotting import Plots
 from hpctune.analysis.result import Result
 from hpctune.errors import TuneError, UsageError
 from hpctune.model.trial import Phase
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class ResultGrid:
+class ResultGrid(Plots):
     """The results of all trials, in the order in which the trials were made."""
 
     def __init__(self, experiment_analysis: ExperimentAnalysis) -> None:
@@ -59,6 +61,10 @@ class ResultGrid:
     def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
         """One line for each trial: its last result, or that with the best value of ``filter_metric``."""
         return self._analysis.dataframe(filter_metric, filter_mode)
+
+    def plot_data(self) -> PlotData:
+        """The trials and results from which the ``plot_...`` methods make their pictures."""
+        return self._analysis.plot_data()
 
     @property
     def errors(self) -> list[TuneError]:

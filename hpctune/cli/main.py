@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "status": "Show how an experiment is doing, from any machine.",
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",
+    "plot": "Draw the best so far, learning curves, parameters, or a Pareto front.",
+    "html": "Write one page with everything about experiments, to send to others.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "note": "Keep remarks on an experiment or a trial.",
     "logs": "Show or follow the output of a trial.",

@@ -121,7 +121,7 @@ def test_what_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         draw([lane(1, 2)], "x", tmp_path / "a.txt")
     with pytest.raises(UsageError, match="No job"):
         draw([], "x", tmp_path / "a.png")
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=r"hpctune\[plots\]"):
         draw([lane(1, 2)], "x", tmp_path / "a.png")
 

@@ -377,3 +377,33 @@ def test_values_that_are_too_large_for_tensorboard() -> None:
         write([1e300, 1.0])
     with pytest.raises(struct.error):
         write([1.0, 10**400])
+
+
+# -- VisKit ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_directory_is_as_viskit_reads_it(tmp_path: Path) -> None:
+    """VisKit takes every directory below the one that it is given, and leaves out those that lack ``progress.csv`` or
+    ``params.json``. The first is a table of which every cell becomes a float, or 0; the second JSON, whose nested dicts
+    are joined with dots, and whose values it writes with repr, evaluates, and compares."""
+    made = usual(tmp_path / "exp")
+    for trial_id in made.state.trials:
+        for callback in (logger.JsonLoggerCallback(), logger.CSVLoggerCallback()):
+            log(callback, made.view(trial_id))
+    found = {}
+    for root, _, _ in os.walk(made.paths.root):
+        progress, params = Path(root, "progress.csv"), Path(root, "params.json")
+        if not (progress.is_file() and params.is_file()) or progress.stat().st_size == 0:
+            continue
+        with progress.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert all(None not in row and None not in row.values() for row in rows), "as many cells as columns"
+        data = json.loads(params.read_text())
+        assert "args_data" not in data
+        assert all(isinstance(key, str) for key in data)
+        flat = {"lr": data["lr"], "net.width": data["net"]["width"]}
+        assert all(eval(repr(value)) == value for value in flat.values())
+        found[Path(root).name.split("_")[2]] = (flat, [float(row["loss"]) for row in rows])
+    assert found.keys() == {"00000", "00001", "00002", "00003"}, "the last has no result yet"
+    assert found["00000"] == ({"lr": 0.1, "net.width": 8}, [3.0, 1.0])
+    assert math.isnan(found["00002"][1][0])
