@@ -61,7 +61,7 @@ def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[s
         "status": experiment_status(state),
         "reason": clean(state.ended or (state.stopping.reason if state.stopping is not None else "")),
         "counts": count_words(state.phases),
-        "wanted": spec.num_samples,
+        "wanted": state.num_samples if state.ended is None and len(state.trials) < state.num_samples else -1,
         "created": spec.created_at,
         "updated": state.last_at or spec.created_at,
         "metric": metric,
