@@ -152,7 +152,7 @@ class RunConfig:
         name: The experiment's directory name. Default: the trainable's name with date and time.
         storage_path: The directory of all experiments, on the shared filesystem. Default: TUNE_RESULT_DIR, else
             ``~/hpctune_results``.
-        storage_filesystem: Not supported yet.
+        storage_filesystem: A filesystem of fsspec or pyarrow; then ``storage_path`` is the place of the copies on it.
         failure_config, checkpoint_config, sync_config: See those classes.
         verbose: 0 (silent), 1 (the status in a few lines), 2 (with tables), 3 (and every result); None: 2.
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.

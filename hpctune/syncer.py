@@ -1,67 +1,140 @@
-"""Ray Tune's names for synchronization, which is not supported: experiments are on a shared filesystem.
-
-The names exist so that a script that imports them gets a clear error.
-"""
+"""``SyncConfig``: a copy of each experiment elsewhere, in the words of all generations of Ray Tune."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.common.log import log
+from hpctune.errors import UsageError
+from hpctune.mirror.options import PERIOD_S, TIMEOUT_S, MirrorOptions, check_template, has_sync_up, is_url
+
+
+class Syncer(ABC):
+    """Base of syncers of one's own. The driver's thread calls :meth:`sync_up`, and :meth:`wait` after it.
+
+    Args:
+        sync_period: Seconds between two calls; SyncConfig's own value counts.
+    """
+
+    def __init__(self, sync_period: float = PERIOD_S) -> None:
+        self.sync_period = sync_period
+
+    @abstractmethod
+    def sync_up(self, local_dir: str, remote_dir: str, exclude: Sequence[str] | None = None) -> bool:
+        """Bring ``local_dir`` to ``remote_dir``, so that both are equal. Returns whether that has begun."""
+
+    @abstractmethod
+    def sync_down(self, remote_dir: str, local_dir: str, exclude: Sequence[str] | None = None) -> bool:
+        """The reverse."""
+
+    @abstractmethod
+    def delete(self, remote_dir: str) -> bool:
+        """Remove ``remote_dir``."""
+
+    def wait(self) -> None:
+        """Wait until what was begun has ended. Raise an exception if it failed. The base class waits for nothing."""
+        return
 
 
 @dataclass
 class SyncConfig:
-    """Options of synchronization. Only the defaults are supported: all files are in ``storage_path``."""
+    """A copy of each experiment in another place, which follows it while the search runs.
 
-    sync_period: int = 300
-    sync_timeout: int = 1800
+    The experiment itself is always in a directory that all nodes see. ``docs/how-to/mirror.md`` explains the copy.
+
+    Args:
+        upload_dir: Where the copies are: ``s3://bucket/dir``, ``gs://``, ``sftp://user@host/dir``, ``file:///dir``, or
+            any other URL of fsspec. Or give such a URL as ``storage_path``.
+        syncer: "auto": by fsspec. A command with ``{source}`` and ``{target}``, a function of these two, or a Syncer.
+            None: no copy. ``sync_to_cloud`` is its older name.
+        sync_period: Seconds between two passes; ``cloud_sync_period`` is its older name.
+        sync_timeout: Seconds that the last pass may take, when the driver ends.
+        sync_artifacts: Also other files of the trials' directories than those of hpctune.
+        sync_on_checkpoint, sync_artifacts_on_checkpoint: Accepted; each pass takes all checkpoints.
+        sync_to_driver, node_sync_period: Accepted; all nodes see the experiment's directory.
+    """
+
+    sync_period: float = PERIOD_S
+    sync_timeout: float = TIMEOUT_S
     sync_artifacts: bool = False
     sync_artifacts_on_checkpoint: bool = True
     upload_dir: str | None = None
-    syncer: str | Callable[[str, str], Any] | None = "auto"
+    syncer: str | Callable[[str, str], Any] | Syncer | None = "auto"
     sync_on_checkpoint: bool = True
-    node_sync_period: int = -1
-    cloud_sync_period: int = -1
+    node_sync_period: float = -1
+    cloud_sync_period: float = -1
     sync_to_cloud: str | Callable[[str, str], Any] | None = None
     sync_to_driver: bool | str | Callable[[str, str], Any] | None = None
 
 
-def refuse_sync(sync_config: object) -> None:
-    """Raise NotYetSupportedError if ``sync_config`` sets any option. The message names the first one."""
-    if sync_config is None:
-        return
-    given = SyncConfig(**sync_config) if isinstance(sync_config, dict) else sync_config
-    if not isinstance(given, SyncConfig):
+def mirror_options(
+    sync_config: SyncConfig | dict[str, Any] | None, storage_path: object = None, filesystem: object = None
+) -> MirrorOptions | None:
+    """The mirror that a user asks for; None if none.
+
+    ``storage_path``: counts if it is a URL, or if there is a ``filesystem``. Raises UsageError for values that are
+    impossible or contradict each other.
+    """
+    config = SyncConfig(**sync_config) if isinstance(sync_config, dict) else sync_config or SyncConfig()
+    if not isinstance(config, SyncConfig):
         raise UsageError(f"sync_config must be a SyncConfig, not {sync_config!r}.")
-    for field in fields(SyncConfig):
-        value = getattr(given, field.name)
-        off = field.name in ("syncer", "sync_on_checkpoint", "sync_to_driver") and not value
-        if value != field.default and not off:
-            raise NotYetSupportedError(
-                f"SyncConfig({field.name}={value!r}) is not supported yet. All files are written to storage_path, "
-                "which all nodes must see. Copy the experiment directory from there with rsync or scp."
-            )
-
-
-class _ContainerSyncer:
-    """Base of the syncers that are not needed on a cluster with a shared filesystem."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotYetSupportedError(
-            f"{type(self).__name__} is not supported on Slurm: trials write to a shared filesystem. To run trials in "
-            "a container, use SlurmOptions(container='apptainer exec --nv image.sif')."
+    if isinstance(config.syncer, str) and config.syncer != "auto":
+        check_template(config.syncer)
+    remote = storage_path if filesystem is not None or is_url(storage_path) else None
+    if config.upload_dir is not None and remote is not None and str(config.upload_dir) != str(remote):
+        raise UsageError(
+            f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r} differ. Keep one of them."
         )
+    place = config.upload_dir if remote is None else remote
+    means = config.sync_to_cloud if config.sync_to_cloud is not None else config.syncer
+    if place is None:
+        if config.sync_to_cloud is not None:
+            raise UsageError("sync_to_cloud needs upload_dir=, the place of the copies.")
+        return None
+    if means is None:
+        return None
+    if not isinstance(place, str) or not place:
+        raise UsageError(f"upload_dir must be a URL or a directory, not {place!r}.")
+    if not (means == "auto" or isinstance(means, str) or callable(means) or has_sync_up(means)):
+        raise UsageError(f"syncer must be None, 'auto', a command, a function or a Syncer, not {means!r}.")
+    if config.sync_to_driver not in (None, True, False) or config.node_sync_period > 0:
+        log.info("sync_to_driver and node_sync_period have nothing to do: all nodes see the experiment's directory.")
+    return MirrorOptions(
+        place=place if filesystem is not None or is_url(place) or means != "auto" else f"file://{place}",
+        filesystem=filesystem,
+        means=means,
+        period_s=config.cloud_sync_period if config.cloud_sync_period > 0 else config.sync_period,
+        timeout_s=config.sync_timeout,
+        artifacts=bool(config.sync_artifacts),
+    )
 
 
-class DockerSyncer(_ContainerSyncer):
-    """Raises NotYetSupportedError: use ``SlurmOptions(container=...)``."""
+class DockerSyncer(Syncer):
+    """Does nothing: trials in containers write to the shared filesystem, which the container sees as well.
+
+    To run trials in a container: ``SlurmOptions(container="apptainer exec --nv image.sif")``.
+    """
+
+    def sync_up(self, local_dir: str, remote_dir: str, exclude: Sequence[str] | None = None) -> bool:
+        """Nothing is to be done."""
+        return True
+
+    def sync_down(self, remote_dir: str, local_dir: str, exclude: Sequence[str] | None = None) -> bool:
+        """Nothing is to be done."""
+        return True
+
+    def delete(self, remote_dir: str) -> bool:
+        """Nothing is to be done."""
+        return True
 
 
-class NamespacedKubernetesSyncer(_ContainerSyncer):
-    """Raises NotYetSupportedError: use ``SlurmOptions(container=...)``."""
+class KubernetesSyncer(DockerSyncer):
+    """Does nothing, as :class:`DockerSyncer`."""
 
 
-KubernetesSyncer = NamespacedKubernetesSyncer
+def NamespacedKubernetesSyncer(namespace: str) -> type[KubernetesSyncer]:  # noqa: N802
+    """:class:`KubernetesSyncer`, whatever the namespace."""
+    return KubernetesSyncer

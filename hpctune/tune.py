@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.common.checks import DEFAULT_PORT, check_flag
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.errors import UsageError
 from hpctune.launch.definition import Experiment, convert_to_experiment_list
 from hpctune.launch.options import RunOptions
 from hpctune.launch.outcome import analysis_of, conclude
 from hpctune.launch.run import run as launch
 from hpctune.run_config import DEPRECATED, CheckpointConfig, FailureConfig, refuse_deprecated
+from hpctune.syncer import SyncConfig
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig
 
@@ -130,7 +131,7 @@ def run(
         UsageError: (a ValueError) for an impossible argument; NotYetSupportedError is a kind of it.
         TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the whole experiment.
     """
-    _refuse_unsupported(trial_executor, queue_trials, loggers, upload_dir)
+    _refuse_unsupported(trial_executor, queue_trials, loggers)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
     if failure_config is not None and (max_failures or fail_fast):
@@ -145,7 +146,7 @@ def run(
             "storage_path": storage_path,
             "local_dir": local_dir,
             "storage_filesystem": storage_filesystem,
-            "sync_config": sync_config,
+            "sync_config": _with_upload_dir(sync_config, upload_dir),
             "checkpoint_config": checkpoint_config,
             "keep_checkpoints_num": keep_checkpoints_num,
             "checkpoint_score_attr": checkpoint_score_attr,
@@ -265,6 +266,15 @@ def _debug_or(cluster: Any, local_mode: bool) -> Any:
     return "debug" if local_mode else cluster
 
 
+def _with_upload_dir(sync_config: Any, upload_dir: str | None) -> Any:
+    """``sync_config`` with the place of the copies, which was an argument of its own before there was a SyncConfig."""
+    if upload_dir is None:
+        return sync_config
+    if sync_config is not None:
+        raise UsageError("With sync_config, set upload_dir in it, not as an argument of run().")
+    return SyncConfig(upload_dir=upload_dir)
+
+
 def _port(server_port: int | None, with_server: bool) -> int | None:
     check_flag("with_server", with_server)
     return DEFAULT_PORT if server_port is None and with_server else server_port
@@ -274,7 +284,6 @@ def _refuse_unsupported(
     trial_executor: object = None,
     queue_trials: object = None,
     loggers: object = None,
-    upload_dir: object = None,
 ) -> None:
     """Raise for options of Ray Tune that this version does not support."""
     if trial_executor is not None:
@@ -283,7 +292,3 @@ def _refuse_unsupported(
         raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Remove it.")
     if loggers is not None:
         raise UsageError("There is no loggers=. Use callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
-    if upload_dir is not None:
-        raise NotYetSupportedError(
-            "upload_dir is not supported yet. Give storage_path, a directory that all nodes see, and copy from there."
-        )

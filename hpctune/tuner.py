@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
+from hpctune.common import env
 from hpctune.core.resume import ResumeChoice
-from hpctune.errors import NotYetSupportedError, UsageError, as_instance_of
+from hpctune.errors import UsageError, as_instance_of
 from hpctune.launch.arguments import search_space
 from hpctune.launch.definition import Experiment
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.launch.options import RunOptions
 from hpctune.launch.outcome import conclude
+from hpctune.launch.remote import bring_here, has_mirror
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
 from hpctune.launch.trainables import as_trainable, trainable_name
+from hpctune.mirror.options import is_url
 from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -109,7 +112,8 @@ class Tuner:
         """A Tuner that resumes an experiment when :meth:`fit` is called.
 
         Args:
-            path: The experiment's directory.
+            path: The experiment's directory. Or the URL of its mirror (or its path on ``storage_filesystem``): unless
+                the experiment is in the default directory already, all of it is brought there.
             trainable: The trainable of the experiment, possibly corrected.
             resume_unfinished: Whether unfinished trials go on (default). False: they are stopped.
             resume_errored: Whether failed trials go on from their checkpoints.
@@ -122,11 +126,9 @@ class Tuner:
             NotAnExperimentError: if there is no experiment in ``path``.
             UsageError: if the trainable has another name, or if both flags for failed trials are set.
         """
-        if storage_filesystem is not None:
-            raise NotYetSupportedError("storage_filesystem is not supported yet. Give the path of a directory.")
         if resume_errored and restart_errored:
             raise UsageError("resume_errored and restart_errored exclude each other. Remove one of them.")
-        paths = ExperimentPaths(Path(path).expanduser().absolute())
+        paths = _brought_here(path, storage_filesystem)
         before, after = spec_file.read(paths).trainable, trainable_name(trainable)
         if before != after and not isinstance(trainable, Command):  # its name is no more than a label
             raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
@@ -142,7 +144,9 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether ``path`` contains an experiment."""
-        return storage_filesystem is None and exists(ExperimentPaths(Path(path).expanduser().absolute()))
+        if storage_filesystem is not None or is_url(path):
+            return has_mirror(os.fspath(path), storage_filesystem)
+        return exists(ExperimentPaths(Path(path).expanduser().absolute()))
 
     def fit(self) -> ResultGrid:
         """Run the search to its end and return its results. Failed trials are included and do not raise an exception.
@@ -219,3 +223,10 @@ class Tuner:
 
 def _grid(paths: ExperimentPaths, tune: TuneConfig, trials: Sequence[Trial] | None = None) -> ResultGrid:
     return ResultGrid(ExperimentAnalysis(paths.root, trials=trials, default_metric=tune.metric, default_mode=tune.mode))
+
+
+def _brought_here(path: str | os.PathLike[str], filesystem: Any) -> ExperimentPaths:
+    """The experiment's directory on this machine; brought from its mirror if ``path`` is elsewhere."""
+    if filesystem is None and not is_url(path):
+        return ExperimentPaths(Path(path).expanduser().absolute())
+    return bring_here(os.fspath(path), env.settings().result_dir, filesystem)

@@ -13,6 +13,7 @@ from hpctune.analysis.plotting import Plots
 from hpctune.checkpoint import Checkpoint
 from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
+from hpctune.mirror.fetch import readable
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import CheckpointRef
 from hpctune.storage.reader import CountedRow
@@ -44,7 +45,8 @@ class ExperimentAnalysis(Plots):
     a running experiment is shown as it is now (make a new one to see more).
 
     Args:
-        experiment_checkpoint_path: The experiment's directory, or a list of such directories.
+        experiment_checkpoint_path: The experiment's directory, or a list of such directories. Or the URL of a mirror
+            (or its path on ``storage_filesystem``): it is read from a copy in the cache directory.
         trials: Its trials, if they are already known.
         default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
     """
@@ -63,7 +65,7 @@ class ExperimentAnalysis(Plots):
         if not paths:
             raise UsageError("ExperimentAnalysis needs at least one experiment directory.")
         if storage_filesystem is not None:
-            raise UsageError("storage_filesystem is not supported: give the path of a directory that is mounted here.")
+            paths = [readable(os.fspath(path), storage_filesystem).root for path in paths]
         if default_mode is not None:
             check_mode(default_mode)
         if trials is not None and len(paths) > 1:

@@ -32,6 +32,8 @@ COMMANDS: dict[str, str] = {
     "add": "Try more configurations in an experiment.",
     "stop": "Stop an experiment or some of its trials.",
     "resume": "Continue an experiment from its last state.",
+    "sync": "Bring the copy of an experiment elsewhere up to date.",
+    "fetch": "Bring an experiment here from its copy elsewhere.",
     "fsck": "Check an experiment's files, and repair what a crash left.",
     "doctor": "Check a site before the first run.",
     "report": "Report a result from a shell script inside a trial.",

@@ -9,6 +9,8 @@ from typing import Any
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
+from hpctune.mirror import status as mirror_status
+from hpctune.mirror.status import MirrorStatus
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.ranking import best_trial
@@ -40,7 +42,7 @@ class Driving:
 class Snapshot:
     """All that is shown; ``now`` (Unix seconds) is the moment. ``jobs``: the driver jobs, if there are any.
     ``storage``: why trials may be unable to write there, "" if no obstacle is known. ``free_bytes``: what the
-    filesystem has left, if known."""
+    filesystem has left, if known. ``mirror``: of its copy elsewhere, if there is one."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -51,6 +53,7 @@ class Snapshot:
     jobs: DriverJobs | None = None
     storage: str = ""
     free_bytes: int | None = None
+    mirror: MirrorStatus | None = None
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in one of ``phases``, in order."""
@@ -73,6 +76,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         jobs,
         free_space.storage_problem(paths.root),
         free_space.free_bytes(paths.root),
+        mirror_status.read(paths),
     )
 
 

@@ -195,6 +195,8 @@ def _tail(shot: Snapshot) -> Iterator[str]:
         yield f"Calls to {status.cluster}: {calls.total}{lately}{budget}{put_off}"
     if status is not None and status.note:
         yield f"Note ({when(status.updated_at)}): {clean(status.note)}"
+    if shot.mirror is not None:
+        yield f"Copy: {clean(shot.mirror.describe(shot.now))}"
     yield f"Directory: {shot.paths.root}"
     if shot.jobs is not None and shot.jobs.last is not None:
         yield f"Output of the driver: hpctune logs {quoted(shot.paths.root)} --driver"
@@ -235,6 +237,7 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
             "max_bytes": spec.checkpoint.max_total_bytes,
             "free_bytes": shot.free_bytes,
         },
+        "mirror": None if shot.mirror is None else asdict(shot.mirror),
         "note": shot.status.note if shot.status is not None else "",
     }
 

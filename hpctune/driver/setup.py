@@ -9,6 +9,7 @@ from typing import Any
 
 from hpctune.core.policies import Policies
 from hpctune.errors import TuneError, UsageError
+from hpctune.mirror.options import MirrorOptions
 from hpctune.model import events as e
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
@@ -45,7 +46,8 @@ class DriverSetup:
     """The user's objects that a driver needs.
 
     ``bind_search(num_samples, seed)`` returns a new searcher. ``resources``: a request, or a function from a trial's
-    config to a request. The two creators take the public Trial and return a string.
+    config to a request. The two creators take the public Trial and return a string. ``mirror``: where a copy of the
+    experiment is kept up to date.
     """
 
     bind_search: Callable[[int, int], SearchPolicy]
@@ -56,6 +58,7 @@ class DriverSetup:
     trial_name_creator: Callable[[TrialView], str] | None = None
     trial_dirname_creator: Callable[[TrialView], str] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    mirror: MirrorOptions | None = None
 
     def policies(self, spec: ExperimentSpec, num_samples: int) -> Policies:
         """New policies. The caller must pass them the journal from its start."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.common.checks import is_number
-from hpctune.errors import NotYetSupportedError, TuneError, UsageError
+from hpctune.errors import TuneError, UsageError
 from hpctune.run_config import CheckpointConfig
 from hpctune.space import Function
 from hpctune.space.evaluated import with_expressions
@@ -24,7 +24,7 @@ STDOUT, STDERR = "stdout", "stderr"
 def storage_path(given: object, older: object = None) -> Path | None:
     """The absolute directory of all experiments; None if it is not given. ``older``: the value of ``local_dir``.
 
-    Raises UsageError for anything but a path, NotYetSupportedError for a URI.
+    Raises UsageError for anything but a path.
     """
     if given is not None and older is not None and Path(str(given)) != Path(str(older)):
         raise UsageError(f"storage_path={given!r} and local_dir={older!r} are the same option. Remove local_dir.")
@@ -35,10 +35,7 @@ def storage_path(given: object, older: object = None) -> Path | None:
         raise UsageError(f"storage_path must be a directory, not {chosen!r}.")
     text = str(chosen).removeprefix("file://")
     if "://" in text:
-        raise NotYetSupportedError(
-            f"storage_path={text!r}: remote storage is not supported yet. Give a directory on a filesystem that all "
-            "nodes see, and copy the results from there."
-        )
+        raise UsageError(f"local_dir={text!r} must be a directory that all nodes see. A URL is storage_path.")
     return Path(text).expanduser().absolute()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpctune.common import env
 from hpctune.common.checks import as_whole
 from hpctune.common.text import nearest
-from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.errors import UsageError
 from hpctune.launch import arguments
 from hpctune.launch.trainables import (
     as_trainable,
@@ -19,9 +20,10 @@ from hpctune.launch.trainables import (
     requested_resources,
     trainable_name,
 )
+from hpctune.mirror.options import MirrorOptions, is_url
 from hpctune.run_config import CheckpointConfig
 from hpctune.stopper import NoopStopper, Stopper, split_stop
-from hpctune.syncer import refuse_sync
+from hpctune.syncer import mirror_options
 from hpctune.trial import Trial
 from hpctune.worker import is_class_trainable
 
@@ -40,7 +42,9 @@ class Experiment:
         config: The search space.
         resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1}`` or a PlacementGroupFactory.
         num_samples: The number of samples of the space (default 1); -1: no limit.
-        storage_path: The directory of all experiments (``local_dir`` is its older name).
+        storage_path: The directory of all experiments (``local_dir`` is its older name). A URL, such as
+            ``s3://bucket/dir``, or a path on ``storage_filesystem`` (of fsspec or pyarrow): the place of a copy of each
+            experiment, which itself is in the default directory. ``sync_config`` says how the copy is made.
         checkpoint_config: A CheckpointConfig, or a dict of its fields. ``checkpoint_freq``, ``checkpoint_at_end``,
             ``keep_checkpoints_num`` and ``checkpoint_score_attr`` are older names of its fields.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
@@ -50,7 +54,7 @@ class Experiment:
         restore: The checkpoint directory from which every trial starts.
 
     Raises:
-        UsageError: (a ValueError) for an impossible value; NotYetSupportedError for sync_config and similar options.
+        UsageError: (a ValueError) for an impossible value.
         TrainableError: if ``run`` cannot be tuned.
     """
 
@@ -80,11 +84,9 @@ class Experiment:
         keep_checkpoints_num: int | None = None,
         checkpoint_score_attr: str | None = None,
     ) -> None:
-        refuse_sync(sync_config)
-        if storage_filesystem is not None:
-            raise NotYetSupportedError(
-                "storage_filesystem is not supported yet. Give storage_path, a directory that all nodes see."
-            )
+        self.mirror = mirror_options(sync_config, storage_path, storage_filesystem)
+        if self.mirror is not None and (is_url(storage_path) or storage_filesystem is not None):
+            storage_path = None  # the experiment itself is in the default directory
         self.name = None if name is None else arguments.checked_name(name)
         self.run = run
         self.trainable = as_trainable(run)
@@ -172,7 +174,14 @@ class Experiment:
 
     def storage_in(self, override: str | None, default: Path) -> Path:
         """The same, with the ``override`` of the command line and the ``default`` of the environment as arguments."""
-        return arguments.storage_path(override) or self._storage or default.absolute()
+        own = None if is_url(override) else arguments.storage_path(override)
+        return own or self._storage or default.absolute()
+
+    def mirror_in(self, override: str | None) -> MirrorOptions | None:
+        """Where the experiment is copied to, with the ``override`` of the command line for its storage path."""
+        folder = (self.name or "").rpartition("/")[0]
+        mirror = MirrorOptions(place=str(override)) if is_url(override) else self.mirror
+        return replace(mirror, place=mirror.of(folder)) if mirror is not None and folder else mirror
 
     @property
     def path(self) -> str | None:

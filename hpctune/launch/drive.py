@@ -97,6 +97,7 @@ def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = Fals
         for experiment in driven:
             watchers.note(experiment)
         _serve(shutdown.sessions, stack)
+        _follow(shutdown.sessions, stack)
         _loop(shutdown, clock, leave)
     for session in shutdown.sessions:
         if session.driver.finished:
@@ -117,6 +118,18 @@ def _serve(sessions: Sequence[DriverSession], stack: contextlib.ExitStack) -> No
         log.warning(f"There is no server for clients: {error}")
         return
     stack.callback(server.shutdown)
+
+
+def _follow(sessions: Sequence[DriverSession], stack: contextlib.ExitStack) -> None:
+    """Start the threads that keep mirrors up to date. They end after the drivers, with a last pass."""
+    for session in sessions:
+        options = getattr(session.prepared.setup, "mirror", None)  # setups of earlier versions have none
+        if options is not None:
+            from hpctune.mirror.follower import MirrorFollower
+            from hpctune.mirror.mirror import Mirror
+
+            mirror = Mirror(session.prepared.paths, session.prepared.spec.experiment_id, options)
+            stack.callback(MirrorFollower(mirror).close)
 
 
 def apply_resume(prepared: PreparedExperiment) -> None:

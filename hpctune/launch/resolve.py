@@ -85,6 +85,7 @@ def resolve(
         trial_name_creator=experiment.trial_name_creator,
         trial_dirname_creator=experiment.trial_dirname_creator,
         env={**env.for_workers, CHDIR: "0"} if options.chdir_to_trial_dir is False else env.for_workers,
+        mirror=experiment.mirror_in(overrides.storage_path),
     )
     root, name = place(experiment.storage_in(overrides.storage_path, env.result_dir), overrides.name or experiment.name)
     if name is None and stored is not None:  # resumed without a name

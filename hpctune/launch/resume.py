@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from hpctune.core.resume import ResumeChoice
-from hpctune.errors import NotYetSupportedError, ResumeError, UsageError
+from hpctune.errors import ResumeError, UsageError
 from hpctune.launch import store
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.tune_config import ResumeConfig
@@ -29,6 +29,8 @@ class When(Enum):
     """There must be something to resume."""
     IF_POSSIBLE = "if possible"
     ASK = "ask"
+    REMOTE = "remote"
+    """From the mirror, if the experiment is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ def parse_resume(resume: object, config: ResumeConfig | None = None) -> Resume:
     """Parse a user's ``resume`` and ``resume_config``.
 
     ``resume``: None or False; True or "LOCAL" (there must be an experiment to resume); "AUTO" (resume if there is one);
-    "PROMPT" (ask); "ERRORED_ONLY" (only the errored trials, from scratch). LOCAL, AUTO and PROMPT may have suffixes of
-    SUFFIXES. Raises UsageError for anything else, NotYetSupportedError for "REMOTE".
+    "PROMPT" (ask); "REMOTE" (bring it from its mirror first); "ERRORED_ONLY" (only the errored trials, from scratch).
+    LOCAL, AUTO, PROMPT and REMOTE may have suffixes of
+    SUFFIXES. Raises UsageError for anything else.
     """
     if config is not None and not isinstance(config, ResumeConfig):
         raise UsageError(f"resume_config must be a ResumeConfig, not {config!r}.")
@@ -74,11 +77,11 @@ def is_resumed(resume: Resume, paths: ExperimentPaths | None) -> bool:
     if resume.when is When.NEVER:
         return False
     if paths is None:
-        if resume.when is When.ALWAYS:
+        if resume.when in (When.ALWAYS, When.REMOTE):
             raise ResumeError("resume=True needs name=..., because an automatic name is new each time.")
         return False
     there = store.exists(paths)
-    if resume.when is When.ALWAYS and not there:
+    if resume.when in (When.ALWAYS, When.REMOTE) and not there:
         raise ResumeError(f"There is nothing to resume in {paths.root}. Remove resume=, or use resume='AUTO'.")
     return there and (resume.when is not When.ASK or _confirmed(paths))
 
@@ -90,9 +93,7 @@ def _confirmed(paths: ExperimentPaths) -> bool:
 
 
 def _when(word: str, resume: object) -> When:
-    if word == "REMOTE":
-        raise NotYetSupportedError("resume='REMOTE' needs remote storage, which is not supported yet. Use resume=True.")
-    words = {"LOCAL": When.ALWAYS, "AUTO": When.IF_POSSIBLE, "PROMPT": When.ASK}
+    words = {"LOCAL": When.ALWAYS, "AUTO": When.IF_POSSIBLE, "PROMPT": When.ASK, "REMOTE": When.REMOTE}
     if word not in words:
         raise UsageError(_explain(resume))
     return words[word]
@@ -110,6 +111,6 @@ def _choices(suffixes: Sequence[str], resume: object) -> dict[str, str]:
 
 def _explain(resume: object) -> str:
     return (
-        f"resume={resume!r} is not a valid value. Valid are True, False, 'LOCAL', 'AUTO', 'PROMPT' and 'ERRORED_ONLY'; "
-        f"LOCAL, AUTO and PROMPT with a suffix of {', '.join(SUFFIXES)}."
+        f"resume={resume!r} is not a valid value. Valid are True, False, 'LOCAL', 'AUTO', 'PROMPT', 'REMOTE' and "
+        f"'ERRORED_ONLY'; all but the last with a suffix of {', '.join(SUFFIXES)}."
     )

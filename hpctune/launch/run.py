@@ -16,7 +16,7 @@ from hpctune.common.kept_state import show_use
 from hpctune.common.log import log, show_messages
 from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
-from hpctune.errors import RequestRejectedError, UsageError
+from hpctune.errors import RequestRejectedError, ResumeError, UsageError
 from hpctune.launch import driver_chain, store
 from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
@@ -27,6 +27,7 @@ from hpctune.launch.options import RunOptions
 from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.remote import bring_here
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
 from hpctune.launch.resume import Resume, When, is_resumed, parse_resume
 from hpctune.launch.script_options import with_top_level_options
@@ -121,6 +122,11 @@ def _prepare(
     root, name = place(experiment.storage_in(overrides.storage_path, env.result_dir), overrides.name or experiment.name)
     if name is None and resume.when is not When.NEVER:
         name = store.newest(root, experiment.trainable_name)
+    if resume.when is When.REMOTE:
+        mirror = experiment.mirror_in(overrides.storage_path)
+        if mirror is None or name is None:
+            raise ResumeError("resume='REMOTE' needs name= and a place elsewhere: storage_path='s3://bucket/dir'.")
+        bring_here(mirror.of(name), root, mirror.filesystem)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
     stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
     prepared = resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice)

@@ -49,7 +49,8 @@ NOTE = "note.txt"
 """The notes of people, in an experiment's or a trial's directory."""
 RESERVED = frozenset({
     "code", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
-    "inbox.lock", "jobs", "journal", "lease.json", NOTE, "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
+    "inbox.lock", "jobs", "journal", "lease.json", "mirror.json",
+    "mirror_status.json", NOTE, "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
     "uncommitted.diff", "workers",
 })  # fmt: skip
 """Names in an experiment directory that no trial may have."""

@@ -1,0 +1,52 @@
+"""Brings an experiment from its mirror to this machine, to go on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpctune.common.log import log
+from hpctune.errors import NotAnExperimentError, ResumeError, TuneError
+from hpctune.mirror.fetch import fetch, read_manifest
+from hpctune.mirror.target import Remote
+from hpctune.storage import spec_file
+from hpctune.storage.layout import ExperimentPaths
+
+
+def has_mirror(url: str, filesystem: Any = None) -> bool:
+    """Whether there is a mirror at ``url``."""
+    try:
+        experiment_id(url, filesystem)
+    except TuneError:
+        return False
+    return True
+
+
+def experiment_id(url: str, filesystem: Any = None) -> str:
+    """The id of the experiment whose mirror is at ``url``. Raises NotAnExperimentError if there is none."""
+    return read_manifest(Remote(url.rstrip("/"), filesystem)).experiment_id
+
+
+def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
+    """The experiment of a mirror in the directory ``root``, with all its files.
+
+    If it is there already, it stays as it is: the mirror is never ahead of it. Raises ResumeError if another
+    experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
+    """
+    url = url.rstrip("/")
+    paths = ExperimentPaths(root.expanduser().absolute() / url.rpartition("/")[2])
+    wanted = experiment_id(url, filesystem)
+    if paths.spec.is_file():
+        here = spec_file.read(paths).experiment_id
+        if here != wanted:
+            raise ResumeError(f"{paths.root} is another experiment than {url}. Rename it, or use another storage path.")
+        return paths
+    if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / ".from_mirror").exists():
+        raise NotAnExperimentError(f"{paths.root} exists and is no experiment. Rename it, to bring {url} there.")
+    paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark = paths.root / ".from_mirror"
+    mark.write_text(f"{url}\n")
+    log.info(f"Bringing {url} to {paths.root}.")
+    fetch(url, paths.root, filesystem=filesystem)
+    mark.unlink()
+    return paths

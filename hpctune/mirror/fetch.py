@@ -1,0 +1,142 @@
+"""Brings a mirrored experiment here: all of it to go on with, or as much as is needed to look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hpctune.errors import NotAnExperimentError, StorageError
+from hpctune.mirror import files
+from hpctune.mirror.manifest import NAME, Entry, Manifest
+from hpctune.mirror.target import Remote
+from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
+
+AT_ONCE = 8
+PATIENCE = 5
+"""How often a list is read again because files do not agree with it: a pass is going on."""
+PAUSE_S = 1.0
+
+Wanted = Callable[[str], bool]
+
+
+def everything(name: str) -> bool:
+    """All files."""
+    return True
+
+
+def without_checkpoints(name: str) -> bool:
+    """What is needed to look at an experiment."""
+    return f"/{CHECKPOINT_PREFIX}" not in f"/{name}"
+
+
+def fetch(
+    url: str,
+    directory: Path,
+    wanted: Wanted = everything,
+    *,
+    filesystem: Any = None,
+    told: Callable[[int, int], None] = lambda done, all_: None,
+) -> Manifest:
+    """Bring the files of the mirror at ``url`` into ``directory``, and see that they are as its list says.
+
+    Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
+    ``told``: called with the number of files that are here, and of all. Returns the list. Raises NotAnExperimentError
+    if there is no mirror, StorageError.
+    """
+    remote = Remote(url, filesystem)
+    for attempt in range(PATIENCE):
+        manifest = read_manifest(remote)
+        chosen = {name: entry for name, entry in manifest.files.items() if wanted(name)}
+        wrong = _bring(remote, directory, chosen, told)
+        if not wrong:
+            _remove_others(directory, manifest)
+            return manifest
+        if attempt + 1 < PATIENCE:
+            time.sleep(PAUSE_S * 2**attempt)
+    raise StorageError(f"{url}/{wrong[0]} is not as the mirror's list says. Try again after its next pass.")
+
+
+def read_manifest(remote: Remote) -> Manifest:
+    """The list of what a mirror holds. Raises NotAnExperimentError if there is none."""
+    text = remote.read(NAME)
+    if text is None:
+        raise NotAnExperimentError(f"{remote.url} is not an experiment: there is no {NAME}.")
+    return Manifest.from_json(text)
+
+
+def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry], told: Callable[[int, int], None]) -> list[str]:
+    """Copy what is not here. Returns the files that do not agree with their entries."""
+    last = [name for name in chosen if name == "experiment.json"]
+    names = [*(name for name in chosen if name not in last)]
+    wrong: list[str] = []
+    done = 0
+
+    def one(name: str) -> str | None:
+        path, entry = directory / name, chosen[name]
+        if _is_here(path, entry):
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            remote.get(name, draft, entry.size)
+            if not _is_here(draft, entry):
+                return name
+            draft.replace(path)
+        except StorageError:
+            if _is_gone(remote, name):
+                return name
+            raise
+        finally:
+            draft.unlink(missing_ok=True)
+        return None
+
+    with ThreadPoolExecutor(AT_ONCE, "hpctune-fetch") as pool:
+        for group in (names, last):
+            for bad in pool.map(one, group):
+                done += 1
+                told(done, len(chosen))
+                wrong += [bad] if bad is not None else []
+            if wrong:
+                break
+    return wrong
+
+
+def _is_gone(remote: Remote, name: str) -> bool:
+    """Whether a file has been removed since the list was read."""
+    return remote.read(NAME) is not None and name not in read_manifest(remote).files
+
+
+def _is_here(path: Path, entry: Entry) -> bool:
+    try:
+        return path.stat().st_size == entry.size and files.checksum(path, entry.size) == entry.crc
+    except (OSError, EOFError):
+        return False
+
+
+def _remove_others(directory: Path, manifest: Manifest) -> None:
+    """Remove checkpoints that the mirror no longer has."""
+    for path in directory.glob(f"*/{CHECKPOINT_PREFIX}*/**/*"):
+        if path.is_file() and str(path.relative_to(directory)) not in manifest.files:
+            path.unlink()
+    for checkpoint in directory.glob(f"*/{CHECKPOINT_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            checkpoint.rmdir()
+
+
+def readable(url: str, filesystem: Any = None) -> ExperimentPaths:
+    """A local copy of the experiment at ``url``, without its checkpoints, to look at; brought up to date.
+
+    It is in the user's cache directory. Raises NotAnExperimentError, StorageError.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hpctune" / "mirrors"
+    name = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+    directory = cache / name / url.rstrip("/").rpartition("/")[2]
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fetch(url.rstrip("/"), directory, without_checkpoints, filesystem=filesystem)
+    return ExperimentPaths(directory)

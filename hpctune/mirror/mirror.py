@@ -1,0 +1,209 @@
+"""``Mirror``: brings a copy of an experiment up to date, in passes that can be interrupted anywhere.
+
+A pass looks at the journal first and copies it last but one; the list of what is there (:mod:`.manifest`) is last. What
+the list names is complete, and belongs to one moment: the journal's events up to there, and every checkpoint that they
+name. Files that are no longer needed are removed after the new list is written. A pass that dies leaves the former list
+and files that the next pass takes over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpctune.errors import StorageError
+from hpctune.mirror import files
+from hpctune.mirror.files import LocalFile
+from hpctune.mirror.manifest import NAME, Entry, Manifest
+from hpctune.mirror.options import MirrorOptions
+from hpctune.mirror.target import Remote, copier
+from hpctune.storage import atomic
+from hpctune.storage.layout import ExperimentPaths
+
+AT_ONCE = 4
+"""Files that are copied side by side."""
+TRIES = 5
+"""How often a pass begins again because files were removed meanwhile."""
+SAVE_EVERY = 200
+"""Files after which the state of a pass is saved."""
+SNAPSHOT = ".mirror"
+"""The directory of the copy that users' own means get."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a pass is. Sizes in bytes."""
+
+    files: int = 0
+    of_files: int = 0
+    bytes: int = 0
+    of_bytes: int = 0
+
+
+class Interrupted(Exception):
+    """The pass was told to end."""
+
+
+class Mirror:
+    """The mirror of one experiment. ``stopped``: ends a pass early, between two files."""
+
+    def __init__(self, paths: ExperimentPaths, experiment_id: str, options: MirrorOptions) -> None:
+        self.paths, self.options = paths, options
+        self.url = options.of(paths.root.name)
+        self.progress = Progress()
+        self.stopped = threading.Event()
+        self._id = experiment_id
+        self._copy = copier(options)
+        self._remote: Remote | None = None
+        self._known: Manifest | None = None
+
+    def sync(self) -> Manifest:
+        """One pass. Returns what is in the mirror now. Raises StorageError, UsageError, Interrupted."""
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError, EOFError):  # removed meanwhile: look again
+                return self._by_means() if self._copy is not None else self._by_files()
+        raise StorageError(f"The files of {self.paths.root} change faster than they can be copied to {self.url}.")
+
+    # -- by a filesystem ------------------------------------------------------------------------------------------
+
+    def _by_files(self) -> Manifest:
+        if self._remote is None:
+            self._remote = Remote(self.url, self.options.filesystem)
+        remote = self._remote
+        known = self._known if self._known is not None else self._load(remote)
+        now = files.listed(self.paths, artifacts=self.options.artifacts)
+        fresh = Manifest(self._id, time.time(), {})
+        todo = [one for one in now if not _unchanged(one, known.files.get(one.name))]
+        names = {one.name for one in todo}
+        fresh.files.update({one.name: known.files[one.name] for one in now if one.name not in names})
+        self.progress = Progress(0, len(todo), 0, sum(one.size for one in todo))
+        before, journal = [o for o in todo if not o.is_journal], [o for o in todo if o.is_journal]
+        self._put(remote, before, known, fresh)
+        self._put(remote, journal, known, fresh)
+        if not todo and fresh.files.keys() == known.files.keys() and known.made_at:
+            return known
+        remote.write(NAME, fresh.to_json())
+        gone = [name for name in known.files if name not in fresh.files]
+        self._known = fresh
+        self._save(fresh.files)
+        for name in gone:
+            remote.remove(name)
+        return fresh
+
+    def _load(self, remote: Remote) -> Manifest:
+        """What the mirror holds, as it says itself, with what this machine knows of the copied files."""
+        there = remote.read(NAME)
+        if there is None:
+            return Manifest(self._id, 0.0, self._saved())
+        known = Manifest.from_json(there)
+        if known.experiment_id != self._id:
+            raise StorageError(
+                f"{self.url} holds another experiment ({known.experiment_id}). Choose another place or name, or remove "
+                "what is there."
+            )
+        known.files = {**self._saved(), **known.files}
+        return known
+
+    @property
+    def _here(self) -> str:
+        return f"{self._id} {self.url}"
+
+    def _saved(self) -> dict[str, Entry]:
+        """What a pass that did not end had copied."""
+        with contextlib.suppress(OSError, StorageError):
+            saved = Manifest.from_json((self.paths.root / NAME).read_bytes())
+            return saved.files if saved.experiment_id == self._here else {}
+        return {}
+
+    def _put(self, remote: Remote, todo: list[LocalFile], known: Manifest, fresh: Manifest) -> None:
+        """Copy files, AT_ONCE side by side."""
+
+        def one(file: LocalFile) -> tuple[LocalFile, Entry]:
+            if self.stopped.is_set():
+                raise Interrupted
+            before = known.files.get(file.name)
+            crc = files.checksum(file.path, file.size)
+            if before is None or (before.size, before.crc) != (file.size, crc):
+                remote.put(file.path, file.name, file.size)
+            return file, Entry(file.size, crc, file.seen)
+
+        with ThreadPoolExecutor(AT_ONCE, "hpctune-mirror") as pool:
+            for file, entry in pool.map(one, todo):
+                fresh.files[file.name] = entry
+                self.progress.files += 1
+                self.progress.bytes += file.size
+                if self.progress.files % SAVE_EVERY == 0:
+                    self._save({**known.files, **fresh.files})
+
+    def _save(self, copied: dict[str, Entry]) -> None:
+        """Note on this machine what has been copied, for a pass that takes over from this one."""
+        with contextlib.suppress(OSError):
+            atomic.write(self.paths.root / NAME, Manifest(self._here, time.time(), copied).to_json())
+
+    # -- by a user's own means ------------------------------------------------------------------------------------
+
+    def _by_means(self) -> Manifest:
+        """Make a copy of this moment, of links where files do not change, and let the user's means bring it there."""
+        assert self._copy is not None
+        if self.stopped.is_set():
+            raise Interrupted
+        now = files.listed(self.paths, artifacts=self.options.artifacts)
+        self.progress = Progress(0, len(now), 0, sum(one.size for one in now))
+        fresh = Manifest(self._id, time.time(), {})
+        place = self.paths.root / SNAPSHOT / self.paths.root.name
+        wanted = {one.name for one in now} | {NAME}
+        _remove_others(place, wanted)
+        for one in now:
+            _provide(one, place / one.name)
+            fresh.files[one.name] = Entry(one.size, files.checksum(place / one.name, one.size), one.seen)
+        (place / NAME).write_text(fresh.to_json())
+        self._copy(str(place), self.url)
+        return fresh
+
+
+def _unchanged(file: LocalFile, entry: Entry | None) -> bool:
+    return entry is not None and (entry.size, entry.seen) == (file.size, file.seen)
+
+
+def _provide(file: LocalFile, place: Path) -> None:
+    """Put a file of this moment at ``place``: a link if it is never changed, else a copy."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    frozen = "/checkpoint_" in f"/{file.name}" or file.name.startswith(("objects/", "code/"))
+    if frozen:
+        with contextlib.suppress(FileExistsError):
+            os.link(file.path, place)
+            return
+        if place.stat().st_ino == file.seen[1]:
+            return
+        place.unlink()
+        os.link(file.path, place)
+        return
+    with Path(file.path).open("rb") as source, place.open("wb") as sink:
+        left = file.size
+        while left > 0 and (block := source.read(min(left, 1 << 20))):
+            sink.write(block)
+            left -= len(block)
+
+
+def _remove_others(place: Path, wanted: set[str]) -> None:
+    """Remove what an earlier copy has and this one has not."""
+    if not place.is_dir():
+        return
+    for directory, _, names in os.walk(place, topdown=False):
+        for name in names:
+            path = Path(directory, name)
+            if str(path.relative_to(place)) not in wanted:
+                path.unlink()
+        with contextlib.suppress(OSError):
+            Path(directory).rmdir()
+
+
+def discard_snapshot(paths: ExperimentPaths) -> None:
+    """Remove the copy that users' own means got."""
+    shutil.rmtree(paths.root / SNAPSHOT, ignore_errors=True)

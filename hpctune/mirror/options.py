@@ -1,0 +1,76 @@
+"""Where the mirror of an experiment is, and how it is written."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hpctune.errors import UsageError
+
+PERIOD_S, TIMEOUT_S = 300.0, 1800.0
+_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_FIELDS = frozenset({"source", "target", "options"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorOptions:
+    """The place and the means.
+
+    - ``place``: the directory in which the experiment's own will be: a URL, or a path on ``filesystem``.
+    - ``filesystem``: an fsspec filesystem; None: the one that the URL names.
+    - ``means``: "auto" (the filesystem), a command with ``{source}`` and ``{target}``, a function of these two, or an
+      object with ``sync_up(local_dir, remote_dir)``.
+    - ``period_s``: seconds between the beginnings of two passes; ``timeout_s``: seconds that one may take.
+    - ``artifacts``: also other files of the trials' directories than those of hpctune.
+    """
+
+    place: str
+    filesystem: Any = None
+    means: str | Callable[[str, str], Any] | Any = "auto"
+    period_s: float = PERIOD_S
+    timeout_s: float = TIMEOUT_S
+    artifacts: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.means, str) and self.means != "auto":
+            check_template(self.means)
+        if not (self.means == "auto" or isinstance(self.means, str) or callable(self.means) or has_sync_up(self.means)):
+            raise UsageError(
+                f"syncer must be None, 'auto', a command with {{source}} and {{target}}, a function of these two, or a "
+                f"Syncer, not {self.means!r}."
+            )
+        for name, value in (("sync_period", self.period_s), ("sync_timeout", self.timeout_s)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+
+    def of(self, name: str) -> str:
+        """The place of the experiment ``name``."""
+        return f"{self.place.rstrip('/')}/{name}"
+
+
+def is_url(text: object) -> bool:
+    """Whether a text names a place elsewhere: ``s3://bucket/dir``. A ``file://`` URL does as well."""
+    return isinstance(text, str) and _URL.match(text) is not None
+
+
+def has_sync_up(means: object) -> bool:
+    """Whether this is a Syncer."""
+    return callable(getattr(means, "sync_up", None))
+
+
+def check_template(template: str) -> None:
+    """Raise UsageError unless a command has the fields that it needs, and no others."""
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UsageError(f"The sync command {template!r} cannot be read: {error}.") from error
+    missing = sorted({"source", "target"} - fields)
+    if missing:
+        raise UsageError(
+            f"The sync command {template!r} lacks {{{missing[0]}}}. It needs both: 'aws s3 sync {{source}} {{target}}'."
+        )
+    if unknown := sorted(fields - _FIELDS):
+        raise UsageError(f"The sync command {template!r} has an unknown field {{{unknown[0]}}}.")

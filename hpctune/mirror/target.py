@@ -1,0 +1,175 @@
+"""The means by which files get to a mirror: a filesystem of fsspec, or what a user gave instead."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hpctune.errors import MissingPackageError, StorageError, UsageError
+from hpctune.mirror.options import MirrorOptions, has_sync_up, is_url
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
+_ALIASES = {"s3a": "s3", "ssh": "sftp"}
+
+
+class Remote:
+    """A directory on a filesystem of fsspec. Every method raises StorageError if it fails."""
+
+    def __init__(self, url: str, filesystem: Any = None) -> None:
+        self.url = url
+        self.fs, self.root = opened(url, filesystem)
+
+    def put(self, path: str, name: str, size: int) -> None:
+        """Copy the first ``size`` bytes of a local file, and see that they are there."""
+        target = f"{self.root}/{name}"
+        with _told(target):
+            self._make_parent(target)
+            if Path(path).stat().st_size == size:
+                self.fs.put_file(path, target)
+            else:
+                with Path(path).open("rb") as source, self.fs.open(target, "wb") as sink:
+                    left = size
+                    while left > 0 and (block := source.read(min(left, 1 << 20))):
+                        sink.write(block)
+                        left -= len(block)
+            self.fs.invalidate_cache(self.fs._parent(target))
+            there = self.fs.info(target)["size"]
+        if there != size:
+            raise StorageError(f"{target} has {there} bytes after {size} were written.")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a small file."""
+        target = f"{self.root}/{name}"
+        with _told(target):
+            self._make_parent(target)
+            self.fs.pipe_file(target, text.encode())
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file; None if it is not there."""
+        target = f"{self.root}/{name}"
+        with _told(target):
+            self.fs.invalidate_cache()
+            try:
+                content: bytes = self.fs.cat_file(target)
+            except FileNotFoundError:
+                return None
+            return content
+
+    def get(self, name: str, path: Path, size: int) -> None:
+        """Copy the first ``size`` bytes of a file to a local one."""
+        source = f"{self.root}/{name}"
+        with _told(source), self.fs.open(source, "rb") as file, path.open("wb") as sink:
+            left = size
+            while left > 0 and (block := file.read(min(left, 1 << 20))):
+                sink.write(block)
+                left -= len(block)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        target = f"{self.root}/{name}"
+        with _told(target), contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(target)
+
+    def _make_parent(self, target: str) -> None:
+        parent = self.fs._parent(target)
+        if parent not in self._made:
+            self.fs.makedirs(parent, exist_ok=True)
+            self._made.add(parent)
+
+    @property
+    def _made(self) -> set[str]:
+        made: set[str] = self.__dict__.setdefault("_directories", set())
+        return made
+
+
+@contextlib.contextmanager
+def _told(target: str) -> Any:
+    """Every error as a StorageError that names the target. What a filesystem raises differs from one to the next."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise StorageError(f"{target}: {text}") from error
+
+
+def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
+    """The filesystem and the path on it. Raises UsageError for an unknown kind, MissingPackageError."""
+    import fsspec
+
+    if filesystem is not None:
+        return _as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
+    scheme = urlsplit(url).scheme
+    try:
+        fs, path = fsspec.core.url_to_fs(url.replace(f"{scheme}://", f"{_ALIASES.get(scheme, scheme)}://", 1))
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        hint = f"pip install 'hpctune[{extra}]'" if extra else str(error)
+        raise MissingPackageError(f"{url} needs a package that is not installed: {hint}") from error
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}. Possible are s3://, gs://, sftp://, hdfs://, file:// and others.") from error
+    except Exception as error:  # of a connection
+        raise StorageError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+    return fs, str(path).rstrip("/")
+
+
+def _as_fsspec(filesystem: Any) -> Any:
+    import fsspec
+
+    if isinstance(filesystem, fsspec.AbstractFileSystem):
+        return filesystem
+    if type(filesystem).__module__.startswith("pyarrow"):
+        from fsspec.implementations.arrow import ArrowFSWrapper
+
+        return ArrowFSWrapper(filesystem)
+    raise UsageError(f"storage_filesystem must be a filesystem of fsspec or pyarrow, not {filesystem!r}.")
+
+
+def copier(options: MirrorOptions) -> Callable[[str, str], None] | None:
+    """The user's own means as a function of source and target, which raises StorageError; None for the filesystem."""
+    means = options.means
+    if means == "auto":
+        return None
+    if isinstance(means, str):
+        return lambda source, target: _run(means, source, target, options.timeout_s)
+    if has_sync_up(means):
+        return lambda source, target: _sync_up(means, source, target)
+    return lambda source, target: _call(means, source, target)
+
+
+def _run(template: str, source: str, target: str, timeout_s: float) -> None:
+    command = template.format(source=shlex.quote(source), target=shlex.quote(target), options="")
+    try:
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StorageError(f"{command}: {error}") from error
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise StorageError(f"{command} ended with code {done.returncode}: {' '.join(last)}")
+
+
+def _sync_up(syncer: Any, source: str, target: str) -> None:
+    try:
+        begun = syncer.sync_up(source, target)
+        if callable(wait := getattr(syncer, "wait", None)):
+            wait()
+    except Exception as error:
+        raise StorageError(f"{type(syncer).__name__}.sync_up failed: {error!r}") from error
+    if begun is False:
+        raise StorageError(f"{type(syncer).__name__}.sync_up returned False.")
+
+
+def _call(function: Callable[[str, str], Any], source: str, target: str) -> None:
+    try:
+        function(source, target)
+    except Exception as error:
+        raise StorageError(f"{getattr(function, '__name__', function)!s} failed: {error!r}") from error

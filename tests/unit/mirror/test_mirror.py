@@ -1,0 +1,291 @@
+"""The copy of an experiment elsewhere: always of one moment, whatever fails, and enough to go on from."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctune.errors import NotAnExperimentError, StorageError, UsageError
+from hpctune.mirror import status
+from hpctune.mirror.fetch import fetch, readable, without_checkpoints
+from hpctune.mirror.follower import MirrorFollower
+from hpctune.mirror.manifest import NAME, Manifest
+from hpctune.mirror.mirror import Mirror
+from hpctune.mirror.options import MirrorOptions
+from hpctune.mirror.target import Remote
+from hpctune.model.spec import CheckpointPolicy
+from hpctune.storage.reader import read_experiment
+from hpctune.testing.simulated import Curve
+from hpctune.testing.simulation import Simulation, hyperbola
+
+
+def search(root: Path) -> Simulation:
+    """A search with checkpoints of which two are kept."""
+    curve = Curve(metrics=hyperbola, iterations=6, checkpoint_every=1)
+    return Simulation(root, num_samples=4, slots=2, curve=curve, checkpoint=CheckpointPolicy(keep=2))
+
+
+def mirror_of(simulation: Simulation, place: Path | str, **options: Any) -> Mirror:
+    url = place if isinstance(place, str) else f"file://{place}"
+    return Mirror(simulation.paths, simulation.spec.experiment_id, MirrorOptions(place=url, **options))
+
+
+def checked(url: str, directory: Path) -> None:
+    """What is in the mirror is one moment: each checkpoint that its journal has and has not removed is there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    fetch(url, directory)
+    state = read_experiment(directory, peek=False).state
+    for trial in state.trials.values():
+        there = {path.name for path in (directory / trial.dirname).glob("checkpoint_*")}
+        assert {ref.name for ref in trial.checkpoints} <= there
+
+
+def test_a_pass_at_any_moment_of_a_search_is_one_moment(tmp_path: Path) -> None:
+    simulation = search(tmp_path / "exp")
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    driver = simulation.driver()
+    driver.start()
+    copied = 0
+    while not driver.finished:
+        simulation.clock.sleep(max(driver.step(), 20.0))
+        mirror.sync()
+        copied += mirror.progress.files
+        checked(mirror.url, tmp_path / "there")
+    driver.leave("finished")
+    mirror.sync()
+    checked(mirror.url, tmp_path / "there")
+    here, there = (read_experiment(path).state for path in (tmp_path / "exp", tmp_path / "there"))
+    assert here.trials == there.trials
+    there_now = {
+        str(p.relative_to(tmp_path / "elsewhere" / "exp")) for p in (tmp_path / "elsewhere").rglob("*") if p.is_file()
+    }
+    assert there_now == {*Manifest.from_json((tmp_path / "elsewhere" / "exp" / NAME).read_bytes()).files, NAME}
+    mirror.sync()
+    assert mirror.progress.files == 0, "nothing has changed, nothing is copied"
+    assert copied > 0
+
+
+def test_a_search_goes_on_from_the_mirror_alone(tmp_path: Path) -> None:
+    simulation = search(tmp_path / "exp")
+    driver = simulation.driver()
+    driver.start()
+    for _ in range(12):
+        simulation.clock.sleep(max(driver.step(), 20.0))
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    mirror.sync()
+    before = sum(trial.results for trial in read_experiment(tmp_path / "exp", peek=False).state.trials.values())
+    assert before > 0
+    other = search(tmp_path / "other" / "exp")
+    shutil.rmtree(tmp_path / "other" / "exp")
+    fetch(mirror.url, tmp_path / "other" / "exp")
+    state = other.run()
+    assert len(state.trials) == 4
+    assert all(trial.results == 6 for trial in state.trials.values())
+
+
+class Unreliable(Remote):
+    """Fails at random, before or after it has written, also halfway."""
+
+    rng = random.Random(7)
+
+    def put(self, path: str, name: str, size: int) -> None:
+        roll = self.rng.random()
+        if roll < 0.1:
+            raise StorageError("no route to host")
+        if roll < 0.2:
+            (Path(self.root) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(self.root) / name).write_bytes(b"half")
+            raise StorageError("connection reset")
+        super().put(path, name, size)
+        if roll < 0.3:
+            raise StorageError("timed out")
+
+    def write(self, name: str, text: str) -> None:
+        if self.rng.random() < 0.2:
+            raise StorageError("slow down")
+        super().write(name, text)
+
+
+def test_a_place_that_fails_at_random_never_holds_half_of_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = search(tmp_path / "exp")
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    monkeypatch.setattr("hpctune.mirror.mirror.Remote", Unreliable)
+    driver = simulation.driver()
+    driver.start()
+    outcomes = []
+    while not driver.finished:
+        simulation.clock.sleep(max(driver.step(), 20.0))
+        try:
+            mirror.sync()
+            outcomes.append(True)
+        except StorageError:
+            outcomes.append(False)
+        if (tmp_path / "elsewhere" / "exp" / NAME).exists():
+            with_patience(lambda: checked(mirror.url, tmp_path / "there"), monkeypatch)
+    driver.leave("finished")
+    assert False in outcomes
+    for _ in range(200):
+        try:
+            mirror.sync()
+            break
+        except StorageError:
+            continue
+    checked(mirror.url, tmp_path / "there")
+    assert read_experiment(tmp_path / "there").state.trials == read_experiment(tmp_path / "exp").state.trials
+
+
+def with_patience(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader meets files that a dead pass has begun to replace: it says so, and shows nothing wrong."""
+    with monkeypatch.context() as quick:
+        quick.setattr("hpctune.mirror.fetch.PAUSE_S", 0.0)
+        try:
+            check()
+        except StorageError as error:
+            assert "is not as the mirror's list says" in str(error)
+
+
+def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    monkeypatch.setattr("hpctune.mirror.mirror.SAVE_EVERY", 1)
+    first = mirror_of(simulation, tmp_path / "elsewhere")
+    put, done = Remote.put, []
+
+    def failing(self: Remote, path: str, name: str, size: int) -> None:
+        if len(done) >= 10:
+            raise StorageError("the line is cut")
+        put(self, path, name, size)
+        done.append(name)
+
+    monkeypatch.setattr(Remote, "put", failing)
+    with pytest.raises(StorageError, match="cut"):
+        first.sync()
+    monkeypatch.setattr(Remote, "put", put)
+    second = mirror_of(simulation, tmp_path / "elsewhere")
+    there = second.sync()
+    assert second.progress.of_files <= len(there.files) - 5
+    checked(second.url, tmp_path / "there")
+
+
+def test_it_never_overwrites_another_experiment(tmp_path: Path) -> None:
+    first, second = search(tmp_path / "a" / "exp"), search(tmp_path / "b" / "exp")
+    first.run()
+    second.run()
+    mirror_of(first, tmp_path / "elsewhere").sync()
+    other = Mirror(second.paths, "another", MirrorOptions(place=f"file://{tmp_path}/elsewhere"))
+    with pytest.raises(StorageError, match="holds another experiment"):
+        other.sync()
+
+
+def test_means_of_ones_own(tmp_path: Path) -> None:
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    calls = []
+
+    def function(source: str, target: str) -> None:
+        calls.append(target)
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+    class Own:
+        def sync_up(self, source: str, target: str, exclude: Any = None) -> bool:
+            function(source, target)
+            return True
+
+    template = "mkdir -p {target} && cp -r {source}/. {target} {options}"
+    for number, means in enumerate((template, function, Own())):
+        place = tmp_path / f"it's {number}"
+        mirror = mirror_of(simulation, str(place), means=means)
+        mirror.sync()
+        checked(f"file://{place}/exp", tmp_path / "there")
+        mirror.sync()
+    assert calls == [f"{tmp_path}/it's 1/exp"] * 2 + [f"{tmp_path}/it's 2/exp"] * 2
+    with pytest.raises(StorageError, match="ended with code 3"):
+        mirror_of(simulation, "x", means="echo {source} {target} >&2; exit 3").sync()
+
+    def refuses(source: str, target: str) -> None:
+        raise RuntimeError("full")
+
+    with pytest.raises(StorageError, match="full"):
+        mirror_of(simulation, "x", means=refuses).sync()
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("rsync {source}", r"lacks \{target\}"), ("cp {target}", r"lacks \{source\}"), ("{source} {target} {x}", r"\{x\}"),
+     ("{source", "cannot be read")],
+)  # fmt: skip
+def test_commands_are_checked_before_anything_runs(template: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        MirrorOptions(place="x", means=template)
+
+
+def test_artifacts_and_what_belongs_to_this_machine(tmp_path: Path) -> None:
+    simulation = search(tmp_path / "exp")
+    state = simulation.run()
+    trial = tmp_path / "exp" / next(iter(state.trials.values())).dirname
+    (trial / "plots").mkdir(parents=True)
+    (trial / "plots" / "a.png").write_text("picture")
+    (trial / "weights.bin").write_text("w")
+    (tmp_path / "exp" / "lease.json").touch()
+    names = mirror_of(simulation, tmp_path / "without").sync().files
+    assert not [name for name in names if name.endswith((".png", ".bin", "lease.json", ".lock"))]
+    names = mirror_of(simulation, tmp_path / "with", artifacts=True).sync().files
+    assert {Path(name).name for name in names} >= {"a.png", "weights.bin"}
+    assert "lease.json" not in names
+
+
+def test_reading_without_checkpoints_and_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.0)
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    with pytest.raises(NotAnExperimentError, match="is not an experiment"):
+        readable(mirror.url)
+    mirror.sync()
+    paths = readable(mirror.url)
+    assert read_experiment(paths.root).state.trials.keys() == read_experiment(tmp_path / "exp").state.trials.keys()
+    assert not list(paths.root.glob("*/checkpoint_*"))
+    journal = next((tmp_path / "elsewhere" / "exp" / "journal").iterdir())
+    journal.write_bytes(journal.read_bytes().replace(b"loss", b"lass"))
+    with pytest.raises(StorageError, match="is not as the mirror's list says"):
+        fetch(mirror.url, tmp_path / "damaged", without_checkpoints)
+    assert not (tmp_path / "damaged" / "experiment.json").exists()
+
+
+def test_a_follower_tells_how_far_it_is_behind_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    fails = threading.Event()
+    fails.set()
+    entered = threading.Event()
+
+    def means(source: str, target: str) -> None:
+        entered.set()
+        if fails.is_set():
+            raise RuntimeError("quota exceeded")
+
+    caplog.set_level("INFO", "hpctune")
+    mirror = mirror_of(simulation, "x://y", means=means, period_s=0.05)
+    follower = MirrorFollower(mirror)
+    assert entered.wait(20)
+    while (told := status.read(simulation.paths)) is None or not told.error:
+        pass
+    assert "quota exceeded" in told.describe(told.since + 60)
+    assert "nothing is there yet" in told.describe(0)
+    fails.clear()
+    follower.close()
+    told = status.read(simulation.paths)
+    assert told is not None
+    assert (told.error, told.files > 0) == ("", True)
+    assert "is behind" in caplog.text
+    assert "complete again" in caplog.text
+    assert not (tmp_path / "exp" / ".mirror").exists()
