@@ -108,7 +108,7 @@ class TrainableError(TuneError):
 
 
 class RankError(TuneError):
-    """A process of a distributed trial failed, or hangs. ``kind``, ``message`` and ``traceback``: those of its error."""
+    """A process of a distributed trial failed, or hangs. ``kind``, ``message`` and ``traceback`` are of its error."""
 
     def __init__(self, kind: str, message: str, traceback: str) -> None:
         super().__init__(message)

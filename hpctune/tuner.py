@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
@@ -42,11 +42,24 @@ class _Restored:
     choice: ResumeChoice
 
 
+@runtime_checkable
+class Trainer(Protocol):
+    """What ``hpctune.train`` makes: a trainable with options of its own."""
+
+    run_config: RunConfig | None
+
+    def as_trainable(self) -> Any:
+        """The trainable."""
+
+    def as_param_space(self, param_space: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The search space, checked."""
+
+
 class Tuner:
     """A search, ready to run.
 
     Args:
-        trainable: A function, a class derived from Trainable, or a registered name.
+        trainable: A function, a class derived from Trainable, a trainer of ``hpctune.train``, or a registered name.
         param_space: The search space.
         tune_config: Options of the search.
         run_config: Options of the run: directory, checkpoints, failures, stop conditions, output.
@@ -69,6 +82,10 @@ class Tuner:
         cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
         slurm: SlurmOptions | Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(trainable, Trainer):
+            run_config = trainable.run_config if run_config is None else run_config
+            param_space = trainable.as_param_space(param_space)
+            trainable = trainable.as_trainable()
         if trainable is None:
             raise UsageError(
                 "Tuner needs a trainable: a function, a class derived from Trainable, or a registered name."
@@ -127,7 +144,8 @@ class Tuner:
         if resume_errored and restart_errored:
             raise UsageError("resume_errored and restart_errored exclude each other. Remove one of them.")
         paths = ExperimentPaths(Path(path).expanduser().absolute())
-        before, after = spec_file.read(paths).trainable, trainable_name(trainable)
+        named = trainable.as_trainable() if isinstance(trainable, Trainer) else trainable
+        before, after = spec_file.read(paths).trainable, trainable_name(named)
         if before != after and not isinstance(trainable, Command):  # its name is no more than a label
             raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
         tuner = cls(trainable, param_space=param_space, cluster=cluster, slurm=slurm)
