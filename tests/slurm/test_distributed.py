@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .cluster import SlurmCluster
+from hpctune.model import events as e
+
+from .cluster import SlurmCluster, wait_for
 from .search import Search
 
 pytestmark = pytest.mark.slurm
@@ -66,3 +72,88 @@ def test_ranks_are_tasks_of_one_job(slurm_cluster: SlurmCluster, searches: Calla
 def _config(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text())["train_loop_config"]
     return found
+
+
+DDP = """
+import json, os, pathlib, time
+import torch
+import torch.distributed as dist
+import hpctune as tune
+from hpctune.integration.torch import DistributedTrainableCreator, distributed_checkpoint_dir
+
+
+def train(config):
+    rank, size, node = dist.get_rank(), dist.get_world_size(), os.environ["SLURMD_NODENAME"]
+    with open(config["diary"], "a") as diary:
+        diary.write(json.dumps({"who": config["who"], "rank": rank, "node": node, "pid": os.getpid()}) + "\\n")
+    model, start = torch.nn.Linear(1, 1, bias=False), 0
+    torch.nn.init.ones_(model.weight)
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is not None:
+        start = int(pathlib.Path(checkpoint.path, "step").read_text())
+        model.load_state_dict(torch.load(pathlib.Path(checkpoint.path, "model.pt")))
+    model = torch.nn.parallel.DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for step in range(start + 1, 5):
+        optimizer.zero_grad()
+        (model(torch.tensor([[float(rank)]])) * (config["who"] + 1)).sum().backward()
+        gradient = float(model.module.weight.grad)
+        optimizer.step()
+        weights = [torch.zeros(1, 1) for _ in range(size)]
+        dist.all_gather(weights, model.module.weight.data)
+        with distributed_checkpoint_dir(step) as directory:
+            pathlib.Path(directory, "step").write_text(str(step))
+            pathlib.Path(directory, f"by-{rank}").touch()
+            torch.save(model.module.state_dict(), pathlib.Path(directory, "model.pt"))
+        tune.report(loss=config["who"] / step, step=step, gradient=gradient, weights=[float(w) for w in weights],
+                    nodes=os.environ["SLURM_STEP_NUM_NODES"])
+        time.sleep(0.5)
+
+
+tuner = tune.Tuner(
+    DistributedTrainableCreator(train, num_workers=4, num_workers_per_host=2, backend="gloo", timeout_s=60),
+    param_space={"who": tune.grid_search(list(range(8))), "diary": "DIARY"},
+    tune_config=tune.TuneConfig(
+        metric="loss", mode="min", max_concurrent_trials=2,
+        scheduler=tune.schedulers.ASHAScheduler(grace_period=1, max_t=4, reduction_factor=2),
+    ),
+    run_config=tune.RunConfig(name="run"),
+)
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(420)
+def test_a_search_with_torch_whose_node_is_lost(
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    diary = tmp_path / "diary.jsonl"
+    diary.touch()
+    search = searches(DDP.replace("DIARY", str(diary)), "-p", "main")
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in diary.read_text().splitlines()]
+
+    wait_for(lambda: any(f.stat().st_size for f in search.experiment.glob("*/result.json")), 120, "a result")
+    victim = next(r for r in lines() if r["rank"] == 3)  # it is not on the node of its head
+    slurm_cluster.kill_slurmd(victim["node"])
+    for line in lines():
+        if line["node"] == victim["node"]:
+            with suppress(ProcessLookupError):
+                os.kill(line["pid"], signal.SIGKILL)
+    out = search.finish(within_s=270)
+    facts = search.facts()
+    ended = Counter(event.trial_id for event in facts if isinstance(event, e.TrialEnded))
+    assert len(ended) == 8, out
+    assert set(ended.values()) == {1}
+    assert max(Counter((r["who"], r["rank"]) for r in lines()).values()) > 1, "no trial was started again"
+    assert {row["nodes"] for rows in search.rows().values() for row in rows} == {"2"}
+    for who, rows in search.rows().items():
+        assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+        mean = (0 + 1 + 2 + 3) / 4 * (who + 1)
+        assert {row["gradient"] for row in rows} == {mean}
+        assert [row["weights"] for row in rows] == [[1 - 0.5 * mean * row["step"]] * 4 for row in rows]
+    saved = [*search.experiment.glob("*/checkpoint_*")]
+    assert saved
+    assert all({path.name for path in each.glob("by-*")} == {"by-0"} for each in saved)
