@@ -16,6 +16,12 @@ def slurm_job() -> str | None:
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
 
 
+def in_slurm_tasks() -> bool:
+    """Whether a trial that asked for several tasks has those of the enclosing Slurm job: it is the trial's, or that of
+    a worker that stays, which such a trial shares with no other. In-process trials (cluster 'debug') have none."""
+    return slurm_job() is not None and not os.environ.get("HPCTUNE_JOB_ID", "").startswith("debug-")
+
+
 def job_began() -> float | None:
     """Start of the enclosing job's script (Unix seconds); None if unknown, as in a trial of a worker."""
     job_id, _, at = os.environ.get("HPCTUNE_JOB_BEGAN", "").partition(" ")

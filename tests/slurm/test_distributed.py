@@ -157,3 +157,34 @@ def test_a_search_with_torch_whose_node_is_lost(
     saved = [*search.experiment.glob("*/checkpoint_*")]
     assert saved
     assert all({path.name for path in each.glob("by-*")} == {"by-0"} for each in saved)
+
+
+WORKERS = """
+import os, pathlib
+import hpctune as tune
+from hpctune.integration.tensorflow import DistributedTrainableCreator
+
+
+def train(config):
+    tune.report(size=tune.get_context().get_world_size(), job=os.environ["SLURM_JOB_ID"],
+                nodes=os.environ["SLURM_STEP_NUM_NODES"])
+
+
+tuner = tune.Tuner(
+    DistributedTrainableCreator(train, num_workers=4, num_workers_per_host=2),
+    param_space={"who": tune.grid_search([0, 1])},
+    run_config=tune.RunConfig(name="run"),
+    slurm=tune.SlurmOptions(workers=1),
+)
+"""
+
+
+@pytest.mark.nightly
+def test_a_worker_that_stays_holds_trials_of_several_nodes(
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search]
+) -> None:
+    search = searches(WORKERS, "-p", "main")
+    search.finish()
+    rows = [row for rows in search.rows().values() for row in rows]
+    assert [(row["size"], row["nodes"]) for row in rows] == [(4, "2")] * 2
+    assert len({row["job"] for row in rows}) == 1

@@ -21,7 +21,7 @@ from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.ranks.link import ADDRESS_VARIABLE, GRACE_S, TOKEN_VARIABLE, names_of_this_node
 from hpctune.worker.ranks.merging import merged
 from hpctune.worker.ranks.peer import Peer
-from hpctune.worker.ranks.starting import Plan, Started, in_own_job, node_answers, rank_command, start
+from hpctune.worker.ranks.starting import Plan, Started, needs_srun, node_answers, rank_command, start
 from hpctune.worker.ranks.trainable import DistributedTrainable
 from hpctune.worker.ranks.world import Hello, worlds
 from hpctune.worker.session import Session
@@ -50,10 +50,10 @@ class Head:
     def __init__(self, trainable: DistributedTrainable, session: Session) -> None:
         self._session, self._together, self._timeout_s = session, trainable.together, trainable.timeout_s
         bundles = session.control.resources["bundles"]
-        ranks = len(bundles) * trainable.per_bundle
         self._gpus = max(b["gpu"] for b in bundles) / trainable.per_bundle
         command = rank_command(str(session.paths.root.parent), session.paths.root.name, session.run.attempt)
-        self._plan = Plan(ranks, trainable.per_bundle, max(b["cpu"] for b in bundles) / trainable.per_bundle, command)
+        cpus = max(b["cpu"] for b in bundles) / trainable.per_bundle
+        self._plan = Plan(len(bundles), trainable.per_bundle, cpus, command)
         self._token = secrets.token_hex(16)
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
@@ -77,7 +77,7 @@ class Head:
             self._session.stage(Path(staged))
 
     def _start(self) -> None:
-        by_srun = in_own_job(self._plan)
+        by_srun = needs_srun(self._plan)
         self._listener = socket.create_server(("" if by_srun else "127.0.0.1", 0), backlog=max(128, self._plan.ranks))
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         names = ",".join(names_of_this_node(os.environ, here=not by_srun))

@@ -1,4 +1,4 @@
-"""Starting the ranks of a trial: by ``srun`` over the tasks of its own Slurm job, else as child processes."""
+"""Starting the ranks of a trial: by ``srun`` over the tasks of its Slurm job, or as child processes in its only one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpctune.errors import TrainableError
-from hpctune.worker.job import job_id_here, slurm_job
+from hpctune.worker.job import in_slurm_tasks
 from hpctune.worker.ranks.link import RANK_VARIABLE
 
 PROBE_S = 20.0
@@ -26,24 +26,28 @@ _OF_THE_OUTER_STEP = ("SLURM_CPU_BIND", "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_D
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many ranks there are, and what they run. ``cpus``: those of one rank."""
+    """How many ranks there are, and what they run. A bundle is a task of the job. ``cpus``: those of one rank."""
 
-    ranks: int
+    bundles: int
     per_bundle: int
     cpus: float
     command: Sequence[str]
 
+    @property
+    def ranks(self) -> int:
+        """How many ranks there are."""
+        return self.bundles * self.per_bundle
 
-def in_own_job(plan: Plan) -> bool:
-    """Whether the ranks are tasks of the Slurm job of this trial. Raises TrainableError if they cannot be started."""
-    job = slurm_job()
-    own = job is not None and job_id_here() == job and plan.ranks > 1
-    if own and shutil.which("srun") is None:
+
+def needs_srun(plan: Plan) -> bool:
+    """Whether the ranks are in several tasks of a Slurm job. Raises TrainableError if they cannot be started there."""
+    several = plan.bundles > 1 and in_slurm_tasks()
+    if several and shutil.which("srun") is None:
         raise TrainableError(
             f"A trial of {plan.ranks} processes starts them with srun, which is not on PATH here. In a container, "
             "bind Slurm's commands, its configuration and munge's socket into it."
         )
-    return own
+    return several
 
 
 class Started:
