@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,15 +151,83 @@ with best.checkpoint.as_directory() as directory:
 """
 
 
-def test_a_script_of_ray_s(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    script = tmp_path / "script.py"
-    script.write_text(RAY_SCRIPT)
+def run_script(*arguments: str, folder: Path) -> str:
     hpctune = Path(sys.executable).with_name("hpctune")
-    command = [str(hpctune), "run", str(script), "--cluster", "local"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    command = [str(hpctune), "run", *arguments, "--cluster", "local"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "best 0.5" in done.stdout
-    assert "model.pt" in done.stdout
+    return done.stdout
+
+
+def test_a_script_of_ray_s(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(RAY_SCRIPT)
+    out = run_script("script.py", folder=tmp_path)
+    assert "best 0.5" in out
+    assert "model.pt" in out
+
+
+def test_the_config_of_the_project(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "configs" / "torch_ddp.py"
+    run_script(str(config), "--name", "e", folder=tmp_path)
+    rows = [path.read_text().splitlines() for path in tmp_path.glob("*/e/*/result.json")]
+    assert len(rows) == 4
+    assert max(map(len, rows)) == 10
+
+
+def test_the_script_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "distributed.md").read_text()
+    (script,) = re.findall(r"^```python file=ddp.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "ddp.py").write_text(script.replace('{"CPU": 2}', '{"CPU": 1}'))
+    run_script("ddp.py", folder=tmp_path)
+
+
+JAX_SCRIPT = """
+import hpctune as tune
+from hpctune.train import BackendConfig, DataParallelTrainer, RunConfig, ScalingConfig
+
+BACKEND
+
+def train(config):
+    import jax
+    from jax.experimental import multihost_utils
+
+    total = multihost_utils.process_allgather(jax.numpy.ones(1) * (jax.process_index() + 1)).sum()
+    tune.report({"total": float(total), "count": jax.process_count()})
+
+
+trainer = DataParallelTrainer(train, backend_config=Jax(), scaling_config=ScalingConfig(num_workers=2))
+(result,) = tune.Tuner(trainer, run_config=RunConfig(verbose=0)).fit()
+print("found", result.metrics["total"], result.metrics["count"])
+"""
+
+
+def test_jax_as_in_the_documentation(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "distributed.md").read_text()
+    (backend,) = re.findall(r"^class Jax.*?(?=^trainer)", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "script.py").write_text(JAX_SCRIPT.replace("BACKEND", backend))
+    assert "found 3.0 2" in run_script("script.py", folder=tmp_path)
+
+
+def keras_loop(config: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    import hpctune as tune
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    total = strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None)
+    tune.report({"replicas": strategy.num_replicas_in_sync, "total": float(total)})
+
+
+def test_tensorflow(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    from hpctune.train.tensorflow import TensorflowTrainer
+
+    trainer = TensorflowTrainer(
+        keras_loop,
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="e", verbose=0),
+    )
+    (result,) = tune.Tuner(trainer, cluster=tune.LocalOptions(cpus=2)).fit()
+    assert result.metrics is not None, result.error
+    assert (result.metrics["replicas"], result.metrics["total"]) == (2, 2.0)

@@ -20,11 +20,19 @@ def plan(bundles: int = 2, per_bundle: int = 1, cpus: float = 1.0) -> Plan:
 @pytest.mark.parametrize(
     ("made", "environ", "flags"),
     [
-        (plan(), {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "3"}, {"--nodes=2", "--ntasks=2", "--cpus-per-task=3"}),
-        (plan(2, 4, 1), {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8"}, {"--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=2"}),
+        (
+            plan(),
+            {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "3"},
+            {"--nodes=2", "--ntasks=2", "--cpus-per-task=3"},
+        ),
+        (
+            plan(2, 4, 1),
+            {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8"},
+            {"--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=2"},
+        ),
         (plan(2, 1, 1.5), {}, {"--nodes=1", "--ntasks=2", "--cpus-per-task=2"}),
     ],
-)  # fmt: skip
+)
 def test_the_command(made: Plan, environ: dict[str, str], flags: set[str]) -> None:
     command = srun(made, environ)
     assert flags <= set(command)
@@ -33,7 +41,13 @@ def test_the_command(made: Plan, environ: dict[str, str], flags: set[str]) -> No
 
 
 def test_variables_that_would_steer_srun_are_left_out() -> None:
-    environ = {"SLURM_CPU_BIND": "x", "SLURM_CPU_BIND_TYPE": "x", "SLURM_NTASKS": "1", "SLURM_GPUS_PER_TASK": "1", "A": "b"}  # fmt: skip
+    environ = {
+        "SLURM_CPU_BIND": "x",
+        "SLURM_CPU_BIND_TYPE": "x",
+        "SLURM_NTASKS": "1",
+        "SLURM_GPUS_PER_TASK": "1",
+        "A": "b",
+    }
     assert srun_environment(plan(), environ) == {"SLURM_GPUS_PER_TASK": "1", "A": "b"}
     assert srun_environment(plan(2, 2), environ) == {"A": "b"}
 
@@ -73,8 +87,10 @@ def test_ranks_beside_the_head_are_where_the_others_found_it() -> None:
     made = worlds(said, 0.5)
     assert made[0].addresses == ("10.0.0.1:5000", "10.0.0.1:5001", "10.0.0.2:5002")
     assert [(w.rank, w.local_size, w.nodes, w.node_rank, w.gpus) for w in made] == [
-        (0, 2, 2, 0, 0.5), (1, 2, 2, 0, 0.5), (2, 1, 2, 1, 0.5),
-    ]  # fmt: skip
+        (0, 2, 2, 0, 0.5),
+        (1, 2, 2, 0, 0.5),
+        (2, 1, 2, 1, 0.5),
+    ]
     variables = made[2].variables()
     assert (variables["MASTER_ADDR"], variables["MASTER_PORT"], variables["RANK"]) == ("10.0.0.1", "5000", "2")
     assert json.loads(variables["TF_CONFIG"])["task"] == {"type": "worker", "index": 2}
