@@ -168,8 +168,8 @@ def test_a_script_of_ray_s(tmp_path: Path) -> None:
 
 def test_the_config_of_the_project(tmp_path: Path) -> None:
     config = Path(__file__).parents[2] / "configs" / "torch_ddp.py"
-    run_script(str(config), "--name", "e", folder=tmp_path)
-    rows = [path.read_text().splitlines() for path in tmp_path.glob("*/e/*/result.json")]
+    run_script(str(config), "--name", "e", "--storage-path", "results", folder=tmp_path)
+    rows = [path.read_text().splitlines() for path in tmp_path.glob("results/e/*/result.json")]
     assert len(rows) == 4
     assert max(map(len, rows)) == 10
 
