@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from hpctune.common.text import count
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.storage.objects import Parameter
@@ -102,6 +103,11 @@ def with_resources(trainable: Any, resources: Any) -> Any:
         )
     if not callable(resources) or isinstance(resources, PlacementGroupFactory):
         Resources.parse(resources)
+    if isinstance(trainable, DistributedTrainable) and isinstance(resources, Mapping):
+        raise UsageError(
+            f"A distributed trial has {count(trainable.per_bundle, 'process', 'processes')} for each bundle of its "
+            f"resources. Give a PlacementGroupFactory with so many bundles, not {dict(resources)!r}."
+        )
     if isinstance(trainable, (Command, DistributedTrainable)):
         return replace(trainable, resources=resources)
     if inspect.isclass(trainable):

@@ -231,3 +231,53 @@ def test_tensorflow(tmp_path: Path) -> None:
     (result,) = tune.Tuner(trainer, cluster=tune.LocalOptions(cpus=2)).fit()
     assert result.metrics is not None, result.error
     assert (result.metrics["replicas"], result.metrics["total"]) == (2, 2.0)
+
+
+def lightning_loop(config: dict[str, Any]) -> None:
+    import lightning.pytorch as pl
+    import torch
+
+    import hpctune as tune
+    from hpctune.integration.pytorch_lightning import TuneReportCheckpointCallback
+
+    class Model(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            loss = self.layer(batch).pow(2).mean()
+            self.log("loss", loss, sync_dist=True)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        strategy="ddp",
+        devices=tune.get_context().get_local_world_size(),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[TuneReportCheckpointCallback(filename="model.ckpt", on="train_epoch_end")],
+    )
+    trainer.fit(Model(), torch.utils.data.DataLoader(torch.ones(8, 1), batch_size=2))
+    assert trainer.world_size == 2
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["trainer", "creator"])
+def test_lightning(together: bool, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    made: Any = DistributedTrainableCreator(lightning_loop, num_workers=2, timeout_s=60)
+    if together:
+        made = TorchTrainer(
+            lightning_loop, scaling_config=ScalingConfig(num_workers=2), torch_config=TorchConfig(timeout_s=60)
+        )
+    run_config = tune.RunConfig(storage_path=str(tmp_path), name="e", verbose=0)
+    (result,) = tune.Tuner(made, cluster=tune.LocalOptions(cpus=2), run_config=run_config).fit()
+    assert result.metrics is not None, result.error
+    assert result.metrics["training_iteration"] == 2
+    assert result.checkpoint is not None
+    assert (Path(result.checkpoint.path) / "model.ckpt").is_file()

@@ -26,7 +26,7 @@ from hpctune.worker.storage_retry import retry_storage
 
 
 def run_rank(experiment_dir: str, dirname: str, attempt: int) -> int:
-    """Run this rank to its end. Returns the exit code: 0 unless it failed."""
+    """Run this rank to its end. Returns the exit code: 0 unless the head could not be told of a failure."""
     try:
         link = Link.connect(os.environ)
     except TuneError as error:
@@ -58,7 +58,7 @@ def _fail(link: Link, error: BaseException) -> int:
     log.error(f"hpctune: rank {link.hello.rank}: {info.traceback}")
     link.send({"failed": [info.kind, info.message, info.traceback]})
     link.over.wait()
-    return 1
+    return 0
 
 
 def _handle_signals(link: Link) -> None:

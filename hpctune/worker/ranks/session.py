@@ -27,13 +27,15 @@ class RankSession:
         self.control, self.paths, self.restored, self.world = control, paths, restored, world
         self.newest_checkpoint = restored
         self.pid = os.getpid()
-        self._link, self._together = link, together
+        self.together = together
+        """Every rank reports, and none goes on before all have."""
+        self._link = link
         self._staged: Path | None = None
 
     @property
     def counts(self) -> bool:
         """Whether the head hears of the reports of this rank."""
-        return self._together or self.world.rank == 0
+        return self.together or self.world.rank == 0
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Path | None = None, *, final: bool = False) -> None:
         """Report to the head, if this rank's reports count. Raises EndOfRun if the trial is over."""

@@ -119,11 +119,14 @@ def rank_command(experiment_dir: str, dirname: str, attempt: int) -> list[str]:
 
 
 def srun(plan: Plan, environ: Mapping[str, str]) -> list[str]:
-    """The command that starts all ranks in the job that ``environ`` describes."""
+    """The command that starts all ranks in the job that ``environ`` describes.
+
+    A rank exits with a code other than 0 only if it could not tell the head why. Then ``srun`` ends the others.
+    """
     nodes, cpus = environ.get("SLURM_JOB_NUM_NODES", "1"), environ.get("SLURM_CPUS_PER_TASK", "")
     of_task = int(cpus) // plan.per_bundle if cpus.isdigit() else math.ceil(plan.cpus)
     flags = [
-        "--overlap", "--unbuffered", "--export=ALL", "--input=none", "--wait=0", "--kill-on-bad-exit=0",
+        "--overlap", "--unbuffered", "--export=ALL", "--input=none", "--wait=0", "--kill-on-bad-exit=1",
         "--distribution=block", f"--nodes={nodes}", f"--ntasks={plan.ranks}", f"--cpus-per-task={max(1, of_task)}",
     ]  # fmt: skip
     if plan.per_bundle > 1:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import hpctune as tune
-from hpctune.errors import TrainableError
+from hpctune.errors import TrainableError, UsageError
 from hpctune.model.records import Outcome
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.worker import form_of, with_parameters, with_resources
@@ -246,5 +246,7 @@ def test_forms() -> None:
     more = with_resources(trainable, PlacementGroupFactory([{"CPU": 1}] * 3))
     assert len(more.resources.bundles) == 3
     assert more.function is trainable.function
+    with pytest.raises(UsageError, match="1 process for each bundle"):
+        with_resources(trainable, {"cpu": 2})
     with pytest.raises(TrainableError, match="Only a function"):
         form_of(distributed(tune.Command("true")))
