@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+CONTAINER_VARIABLE = "HPCTUNE_CONTAINER"
+"""The command, as shell text, that has put this process into a container; what ``srun`` starts needs it again."""
+
 
 def job_id_here() -> str:
     """The id of the job that runs this process, in the cluster's notation."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.checkpoint import Checkpoint
-from hpctune.run_config import RunConfig
 from hpctune.train.backend import BackendConfig
 from hpctune.train.data_parallel_trainer import DataParallelTrainer
-from hpctune.train.scaling import ScalingConfig
 from hpctune.worker.ranks.trainable import TIMEOUT_S
 
 
@@ -25,7 +22,10 @@ class TensorflowConfig(BackendConfig):
 
 
 class TensorflowTrainer(DataParallelTrainer):
-    """A :class:`DataParallelTrainer` for ``tf.distribute.MultiWorkerMirroredStrategy``, which the function makes."""
+    """A :class:`DataParallelTrainer` for ``tf.distribute.MultiWorkerMirroredStrategy``, which the function makes.
+
+    The arguments besides ``tensorflow_config`` are those of DataParallelTrainer.
+    """
 
     _backend = TensorflowConfig
 
@@ -33,26 +33,10 @@ class TensorflowTrainer(DataParallelTrainer):
         self,
         train_loop_per_worker: Callable[..., Any],
         *,
-        train_loop_config: Mapping[str, Any] | None = None,
         tensorflow_config: TensorflowConfig | None = None,
-        scaling_config: ScalingConfig | None = None,
-        run_config: RunConfig | None = None,
-        dataset_config: Any = None,
-        datasets: Any = None,
-        metadata: Any = None,
-        resume_from_checkpoint: Checkpoint | None = None,
+        **arguments: Any,
     ) -> None:
-        super().__init__(
-            train_loop_per_worker,
-            train_loop_config=train_loop_config,
-            backend_config=tensorflow_config,
-            scaling_config=scaling_config,
-            dataset_config=dataset_config,
-            run_config=run_config,
-            datasets=datasets,
-            metadata=metadata,
-            resume_from_checkpoint=resume_from_checkpoint,
-        )
+        super().__init__(train_loop_per_worker, backend_config=tensorflow_config, **arguments)
 
 
 __all__ = ["TensorflowConfig", "TensorflowTrainer"]

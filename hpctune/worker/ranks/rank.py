@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,7 +104,6 @@ def _control(link: Link, path: Any, attempt: int) -> Control:
     """The control record of this attempt. If another attempt has replaced it, the head ends this rank."""
     control = retry_storage(lambda: control_file.read(path))
     if control is None or control.attempt != attempt:
-        sys.stdout.flush()
         link.over.wait()
         raise EndOfRun(None, "another attempt has replaced this one")
     return control

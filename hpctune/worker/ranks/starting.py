@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpctune.errors import TrainableError
-from hpctune.worker.job import in_slurm_tasks
+from hpctune.worker.job import CONTAINER_VARIABLE, in_slurm_tasks
 from hpctune.worker.ranks.link import RANK_VARIABLE
 
 PROBE_S = 20.0
@@ -131,7 +131,9 @@ def srun(plan: Plan, environ: Mapping[str, str]) -> list[str]:
     ]  # fmt: skip
     if plan.per_bundle > 1:
         flags.append(f"--ntasks-per-node={-(-plan.ranks // int(nodes))}")
-    return ["srun", *flags, *plan.command]
+    container = environ.get(CONTAINER_VARIABLE)
+    inner = ["sh", "-c", f'exec {container} "$@"', "sh", *plan.command] if container else plan.command
+    return ["srun", *flags, *inner]
 
 
 def srun_environment(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,11 @@ def test_the_command(made: Plan, environ: dict[str, str], flags: set[str]) -> No
     assert ("--ntasks-per-node" in " ".join(command)) is (made.per_bundle > 1)
 
 
+def test_in_a_container_each_rank_enters_one() -> None:
+    command = srun(plan(), {"HPCTUNE_CONTAINER": "apptainer exec --nv 'my image.sif'"})
+    assert command[-5:] == ["sh", "-c", "exec apptainer exec --nv 'my image.sif' \"$@\"", "sh", "python"]
+
+
 def test_variables_that_would_steer_srun_are_left_out() -> None:
     environ = {
         "SLURM_CPU_BIND": "x",
