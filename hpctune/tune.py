@@ -8,6 +8,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
+from hpctune.common.checks import DEFAULT_PORT, check_flag
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.launch.definition import Experiment, convert_to_experiment_list
 from hpctune.launch.options import RunOptions
@@ -76,6 +77,7 @@ def run(
     workers: int | str | None = None,
     failure_config: FailureConfig | None = None,
     share_with_group: bool = False,
+    with_server: bool = False,
 ) -> ExperimentAnalysis:
     """Run a search to its end and return its results.
 
@@ -119,6 +121,8 @@ def run(
         workers: The same, with a maximum number of jobs. None: the value of ``cluster``, ``slurm`` or
             ``reuse_actors``.
         share_with_group: The group of the experiment's directory may read it (not the pickled code).
+        server_port: The port on this machine at which a ``TuneClient`` can ask the driver; None: no server.
+            ``with_server=True``: port 4321.
 
     The other arguments are Ray Tune's and not supported: any value but their default is an error.
 
@@ -126,7 +130,7 @@ def run(
         UsageError: (a ValueError) for an impossible argument; NotYetSupportedError is a kind of it.
         TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the whole experiment.
     """
-    _refuse_unsupported(server_port, trial_executor, queue_trials, loggers, upload_dir)
+    _refuse_unsupported(trial_executor, queue_trials, loggers, upload_dir)
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
     if failure_config is not None and (max_failures or fail_fast):
@@ -172,6 +176,7 @@ def run(
         slurm=slurm,
         chdir_to_trial_dir=chdir_to_trial_dir,
         share_with_group=share_with_group,
+        server_port=_port(server_port, with_server),
     )
     experiments = _experiments(run_or_experiment, name, definition, options.failure.max_failures)
     driven = launch(experiments, options)
@@ -194,6 +199,7 @@ def run_experiments(
     resume_config: ResumeConfig | None = None,
     cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
+    with_server: bool = False,
 ) -> list[Trial]:
     """Run one or several experiments and return their trials; each has its ``last_result``.
 
@@ -204,7 +210,7 @@ def run_experiments(
 
     The other arguments and the errors are those of :func:`run`.
     """
-    _refuse_unsupported(server_port, trial_executor)
+    _refuse_unsupported(trial_executor)
     options = RunOptions(
         scheduler=scheduler,
         verbose=verbose,
@@ -215,6 +221,7 @@ def run_experiments(
         callbacks=callbacks,
         cluster=cluster,
         slurm=slurm,
+        server_port=_port(server_port, with_server),
     )
     wanted = convert_to_experiment_list(experiments)
     trials: list[Trial] = []
@@ -258,18 +265,18 @@ def _debug_or(cluster: Any, local_mode: bool) -> Any:
     return "debug" if local_mode else cluster
 
 
+def _port(server_port: int | None, with_server: bool) -> int | None:
+    check_flag("with_server", with_server)
+    return DEFAULT_PORT if server_port is None and with_server else server_port
+
+
 def _refuse_unsupported(
-    server_port: object = None,
     trial_executor: object = None,
     queue_trials: object = None,
     loggers: object = None,
     upload_dir: object = None,
 ) -> None:
     """Raise for options of Ray Tune that this version does not support."""
-    if server_port is not None:
-        raise NotYetSupportedError(
-            "server_port is not supported yet. Watch and stop the experiment with hpctune status and hpctune stop."
-        )
     if trial_executor is not None:
         raise UsageError("There is no trial_executor. Choose the cluster with cluster='slurm', 'local' or 'debug'.")
     if queue_trials is not None:

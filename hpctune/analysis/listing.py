@@ -16,7 +16,7 @@ from hpctune.model.rows import flatten
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.selection import count_words
 from hpctune.output.display.words import phase_word
-from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.layout import NOTE, ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.spec_file import find_experiments
 
@@ -30,15 +30,15 @@ def list_experiments(
     *,
     columns: Sequence[str] | None = None,
     filter: str | None = None,
-    sort: str | None = None,
+    sort: str | Sequence[str] | None = None,
     descending: bool = False,
     limit: int | None = None,
 ) -> list[Row]:
     """One row for each experiment in ``root`` (or for ``root`` itself), oldest first.
 
     Columns: ``name``, ``status``, ``trials``, ``counts`` (in words) and one count for each phase, ``metric``,
-    ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``, ``error`` (why it
-    cannot be read).
+    ``mode``, ``best``, ``best_trial``, ``created_at``, ``updated_at`` (Unix seconds), ``path``,
+    ``note`` (the last line of its notes), ``error`` (why it cannot be read).
     """
     place = Path(root).expanduser().absolute()
     rows = sorted(
@@ -53,7 +53,7 @@ def list_trials(
     *,
     columns: Sequence[str] | None = None,
     filter: str | None = None,
-    sort: str | None = None,
+    sort: str | Sequence[str] | None = None,
     descending: bool | None = None,
     limit: int | None = None,
 ) -> list[Row]:
@@ -67,7 +67,7 @@ def list_trials(
     view = read_experiment(path)
     rows = [_trial(trial, view.paths) for trial in view.state.trials.values()]
     if descending is None and sort is not None:
-        descending = sort == view.state.spec.metric and view.state.spec.mode == "max"
+        descending = _several(sort)[:1] == [view.state.spec.metric] and view.state.spec.mode == "max"
     return select(rows, columns=columns, filter=filter, sort=sort, descending=bool(descending), limit=limit)
 
 
@@ -76,32 +76,36 @@ def select(
     *,
     columns: Sequence[str] | None = None,
     filter: str | None = None,
-    sort: str | None = None,
+    sort: str | Sequence[str] | None = None,
     descending: bool = False,
     limit: int | None = None,
 ) -> list[Row]:
     """Those of ``rows`` that ``filter`` (see ``analysis.filters``) lets through, sorted, with these columns.
 
-    Rows without a value in ``sort`` come last. ``-column``: descending order. A parameter may be named without its
-    ``config/``. Raises UsageError, with the columns that
-    exist, for a column that no row has.
+    ``sort``: a column, or several, the most important first; ``-column``: descending order. Rows without a value there
+    come last. A parameter may be named without its ``config/``. Raises UsageError, with the columns that exist, for a
+    column that no row has.
     """
     chosen = list(rows)
     known = {key: None for row in chosen for key in row}
-    descending, sort = (True, sort[1:]) if sort and sort.startswith("-") else (descending, sort)
     columns = [column_of(column, known) for column in columns] if columns else None
-    sort = column_of(sort, known) if sort else None
+    orders = [(column.removeprefix("-"), descending or column.startswith("-")) for column in _several(sort)]
+    orders = [(column_of(column, known), falls) for column, falls in orders]
     accepts = parse(filter, known) if filter else None
-    for column in (*(columns or ()), *([sort] if sort else []), *(accepts.columns if accepts else ())):
+    for column in (*(columns or ()), *(column for column, _ in orders), *(accepts.columns if accepts else ())):
         if known and column not in known:
             near = nearest(column, known)
             raise UsageError(f"There is no column {column!r}. {near}There are: {', '.join(known)}.")
     if accepts:
         chosen = [row for row in chosen if accepts(row)]
-    if sort:
-        chosen = _sorted(chosen, sort, descending)
+    for column, falls in reversed(orders):
+        chosen = _sorted(chosen, column, falls)
     chosen = chosen[:limit] if limit is not None else chosen
     return [{column: row.get(column) for column in columns} for row in chosen] if columns else chosen
+
+
+def _several(sort: str | Sequence[str] | None) -> Sequence[str]:
+    return [sort] if isinstance(sort, str) and sort else sort or []
 
 
 def _sorted(rows: list[Row], column: str, descending: bool) -> list[Row]:
@@ -140,7 +144,17 @@ def _experiment(path: Path, root: Path) -> Row:
         "best_trial": best[1].name if best else None,
         "created_at": spec.created_at,
         "updated_at": state.last_at or spec.created_at,
+        "note": _last_note(path),
     }
+
+
+def _last_note(path: Path) -> str | None:
+    """The last line of an experiment's notes, if it has any."""
+    try:
+        lines = (path / NOTE).read_text(errors="replace").split("\n")
+    except OSError:
+        return None
+    return next((line for line in reversed(lines) if line.strip()), None)
 
 
 def experiment_status(state: ExperimentState) -> str:

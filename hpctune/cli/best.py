@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
 from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment
+from hpctune.storage.values import as_json
 from hpctune.worker.command import text_of
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json
 from hpctune.cli.values import duration_option
 from hpctune.common.text import clean, count
+from hpctune.storage.values import as_json
 
 if TYPE_CHECKING:
     from hpctune.site.findings import Advice, Check, Setting

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hpctune.cli import find
-from hpctune.cli.text import as_json
 from hpctune.common.text import clean, count, quoted
 from hpctune.errors import NotAnExperimentError, TuneError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.ports import Cluster
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.values import as_json
 
 if TYPE_CHECKING:
     from hpctune.repair.findings import Finding

@@ -14,10 +14,11 @@ import click
 
 from hpctune.analysis.listing import list_experiments, list_trials
 from hpctune.cli import find, snapshot
-from hpctune.cli.text import as_json
-from hpctune.common.text import clean, shorten, shorten_middle, table, when
+from hpctune.common.text import clean, count, shorten, shorten_middle, table, when
+from hpctune.errors import UsageError
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.values import as_json
 
 EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at")
 TRIAL_COLUMNS = ("trial_id", "status", "training_iteration")
@@ -49,6 +50,7 @@ Row = Mapping[str, Any]
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
 @click.option("--csv", "csv_wanted", is_flag=True, help="Print a CSV table instead, with every column.")
+@click.option("-o", "--output", metavar="FILE", help="Write every column to a file: .csv, .json or .pkl (pandas).")
 def command(
     directory: str | None,
     columns: str | None,
@@ -58,6 +60,7 @@ def command(
     limit: int | None,
     json_wanted: bool,
     csv_wanted: bool,
+    output: str | None,
 ) -> None:
     """The command."""
     root, paths = _place(directory)
@@ -68,19 +71,23 @@ def command(
         rows = list_trials(root, columns=chosen, filter=wanted, sort=sort, descending=desc, limit=limit)
     if not rows and paths is None and directory is not None and not find.experiments(root):
         raise find.no_experiment(directory, root)
+    if output is not None:
+        write_rows(rows, Path(output).expanduser())
+        click.echo(f"Wrote {count(len(rows), 'row')} to {output}.")
+        return
     if json_wanted:
         click.echo(as_json(rows))
         return
     if csv_wanted:
-        _csv(rows)
+        click.echo(_csv(rows), nl=False)
         return
     if not rows:
         click.echo(_nothing(root, paths, wanted), err=True)
         return
     if paths is None:
         rows = [{**row, "status": _driven(row)} if "status" in row else row for row in rows]
-    shown = chosen or _usual(rows, paths, everything=columns == "all")
-    _print(rows, shown, whole=columns is not None)
+    shown = chosen or usual_columns(rows, paths, everything=columns == "all")
+    print_rows(rows, shown, whole=columns is not None)
 
 
 def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
@@ -105,13 +112,28 @@ def _driven(row: Row) -> str:
     return status if shown.alive else f"{status}, no driver" if shown.alive is False else f"{status}, driver silent"
 
 
-def _csv(rows: Sequence[Row]) -> None:
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write rows to a file, whose ending says how. Raises UsageError for an ending that is not known."""
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        path.write_text(_csv(rows))
+    elif kind == ".json":
+        path.write_text(as_json(rows) + "\n")
+    elif kind in (".pkl", ".p", ".pickle"):
+        import pandas
+
+        pandas.DataFrame(rows).to_pickle(path)
+    else:
+        raise UsageError(f"{path}: the ending says what to write. Possible are .csv, .json and .pkl.")
+
+
+def _csv(rows: Sequence[Row]) -> str:
     """All columns, in the order in which they appear; an empty cell for no value."""
     written = io.StringIO()
     table = csv.DictWriter(written, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    click.echo(written.getvalue(), nl=False)
+    return written.getvalue()
 
 
 def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> str:
@@ -119,7 +141,7 @@ def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> s
     return f"No {what} in {root}" + (f" for which {wanted}." if wanted else ".")
 
 
-def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bool) -> list[str]:
+def usual_columns(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bool) -> list[str]:
     """The default columns: for trials with the metric and the parameters that the search varies."""
     known = list(dict.fromkeys(key for row in rows for key in row))
     if everything:
@@ -134,7 +156,8 @@ def _usual(rows: Sequence[Row], paths: ExperimentPaths | None, *, everything: bo
     return [c for c in columns if c in known]
 
 
-def _print(rows: Sequence[Row], columns: Sequence[str], *, whole: bool) -> None:
+def print_rows(rows: Sequence[Row], columns: Sequence[str], *, whole: bool) -> None:
+    """Print a table. ``whole``: no cell is shortened."""
     width = shutil.get_terminal_size((200, 40)).columns
     header = list(columns) if whole else [HEADINGS.get(c, c.removeprefix("config/")) for c in columns]
     cells = [[_cell(name, row.get(name), whole) for name in columns] for row in rows]

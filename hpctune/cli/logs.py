@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
 from hpctune.cli import find, snapshot
+from hpctune.cli.logsall import show_all, show_failed
+from hpctune.cli.outputfiles import Stream
 from hpctune.common.text import quoted
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
@@ -21,74 +20,22 @@ from hpctune.storage.reader import read_experiment
 FOLLOW_S = 0.5
 """Seconds between two reads of the files."""
 STATE_S = 2.0
-BLOCK = 1 << 16
 MAX_LOAD = 20
 """Minimum pause between two reads of the experiment, as a multiple of the time that one read takes."""
-
-
-@dataclass(slots=True)
-class Stream:
-    """One output file, read from the end of the last read. It is opened again each time, because NFS shows other nodes'
-    writes only to a new open."""
-
-    title: str
-    path: Path
-    offset: int = 0
-    decoder: codecs.IncrementalDecoder = field(
-        default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace")
-    )
-
-    def last(self, lines: int | None) -> str:
-        """All current content, or its last ``lines`` lines."""
-        if lines is not None:
-            self.offset = self._start_of_last(lines)
-        return self.news()
-
-    def _start_of_last(self, lines: int) -> int:
-        """Offset of the last ``lines`` lines. Reads from the end, because the file may be huge."""
-        try:
-            with self.path.open("rb") as file:
-                start = end = file.seek(0, 2)
-                ends = 0
-                while start > 0:
-                    size = min(BLOCK, start)
-                    file.seek(start - size)
-                    block = file.read(size)
-                    searched = len(block) - (start == end and block.endswith(b"\n"))
-                    while (at := block.rfind(b"\n", 0, searched)) >= 0:
-                        ends += 1
-                        if ends >= lines:
-                            return start - size + at + 1 if lines else end
-                        searched = at
-                    start -= size
-        except FileNotFoundError:
-            pass
-        return 0
-
-    def news(self) -> str:
-        """The text appended since the last call."""
-        try:
-            with self.path.open("rb") as file:
-                if file.seek(0, 2) < self.offset:  # the file was started again
-                    self.offset = 0
-                file.seek(self.offset)
-                data = file.read()
-        except FileNotFoundError:
-            return ""
-        self.offset += len(data)
-        return self.decoder.decode(data)
 
 
 @click.command(
     "logs",
     epilog="Example: hpctune logs ~/hpctune_results/mnist 00012 -f",
-    help="Show the output of a trial; with -f follow it until the trial ends.\n\n"
+    help="Show the output of a trial; with -f follow it until the trial ends. Without TRIAL: that of all trials, each "
+    "line with the number of its trial.\n\n"
     "With --driver: show the output of the driver, if it is a Slurm job (hpctune run --sbatch).\n\n"
     "TRIAL is an id (or a unique start or end of one), a name, a directory, or a number. " + find.DIR_HELP,
 )
-@click.argument("words", metavar="[DIR] TRIAL", nargs=-1)
+@click.argument("words", metavar="[DIR] [TRIAL]", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The experiment.")
 @click.option("--driver", is_flag=True, help="Show the output of the driver's job instead of a trial's.")
+@click.option("--failed", is_flag=True, help="Show the failures: each kind once, with the trials that it hit.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the trial ends.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Show stderr instead of stdout.")
 @click.option("--both", is_flag=True, help="Show stdout and stderr.")
@@ -97,14 +44,13 @@ def command(
     words: tuple[str, ...],
     directory: str | None,
     driver: bool,
+    failed: bool,
     follow: bool,
     only_stderr: bool,
     both: bool,
     lines: int | None,
 ) -> None:
     """The command."""
-    if not words and not driver:
-        raise UsageError("No trial was named. Usage: hpctune logs [DIR] TRIAL")
     paths, named = find.experiment_and_trials(words, directory)
     if driver:
         if named or only_stderr or both:
@@ -114,13 +60,22 @@ def command(
             )
         _driver(paths, follow, lines)
         return
-    if len(named) != 1:
-        which = "No trial was named. Usage:" if not named else "Name one trial at a time:"
+    if failed:
+        if named or follow:
+            raise UsageError("--failed shows what has failed so far, of all trials. Leave the trial and -f out.")
+        show_failed(paths, read_experiment(paths.root).state, lambda trial: _streams(paths, trial, True, True))
+        return
+    wanted = (both or not only_stderr, both or only_stderr)
+    if not named:
+        show_all(paths, lambda trial: _streams(paths, trial, *wanted), lines, follow=follow)
+        return
+    if len(named) > 1:
         raise UsageError(
-            f"{which} hpctune logs {quoted(paths.root)} TRIAL. List them with: hpctune list {quoted(paths.root)}"
+            f"Name one trial at a time, or none, for all of them: hpctune logs {quoted(paths.root)} TRIAL. "
+            f"List them with: hpctune list {quoted(paths.root)}"
         )
     trial = find.trial(paths, read_experiment(paths.root).state.trials, named[0])
-    streams = _streams(paths, trial, both or not only_stderr, both or only_stderr)
+    streams = _streams(paths, trial, *wanted)
     _print(streams, [s.last(lines) for s in streams])
     if follow:
         trial = _follow(paths, trial, streams)

@@ -18,12 +18,16 @@ from hpctune.version import VERSION
 
 COMMANDS: dict[str, str] = {
     "run": "Tune what a config file defines.",
+    "init": "Write a config file, by five questions.",
+    "convert": "Write the Python config that another file means.",
     "sweep": "Tune a program as it is, from one command line.",
     "status": "Show how an experiment is doing, from any machine.",
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
+    "note": "Keep remarks on an experiment or a trial.",
     "logs": "Show or follow the output of a trial.",
+    "add": "Try more configurations in an experiment.",
     "stop": "Stop an experiment or some of its trials.",
     "resume": "Continue an experiment from its last state.",
     "fsck": "Check an experiment's files, and repair what a crash left.",

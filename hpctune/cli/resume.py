@@ -13,6 +13,7 @@ from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase
+from hpctune.storage import inbox
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 
@@ -43,7 +44,8 @@ def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
     slurm = slurm_fields(given)
     paths = find.experiment(directory)
     state = read_experiment(paths.root).state
-    if not given["config_values"] and _nothing_left(state, bool(how), given["num_samples"]):
+    waiting = inbox.waiting(paths, state.commands)
+    if not given["config_values"] and not waiting and _nothing_left(state, bool(how), given["num_samples"]):
         _say_so(paths, state)
         return
     warn_without_effect(given["cluster"] or state.spec.cluster, slurm)
@@ -62,6 +64,7 @@ def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
         click.echo(f"Failed trials again: hpctune resume {quoted(paths.root)} --errored")
     click.echo(f"More samples:        hpctune resume {quoted(paths.root)} --num-samples N  (now {state.num_samples})")
     click.echo(f"Another space:       hpctune resume {quoted(paths.root)} --set KEY=VALUE")
+    click.echo(f"One more trial:      hpctune add {quoted(paths.root)} KEY=VALUE")
 
 
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:

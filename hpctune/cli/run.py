@@ -21,6 +21,7 @@ from hpctune.cli.runoptions import (
     slurm_fields,
     warn_without_effect,
 )
+from hpctune.cli.searchoptions import NAMES as SEARCH_NAMES, search_options
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
@@ -28,16 +29,26 @@ if TYPE_CHECKING:
     from hpctune.launch.overrides import Overrides
 
 
+def run_file(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> int:
+    """Run a file that is not Python. Returns the exit code."""
+    from hpctune.cli.runfile import prepare
+
+    overrides = as_overrides({**given, "num_samples": None})
+    return run_watched(prepare(path, arguments, given), overrides)
+
+
 @click.command(
     "run",
     cls=RunCommand,
     epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
-    help="Tune what CONFIG, a Python file, defines: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
+    help="Tune what CONFIG defines.\n\nA Python file: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
     "script that calls hpctune.run(...) or Tuner.fit() itself works too; it is run once. Arguments after -- are in the "
-    "file's sys.argv. Options given here override those in the file.\n\nCtrl-C is safe: jobs keep running, "
+    "file's sys.argv.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one).\n\nA batch "
+    "script: its #SBATCH lines hold for the trials, and --param lr=log:1e-5..1e-1 varies $lr or {lr} in it, or an "
+    "option of its program.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
     "and hpctune resume takes over.",
 )
-@click.argument("config", metavar="CONFIG.py", required=False)
+@click.argument("config", metavar="CONFIG", required=False)
 @click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @experiment_options
 @click.option(
@@ -47,6 +58,13 @@ if TYPE_CHECKING:
     default="hpctune",
     help="What 'import ray' gives the script and its jobs: hpctune (the default), or the Ray that is installed.",
 )
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=DOMAIN", help="A parameter of a batch script; repeatable."
+)
+@click.option(
+    "--params", "table", metavar="FILE", help="One trial for each row of a .csv, .json, or line of arguments."
+)
+@search_options
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:
@@ -58,14 +76,28 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     if config is None:
         raise click.UsageError("No config file was named. Usage: hpctune run CONFIG.py", ctx)
     path = Path(config).expanduser()
+    if path.suffix != ".py" and path.is_file():
+        ctx.exit(run_file(path, arguments, given))
     code = compiled(path)
     overrides = as_overrides(given)
+    _refuse_search_options(path, given)
     script = look_at(path)
     refuse_plain(path, script)
     if script.imports_ray:
         _choose_ray(given["ray"])
     in_full = (given["verbose"] or 0) >= 3
     ctx.exit(_run(path, code, arguments, overrides, full_traceback=in_full, must_define=not script.imports_ray))
+
+
+def _refuse_search_options(path: Path, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option that is for files that are not Python."""
+    wrong = next((name for name in SEARCH_NAMES if given[name]), None)
+    if wrong is not None:
+        flag = {"params": "--param", "table": "--params", "pattern": "--parse", "mode": "--max and --min"}.get(wrong)
+        raise UsageError(
+            f"{flag or '--' + wrong.replace('_', '-')} is for batch scripts and .yaml files. {path} is Python: set it "
+            f"there, or a value of its search space with --set NAME=VALUE."
+        )
 
 
 def _choose_ray(wanted: str) -> None:

@@ -8,8 +8,8 @@ import time
 import click
 
 from hpctune.cli import find, snapshot, statustext
-from hpctune.cli.text import as_json
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.values import as_json
 
 MAX_LOAD = 20
 """Minimum pause between two reads as a multiple of the time of one read, so watching a huge experiment stays cheap."""

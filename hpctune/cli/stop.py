@@ -46,7 +46,7 @@ def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, w
         return
     if at_once and driving.alive:
         raise UsageError(f"--now is for experiments without a driver; here {driving.text}. Leave it out.")
-    inbox.post(paths, "stop", targets)
+    inbox.post(paths, inbox.STOP, targets)
     if driving.alive is False or at_once:
         _without_driver(paths, state, targets, driving, at_once)
         if wait:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hpctune.cli import program as programs
+from hpctune.cli.parameters import is_pair
 from hpctune.cli.run import as_overrides, run_watched
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, experiment_options, run_options
-from hpctune.common.text import count, shorten
+from hpctune.cli.searchoptions import apply, fit, read_parameters, search_options, show
+from hpctune.common.text import count
 from hpctune.errors import UsageError
+from hpctune.interop import program as programs
+from hpctune.interop.command_search import CommandSearch
 from hpctune.space import text as space_text
-from hpctune.space.tree import unresolved
-
-SAMPLES = 20
-"""Number of trials if nothing says how many."""
-_TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl"}
 
 
 @click.command(
@@ -37,21 +32,10 @@ _TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl"}
     "that --scheduler asha can stop it early.",
 )
 @click.argument("words", metavar="PROGRAM [NAME=DOMAIN]...", nargs=-1)
-@click.option("--metric", metavar="NAME", help="The metric in the program's output.")
-@click.option("--max", "mode", flag_value="max", help="A greater metric is better.")
-@click.option("--min", "mode", flag_value="min", help="A smaller metric is better (the default).")
-@click.option(
-    "--parse", "pattern", metavar="REGEX", help="What finds the metric: 'loss is ([0-9.]+)', or named groups."
-)
-@click.option("--grid", is_flag=True, help="Every combination of the values, instead of samples.")
 @click.option("--from", "table", metavar="FILE", help="One trial for each line of arguments, or row of a .csv, .json.")
 @click.option("--like", metavar="SCRIPT", help="Take options, modules and environment from a batch script that works.")
-@click.option("--style", type=click.Choice(programs.STYLES), help="How parameters are appended, if not as guessed.")
-@click.option("--search-alg", metavar="NAME", help="random (the default), tpe, gp, optuna, ...")
-@click.option("--scheduler", metavar="NAME", help="asha, median, hyperband, ...: stops bad trials early.")
-@click.option("--max-t", type=float, metavar="N", help="The scheduler's longest trial, in results.")
-@click.option("--seed", type=int, metavar="N", help="Seed of the samples.")
 @click.option("--in-trial-dir", is_flag=True, help="Run the program in each trial's directory instead of here.")
+@search_options
 @experiment_options
 @run_options
 @click.pass_context
@@ -60,59 +44,32 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     like = _like(given["like"])
     text, pairs = _program(words, like, ctx)
     directory = Path(like.directory).expanduser() if like is not None and like.directory else Path.cwd()
-    grid = bool(given["grid"])
-    rows = None if given["table"] is None else _rows(Path(given["table"]))
-    space = {name: space_text.domain(value, grid=grid) for name, value in pairs.items()}
-    space = {**_space_of(rows, space), **space}
-    if given["metric"] is None and given["pattern"] is None and (given["scheduler"] or given["search_alg"]):
-        raise UsageError(
-            "--scheduler and --search-alg need a metric. Say which: --metric val_loss (and --max or --min)."
-        )
-    source = programs.inspect_program(text, directory)
-    full = programs.with_arguments(text, space, source, given["style"])
-    samples = given["num_samples"] or (
-        len(rows) if rows is not None else 1 if grid or not unresolved(space) else SAMPLES
-    )
-    where = None if given["in_trial_dir"] else str(directory)
-    tuner = _tuner(full, space, rows, samples, given, where, like)
+    space, rows = read_parameters(pairs, given["table"], bool(given["grid"]), "Put the program into quotes.")
+    full = programs.with_arguments(text, space, programs.inspect_program(text, directory), given["style"])
+    search = CommandSearch(full, space=space, rows=rows, cwd=None if given["in_trial_dir"] else str(directory))
+    if like is not None:
+        search.slurm = {**like.options, "setup": like.setup}
+    apply(search, given)
+    action = fit(search)
     overrides = as_overrides({**given, "config_values": {}, "num_samples": None})
-    _show(full, pairs, rows, samples, given)
-    ctx.exit(run_watched(lambda _: _fit(tuner), overrides))
+    parameters = dict(word.lstrip("-").split("=", 1) for word in pairs)
+    if rows is not None:
+        parameters[", ".join(rows[0])] = f"{count(len(rows), 'row')} of {given['table']}"
+    show(search, full, parameters, "each trial's directory" if given["in_trial_dir"] else "this directory")
+    ctx.exit(run_watched(action, overrides))
 
 
-def _fit(tuner: Any) -> int:
-    from hpctune.launch.run import EndOfScript
-
-    with contextlib.suppress(EndOfScript):
-        tuner.fit()
-    return 0
-
-
-def _program(words: Sequence[str], like: Any, ctx: click.Context) -> tuple[str, dict[str, str]]:
+def _program(words: Sequence[str], like: Any, ctx: click.Context) -> tuple[str, list[str]]:
     """The program and the parameters on the command line."""
     rest = list(words)
     text = ""
-    if rest and not _is_pair(rest[0]):
+    if rest and not is_pair(rest[0]):
         text = rest.pop(0)
     elif like is not None:
         text = like.command.replace("{", "{{").replace("}", "}}")
     if not text.strip():
         raise click.UsageError("No program was named. Usage: hpctune sweep 'python train.py' lr=1e-4..1e-1", ctx)
-    pairs: dict[str, str] = {}
-    for word in rest:
-        name, sign, value = word.partition("=")
-        name = name.lstrip("-")
-        if not sign or not name or not value.strip():
-            raise UsageError(f"{word!r} is not NAME=DOMAIN. Domains: {space_text.HELP}. Put the program into quotes.")
-        if name in pairs:
-            raise UsageError(f"{name!r} is given twice. Keep one of them.")
-        pairs[name] = value
-    return text, pairs
-
-
-def _is_pair(word: str) -> bool:
-    name, sign, _ = word.partition("=")
-    return bool(sign) and " " not in name and "/" not in name
+    return text, rest
 
 
 def _like(script: str | None) -> Any:
@@ -127,117 +84,3 @@ def _like(script: str | None) -> Any:
     if found.dropped:
         click.echo(f"Of {script}, hpctune sets itself: {', '.join(f'--{name}' for name in found.dropped)}.", err=True)
     return found
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The configurations in a file. Raises UsageError if there are none."""
-    try:
-        text = path.expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--from {path}: {error}.") from error
-    kind = _TABLES.get(path.suffix.lower(), "lines")
-    try:
-        if kind in ("csv", "tsv"):
-            table = csv.DictReader(text.splitlines(), dialect="excel-tab" if kind == "tsv" else "excel")
-            rows = [{str(k): space_text.value(v or "") for k, v in row.items() if k} for row in table]
-        elif kind == "json":
-            rows = json.loads(text)
-        elif kind == "jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-            rows = programs.rows_of_lines(lines)
-    except ValueError as error:
-        raise UsageError(f"--from {path}: {error}.") from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row for row in rows):
-        raise UsageError(f"--from {path}: expected one configuration for each line or row, and found none.")
-    return rows
-
-
-def _space_of(rows: Sequence[Mapping[str, Any]] | None, own: Mapping[str, Any]) -> dict[str, Any]:
-    """A space that contains all rows."""
-    if rows is None:
-        return {}
-    from hpctune.space import choice
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    both = next((name for name in names if name in own), None)
-    if both is not None:
-        raise UsageError(f"{both!r} is in the file and on the command line. Keep one of them.")
-    made: dict[str, Any] = {}
-    for name in names:
-        values = list({repr(row.get(name)): row.get(name) for row in rows}.values())
-        made[name] = values[0] if len(values) == 1 else choice(values)
-    return made
-
-
-def _tuner(
-    text: str, space: dict[str, Any], rows: Sequence[Mapping[str, Any]] | None, samples: int,
-    given: Mapping[str, Any], directory: str | None, like: Any,
-) -> Any:  # fmt: skip
-    from hpctune import Command, RunConfig, TuneConfig, Tuner
-    from hpctune.schedulers import create_scheduler
-    from hpctune.search import BasicVariantGenerator, create_searcher
-    from hpctune.worker.printed import PrintedMetric
-
-    metric = given["metric"] or ("metric" if given["pattern"] else None)
-    mode = given["mode"] or "min"
-    parse = PrintedMetric(metric, given["pattern"]) if metric is not None else None
-    searcher: Any = given["search_alg"]
-    if rows is not None:
-        if searcher is not None:
-            raise UsageError("--from lists the trials, so --search-alg has nothing to choose. Keep one of them.")
-        searcher = BasicVariantGenerator(points_to_evaluate=[dict(row) for row in rows], random_state=given["seed"])
-    elif searcher is None or searcher in ("random", "grid"):
-        searcher = BasicVariantGenerator(random_state=given["seed"])
-    elif given["seed"] is not None:
-        searcher = create_searcher(searcher, seed=given["seed"])
-    options = {} if given["max_t"] is None else {"max_t": given["max_t"]}
-    slurm = None
-    if like is not None:
-        from hpctune.cluster.options import SlurmOptions
-
-        slurm = SlurmOptions.from_mapping({**like.options, "setup": like.setup})
-    return Tuner(
-        Command(text, parse=parse, cwd=directory),
-        param_space=space,
-        tune_config=TuneConfig(
-            metric=metric,
-            mode=mode if metric is not None else None,
-            num_samples=samples,
-            search_alg=searcher,
-            scheduler=None if given["scheduler"] is None else create_scheduler(given["scheduler"], **options),
-        ),
-        run_config=RunConfig(name=given["name"]),
-        slurm=slurm,
-    )
-
-
-def _show(
-    text: str,
-    pairs: Mapping[str, str],
-    rows: Sequence[Mapping[str, Any]] | None,
-    samples: int,
-    given: Mapping[str, Any],
-) -> None:
-    """Say what will run, before the first job."""
-    from hpctune.worker.printed import FORMS
-
-    click.echo(f"Program:   {text}", err=True)
-    where = "each trial's directory" if given["in_trial_dir"] else "this directory"
-    click.echo(f"Runs in:   {where}", err=True)
-    for name, domain in pairs.items():
-        click.echo(f"  {name} = {shorten(domain, 100)}", err=True)
-    if rows is not None:
-        click.echo(f"  {', '.join(rows[0])}: {count(len(rows), 'row')} of {given['table']}", err=True)
-    if given["pattern"]:
-        click.echo(f"Metric:    {given['metric'] or 'metric'}, found by {given['pattern']!r}", err=True)
-    elif given["metric"]:
-        name = given["metric"]
-        click.echo(
-            f"Metric:    {name}, found in lines such as {FORMS.replace('NAME', name)}; else --parse REGEX", err=True
-        )
-    else:
-        click.echo("Metric:    none (give --metric NAME --max, to see which is best)", err=True)
-    if given["num_samples"] is None and rows is None and samples == SAMPLES:
-        click.echo(f"Trials:    {SAMPLES} samples (--num-samples N)", err=True)

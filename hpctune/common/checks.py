@@ -73,3 +73,14 @@ def as_bytes(name: str, value: object) -> int:
     if not 1 <= amount < math.inf:
         raise UsageError(f"{name} must be a size of at least one byte, such as 500000000 or '500 GB', not {value!r}.")
     return int(amount)
+
+
+DEFAULT_PORT = 4321
+"""The port of a driver's server, as in Ray Tune."""
+
+
+def check_port(port: object) -> int:
+    """``port`` as a number. Raises UsageError if it is none."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise UsageError(f"server_port must be a port number, such as {DEFAULT_PORT}, not {port!r}.")
+    return port

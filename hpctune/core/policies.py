@@ -47,10 +47,12 @@ class Policies:
             case e.ResultReported(verdict=e.Verdict.COUNTED):
                 answers = self._result(state.trials[event.run.trial_id], event, state)
             case e.TrialPaused():
-                self.search.on_pause(event.trial_id)
+                if event.trial_id not in state.added:
+                    self.search.on_pause(event.trial_id)
                 return []
             case e.TrialResumed():
-                self.search.on_unpause(event.trial_id)
+                if event.trial_id not in state.added:
+                    self.search.on_unpause(event.trial_id)
                 return []
             case e.TrialEnded():
                 answers = self._ended(state.trials[event.trial_id], state)
@@ -74,8 +76,8 @@ class Policies:
 
     def replay(self, event: e.Event, state: ExperimentState) -> None:
         """Restore the policies' state after ``event``, without asking for any suggestion or decision."""
-        if isinstance(event, e.TrialAdded):
-            self.search.replay(event.index, event.trial_id, event.config)
+        if isinstance(event, e.TrialAdded) and not event.command:
+            self.search.replay(state.suggested - 1, event.trial_id, event.config)
         elif isinstance(event, e.BudgetUsed):
             self.tick(event.seconds)
         self.feed(event, state)
@@ -106,7 +108,8 @@ class Policies:
 
     def _result(self, trial: Trial, event: e.ResultReported, state: ExperimentState) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
-        self.search.on_result(trial.trial_id, row)
+        if trial.trial_id not in state.added:
+            self.search.on_result(trial.trial_id, row)
         # A trial that is about to vacate its job has its decision already: later results need no new one.
         try:
             decision = self.scheduler.on_trial_result(trial, row) if trial.leave is None else CONTINUE
@@ -131,7 +134,7 @@ class Policies:
         if state.phases[Phase.PENDING] or state.phases[Phase.PAUSED]:
             return True
         total = self.search.total
-        return not state.exhausted if total is None else len(state.trials) < total
+        return not state.exhausted if total is None else state.suggested < total
 
     def _facts(self, trial: Trial, decision: Decision, state: ExperimentState) -> list[e.Event]:
         """The events for a decision on ``trial``."""
@@ -172,7 +175,10 @@ class Policies:
 
     def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR
-        self.search.on_complete(trial.trial_id, dict(trial.last) or None, failed)
+        if trial.trial_id not in state.added:
+            self.search.on_complete(trial.trial_id, dict(trial.last) or None, failed)
+        elif (learn := getattr(self.search, "learn", None)) is not None:
+            learn(trial.config, dict(trial.last) or None, failed)
         if failed:
             self.scheduler.on_trial_error(trial)
             return []

@@ -282,10 +282,10 @@ def _suggest(
 ) -> list[e.Event] | None:
     """The event for a new trial, or for the end of the search; [] if there is no new trial now; None if no room."""
     index, total = len(state.trials), policies.search.total
-    if room(_typical(state)) < 1 and (total is None or index < total):
+    if room(_typical(state)) < 1 and (total is None or state.suggested < total):
         return None
     identity = trial_id(state.spec.experiment_id, index)
-    suggestion = policies.search.suggest(index, identity)
+    suggestion = policies.search.suggest(state.suggested, identity)
     if suggestion is WAIT:
         return []
     if suggestion is EXHAUSTED:

@@ -38,7 +38,7 @@ def reopenings(
     wanted = num_samples if num_samples is not None else state.num_samples
     if choice.experiment == "skip":
         return
-    grown = state.exhausted and total is not None and total > len(state.trials)
+    grown = state.exhausted and total is not None and total > state.suggested
     if state.ended is not None or state.stopping is not None or wanted != state.num_samples or grown:
         yield e.ExperimentReopened(wanted)
     for trial in list(state.trials.values()):

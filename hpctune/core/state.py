@@ -65,6 +65,8 @@ class ExperimentState:
         self.driven_s = 0.0
         self.jobs_accepted = 0
         self.commands: set[str] = set()
+        self.added: dict[str, str] = {}
+        """The command that added a trial, by trial. The searcher suggested the others."""
         self.drivers: list[e.Recorded] = []
         """The DriverStarted and DriverStopped events, oldest first."""
         self.reported = False
@@ -88,6 +90,11 @@ class ExperimentState:
     def live(self) -> int:
         """How many trials have, or may have, a job."""
         return self.phases[Phase.SUBMITTING] + self.phases[Phase.QUEUED] + self.phases[Phase.RUNNING]
+
+    @property
+    def suggested(self) -> int:
+        """How many trials the searcher has suggested."""
+        return len(self.trials) - len(self.added)
 
     @property
     def finished(self) -> int:
@@ -124,6 +131,8 @@ class ExperimentState:
             case e.TrialAdded():
                 self._put(None, add(event, recorded.at))
                 self.dirnames.add(event.dirname)
+                if event.command:
+                    self.added[event.trial_id] = event.command
             case e.DriverStarted():
                 self.drivers.append(recorded)
                 self._doubt_submissions(recorded.at)

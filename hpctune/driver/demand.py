@@ -28,7 +28,7 @@ def compute_demand(
     prefetchable = getattr(policies.search, "learns", True) is False
     waiting = state.phases[Phase.PENDING] + state.phases[Phase.PAUSED]
     total = policies.search.total
-    coming = 0 if state.exhausted else ENDLESS if total is None else max(0, total - len(state.trials))
+    coming = 0 if state.exhausted else ENDLESS if total is None else max(0, total - state.suggested)
     more_expected = bool(waiting or coming)
     limit = state.spec.max_concurrent
     allowed = limit - state.live if limit else ENDLESS

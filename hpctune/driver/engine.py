@@ -14,6 +14,7 @@ from hpctune.core.policies import Policies
 from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
+from hpctune.driver import commands
 from hpctune.driver.demand import compute_demand
 from hpctune.driver.job_stderr import refine_job_end
 from hpctune.driver.observe import JobWatcher, RunWatcher
@@ -262,8 +263,8 @@ class Driver:
 
     def _observe(self, now: float) -> None:
         for command in self._inbox.read():
-            if command.command_id not in self.state.commands:
-                self._command(e.CommandReceived(command.command_id, command.action, command.targets))
+            for event in commands.events(command, self.state, self._policies, self._namer):
+                self._record(event)
         performer = self._performer
         # At least one query: jobs of earlier drivers may take up room, or need tidying, even if no trial is live.
         worthwhile = (
@@ -292,14 +293,6 @@ class Driver:
             return False
         self._bell.rung = False
         return self._send_demand is not None
-
-    def _command(self, event: e.CommandReceived) -> None:
-        self._record(event)
-        if not event.targets:
-            self._record(e.ExperimentStopRequested("stopped by hpctune stop"))
-        for trial_id in event.targets:
-            if trial_id in self.state.trials:
-                self._record(e.StopRequested(trial_id, "stopped by hpctune stop"))
 
     def _decide(self, now: float) -> None:
         driven = self._driven_s(now)

@@ -14,7 +14,7 @@ from hpctune.common.text import quoted
 from hpctune.driver import loop
 from hpctune.driver.clock import WallClock
 from hpctune.driver.engine import Driver
-from hpctune.errors import ClusterUnavailableError, StorageError
+from hpctune.errors import ClusterUnavailableError, StorageError, UsageError
 from hpctune.launch import driven as watchers
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.launch.driver_chain import cancel_queued
@@ -96,11 +96,27 @@ def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = Fals
         driven = [DrivenExperiment(session.driver, leave) for session in shutdown.sessions]
         for experiment in driven:
             watchers.note(experiment)
+        _serve(shutdown.sessions, stack)
         _loop(shutdown, clock, leave)
     for session in shutdown.sessions:
         if session.driver.finished:
             cancel_queued(session.prepared.paths, session.driver.spec)
     return driven
+
+
+def _serve(sessions: Sequence[DriverSession], stack: contextlib.ExitStack) -> None:
+    """Start the server for clients, if an experiment wants one. If it cannot start, the driving goes on without it."""
+    port = next((port for one in sessions if (port := one.prepared.spec.server_port) is not None), None)
+    if port is None:
+        return
+    from hpctune.launch.server import Served, TuneServer
+
+    try:
+        server = TuneServer([Served(one.driver, one.prepared.setup) for one in sessions], port)
+    except (OSError, UsageError) as error:
+        log.warning(f"There is no server for clients: {error}")
+        return
+    stack.callback(server.shutdown)
 
 
 def apply_resume(prepared: PreparedExperiment) -> None:

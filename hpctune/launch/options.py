@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hpctune.common.checks import check_choice, check_flag
+from hpctune.common.checks import check_choice, check_flag, check_port
 from hpctune.errors import UsageError
 from hpctune.output.display.reporters import ProgressReporter
 from hpctune.run_config import DEPRECATED, FailureConfig
@@ -48,12 +48,15 @@ class RunOptions:
     slurm: SlurmOptions | Mapping[str, Any] | None = None
     chdir_to_trial_dir: bool | str | None = DEPRECATED
     share_with_group: bool = False
+    server_port: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, (None, "min", "max"))
         if self.metric is not None and not isinstance(self.metric, str):
             raise UsageError(f"metric must be the name of a reported value, not {self.metric!r}.")
         check_flag("share_with_group", self.share_with_group)
+        if self.server_port is not None:
+            check_port(self.server_port)
         if self.reuse_actors is not None:
             check_flag("reuse_actors", self.reuse_actors)
         if self.chdir_to_trial_dir not in (DEPRECATED, None):

@@ -18,6 +18,7 @@ from hpctune.errors import ClusterUnavailableError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.server import check_free
 from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
@@ -54,6 +55,8 @@ def preflight(prepared: PreparedExperiment) -> None:
     trials = [] if policy is None else _first_trials(prepared, policy, CHECKED)
     if hasattr(scheduler, "check_config") and trials:
         scheduler.check_config(trials[0].config)
+    if prepared.spec.server_port is not None:
+        check_free(prepared.spec.server_port)
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
 

@@ -182,6 +182,7 @@ KEPT = (
     "stdout",
     "stderr",
     "share_with_group",
+    "origin",
 )
 """The fields of a definition that a resume cannot change."""
 _TOLD_IF_DIFFERENT = ("trainable", "restore", "stdout", "stderr", "share_with_group")
@@ -317,6 +318,7 @@ def _spec(
         stdout=experiment.log_files[0],
         stderr=experiment.log_files[1],
         share_with_group=options.share_with_group,
+        server_port=options.server_port,
         cluster=cluster.name,
         cluster_options=cluster.to_json(),
     )

@@ -16,9 +16,10 @@ from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.driver.setup import DriverSetup
 from hpctune.errors import StorageError, TuneError
+from hpctune.launch.origin import code_directory, origin_of
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.model.spec import ExperimentSpec
-from hpctune.storage import bundle, lease, permissions, spec_file
+from hpctune.storage import atomic, bundle, lease, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.locks import Lock
 from hpctune.storage.reader import read_experiment
@@ -116,16 +117,21 @@ def create(prepared: PreparedExperiment) -> PreparedExperiment:
         prepared = _make_directory(root, prepared)
         with _alone(prepared.paths):
             if not exists(prepared.paths):
-                _write(prepared, new_root)
+                origin, changes = origin_of(prepared.setup, code_directory())
+                prepared = replace(prepared, spec=replace(prepared.spec, origin=origin))
+                _write(prepared, new_root, changes)
                 return prepared
 
 
-def _write(prepared: PreparedExperiment, new_root: bool) -> None:
+def _write(prepared: PreparedExperiment, new_root: bool, changes: str) -> None:
+    """Write the files. ``changes``: those that git has not committed."""
     paths = prepared.paths
     try:
         if prepared.spec.share_with_group:
             _share(paths.root, new_root)
         bundle.save(paths, prepared.trainable, prepared.setup)
+        if changes:
+            atomic.write(paths.uncommitted, changes, mode=permissions.PRIVATE_FILE)
         spec_file.write(paths, prepared.spec)
     except OSError as error:
         discard(paths)
@@ -190,7 +196,7 @@ def replace_stored(prepared: PreparedExperiment, start: Callable[[], None], leav
 def discard(paths: ExperimentPaths) -> None:
     """Remove the files that :func:`create` made, and the directory if it is empty then."""
     with contextlib.suppress(OSError):
-        for path in (paths.spec, Path(paths.trainable), paths.driver_bundle):
+        for path in (paths.spec, Path(paths.trainable), paths.driver_bundle, paths.uncommitted):
             path.unlink(missing_ok=True)
         for directory in (paths.objects, paths.code, paths.drivers):
             shutil.rmtree(directory, ignore_errors=True)

@@ -56,6 +56,7 @@ class TrialAdded:
     evaluated: Mapping[str, Any]
     resources: Resources
     restore: str | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,10 @@ class CheckpointDeleted:
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """A command was read from the inbox. ``action`` is "stop". Without ``targets`` it is for the whole experiment."""
+    """A command of the inbox was executed; the events that it caused come before.
+
+    ``action`` is "add" or "stop". A stop without ``targets`` is for the whole experiment.
+    """
 
     command_id: str
     action: str

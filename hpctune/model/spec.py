@@ -59,7 +59,8 @@ class ExperimentSpec:
     "raise". ``cluster`` and ``cluster_options``: name and options as given. ``stop_grace_s``: if a running trial has
     not followed a stop order after this many seconds (default 30), its job is cancelled. ``decision_timeout_s``:
     seconds that a worker waits at a milestone (default 30). ``share_with_group``: whether the group of the directory
-    may read it.
+    may read it. ``server_port``: the port of the driver's server for clients; None: no server. ``origin``: what the
+    experiment was made of (see ``launch.origin``), for people.
     """
 
     experiment_id: str
@@ -85,6 +86,8 @@ class ExperimentSpec:
     decision_timeout_s: float = 30.0
     undecided: str = "next"
     share_with_group: bool = False
+    server_port: int | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
     cluster: str = "auto"
     cluster_options: Mapping[str, Any] = field(default_factory=dict)
     version: int = SPEC_VERSION

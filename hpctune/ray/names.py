@@ -89,6 +89,10 @@ _TUNE: dict[str, str] = {
     "utils.trainable": "hpctune.trainable.util hpctune.trainable",
     "utils.util": "hpctune.utils.util",
     "util": "hpctune.utils",
+    "web_server": "hpctune.web_server",
+    "cli": "",
+    "cli.commands": "hpctune.cli.commands",
+    "commands": "hpctune.cli.commands",
     **{f"integration.{name}": f"hpctune.integration.{name}" for name in _INTEGRATIONS},
 }
 for _old in ("search", "suggest"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hpctune.errors import SearchSpaceError, UsageError
+from hpctune.model.rows import lookup
 from hpctune.search.base import EXHAUSTED, WAIT, Exhausted, SearchAlgorithm, Suggestion, Wait
 from hpctune.search.searcher import Searcher, offer_search_properties
 from hpctune.space import flatten_dict
@@ -127,6 +130,16 @@ class SearcherPolicy:
             self._suggested.remove(trial_id)
             last = None if result is None else dict(result)
             self.searcher.on_trial_complete(trial_id, result=last, error=error)
+
+    def learn(self, config: Mapping[str, Any], result: Mapping[str, Any] | None, error: bool) -> None:
+        """Let the searcher learn from a trial that it did not suggest, if it can: its config and its last result."""
+        metric = self.searcher.metric
+        value = lookup(result, metric) if result is not None and isinstance(metric, str) else None
+        if value is None and not error:
+            return
+        point = {key: child for key, child in config.items() if key in self._space} or dict(config)
+        with contextlib.suppress(NotImplementedError, SearchSpaceError):
+            self.searcher.add_evaluated_point(point, math.nan if value is None else value, error=error)
 
 
 def _named(paths: Iterable[KeyPath]) -> str:

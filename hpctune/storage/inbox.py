@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hpctune.errors import StorageError
 from hpctune.storage import values
@@ -19,19 +20,33 @@ LOCK_S = 30.0
 """Seconds to wait for other processes that post a command."""
 
 
+STOP, ADD = "stop", "add"
+"""The actions of commands."""
+NewConfig = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""The configuration of a trial that is to be added, and what varies in it, flat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. ``action`` "stop": end these trials (ids), or, without ``targets``, the whole experiment."""
+    """One command.
+
+    ``action`` STOP: end the trials ``targets`` (ids), or, without ``targets``, the whole experiment. ADD: try
+    ``trials``.
+    """
 
     command_id: str
     action: str
     targets: tuple[str, ...] = ()
+    trials: tuple[NewConfig, ...] = ()
 
 
-def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = ()) -> Command:
+def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = (), trials: Sequence[NewConfig] = ()) -> Command:
     """Append a command and return it. The current driver, or else the next one, executes it."""
-    command = Command(uuid.uuid4().hex, action, tuple(targets))
-    line = values.dumps({"id": command.command_id, "action": action, "targets": list(targets)})
+    command = Command(uuid.uuid4().hex, action, tuple(targets), tuple(trials))
+    data: dict[str, Any] = {"id": command.command_id, "action": action, "targets": list(targets)}
+    if trials:
+        data["trials"] = [[values.encode(config), values.encode(evaluated)] for config, evaluated in trials]
+    line = values.dumps(data)
     try:
         with _locked(paths):
             torn = _ends_torn(paths)
@@ -70,6 +85,11 @@ def _ends_torn(paths: ExperimentPaths) -> bool:
     return bool(data) and not data.endswith(b"\n")
 
 
+def waiting(paths: ExperimentPaths, executed: Container[str]) -> bool:
+    """Whether trials wait to be added. ``executed``: the ids of the commands that were executed."""
+    return any(c.action == ADD and c.command_id not in executed for c in Inbox(paths).read())
+
+
 class Inbox:
     """The driver's reader of the inbox."""
 
@@ -82,18 +102,28 @@ class Inbox:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
+                trusted = values.trusted(os.fstat(file.fileno()))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StorageError(f"Cannot read {self._path}: {error.strerror or error}.") from error
         end = data.rfind(b"\n") + 1
         self._offset += end
-        return [c for line in data[:end].splitlines() if (c := _parse(line)) is not None]
+        return [c for line in data[:end].splitlines() if (c := _parse(line, trusted)) is not None]
 
 
-def _parse(line: bytes) -> Command | None:
+def _parse(line: bytes, trusted: bool) -> Command | None:
+    """The command in a line; None if it is damaged, or holds pickles that another user may have written."""
     try:
         data = json.loads(line)
-        return Command(data["id"], data["action"], tuple(data["targets"]))
-    except (ValueError, KeyError, TypeError):
+        trials = [(_decoded(config, trusted), _decoded(varied, trusted)) for config, varied in data.get("trials", ())]
+        return Command(data["id"], data["action"], tuple(data["targets"]), tuple(trials))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _decoded(data: Any, trusted: bool) -> Mapping[str, Any]:
+    value = values.decode(data, trusted=trusted)
+    if not isinstance(value, Mapping):
+        raise TypeError("no configuration")
+    return value

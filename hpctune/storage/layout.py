@@ -5,6 +5,7 @@ path                                    sole writer         content
 ======================================  ==================  =====================================================
 ``experiment.json``                     driver, once        the frozen definition, for people and programs
 ``trainable.pkl``, ``objects/``         driver, once        the user's code and large objects, for the workers
+``uncommitted.diff``                    driver, once        changes of the user's code that git has not committed
 ``code/``                               driver              sources of the user's code, as they were submitted
 ``driver.pkl``                          driver, once        search space, policies, callbacks, for a resumed driver
 ``callbacks.pkl``                       driver              states of callbacks for the next driver, if any
@@ -28,6 +29,7 @@ path                                    sole writer         content
 ``TRIAL/result.json``, ``params.*``     driver (logger)     projections of the journal: can be rebuilt
 ``TRIAL/progress.csv``, ``events.*``    driver (logger)     likewise
 ``TRIAL/error.txt``                     driver              the last traceback
+``note.txt``, ``TRIAL/note.txt``        hpctune note        notes of people
 ======================================  ==================  =====================================================
 """
 
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
     from _typeshed import StrPath
 
 CHECKPOINT_PREFIX = "checkpoint_"
+NOTE = "note.txt"
+"""The notes of people, in an experiment's or a trial's directory."""
 RESERVED = frozenset({
     "code", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
-    "inbox.lock", "jobs", "journal", "lease.json", "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
-    "workers",
+    "inbox.lock", "jobs", "journal", "lease.json", NOTE, "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
+    "uncommitted.diff", "workers",
 })  # fmt: skip
 """Names in an experiment directory that no trial may have."""
 
@@ -150,6 +154,10 @@ class ExperimentPaths(_Directory):
     @property
     def driver_options(self) -> Path:
         return self.drivers / "options.json"
+
+    @property
+    def uncommitted(self) -> Path:
+        return self.root / "uncommitted.diff"
 
     @property
     def inbox(self) -> Path:

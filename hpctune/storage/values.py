@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -186,3 +187,18 @@ def dumps(value: Any) -> str:
         return _to_text(value)
     except (TypeError, ValueError, RecursionError):
         return _to_text(plain(value))
+
+
+def as_json(value: object, *, indent: int | None = 2) -> str:
+    """``value`` as JSON that every program can read: numbers that are not finite become null."""
+    return json.dumps(_finite(plain(value)), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value

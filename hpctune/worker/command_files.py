@@ -23,6 +23,7 @@ _RUNNERS = re.compile(
     r"(python[\d.]*|bash|sh|zsh|dash|Rscript|julia|perl|ruby|lua|node|java|srun|mpirun|mpiexec|torchrun|env|time|nice|"
     r"nohup|exec|poetry|pipenv|uv|run|apptainer|singularity|conda|accelerate|launch|deepspeed|stdbuf|timeout)"
 )
+_SHELL = re.compile(r"(ba|z|da|k)?sh")
 _WORD = re.compile(r"(?<![^\s=;&|()])([\w@%+~.,/-]+)(?![^\s;&|()<>])")
 _MOVES = re.compile(r"(^|[\s;&|(])(cd|pushd)\s")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
@@ -101,7 +102,9 @@ def _words(command: str | Sequence[str]) -> list[str]:
         except ValueError:
             words = command.split()
     code = next((i for i, word in enumerate(words) if word == "-c" and i and _is_runner(words[i - 1])), len(words))
-    return words[:code]
+    # after the code of a shell comes the name that it has for the code
+    named = words[code + 2 : code + 3] if code < len(words) and _SHELL.fullmatch(Path(words[code - 1]).name) else []
+    return [*words[:code], *named]
 
 
 def _absolute(word: str, start: str, *, first: bool) -> str:

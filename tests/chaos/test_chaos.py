@@ -15,7 +15,12 @@ _SLURM_IS_MISSING = 3
 
 
 @pytest.mark.parametrize(
-    ("search", "seed"), [("asha", 1), pytest.param("asha", 2, marks=pytest.mark.nightly), ("pbt", 3)]
+    ("search", "seed"),
+    [
+        ("asha", 1),
+        pytest.param("asha", 2, marks=pytest.mark.nightly),
+        pytest.param("pbt", 3, marks=pytest.mark.nightly),
+    ],
 )
 def test_nothing_is_lost(search: str, seed: int) -> None:
     command = [sys.executable, str(CHAOS), "--seconds", "25", "--seed", str(seed), "--search", search, "--trials", "10"]

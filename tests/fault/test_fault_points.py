@@ -37,6 +37,8 @@ from tests.support.faultpoints import FaultPoints, Killed, installed
 CHECKER = Path(__file__).resolve().parents[2] / "scripts" / "check_experiment.py"
 PARTS = 6
 """How many tests share the points, so that they may run side by side."""
+QUICK_PARTS = 1
+"""How many of them run for every change: one point in six. The others are nightly."""
 
 
 def _load_checker() -> ModuleType:
@@ -85,7 +87,8 @@ class Cluster(SimulatedCluster):
 
 
 class Search:
-    """A small search whose driver may die: 3 trials with checkpoints of which one is kept, one of them fails once."""
+    """A small search whose driver may die: 3 trials with checkpoints of which one is kept. "stopped": a user stops one
+    of them and adds two others."""
 
     def __init__(self, kind: str) -> None:
         memory = Path("/dev/shm")
@@ -138,7 +141,7 @@ class Search:
         return False
 
     def _happen(self, driver: Driver) -> None:
-        """Once a job is preempted, and once a user stops a trial."""
+        """Once a job is preempted, and once a user stops a trial and adds some."""
         with self.points.others():
             rows = sum(trial.results for trial in driver.state.trials.values())
             running = [job.job_id for job in self.cluster.jobs_by_id.values() if job.state is JobState.RUNNING]
@@ -146,7 +149,8 @@ class Search:
                 self.preempted = True
                 self.cluster.end(running[0], JobState.PREEMPTED)
             if self.kind == "stopped" and rows >= 6 and not self.paths.inbox.exists():
-                inbox.post(self.paths, "stop", [list(driver.state.trials)[-1]])
+                inbox.post(self.paths, inbox.STOP, [list(driver.state.trials)[-1]])
+                inbox.post(self.paths, inbox.ADD, trials=[({"x": x}, {"x": x}) for x in (0.1, 0.2)])
 
     @staticmethod
     def _bury(driver: Driver) -> None:
@@ -172,7 +176,7 @@ class Search:
         objections = [o for o in judge.objections if not o.startswith("checkpoints: ")]  # these are only made up
         assert objections == []
         state = read_experiment(self.paths.root).state
-        assert len(state.trials) == 3
+        assert len(state.trials) == (5 if self.kind == "stopped" else 3)
         if self.kind == "plain":
             assert {trial.results for trial in state.trials.values()} == {5}
         for trial in state.trials.values():
@@ -218,7 +222,9 @@ def test_the_points_are_everything_that_a_driver_does(kind: str) -> None:
     assert len(seen) > 200
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [pytest.param(n, marks=[pytest.mark.nightly] if n >= QUICK_PARTS else []) for n in range(PARTS)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_every_point(kind: str, part: int) -> None:
     """And the driver after it once more, somewhere in its recovery."""

@@ -39,9 +39,12 @@ def run_schedule(seed: int, steps: int = 60) -> None:
     """A world of its own, ``steps`` random things, then peace. Raises Violation."""
     rng = random.Random(seed)
     world = World(num_samples=rng.choice((2, 4)), slots=rng.choice((1, 3)), keep=rng.choice((1, None)))
+    adds = steps // 3 if seed % 3 == 0 else None
     try:
-        for _ in range(steps):
+        for number in range(steps):
             act(world, rng)
+            if number == adds:
+                world.add_trials(2)
             world.invariants()
         world.drain()
     finally:

@@ -54,6 +54,10 @@ class Engine(RuleBasedStateMachine):
     def outage_begins_or_ends(self) -> None:
         self.world.cluster.outage = not self.world.cluster.outage
 
+    @rule(number=st.integers(1, 3))
+    def add_trials(self, number: int) -> None:
+        self.world.add_trials(number)
+
     @precondition(lambda self: self.world.driver is not None and self.world.driver.state.trials)
     @rule(index=st.integers(0, 3))
     def stop_trial(self, index: int) -> None:
@@ -72,11 +76,11 @@ class Engine(RuleBasedStateMachine):
 
 TestEngine = Engine.TestCase
 TestEngine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", [*range(4), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(4, 10))])
 def test_random_schedules(block: int) -> None:
     """Long seeded schedules, as the mutants get them."""
     for seed in range(1000 + 12 * block, 1012 + 12 * block):

@@ -27,6 +27,8 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.testing.simulated import Curve, SimulatedClock, SimulatedCluster
 
 ITERATIONS = 6
+MAX_ADDED = 3
+"""Trials that users add."""
 
 
 class Crash(BaseException):
@@ -104,6 +106,7 @@ class World:
         self.crash_in = -1
         self.faults = 0
         self.stopped: set[str] = set()
+        self.added = 0
         self.ended_at_claim: dict[str, int] = {}
         self.cluster.before_submit = self.cluster.after_submit = self.cluster.before_cancel = self._fault_point
 
@@ -210,6 +213,13 @@ class World:
         self.stopped.add(trial_id)
         inbox.post(self.paths, "stop", [trial_id])
 
+    def add_trials(self, number: int) -> None:
+        """As ``hpctune add`` does."""
+        number = min(number, MAX_ADDED - self.added)
+        if number and self.driver is not None and not self.driver.finished:
+            self.added += number
+            inbox.post(self.paths, inbox.ADD, trials=[({"x": n / 4}, {"x": n / 4}) for n in range(number)])
+
     # -- what must hold -------------------------------------------------------------------------------------------
 
     def recorded(self) -> list[e.Recorded]:
@@ -296,7 +306,7 @@ class World:
         self.advance(self.cluster.min_job_age_s)
         self.invariants()
         state = self.driver.state
-        check(len(state.trials) == self.spec.num_samples, "every trial is made", len(state.trials))
+        check(len(state.trials) == self.spec.num_samples + self.added, "every trial is made", len(state.trials))
         for trial in state.trials.values():
             if trial.phase is Phase.TERMINATED and trial.trial_id not in self.stopped:
                 check(trial.results == ITERATIONS, "no result is lost", f"{trial.name}: {trial.results}")

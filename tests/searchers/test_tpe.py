@@ -254,7 +254,7 @@ def best_of(make: Make, problem: Problem, seed: int, trials: int = 60) -> float:
     return min(map(problem.loss, ask_and_tell(make(problem.space, seed=seed), problem.loss, trials)))
 
 
-@every
+@pytest.mark.parametrize("make", [tpe, pytest.param(gp, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 def test_better_than_random(make: Make, problem: Problem) -> None:
     """The median over ten seeds at 60 trials is at most half as far from the minimum (measured: a quarter at most)."""

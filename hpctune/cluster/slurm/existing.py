@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Sequence
@@ -43,19 +44,27 @@ _SETUP = re.compile(
     r"(module|ml|source|\.|export|unset|conda|mamba|micromamba|ulimit|set|shopt|umask|alias|eval|echo|date|hostname|"
     r"nvidia-smi|mkdir|[A-Za-z_]\w*=\S*$)(\s|$)"
 )
+_KEYWORD = re.compile(r"(if|then|else|elif|fi|for|while|until|do|done|case|esac|function|wait|exit|\{|\}|:)(\s|;|$)")
 _LAUNCHER = re.compile(r"^(exec\s+)?(srun|mpirun|mpiexec)(\s+-{1,2}[\w-]+([= ]\S+)?)*\s+(?=\S)")
 
 
 @dataclass(slots=True)
 class ExistingScript:
     """``options``: fields of SlurmOptions. ``setup``: lines before the program. ``command``: the program, "" if there
-    is none. ``directory``: where it runs, if the script says so. ``dropped``: options that have no meaning here."""
+    is none. ``chdir``: the job's directory, ``cd``: the one that the script goes to, if it says so. ``dropped``:
+    options that have no meaning here."""
 
     options: dict[str, Any] = field(default_factory=dict)
     setup: list[str] = field(default_factory=list)
     command: str = ""
-    directory: str | None = None
+    chdir: str | None = None
+    cd: str | None = None
     dropped: list[str] = field(default_factory=list)
+
+    @property
+    def directory(self) -> str | None:
+        """Where the program runs, if the script says so."""
+        return posixpath.join(self.chdir or "", self.cd or "") or None
 
 
 def read_script(text: str) -> ExistingScript:
@@ -78,8 +87,8 @@ def read_script(text: str) -> ExistingScript:
 
 def _line(line: str, found: ExistingScript) -> None:
     if line.startswith("cd "):
-        found.directory = line.removeprefix("cd ").strip().strip("\"'")
-    elif _SETUP.match(line):
+        found.cd = line.removeprefix("cd ").strip().strip("\"'")
+    elif _SETUP.match(line) or _KEYWORD.match(line):
         found.setup.append(line)
     else:
         if found.command:
@@ -118,7 +127,7 @@ def _take(name: str, setting: str | bool, found: ExistingScript, additional: dic
     elif name in ("requeue", "no-requeue"):
         found.options["requeue"] = name == "requeue"
     elif name == "chdir":
-        found.directory = str(setting)
+        found.chdir = str(setting)
     elif name == "gpus-per-node":
         kind, _, number = str(setting).rpartition(":")
         found.options |= {"gpus_per_node": int(number)} | ({"gpu_type": kind} if kind else {})

@@ -101,12 +101,11 @@ def test_version() -> None:
     ("arguments", "words"),
     [
         (["stauts"], "There is no command 'stauts'. Did you mean: hpctune status"),
-        (["xyzzy"], "There are: run, sweep, status, list"),
+        (["xyzzy"], "There are: run, init, convert, sweep, status, list"),
         (["status", "--jsn"], "Did you mean '--json'?"),
         (["status", "/nowhere/at/all"], "There is no directory /nowhere/at/all"),
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
         (["best", "--scope", "worst", "x"], "'worst' is not one of"),
-        (["logs"], "No trial was named. Usage: hpctune logs"),
         (["--frobnicate"], "No such option"),
     ],
 )

@@ -418,10 +418,50 @@ def test_logs_says_which_trials_there_are(maker: Maker) -> None:
         text("logs", maker.root, "abcde")
     with pytest.raises(UsageError, match=r"no trial 'nope'.*from abcde_00000 to abcde_00005"):
         text("logs", maker.root, "nope")
-    with pytest.raises(UsageError, match="No trial was named"):
-        text("logs", maker.root)
     with pytest.raises(UsageError, match="Name one trial at a time"):
         text("logs", maker.root, "1", "2")
+
+
+def test_logs_of_all_trials_have_their_numbers(maker: Maker) -> None:
+    (maker.dir("abcde_00000") / "stdout").write_text("one\ntwo")
+    shown = text("logs", maker.root).splitlines()
+    assert shown[:2] == ["00000 | one", "00000 | two"]
+    assert shown[2:] == [f"00001 | line {number}" for number in range(21, 31)]
+    assert text("logs", maker.root, "-n", "1").splitlines() == ["00000 | two", "00001 | line 30"]
+    assert text("logs", maker.root, "--stderr").splitlines() == ["00001 | a warning"]
+
+
+def test_logs_of_all_trials_are_followed_until_the_end(maker: Maker) -> None:
+    def later() -> None:
+        running = maker.dir("abcde_00003") / "stdout"
+        running.write_text("half a ")
+        time.sleep(0.5)
+        with running.open("a") as file:
+            file.write("line\nthe end")
+        time.sleep(0.5)
+        finish(maker)
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    shown = hpctune("logs", maker.root, "-f", "-n", "0").stdout.splitlines()
+    thread.join()
+    assert shown == ["00003 | half a line", "00003 | the end"]
+
+
+def test_equal_failures_are_shown_once(maker: Maker) -> None:
+    for number, said in ((6, "bad learning rate"), (7, "another")):
+        identity = maker.trial(number, lr=1.0, layers=1)
+        maker.runs(identity, "110", [0.9])
+        maker.fails(identity, said)
+    (maker.dir("abcde_00002") / "stderr").write_text("first\nit ended here\n")
+    shown = text("logs", maker.root, "--failed")
+    assert "2 trials: abcde_00002, abcde_00006" in shown
+    assert "1 trial: abcde_00007" in shown
+    assert shown.count("ValueError: bad learning rate") == 1
+    assert "    it ended here" in shown
+    assert "--errored" in shown
+    with pytest.raises(UsageError, match="Leave the trial and -f out"):
+        text("logs", maker.root, "2", "--failed")
 
 
 def test_logs_follows_until_the_trial_ends(maker: Maker) -> None:

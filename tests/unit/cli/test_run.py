@@ -41,9 +41,11 @@ def test_no_such_file(config: Path) -> None:
 
 
 def test_not_python(config: Path) -> None:
-    yaml = config.with_suffix(".yaml")
-    yaml.write_text("a: 1")
-    assert "does not end in .py" in refused(yaml)
+    text = config.with_suffix(".txt")
+    text.write_text("a: 1")
+    assert "is no file that hpctune run knows: Python (.py), a declared search (.yaml" in refused(text)
+    config.write_text("")
+    assert "is for batch scripts and .yaml files" in refused(config.name, "--param", "lr=1")
     assert "is a directory. Name a Python file in it." in refused(config.parent)
     config.write_bytes(b"x = 1\0")
     assert refused(config.name).startswith("config.py is not Python text: ")

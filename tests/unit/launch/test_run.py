@@ -266,7 +266,17 @@ CASES: dict[str, list[Case]] = {
         Case({}, spec_has(share_with_group=False)),
         Case({"share_with_group": "yes"}, error=UsageError, says="share_with_group"),
     ],
-    "server_port": [refused("server_port", 4321)],
+    "server_port": [
+        Case({"server_port": 4322}, spec_has(server_port=4322)),
+        Case({}, spec_has(server_port=None)),
+        Case({"server_port": "4321"}, error=UsageError, says="server_port"),
+        Case({"server_port": 70000}, error=UsageError, says="server_port"),
+    ],
+    "with_server": [
+        Case({"with_server": True}, spec_has(server_port=4321)),
+        Case({"with_server": True, "server_port": 5}, spec_has(server_port=5)),
+        Case({"with_server": 1}, error=UsageError, says="with_server"),
+    ],
     "trial_executor": [refused("trial_executor", object(), "cluster", UsageError)],
     "queue_trials": [refused("queue_trials", True, error=UsageError)],
     "loggers": [refused("loggers", [], "callbacks", UsageError)],

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
-from hpctune.space.text import value
 from hpctune.space.tree import GRID_KEY
 from hpctune.worker import command_files
 
@@ -95,13 +93,13 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
         place = "{" + name + "}"
         if place in command or "{" + name + ":" in command:
             continue
-        key = name.lstrip("-").replace("-", "_")
+        key = name.lstrip("-").replace("-", "_").replace("/", "_" if name.replace("/", "_") in program.options else ".")
         if program.known and style is None and key not in program.options:
             raise UsageError(
                 f"The program has no option for {name!r}. {nearest(key, program.options)}It has: "
                 f"{', '.join(program.options.values())}. To pass it anyway: --style space."
             )
-        option = program.options.get(key, f"--{name.lstrip('-')}")
+        option = program.options.get(key, f"--{name.lstrip('-').replace('/', '.')}")
         if style is None and (key in program.flags or key in program.negatable):
             _check_switch(option, domain)
             otherwise = f" || echo --no-{option.lstrip('-')}" if key in program.negatable else ""
@@ -109,7 +107,7 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
         elif chosen == "env":
             before.append(f"{key.upper()}={place}")
         elif chosen == "hydra":
-            after.append(f"{name}={place}")
+            after.append(f"{name.replace('/', '.')}={place}")
         else:
             after.append(f"{option}={place}" if chosen == "equals" else f"{option} {place}")
     return " ".join([*before, command, *after])
@@ -121,53 +119,3 @@ def _check_switch(option: str, domain: Any) -> None:
     wrong = next((value for value in values if not isinstance(value, bool)), None)
     if wrong is not None:
         raise UsageError(f"{option} takes no value in the program: give true,false, true or false, not {wrong!r}.")
-
-
-def rows_of_lines(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """Command lines, one for each trial, as configurations: options by name, other words as ``arg1``, ``arg2``, ...
-
-    Raises UsageError if lines have different parameters, since a table could not show them.
-    """
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            words = shlex.split(line)
-        except ValueError as error:
-            raise UsageError(f"Line {number}, {line!r}: {error}.") from error
-        row: dict[str, Any] = {}
-        index, places = 0, 0
-        while index < len(words):
-            word = words[index]
-            name, sign, text = word.partition("=")
-            if word.startswith("-") and not _is_number(word):
-                follows = index + 1 < len(words) and (
-                    not words[index + 1].startswith("-") or _is_number(words[index + 1])
-                )
-                row[name.lstrip("-")] = value(text) if sign else value(words[index + 1]) if follows else True
-                index += 1 + (not sign and follows)
-                continue
-            if sign and name.isidentifier():
-                row[name] = value(text)
-            else:
-                places += 1
-                row[f"arg{places}"] = value(word)
-            index += 1
-        rows.append(row)
-    switches = {name for row in rows for name, setting in row.items() if setting is True}
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for number, row in enumerate(rows, 1):
-        lacks = [name for name in names if name not in row and name not in switches]
-        if lacks:
-            raise UsageError(
-                f"Line {number} has no {lacks[0]!r}, which other lines have. Give every line the same parameters."
-            )
-        row.update({name: False for name in switches if name not in row})
-    return rows
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -1,0 +1,77 @@
+"""``hpctune run`` on a file that is not Python: a declared search, or a batch script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpctune.cli.searchoptions import apply, fit, read_parameters, show
+from hpctune.common.text import count
+from hpctune.errors import ConfigFileError, UsageError
+from hpctune.interop import batch_script, declared, submit_loop
+from hpctune.interop.command_search import CommandSearch
+
+
+def prepare(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> Callable[[list[Any]], int]:
+    """Read the file, say what will run, and return the action that runs it."""
+    search = search_in(path, arguments, given)
+    return fit(search)
+
+
+def search_in(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> CommandSearch:
+    """The search that a file defines, with the options of the command line."""
+    if batch_script.is_batch_script(path) and submit_loop.submits(path.read_text(errors="replace")):
+        return _loop(path, arguments, given)
+    if arguments:
+        raise UsageError(f"Arguments after -- are for Python files, and {path} is none. Write them into the command.")
+    if path.suffix.lower() in declared.SUFFIXES:
+        return _declared(path, given)
+    if batch_script.is_batch_script(path):
+        return _script(path, given)
+    raise ConfigFileError(
+        f"{path} is no file that hpctune run knows: Python (.py), a declared search ({', '.join(declared.SUFFIXES)}), "
+        f"or a batch script ({', '.join(batch_script.SUFFIXES[:3])}, or a text with #SBATCH lines)."
+    )
+
+
+def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
+    if given["params"] or given["table"]:
+        raise UsageError(f"--param and --params are for batch scripts. {path} has its parameters; replace one: --set.")
+    data = dict(declared.read(path))
+    search = declared.search_of(data | ({"grid": True} if given["grid"] else {}), path)
+    apply(search, given)
+    shown = {name: str(value) for name, value in data.get("parameters", {}).items()}
+    if search.rows is not None:
+        shown["trials"] = count(len(search.rows), "configuration")
+    program = search.command if isinstance(search.command, str) else " ".join(map(str, search.command))
+    show(search, program, shown, search.cwd or "each trial's directory")
+    return search
+
+
+def _loop(path: Path, arguments: Sequence[str], given: Mapping[str, Any]) -> CommandSearch:
+    """A script that calls sbatch."""
+    if given["params"] or given["table"]:
+        raise UsageError(f"--param and --params are for batch scripts. {path} calls sbatch: its calls are the trials.")
+    submissions = submit_loop.record(path, arguments)
+    search = submit_loop.search_of(path, submissions)
+    apply(search, given)
+    shown = {name: ", ".join(map(str, dict.fromkeys(row[name] for row in search.rows or ()))) for name in search.space}
+    show(search, f"{count(len(submissions), 'call')} of sbatch in {path}", shown, str(search.cwd))
+    return search
+
+
+def _script(path: Path, given: Mapping[str, Any]) -> CommandSearch:
+    space, rows = read_parameters(list(given["params"]), given["table"], bool(given["grid"]), "")
+    script = batch_script.read(path, space)
+    search = script.search(rows, given["style"])
+    apply(search, given)
+    if script.found.dropped:
+        names = ", ".join(f"--{name}" for name in dict.fromkeys(script.found.dropped))
+        click.echo(f"Of {path}, hpctune sets itself: {names}.", err=True)
+    texts = dict(word.split("=", 1) for word in given["params"])
+    shown = {name: f"{texts.get(name, '...')}  ({way})" for name, way in script.ways.items()}
+    show(search, str(path), shown, str(search.cwd))
+    return search

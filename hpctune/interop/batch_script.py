@@ -1,0 +1,183 @@
+"""A batch script that somebody has, as the program of a search: its ``#SBATCH`` lines become options of the jobs, its
+text runs in each trial with the trial's values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpctune.cluster.slurm.existing import ExistingScript, read_script
+from hpctune.common.text import shorten
+from hpctune.errors import ConfigFileError, UsageError
+from hpctune.interop import program as programs
+from hpctune.interop.command_search import CommandSearch
+from hpctune.space.functions import grid_search
+
+SUFFIXES = (".sbatch", ".slurm", ".sh", ".bash", ".job", ".sub", ".batch")
+_ARRAY = "SLURM_ARRAY_TASK_ID"
+_SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
+
+
+@dataclass(slots=True)
+class BatchScript:
+    """A script. ``ways``: how it gets each parameter, in words, by parameter."""
+
+    path: Path
+    text: str
+    found: ExistingScript
+    space: dict[str, Any]
+    ways: dict[str, str] = field(default_factory=dict)
+
+    def search(self, rows: list[Mapping[str, Any]] | None = None, style: str | None = None) -> CommandSearch:
+        """The search. Raises UsageError for a parameter that cannot be given to the script."""
+        text = self.text.replace("{", "{{").replace("}", "}}")
+        variables, arguments, left = list[str](), list[str](), dict[str, Any]()
+        for name, domain in self.space.items():
+            text, way = _filled(text, name)
+            self.ways[name] = way or ""
+            if way is None:
+                left[name] = domain
+            elif name.isidentifier():
+                variables.append(f"{name}={{{name}}}")
+        if left:
+            text, arguments = self._passed(text, left, style)
+        slurm = {**self.found.options}
+        if re.search(r"^\s*(srun|mpirun|mpiexec)\b", self.text, re.MULTILINE):
+            slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
+        directory = Path(self.found.chdir or ".").expanduser().absolute()
+        command = ["env", *variables, self._shell(), "-c", text, str(self.path.absolute()), *arguments]
+        return CommandSearch(
+            command, space=self.space, rows=rows, cwd=str(directory), slurm=slurm, run={"name": self.path.stem}
+        )
+
+    def _passed(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
+        """The text and the script's arguments, with the parameters that the text does not name."""
+        if re.search(r"\$(\{?[@*]\}?)", self.text):
+            line = programs.with_arguments("", left, programs.Program(style=style or "space"), style)
+            self.ways.update(dict.fromkeys(left, "an argument of the script"))
+            return text, line.split()
+        places = re.findall(r"\$\{?(\d)\b", self.text)
+        if places:
+            if len({*places} - {"0"}) != len(left):
+                raise UsageError(
+                    f"{self.path} uses {len({*places} - {'0'})} arguments ($1, ...), and {len(left)} parameters are "
+                    f"not named in it: {', '.join(left)}. Give one for each."
+                )
+            self.ways.update({name: f"${number}" for number, name in enumerate(left, 1)})
+            return text, [f"{{{name}}}" for name in left]
+        return self._appended(text, left, style)
+
+    def _appended(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
+        """The text with options added to its last program."""
+        lines = re.sub(r"[ \t]*\\\n\s*", " ", text).splitlines()
+        command = self.found.command.replace("{", "{{").replace("}", "}}")
+        numbers = [n for n, line in enumerate(lines) if command and line.strip().endswith(command)]
+        if not numbers:
+            name = next(iter(left))
+            raise UsageError(
+                f"{self.path} does not use {name!r}, and has no program that could get it as an option. "
+                f"Write ${name} in it where the value belongs."
+            )
+        known = programs.inspect_program(self.found.command, Path(self.found.directory or ".").expanduser())
+        before, after = programs.with_arguments("\n", left, known, style).split("\n")
+        line = lines[numbers[-1]]
+        begin = line.rindex(command)
+        end = begin + _end_of_program(command)
+        words = " ".join(part for part in (before.strip(), line[begin:end].strip(), after.strip()) if part)
+        lines[numbers[-1]] = f"{line[:begin]}{words} {line[end:]}".rstrip()
+        self.ways.update(dict.fromkeys(left, f"an option of: {shorten(self.found.command, 60)}"))
+        return "\n".join(lines) + "\n", []
+
+    def _shell(self) -> str:
+        first = self.text.partition("\n")[0]
+        named = first.removeprefix("#!").split() if first.startswith("#!") else []
+        shell = Path(named[-1] if named and named[0].endswith("env") else named[0]).name if named else "bash"
+        if shell not in _SHELLS:
+            raise ConfigFileError(f"{self.path} is not a shell script: its first line is {first!r}.")
+        return shell
+
+
+def is_batch_script(path: Path) -> bool:
+    """Whether a file is a shell script, as far as its name or its first lines say."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return (bool(re.match(rb"#!\s*\S*(/env\s+)?\S*(bash|sh)\b", head)) and not path.suffix) or b"\n#SBATCH" in head
+
+
+def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
+    """Read a script. ``space``: the parameters. Without any, an array job is a grid over its indices.
+
+    Raises ConfigFileError if the file cannot be read, UsageError if there is nothing to vary.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFileError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
+    found = read_script(text)
+    made = dict(space)
+    indices = _array(text) if _ARRAY in text else []
+    if indices and _ARRAY not in made:
+        made[_ARRAY] = grid_search(indices)
+    if not made:
+        raise UsageError(
+            f"{path} has nothing to vary: name its parameters, such as --param lr=log:1e-5..1e-1, or --params FILE. "
+            f"In the script $lr or {{lr}} is the value; otherwise its program gets the option --lr."
+        )
+    return BatchScript(path, text, found, made)
+
+
+def _array(text: str) -> list[int]:
+    """The indices of the script's array; empty if it is none."""
+    directive = re.search(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)([\d,:-]+)", text, re.MULTILINE)
+    if directive is None:
+        return []
+    indices: list[int] = []
+    for part in directive[1].split(","):
+        span, _, step = part.partition(":")
+        first, _, last = span.partition("-")
+        indices += range(int(first), int(last or first) + 1, int(step or 1))
+    return indices
+
+
+def _filled(text: str, name: str) -> tuple[str, str | None]:
+    """The text of a script, with doubled braces, with ``{name}`` where the value belongs; and how it is named there, in
+    words, or None if it is not."""
+    word = re.escape(name)
+    new, count = re.subn(rf"(?<![$\w])\{{\{{{word}\}}\}}", f"{{{name}}}", text)
+    if count:
+        return new, f"{{{name}}}"
+    if not name.isidentifier():
+        return text, None
+    loop = re.compile(rf"^(\s*for\s+{word}\s+in\s+)[^;\n]+", re.MULTILINE)
+    text, loops = loop.subn(rf'\g<1>"${name}"', text)
+    value = rf"(?!\S*\$\{{\{{{word}[:}}-])\S.*$"  # no default, as in lr=${{lr:-0.1}}
+    assigned = re.compile(rf"^(\s*(?:export\s+|declare\s+|readonly\s+)?{word}=){value}", re.MULTILINE)
+    text, assignments = assigned.subn(rf'\g<1>"${name}"', text)
+    if loops or assignments or re.search(rf"\$({word}\b|\{{\{{{word}\b)", text):
+        return text, f"${name}"
+    return text, None
+
+
+def _end_of_program(command: str) -> int:
+    """Where a program's words end in a line: before a pipe, a redirection, another command or a comment."""
+    quote, escaped = "", False
+    for at, char in enumerate(command):
+        if escaped:
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "|;&<>" or (char == "#" and command[at - 1 : at].isspace()):
+            return at - 1 if char == ">" and command[at - 1 : at].isdigit() else at
+    return len(command)

@@ -1,0 +1,49 @@
+"""A search space as JSON, for people and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpctune.space.domain import Categorical, Domain
+from hpctune.space.function import Function
+from hpctune.space.numeric import Float, Integer
+from hpctune.space.samplers import LogUniform, Normal, Quantized
+from hpctune.space.tree import grid_values, is_grid
+
+TYPE = "type"
+
+
+def described(space: Any) -> Any:
+    """``space`` with each domain as a dict: its ``type`` (the name of the function that makes it) and its arguments.
+
+    ``{"lr": loguniform(1e-4, 1)}`` becomes ``{"lr": {"type": "loguniform", "lower": 0.0001, "upper": 1.0}}``.
+    """
+    if is_grid(space):
+        return {TYPE: "grid_search", "values": [described(value) for value in grid_values(space)]}
+    if isinstance(space, Domain):
+        return described_domain(space)
+    if isinstance(space, Mapping):
+        return {str(key): described(child) for key, child in space.items()}
+    if isinstance(space, (list, tuple)):
+        return [described(child) for child in space]
+    return space
+
+
+def described_domain(domain: Domain) -> dict[str, Any]:
+    """One domain as a dict."""
+    if isinstance(domain, Categorical):
+        return {TYPE: "choice", "values": [described(value) for value in domain.categories]}
+    if isinstance(domain, Function):
+        return {TYPE: "sample_from", "function": repr(domain)}
+    sampler = domain.exact_sampler()
+    step = {"q": domain.sampler.q} if isinstance(domain.sampler, Quantized) else {}
+    prefix = "q" if step else ""
+    if isinstance(domain, Float) and isinstance(sampler, Normal):
+        return {TYPE: f"{prefix}randn", "mean": sampler.mean, "sd": sampler.sd, **step}
+    if isinstance(domain, (Float, Integer)):
+        whole = isinstance(domain, Integer)
+        name = ("lograndint" if whole else "loguniform") if isinstance(sampler, LogUniform) else "randint"
+        name = name if whole or isinstance(sampler, LogUniform) else "uniform"
+        return {TYPE: f"{prefix}{name}", "lower": domain.lower, "upper": domain.upper, **step}
+    return {TYPE: type(domain).__name__, "function": repr(domain)}
