@@ -188,3 +188,28 @@ def test_a_worker_that_stays_holds_trials_of_several_nodes(
     rows = [row for rows in search.rows().values() for row in rows]
     assert [(row["size"], row["nodes"]) for row in rows] == [(4, "2")] * 2
     assert len({row["job"] for row in rows}) == 1
+
+
+BROKEN_NODE = """
+import hpctune as tune
+from hpctune.train import DataParallelTrainer, ScalingConfig
+
+tuner = tune.Tuner(
+    DataParallelTrainer(lambda: None, scaling_config=ScalingConfig(num_workers=2, placement_strategy="STRICT_SPREAD")),
+    run_config=tune.RunConfig(name="run"),
+    slurm=tune.SlurmOptions(env={"PYTHONPATH": "FOLDER"}),
+)
+"""
+
+
+def test_a_rank_that_cannot_start_ends_the_trial_at_once(
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nif os.environ.get('SLURM_PROCID') == '1' and 'HPCTUNE_RANKS_HEAD' in os.environ: os._exit(7)\n"
+    )
+    search = searches(BROKEN_NODE.replace("FOLDER", str(tmp_path)), "-p", "main")
+    search.finish(1, within_s=60)
+    (error,) = search.experiment.glob("*/error.txt")
+    assert "srun ended with exit code" in error.read_text()
+    assert "before all ranks had started" in error.read_text()
