@@ -48,9 +48,10 @@ class Peer:
         if not self.known and len(self._received) > _MAX_HELLO:
             return None
         try:
-            return [json.loads(line) for line in lines]
+            messages = [json.loads(line) for line in lines]
         except ValueError:
             return None
+        return messages if all(isinstance(message, dict) for message in messages) else None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message; a rank that is gone is found when its connection is read."""
