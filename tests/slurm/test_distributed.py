@@ -213,3 +213,44 @@ def test_a_rank_that_cannot_start_ends_the_trial_at_once(
     (error,) = search.experiment.glob("*/error.txt")
     assert "srun ended with exit code" in error.read_text()
     assert "before all ranks had started" in error.read_text()
+
+
+PREEMPTED = """
+import json, os, pathlib, time
+import hpctune as tune
+from hpctune.train import DataParallelTrainer, ScalingConfig
+
+
+def train():
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        start = int(pathlib.Path(checkpoint.path, "step").read_text())
+    for step in range(start + 1, 41):
+        with tune.checkpoint_dir(step) as directory:
+            pathlib.Path(directory, "step").write_text(str(step))
+        tune.report(step=step, start=start)
+        time.sleep(0.1)
+
+
+tuner = tune.Tuner(
+    DataParallelTrainer(train, scaling_config=ScalingConfig(num_workers=2, placement_strategy="STRICT_SPREAD")),
+    run_config=tune.RunConfig(name="run"),
+)
+"""
+
+
+@pytest.mark.nightly
+def test_a_preempted_trial_goes_on(slurm_cluster: SlurmCluster, searches: Callable[..., Search]) -> None:
+    search = searches(PREEMPTED, "-p", "scavenge")
+    results = search.experiment.glob
+    wait_for(lambda: any(f.read_text().count("\n") > 5 for f in results("*/result.json")), 60, "results")
+    urgent = slurm_cluster.sbatch("-p", "urgent", "-N", "4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
+    wait_for(lambda: slurm_cluster.state(urgent) == "COMPLETED", 60, "the urgent job's end")
+    search.finish()
+    (file,) = results("*/result.json")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    last = {row["start"] for row in rows}
+    assert len(last) == 2, "it was not interrupted"
+    ends = [event.reason for event in search.facts() if isinstance(event, e.RunEnded)]
+    assert "SIGTERM received" in ends, ends
