@@ -107,6 +107,17 @@ class TrainableError(TuneError):
     """A trainable cannot be used: not callable, wrong signature, not picklable, unknown name."""
 
 
+class RankError(TuneError):
+    """A process of a distributed trial failed, or hangs. ``kind``, ``message`` and ``traceback`` are of its error."""
+
+    def __init__(self, kind: str, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.traceback = kind, message, traceback
+
+    def __reduce__(self) -> tuple[type[RankError], tuple[str, str, str]]:
+        return RankError, (self.kind, self.message, self.traceback)
+
+
 class SearchSpaceError(UsageError):
     """A search space cannot be sampled or converted."""
 

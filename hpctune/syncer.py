@@ -9,7 +9,8 @@ from typing import Any
 
 from hpctune.common.log import log
 from hpctune.errors import UsageError
-from hpctune.mirror.options import PERIOD_S, TIMEOUT_S, MirrorOptions, check_template, has_sync_up, is_url
+from hpctune.mirror.options import PERIOD_S, TIMEOUT_S, MirrorOptions, check_template, has_sync_up, is_elsewhere, is_url
+from hpctune.mirror.target import as_fsspec
 
 
 class Syncer(ABC):
@@ -81,9 +82,13 @@ def mirror_options(
     config = SyncConfig(**sync_config) if isinstance(sync_config, dict) else sync_config or SyncConfig()
     if not isinstance(config, SyncConfig):
         raise UsageError(f"sync_config must be a SyncConfig, not {sync_config!r}.")
+    if filesystem is not None:
+        as_fsspec(filesystem)
+        if storage_path is None:
+            raise UsageError("storage_filesystem needs storage_path=, the place of the copies on it.")
     if isinstance(config.syncer, str) and config.syncer != "auto":
         check_template(config.syncer)
-    remote = storage_path if filesystem is not None or is_url(storage_path) else None
+    remote = storage_path if filesystem is not None or is_elsewhere(storage_path) else None
     if config.upload_dir is not None and remote is not None and str(config.upload_dir) != str(remote):
         raise UsageError(
             f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r} differ. Keep one of them."

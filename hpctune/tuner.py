@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.result_grid import ResultGrid
@@ -22,7 +22,7 @@ from hpctune.launch.remote import bring_here, has_mirror
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
 from hpctune.launch.trainables import as_trainable, trainable_name
-from hpctune.mirror.options import is_url
+from hpctune.mirror.options import is_elsewhere
 from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -45,11 +45,24 @@ class _Restored:
     choice: ResumeChoice
 
 
+@runtime_checkable
+class Trainer(Protocol):
+    """What ``hpctune.train`` makes: a trainable with options of its own."""
+
+    run_config: RunConfig | None
+
+    def as_trainable(self) -> Any:
+        """The trainable."""
+
+    def as_param_space(self, param_space: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The search space, checked."""
+
+
 class Tuner:
     """A search, ready to run.
 
     Args:
-        trainable: A function, a class derived from Trainable, or a registered name.
+        trainable: A function, a class derived from Trainable, a trainer of ``hpctune.train``, or a registered name.
         param_space: The search space.
         tune_config: Options of the search.
         run_config: Options of the run: directory, checkpoints, failures, stop conditions, output.
@@ -72,6 +85,10 @@ class Tuner:
         cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
         slurm: SlurmOptions | Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(trainable, Trainer):
+            run_config = trainable.run_config if run_config is None else run_config
+            param_space = trainable.as_param_space(param_space)
+            trainable = trainable.as_trainable()
         if trainable is None:
             raise UsageError(
                 "Tuner needs a trainable: a function, a class derived from Trainable, or a registered name."
@@ -129,7 +146,8 @@ class Tuner:
         if resume_errored and restart_errored:
             raise UsageError("resume_errored and restart_errored exclude each other. Remove one of them.")
         paths = _brought_here(path, storage_filesystem)
-        before, after = spec_file.read(paths).trainable, trainable_name(trainable)
+        named = trainable.as_trainable() if isinstance(trainable, Trainer) else trainable
+        before, after = spec_file.read(paths).trainable, trainable_name(named)
         if before != after and not isinstance(trainable, Command):  # its name is no more than a label
             raise UsageError(f"{paths.root} was started with the trainable {before!r}, not {after!r}.")
         tuner = cls(trainable, param_space=param_space, cluster=cluster, slurm=slurm)
@@ -144,7 +162,7 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether ``path`` contains an experiment."""
-        if storage_filesystem is not None or is_url(path):
+        if storage_filesystem is not None or is_elsewhere(path):
             return has_mirror(os.fspath(path), storage_filesystem)
         return exists(ExperimentPaths(Path(path).expanduser().absolute()))
 
@@ -227,6 +245,6 @@ def _grid(paths: ExperimentPaths, tune: TuneConfig, trials: Sequence[Trial] | No
 
 def _brought_here(path: str | os.PathLike[str], filesystem: Any) -> ExperimentPaths:
     """The experiment's directory on this machine; brought from its mirror if ``path`` is elsewhere."""
-    if filesystem is None and not is_url(path):
+    if filesystem is None and not is_elsewhere(path):
         return ExperimentPaths(Path(path).expanduser().absolute())
     return bring_here(os.fspath(path), env.settings().result_dir, filesystem)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.mirror.fetch import readable
-from hpctune.mirror.options import is_url
+from hpctune.mirror.options import is_elsewhere
 from hpctune.model import trial as model
 from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
@@ -49,9 +49,9 @@ class LoadedExperiment:
 
 def experiment_root(path: str | Path) -> Path:
     """The experiment's directory; ``path`` may also name its ``experiment.json``, or be the URL of a mirror."""
-    if is_url(path):
+    if is_elsewhere(path):
         return readable(str(path)).root
-    root = Path(path).expanduser().absolute()
+    root = Path(str(path).removeprefix("file://")).expanduser().absolute()
     return root.parent if root.name == "experiment.json" and root.is_file() else root
 
 

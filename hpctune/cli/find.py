@@ -10,7 +10,7 @@ import click
 from hpctune.common import env
 from hpctune.common.text import nearest, quoted
 from hpctune.errors import NotAnExperimentError, UsageError
-from hpctune.mirror.options import is_url
+from hpctune.mirror.options import is_elsewhere
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import open_experiment
@@ -29,12 +29,13 @@ def storage_path() -> Path:
 
 def experiment(named: str | None) -> ExperimentPaths:
     """The experiment that ``named`` refers to. Raises NotAnExperimentError if there is none."""
-    if is_url(named):
+    if is_elsewhere(named):
         from hpctune.mirror.fetch import readable
 
         return readable(str(named))
     if named is None:
         return inside_experiment(Path.cwd()) or _newest(storage_path())
+    named = named.removeprefix("file://")
     path = Path(named).expanduser()
     inside = inside_experiment(path) if path.exists() else None
     if inside is not None:

@@ -16,6 +16,7 @@ from hpctune.analysis.listing import list_experiments, list_trials
 from hpctune.cli import find, snapshot
 from hpctune.common.text import clean, count, shorten, shorten_middle, table, when
 from hpctune.errors import UsageError
+from hpctune.mirror.options import is_elsewhere
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.values import as_json
@@ -92,6 +93,10 @@ def command(
 
 def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
     """The directory to list, and the experiment, if it is one."""
+    directory = None if directory is None else directory.removeprefix("file://")
+    if is_elsewhere(directory):
+        paths = find.experiment(directory)
+        return paths.root, paths
     path = Path(directory).expanduser() if directory is not None else find.storage_path()
     stored = find.stored(directory) if directory is not None and not find.is_experiment(path) else None
     if stored is not None and not find.experiments(path):  # a folder of that name does not hide it

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from hpctune.errors import RequestRejectedError, TuneError, UsageError
+from hpctune.errors import TuneError, UsageError
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
@@ -124,12 +124,7 @@ class DebugCluster:
     # -- the port, called by the drive --------------------------------------------------------------------------------
 
     def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError for trials of several tasks. Nothing else is checked."""
-        if len(resources.bundles) > 1:
-            raise RequestRejectedError(
-                f"A trial needs {len(resources.bundles)} tasks, but the cluster 'debug' runs one process. "
-                "Use --cluster local."
-            )
+        """Check nothing: a trial of any size runs. The ranks of a distributed one are child processes."""
 
     def room(self, resources: Resources) -> int:
         """1 if no job runs or waits, else 0."""

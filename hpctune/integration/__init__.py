@@ -13,15 +13,6 @@ def refuse(what: str, instead: str) -> NoReturn:
     raise NotYetSupportedError(f"{what} is not supported by this version of hpctune. {instead}")
 
 
-class Later:
-    """Base of what is still to come: making one raises NotYetSupportedError."""
-
-    instead: ClassVar[str] = ""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        refuse(type(self).__name__, self.instead)
-
-
 class LaterCallback(LoggerCallback):
     """Base of logger callbacks still to come: making one raises NotYetSupportedError."""
 

@@ -1,13 +1,19 @@
-"""Horovod. Not supported yet."""
+"""Horovod, whose last release does not build against current versions of PyTorch and TensorFlow."""
 
 from __future__ import annotations
 
-from hpctune.integration import Later
+from typing import Any
 
-INSTEAD = "Ask for several tasks with a PlacementGroupFactory and start horovodrun with hpctune.Command."
+from hpctune.errors import MissingPackageError
 
 
-class DistributedTrainableCreator(Later):
-    """Not supported yet."""
+class DistributedTrainableCreator:
+    """Raises MissingPackageError."""
 
-    instead = INSTEAD
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise MissingPackageError(
+            "DistributedTrainableCreator of horovod: Horovod's last release is of 2023 and does not build against "
+            "current versions of PyTorch and TensorFlow. Use DistributedTrainableCreator of "
+            "hpctune.integration.torch or hpctune.integration.tensorflow; hvd.DistributedOptimizer becomes "
+            "torch.nn.parallel.DistributedDataParallel."
+        )

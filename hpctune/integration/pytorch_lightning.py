@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpctune.integration.packages import require
-from hpctune.integration.reports import check_metrics, chosen, events_of, report_saved
+from hpctune.integration.reports import check_metrics, chosen, events_of, report_saved, takes_part
 from hpctune.worker import report
 
 _loaded = [name for name in ("pytorch_lightning", "lightning.pytorch") if name in sys.modules]
@@ -61,7 +61,7 @@ class TuneReportCheckpointCallback(TuneCallback):
         logs = {name: value.item() for name, value in trainer.callback_metrics.items()}
         found = chosen(self._metrics, logs, missing_ok=True)
         if not self._save:
-            if found and trainer.is_global_zero:
+            if found and takes_part(trainer.is_global_zero):
                 report(found)
             return
         if trainer.world_size == 1:
@@ -75,6 +75,8 @@ class TuneReportCheckpointCallback(TuneCallback):
             from hpctune.checkpoint import Checkpoint
 
             report(found, checkpoint=Checkpoint.from_directory(folder))
+        elif takes_part(False):
+            report(found)
 
 
 class TuneReportCallback(TuneReportCheckpointCallback):

@@ -11,6 +11,7 @@ from hpctune.checkpoint import Checkpoint
 from hpctune.common.checks import check_whole
 from hpctune.errors import UsageError
 from hpctune.worker import report
+from hpctune.worker.ranks.session import current_rank
 
 Metrics = str | Sequence[str] | Mapping[str, str] | None
 
@@ -52,6 +53,12 @@ def check_frequency(frequency: Any) -> int:
     """Raise UsageError unless ``frequency`` is a whole number that is not negative."""
     check_whole("frequency", frequency, 0)
     return int(frequency)
+
+
+def takes_part(first: bool) -> bool:
+    """Whether this process reports: the first one does, and in a trainer's trial all do."""
+    rank = current_rank()
+    return first or (rank is not None and rank.together)
 
 
 def report_saved(metrics: Mapping[str, Any], save: Callable[[Path], Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.integration.packages import require
-from hpctune.integration.reports import report_saved
+from hpctune.integration.reports import report_saved, takes_part
 from hpctune.worker import report
 
 _transformers = require("transformers", "transformers", "hpctune.integration.transformers")
@@ -28,10 +28,12 @@ class RayTrainReportCallback(_transformers.TrainerCallback):  # type: ignore[mis
         self._metrics.update(logs or {})
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        metrics = {**self._metrics, "step": state.global_step, "epoch": state.epoch}
         if state.is_world_process_zero:
             source = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            metrics = {**self._metrics, "step": state.global_step, "epoch": state.epoch}
             report_saved(metrics, lambda folder: shutil.copytree(source, folder / self.CHECKPOINT_NAME))
+        elif takes_part(False):
+            report(metrics)
 
 
 class TuneReportCallback(RayTrainReportCallback):
@@ -41,7 +43,7 @@ class TuneReportCallback(RayTrainReportCallback):
         pass
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
+        if takes_part(state.is_world_process_zero):
             report({**self._metrics, **(metrics or {}), "step": state.global_step, "epoch": state.epoch})
 
 

@@ -20,7 +20,7 @@ from hpctune.launch.trainables import (
     requested_resources,
     trainable_name,
 )
-from hpctune.mirror.options import MirrorOptions, is_url
+from hpctune.mirror.options import MirrorOptions, is_elsewhere
 from hpctune.run_config import CheckpointConfig
 from hpctune.stopper import NoopStopper, Stopper, split_stop
 from hpctune.syncer import mirror_options
@@ -85,7 +85,7 @@ class Experiment:
         checkpoint_score_attr: str | None = None,
     ) -> None:
         self.mirror = mirror_options(sync_config, storage_path, storage_filesystem)
-        if self.mirror is not None and (is_url(storage_path) or storage_filesystem is not None):
+        if self.mirror is not None and (is_elsewhere(storage_path) or storage_filesystem is not None):
             storage_path = None  # the experiment itself is in the default directory
         self.name = None if name is None else arguments.checked_name(name)
         self.run = run
@@ -174,13 +174,13 @@ class Experiment:
 
     def storage_in(self, override: str | None, default: Path) -> Path:
         """The same, with the ``override`` of the command line and the ``default`` of the environment as arguments."""
-        own = None if is_url(override) else arguments.storage_path(override)
+        own = None if is_elsewhere(override) else arguments.storage_path(override)
         return own or self._storage or default.absolute()
 
     def mirror_in(self, override: str | None) -> MirrorOptions | None:
         """Where the experiment is copied to, with the ``override`` of the command line for its storage path."""
         folder = (self.name or "").rpartition("/")[0]
-        mirror = MirrorOptions(place=str(override)) if is_url(override) else self.mirror
+        mirror = MirrorOptions(place=str(override)) if is_elsewhere(override) else self.mirror
         return replace(mirror, place=mirror.of(folder)) if mirror is not None and folder else mirror
 
     @property

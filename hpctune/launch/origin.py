@@ -39,7 +39,7 @@ def origin_of(setup: DriverSetup, directory: Path) -> tuple[dict[str, Any], str]
     space = plain(described(dict(binding.space))) if isinstance(binding, SearchBinding) else None
     found = {
         "command": _command_line(),
-        "directory": str(Path.cwd()),
+        "directory": _here(),
         "host": socket.gethostname(),
         "user": _user(),
         "python": platform.python_version(),
@@ -58,6 +58,13 @@ def _command_line() -> str:
     if programs:
         words = ["hpctune", *words[programs[0] + 1 :]]
     return shlex.join(words)
+
+
+def _here() -> str | None:
+    """The working directory; None if it is gone."""
+    with contextlib.suppress(OSError):
+        return str(Path.cwd())
+    return None
 
 
 def _user() -> str | None:
@@ -127,4 +134,4 @@ def code_directory() -> Path:
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if isinstance(main, str) and not Path(main).name.startswith("hpctune") and Path(main).is_file():
         return Path(main).absolute().parent
-    return Path.cwd()
+    return Path(_here() or "/")

@@ -56,6 +56,11 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and _URL.match(text) is not None
 
 
+def is_elsewhere(text: object) -> bool:
+    """Whether a text is a URL of another place than this machine's directories."""
+    return is_url(text) and not str(text).startswith("file://")
+
+
 def has_sync_up(means: object) -> bool:
     """Whether this is a Syncer."""
     return callable(getattr(means, "sync_up", None))

@@ -104,7 +104,7 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     import fsspec
 
     if filesystem is not None:
-        return _as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
+        return as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
     scheme = urlsplit(url).scheme
     try:
         fs, path = fsspec.core.url_to_fs(url.replace(f"{scheme}://", f"{_ALIASES.get(scheme, scheme)}://", 1))
@@ -119,7 +119,8 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     return fs, str(path).rstrip("/")
 
 
-def _as_fsspec(filesystem: Any) -> Any:
+def as_fsspec(filesystem: Any) -> Any:
+    """A filesystem of fsspec or pyarrow as one of fsspec. Raises UsageError for anything else."""
     import fsspec
 
     if isinstance(filesystem, fsspec.AbstractFileSystem):

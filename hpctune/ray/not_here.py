@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 _TRAINER = (
-    "Trainers of Ray Train are not here. One job with several processes per trial: write the training function, and "
-    "wrap it with DistributedTrainableCreator of ray.tune.integration.torch; or tune.with_resources."
+    "Of Ray Train's trainers there are TorchTrainer, TensorflowTrainer and DataParallelTrainer. Other training runs as "
+    "a function in one process, or in several with DataParallelTrainer."
 )
+_MIXED = "Use torch.amp in the training function."
 _INTERNAL = "It is internal to Ray."
 _CODE = "Only Python's functions can be called."
 _OBJECTS = "Objects are pickled with cloudpickle: give the class a __reduce__."
@@ -28,16 +29,19 @@ NOT_HERE: dict[str, str] = {
     "ray.client": "There is no Ray cluster to connect to.",
     "ray.ml": _TRAINER,
     "ray.air.train": _TRAINER,
-    "ray.train.torch": _TRAINER,
-    "ray.train.tensorflow": _TRAINER,
+    **dict.fromkeys(
+        ("ray.train.torch.accelerate", "ray.train.torch.backward", "ray.train.torch.prepare_optimizer"), _MIXED
+    ),
+    "ray.train.torch.TorchCheckpoint": "Use Checkpoint.from_directory, with torch.save in the directory.",
+    "ray.train.torch.xla": "TPUs are not here.",
+    "ray.train.tensorflow.TensorflowCheckpoint": "Use Checkpoint.from_directory, with model.save in the directory.",
+    "ray.train.tensorflow.prepare_dataset_shard": "Ray Data is not here. Give tf.data its shard by tf.distribute.",
     "ray.train.horovod": _TRAINER,
     "ray.train.lightning": _TRAINER,
     "ray.train.huggingface": _TRAINER,
     "ray.train.xgboost": _TRAINER,
     "ray.train.lightgbm": _TRAINER,
     "ray.train.sklearn": _TRAINER,
-    "ray.train.data_parallel_trainer": _TRAINER,
-    "ray.train.base_trainer": _TRAINER,
     "ray.train.trainer": _TRAINER,
     "ray.train.get_dataset_shard": "Ray Data is not here. Load the data in the trainable.",
     "ray.tune.automl": "It is a search algorithm of 0.x: choose one of ray.tune.search.",
@@ -107,7 +111,7 @@ NOT_HERE: dict[str, str] = {
     ),
     **_each(
         "ray.train.",
-        "BackendConfig CheckpointConsistencyMode CheckpointUploadMode ControllerError DataConfig LoggingConfig "
+        "CheckpointConsistencyMode CheckpointUploadMode ControllerError DataConfig LoggingConfig "
         "NCCLHangError PreemptionError PreemptionInfo ReportedCheckpoint ReportedCheckpointStatus "
         "ValidationConfig ValidationFn ValidationTaskConfig WorkerGroupError get_all_reported_checkpoints "
         "get_preemption_info",

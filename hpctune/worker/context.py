@@ -6,20 +6,43 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.common.log import log
 from hpctune.errors import UsageError
+from hpctune.model.records import Control
 from hpctune.storage import checkpoints
 from hpctune.storage.layout import TrialPaths
 from hpctune.worker import client
-from hpctune.worker.session import Session, current
+from hpctune.worker.ranks.session import current_rank
+from hpctune.worker.ranks.world import World
+from hpctune.worker.session import current
 from hpctune.worker.storage_retry import retry_storage
 
 _warned = False
 _staged: Path | None = None
 """Directory that ``checkpoint_dir`` made in a child of the trial's process; the child's next report sends it."""
+
+
+class RunningTrial(Protocol):
+    """The trial of this process: its session, or that of one of its ranks."""
+
+    control: Control
+    paths: TrialPaths
+    pid: int
+    restored: Path | None
+    newest_checkpoint: Path | None
+
+    def report(self, metrics: Mapping[str, Any], checkpoint: Path | None = None, *, final: bool = False) -> None:
+        """Report one result."""
+
+    def stage(self, directory: Path) -> None:
+        """Save ``directory`` with the next report."""
+
+
+def _running() -> RunningTrial | None:
+    return current() or current_rank()
 
 
 def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metrics: Any) -> None:
@@ -74,9 +97,9 @@ def _warn() -> None:
         log.warning("hpctune.report() was called outside a trial; the call has no effect.")
 
 
-def _own_session() -> Session | None:
+def _own_session() -> RunningTrial | None:
     """The session, if this process is the trial's (and not a child of it)."""
-    session = current()
+    session = _running()
     return session if session is not None and session.pid == os.getpid() else None
 
 
@@ -107,7 +130,7 @@ def get_checkpoint() -> Checkpoint | None:
 
     A program started by a trial finds it through the environment.
     """
-    session = current()
+    session = _running()
     if session is not None:
         newest = session.newest_checkpoint
         return Checkpoint(newest) if newest is not None else None
@@ -117,24 +140,24 @@ def get_checkpoint() -> Checkpoint | None:
 
 def is_session_enabled() -> bool:
     """Whether this process runs a trial."""
-    return current() is not None
+    return _running() is not None
 
 
 def get_trial_id() -> str | None:
     """The id of the running trial, also in programs that it started; None outside a trial."""
-    session = current()
+    session = _running()
     return session.control.trial_id if session is not None else os.environ.get(client.TRIAL_ID_VARIABLE)
 
 
 def get_trial_name() -> str | None:
     """The name of the running trial, also in programs that it started; None outside a trial."""
-    session = current()
+    session = _running()
     return session.control.trial_name if session is not None else os.environ.get(client.TRIAL_NAME_VARIABLE)
 
 
 def get_trial_dir() -> str | None:
     """The directory of the running trial, also in programs that it started; None outside a trial."""
-    session = current()
+    session = _running()
     return str(session.paths.root) if session is not None else os.environ.get(client.TRIAL_DIR_VARIABLE)
 
 
@@ -142,7 +165,7 @@ def get_trial_resources() -> Any:
     """The resources that the running trial requested, as a PlacementGroupFactory; None outside a trial."""
     from hpctune.model.resources import PlacementGroupFactory
 
-    session = current()
+    session = _running()
     if session is None:
         return None
     asked = session.control.resources
@@ -183,25 +206,37 @@ class TuneContext:
         return {}
 
     def get_world_size(self) -> int:
-        """The number of tasks of the job."""
-        return int(os.environ.get("SLURM_NTASKS", "1"))
+        """The number of processes of a distributed trial, else of tasks of the job."""
+        world = _world()
+        return int(os.environ.get("SLURM_NTASKS", "1")) if world is None else world.size
 
     def get_world_rank(self) -> int:
-        """The index of this task, from 0."""
-        return int(os.environ.get("SLURM_PROCID", "0"))
+        """The index of this process, from 0."""
+        world = _world()
+        return int(os.environ.get("SLURM_PROCID", "0")) if world is None else world.rank
 
     def get_local_rank(self) -> int:
-        """The index of this task on its node, from 0."""
-        return int(os.environ.get("SLURM_LOCALID", "0"))
+        """The index of this process on its node, from 0."""
+        world = _world()
+        return int(os.environ.get("SLURM_LOCALID", "0")) if world is None else world.local_rank
 
     def get_local_world_size(self) -> int:
-        """The number of tasks on this node."""
+        """The number of processes on this node."""
+        world = _world()
+        if world is not None:
+            return world.local_size
         first = os.environ.get("SLURM_TASKS_PER_NODE", "1").split(",")[0]
         return int(first.split("(")[0])
 
     def get_node_rank(self) -> int:
         """The index of this node in the job, from 0."""
-        return int(os.environ.get("SLURM_NODEID", "0"))
+        world = _world()
+        return int(os.environ.get("SLURM_NODEID", "0")) if world is None else world.node_rank
+
+
+def _world() -> World | None:
+    session = current_rank()
+    return session.world if session is not None else None
 
 
 def get_context() -> TuneContext:

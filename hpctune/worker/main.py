@@ -15,12 +15,14 @@ from hpctune.common.log import log
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
-from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions, values
+from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
 from hpctune.worker import scratch
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.environment import trial_environment
+from hpctune.worker.error_info import error_info
+from hpctune.worker.job import job_began, job_id_here, restart_count
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
 from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, pauses, retry_limit_s, retry_storage
@@ -81,7 +83,7 @@ def _run_claimed(
     try:
         session = Session(control, file.run, paths, file, restored, job_id_here(), _nodes())
     except Exception as error:
-        info = _error_info(error)
+        info = error_info(error)
         log.error(f"hpctune: {info.traceback}")
         file.exit(Outcome.FAILED, "the run could not begin", time.time(), info)
         return
@@ -89,31 +91,6 @@ def _run_claimed(
         _run(session, experiment, file)
         if rings:
             session.ringer.ring()
-
-
-def job_id_here() -> str:
-    """The id of the job that runs this process, in the cluster's notation."""
-    return os.environ.get("HPCTUNE_JOB_ID") or _slurm_job() or f"pid-{os.getpid()}"
-
-
-def _slurm_job() -> str | None:
-    """The id of the enclosing Slurm job in squeue's notation: an array element is ``12_3``."""
-    array, element = (os.environ.get(f"SLURM_ARRAY_{name}") for name in ("JOB_ID", "TASK_ID"))
-    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID")
-
-
-def job_began() -> float | None:
-    """Start of the enclosing job's script (Unix seconds); None if unknown, as in a trial of a worker."""
-    job_id, _, at = os.environ.get("HPCTUNE_JOB_BEGAN", "").partition(" ")
-    number = at.replace(",", ".")  # bash writes the decimal separator of the locale
-    return float(number) if job_id == job_id_here() and number.replace(".", "", 1).isdigit() else None
-
-
-def restart_count() -> int:
-    """How many times Slurm has restarted the trial's job; 0 if the enclosing job is not the trial's own."""
-    if job_id_here() != _slurm_job():
-        return 0
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 def _nodes() -> str:
@@ -214,9 +191,9 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
         outcome, reason, leaving = Outcome.INTERRUPTED, "interrupted at the keyboard", interrupt
     except SystemExit as end:
         if end.code not in (None, 0):
-            outcome, reason, error = Outcome.FAILED, f"sys.exit({end.code!r})", _error_info(end)
+            outcome, reason, error = Outcome.FAILED, f"sys.exit({end.code!r})", error_info(end)
     except BaseException as failure:
-        outcome, reason, error = Outcome.FAILED, "the trainable raised", _error_info(failure)
+        outcome, reason, error = Outcome.FAILED, "the trainable raised", error_info(failure)
         if isinstance(failure, StorageError) and is_transient(failure):
             outcome, reason = Outcome.INTERRUPTED, f"the storage is not writable: {failure}"
         elif session.interrupted:  # the same signal may have ended a process that the trainable needs
@@ -225,7 +202,7 @@ def _run(session: Session, experiment: ExperimentPaths, file: RunFile) -> None:
             outcome, reason, error, leaving = Outcome.INTERRUPTED, "the debugger was left", None, failure
     decided = session.ending
     if decided is not None and decided.error is not None:
-        outcome, reason, error = Outcome.FAILED, decided.reason, _error_info(decided.error)
+        outcome, reason, error = Outcome.FAILED, decided.reason, error_info(decided.error)
         decided = None
     if error is not None:
         log.error(f"hpctune: {error.traceback}")
@@ -246,7 +223,7 @@ def _blame_the_storage(failure: Exception, session: Session) -> None:
     if os.getpid() != session.pid or not (trouble := free_space.trouble_writing(session.paths.root)):
         return
     what = f"{type(failure).__name__} while the storage had no room ({trouble})"
-    log.warning(f"hpctune: {_error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
+    log.warning(f"hpctune: {error_info(failure).traceback}hpctune: waiting for room, nothing is lost: {trouble}")
     deadline = time.monotonic() + retry_limit_s()
     waiting = pauses(deadline)
     while not session.interrupted and time.monotonic() < deadline and free_space.trouble_writing(session.paths.root):
@@ -302,23 +279,3 @@ def _exit_code(end: SystemExit) -> int:
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
         print(f"hpctune: {text}", flush=True)
-
-
-def _error_info(error: BaseException) -> ErrorInfo:
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    words = _parsers_words(error) if isinstance(error, SystemExit) else ""
-    if words:
-        trace += f"The command line {sys.argv[1:]} was refused: {words}\n"
-    return ErrorInfo(type(error).__name__, f"{values.text(error)}: {words}".removesuffix(": "), trace)
-
-
-def _parsers_words(end: SystemExit) -> str:
-    """What a command-line parser printed before it exited with a code; "" if there was none."""
-    import argparse
-
-    for frame, _ in traceback.walk_tb(end.__traceback__):
-        local = frame.f_locals
-        if isinstance(local.get("self"), argparse.ArgumentParser) and frame.f_code.co_name == "error":
-            return values.text(local.get("message", ""))
-    cause = end.__cause__ or (None if end.__suppress_context__ else end.__context__)
-    return values.text(cause) if cause is not None else ""

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from hpctune.common.text import count
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.storage.objects import Parameter
 from hpctune.worker.command import Command
+from hpctune.worker.ranks.trainable import DistributedTrainable
 
 
 class BoundTrainable:
@@ -44,6 +46,8 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
     """
     if isinstance(trainable, Command):
         raise TrainableError("with_parameters is for functions and classes; a Command gets its parameters as text.")
+    if isinstance(trainable, DistributedTrainable):
+        return replace(trainable, function=with_parameters(trainable.function, **kwargs))
     if not callable(trainable):
         raise TrainableError(f"with_parameters takes a function or a Trainable class, not {trainable!r}.")
     parameters = {name: Parameter(value) for name, value in kwargs.items()}
@@ -89,7 +93,7 @@ def with_resources(trainable: Any, resources: Any) -> Any:
         UsageError: if the request is of another type.
         TrainableError: if ``trainable`` is not a trainable.
     """
-    if not (callable(trainable) or isinstance(trainable, Command)):
+    if not (callable(trainable) or isinstance(trainable, (Command, DistributedTrainable))):
         raise TrainableError(f"with_resources takes a function, a Trainable class or a Command, not {trainable!r}.")
     if hasattr(resources, "as_placement_group_factory"):
         resources = resources.as_placement_group_factory()
@@ -99,7 +103,12 @@ def with_resources(trainable: Any, resources: Any) -> Any:
         )
     if not callable(resources) or isinstance(resources, PlacementGroupFactory):
         Resources.parse(resources)
-    if isinstance(trainable, Command):
+    if isinstance(trainable, DistributedTrainable) and isinstance(resources, Mapping):
+        raise UsageError(
+            f"A distributed trial has {count(trainable.per_bundle, 'process', 'processes')} for each bundle of its "
+            f"resources. Give a PlacementGroupFactory with so many bundles, not {dict(resources)!r}."
+        )
+    if isinstance(trainable, (Command, DistributedTrainable)):
         return replace(trainable, resources=resources)
     if inspect.isclass(trainable):
         request = staticmethod(resources) if inspect.isroutine(resources) else resources
@@ -120,7 +129,7 @@ def wrap_function(train_func: Callable[..., Any], name: str | None = None) -> Bo
 
 def resources_of(trainable: Any) -> Any:
     """The request attached to a trainable, or None."""
-    if isinstance(trainable, (BoundTrainable, Command)):
+    if isinstance(trainable, (BoundTrainable, Command, DistributedTrainable)):
         return trainable.resources
     return getattr(trainable, "_hpctune_resources", None)
 

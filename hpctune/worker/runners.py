@@ -15,9 +15,10 @@ from hpctune.model.records import Outcome
 from hpctune.storage import checkpoints
 from hpctune.worker.actor_reuse import kept
 from hpctune.worker.command import Command
-from hpctune.worker.context import report_row
+from hpctune.worker.context import RunningTrial, report_row
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.program import run_command
+from hpctune.worker.ranks.trainable import DistributedTrainable
 from hpctune.worker.session import Session
 from hpctune.worker.trainable import Trainable, read_checkpoint, step_once, write_checkpoint
 
@@ -30,9 +31,17 @@ def is_class_trainable(trainable: object) -> bool:
 
 
 def form_of(trainable: object) -> str:
-    """ "class", "command", "config", "checkpoint_dir" or "reporter". Raises TrainableError if it is not a trainable."""
+    """ "class", "command", "distributed", "config", "checkpoint_dir" or "reporter".
+
+    Raises TrainableError if it is not a trainable.
+    """
     if isinstance(trainable, Command):
         return "command"
+    if isinstance(trainable, DistributedTrainable):
+        if isinstance(trainable.function, (Command, DistributedTrainable)) or inspect.isclass(trainable.function):
+            raise TrainableError(f"Only a function runs in several processes for a trial, not {trainable.function!r}.")
+        form_of(trainable.function)
+        return "distributed"
     if inspect.isclass(trainable):
         if issubclass(trainable, Trainable):
             return "class"
@@ -96,6 +105,10 @@ def run_trainable(trainable: Any, session: Session) -> None:
         run_command(trainable, session)
     elif form == "class":
         run_class(trainable, session)
+    elif form == "distributed":
+        from hpctune.worker.ranks.head import run_distributed
+
+        run_distributed(trainable, session)
     else:
         run_function(trainable, form, session)
 
@@ -103,7 +116,7 @@ def run_trainable(trainable: Any, session: Session) -> None:
 # -- functions -----------------------------------------------------------------------------------------------------
 
 
-def run_function(function: Callable[..., Any], form: str, session: Session) -> None:
+def run_function(function: Callable[..., Any], form: str, session: RunningTrial) -> None:
     """Call the function; report what it yields or returns."""
     config = dict(session.control.config)
     if form == "checkpoint_dir":

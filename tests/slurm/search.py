@@ -25,9 +25,9 @@ class Search:
             command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def finish(self, code: int = 0) -> str:
+    def finish(self, code: int = 0, within_s: float = 150) -> str:
         """Wait for the end; what the command said. Fails unless it ended with ``code``."""
-        out, _ = self.driver.communicate(timeout=150)
+        out, _ = self.driver.communicate(timeout=within_s)
         assert self.driver.returncode == code, out
         return out
 

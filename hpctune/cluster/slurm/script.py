@@ -29,6 +29,7 @@ from hpctune.cluster.slurm.arrays import ArrayTag, list_line
 from hpctune.cluster.slurm.placement import Placement, place
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest
+from hpctune.worker.job import CONTAINER_VARIABLE
 
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmExecutor
@@ -180,7 +181,8 @@ def _redirection(request: JobRequest) -> str:
 def _setup(options: SlurmOptions, env: Mapping[str, str]) -> list[str]:
     """Lines that run before the worker: modules, the user's lines, variables."""
     modules = [f"module load {shlex.quote(module)}" for module in options.modules]
-    return [*modules, *options.setup, *_exports({**options.env, **env})]
+    container = {} if options.container is None else {CONTAINER_VARIABLE: options.container}
+    return [*modules, *options.setup, *_exports({**options.env, **container, **env})]
 
 
 def _exports(env: Mapping[str, str]) -> list[str]:

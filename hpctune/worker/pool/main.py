@@ -40,7 +40,8 @@ from hpctune.storage.worker_files import WorkerFile
 from hpctune.usercode import main_module
 from hpctune.worker import scratch
 from hpctune.worker.autofill import node_ip
-from hpctune.worker.main import VISIBLE_WITHIN_S, job_began, job_id_here, missing_directory
+from hpctune.worker.job import job_began, job_id_here
+from hpctune.worker.main import VISIBLE_WITHIN_S, missing_directory
 from hpctune.worker.pool import resources
 from hpctune.worker.pool.process import WARNINGS, ProcessSpawner
 from hpctune.worker.pool.slots import ProcessSlots, send

@@ -16,7 +16,7 @@ from hpctune.errors import ClusterUnavailableError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, Refused, SubmitOutcome, Unanswered
 from hpctune.model.resources import Resources
-from hpctune.worker.main import job_id_here, restart_count
+from hpctune.worker.job import job_id_here, restart_count
 from tests.support.slurm_lab import Clock, Slurm, cluster, request
 
 

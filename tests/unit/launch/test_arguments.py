@@ -10,11 +10,11 @@ import pytest
 
 import hpctune as tune
 from hpctune.core.resume import ResumeChoice
-from hpctune.errors import NotYetSupportedError, TuneError, UsageError
+from hpctune.errors import TuneError, UsageError
 from hpctune.launch import arguments
 from hpctune.launch.resume import Resume, When, parse_resume
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
-from hpctune.syncer import DockerSyncer, NamespacedKubernetesSyncer, SyncConfig, refuse_sync
+from hpctune.syncer import DockerSyncer, KubernetesSyncer, NamespacedKubernetesSyncer, SyncConfig, mirror_options
 from hpctune.tune_config import ResumeConfig, ResumeType, TuneConfig
 
 # -- where ------------------------------------------------------------------------------------------------------------
@@ -36,12 +36,6 @@ def test_storage_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert storage(None, "/older") == Path("/older")
     assert storage("file:///data") == Path("/data")
     assert storage("relative") == Path.cwd() / "relative"
-
-
-@pytest.mark.parametrize("uri", ["s3://bucket/x", "gs://b", "hdfs://b"])
-def test_remote_storage_is_refused(uri: str) -> None:
-    with pytest.raises(NotYetSupportedError, match=uri):
-        storage(uri)
 
 
 @pytest.mark.parametrize("bad", [3, "", True])
@@ -243,9 +237,9 @@ def test_bad_resume(bad: Any) -> None:
         parse_resume(bad)
 
 
-def test_remote_resume_is_refused() -> None:
-    with pytest.raises(NotYetSupportedError, match="REMOTE"):
-        parse_resume("REMOTE")
+def test_remote_resume_may_have_suffixes() -> None:
+    parsed = parse_resume("REMOTE+ERRORED")
+    assert (parsed.when, parsed.choice.errored) == (When.REMOTE, "resume")
 
 
 def test_resume_config() -> None:
@@ -267,32 +261,37 @@ def test_resume_config() -> None:
 @pytest.mark.parametrize(
     "harmless", [None, SyncConfig(), SyncConfig(syncer=None), SyncConfig(sync_to_driver=False), {}]
 )
-def test_sync_that_changes_nothing(harmless: Any) -> None:
-    refuse_sync(harmless)
+def test_sync_without_another_place_is_nothing(harmless: Any) -> None:
+    assert mirror_options(harmless) is None
 
 
 @pytest.mark.parametrize(
-    "asks",
+    ("asks", "expected"),
     [
-        {"upload_dir": "s3://b"},
-        {"sync_period": 10},
-        {"syncer": "rsync {source} {target}"},
-        {"sync_artifacts": True},
-        {"sync_to_driver": True},
-        {"node_sync_period": 5},
+        ({}, {"place": "s3://b", "means": "auto", "period_s": 300, "timeout_s": 1800, "artifacts": False}),
+        ({"sync_period": 10, "sync_timeout": 60}, {"period_s": 10, "timeout_s": 60}),
+        ({"sync_artifacts": True}, {"artifacts": True}),
+        ({"cloud_sync_period": 20}, {"period_s": 20}),
+        ({"syncer": "rsync {source} {target}"}, {"means": "rsync {source} {target}"}),
+        ({"sync_to_cloud": print}, {"means": print}),
+        ({"sync_to_driver": DockerSyncer, "node_sync_period": 5}, {"means": "auto"}),
     ],
-)
-def test_sync_that_is_asked_for_is_refused(asks: dict[str, Any]) -> None:
-    with pytest.raises(NotYetSupportedError, match=next(iter(asks))):
-        refuse_sync(SyncConfig(**asks))
+)  # fmt: skip
+def test_sync_to_another_place(asks: dict[str, Any], expected: dict[str, Any]) -> None:
+    made = mirror_options(SyncConfig(upload_dir="s3://b", **asks))
+    assert {name: getattr(made, name) for name in expected} == expected
+    assert mirror_options(SyncConfig(upload_dir="s3://b", syncer=None)) is None
 
 
 def test_what_is_no_sync_config() -> None:
     with pytest.raises(UsageError, match="SyncConfig"):
-        refuse_sync("s3://bucket")
+        mirror_options("s3://bucket")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="differ"):
+        mirror_options(SyncConfig(upload_dir="s3://b"), "s3://c")
 
 
-@pytest.mark.parametrize("syncer", [DockerSyncer, NamespacedKubernetesSyncer])
-def test_container_syncers_name_their_counterpart(syncer: Any) -> None:
-    with pytest.raises(NotYetSupportedError, match="container="):
-        syncer()
+@pytest.mark.parametrize("syncer", [DockerSyncer, KubernetesSyncer, NamespacedKubernetesSyncer("mine")])
+def test_container_syncers_have_nothing_to_do(syncer: Any) -> None:
+    assert syncer().sync_up("a", "b")
+    assert syncer().sync_down("b", "a")
+    assert syncer().delete("b")

@@ -203,7 +203,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "sync_config": [
         Case({"sync_config": tune.SyncConfig()}, spec_has(num_samples=1)),
-        refused("sync_config", tune.SyncConfig(upload_dir="s3://b"), "upload_dir"),
+        Case({"sync_config": tune.SyncConfig(upload_dir="s3://b")}, lambda s: s.setup.mirror.place == "s3://b"),
+        Case({"sync_config": "s3://b"}, error=UsageError, says="SyncConfig"),
     ],
     "export_formats": [
         Case({"export_formats": ["model"]}, spec_has(export_formats=("model",)), trainable=Klass),
@@ -229,7 +230,7 @@ CASES: dict[str, list[Case]] = {
         Case({"name": "new", "resume": "AUTO"}, lambda s: s.resume is None),
         Case({"name": "new", "resume": True}, error=ValueError, says="nothing to resume"),
         Case({"resume": True}, error=ValueError, says="name="),
-        Case({"name": "new", "resume": "REMOTE"}, error=NotYetSupportedError, says="REMOTE"),
+        Case({"name": "new", "resume": "REMOTE"}, error=ValueError, says="REMOTE"),
         Case({"name": "new", "resume": "PERHAPS"}, error=UsageError, says="PERHAPS"),
     ],
     "resume_config": [Case({"resume_config": tune.ResumeConfig()}, error=UsageError, says="resume=True")],
@@ -280,8 +281,11 @@ CASES: dict[str, list[Case]] = {
     "trial_executor": [refused("trial_executor", object(), "cluster", UsageError)],
     "queue_trials": [refused("queue_trials", True, error=UsageError)],
     "loggers": [refused("loggers", [], "callbacks", UsageError)],
-    "upload_dir": [refused("upload_dir", "s3://b", "storage_path")],
-    "storage_filesystem": [refused("storage_filesystem", object(), "storage_path")],
+    "upload_dir": [
+        Case({"upload_dir": "s3://b"}, lambda s: s.setup.mirror.place == "s3://b"),
+        Case({"upload_dir": "s3://b", "sync_config": tune.SyncConfig()}, error=UsageError, says="upload_dir"),
+    ],
+    "storage_filesystem": [Case({"storage_filesystem": object()}, error=UsageError, says="fsspec or pyarrow")],
     "checkpoint_keep_all_ranks": [
         Case({"checkpoint_keep_all_ranks": False}, spec_has(num_samples=1)),
         refused("checkpoint_keep_all_ranks", True),

@@ -146,10 +146,12 @@ def with_patience(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) ->
     """A reader meets files that a dead pass has begun to replace: it says so, and shows nothing wrong."""
     with monkeypatch.context() as quick:
         quick.setattr("hpctune.mirror.fetch.PAUSE_S", 0.0)
+        said = ""
         try:
             check()
         except StorageError as error:
-            assert "is not as the mirror's list says" in str(error)
+            said = str(error)
+        assert said == "" or "is not as the mirror's list says" in said
 
 
 def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +162,7 @@ def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monke
     put, done = Remote.put, []
 
     def failing(self: Remote, path: str, name: str, size: int) -> None:
-        if len(done) >= 10:
+        if len(done) >= 4:
             raise StorageError("the line is cut")
         put(self, path, name, size)
         done.append(name)
@@ -171,7 +173,7 @@ def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monke
     monkeypatch.setattr(Remote, "put", put)
     second = mirror_of(simulation, tmp_path / "elsewhere")
     there = second.sync()
-    assert second.progress.of_files <= len(there.files) - 5
+    assert second.progress.of_files <= len(there.files) - 4
     checked(second.url, tmp_path / "there")
 
 

@@ -21,7 +21,8 @@ from hpctune.storage import bundle, control_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.run_file import RunTail
 from hpctune.worker import context
-from hpctune.worker.main import restart_count, run_attempt
+from hpctune.worker.job import restart_count
+from hpctune.worker.main import run_attempt
 from hpctune.worker.session import Session
 
 AUTO_FILLED = {

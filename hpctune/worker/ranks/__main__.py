@@ -1,0 +1,26 @@
+"""``python -m hpctune.worker.ranks EXPERIMENT_DIR TRIAL_DIRNAME ATTEMPT``: one rank, started by its trial's process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from hpctune.common.log import show_messages
+from hpctune.usercode import main_module
+from hpctune.worker.ranks.rank import run_rank
+
+
+def main() -> None:
+    """Run the rank and exit, even if user code has left threads or child processes behind."""
+    main_module.offer()
+    show_messages()
+    code = run_rank(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
