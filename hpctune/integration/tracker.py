@@ -182,7 +182,7 @@ class Delivery:
         self.seen = True
         for trial in trials:
             value = trial.value
-            if value.results and _note_of(trial, self._tracker.service).get("complete") != value.results:
+            if value.results and note_of(trial, self._tracker.service).get("complete") != value.results:
                 self.note(trial, ended=trial.status == Trial.ERROR if value.phase.final else None)
 
     # -- the thread -----------------------------------------------------------------------------------------------
@@ -249,18 +249,20 @@ class Delivery:
             raise
         if ended is not None:
             tracker._end(trial, name, ended)
-            _write_note(trial, tracker.service, {"life": work.life, "complete": target})
+            write_note(
+                trial, tracker.service, {**note_of(trial, tracker.service), "life": work.life, "complete": target}
+            )
             with self._changed:
                 if self._works.get(trial.trial_id) is work and trial.trial_id not in self._todo:
                     del self._works[trial.trial_id]
 
     def _begin(self, work: Work) -> None:
         tracker, trial = self._tracker, work.trial
-        work.life = int(_note_of(trial, tracker.service).get("life", 1))
+        work.life = int(note_of(trial, tracker.service).get("life", 1))
         reached = tracker._open(trial, run_name(trial, work.life))
         if work.fresh and reached:
             work.life += 1
-            _write_note(trial, tracker.service, {"life": work.life})
+            write_note(trial, tracker.service, {**note_of(trial, tracker.service), "life": work.life})
             reached = tracker._open(trial, run_name(trial, work.life))
         work.reached = reached
 
@@ -324,7 +326,8 @@ def _note_path(trial: Trial, service: str) -> str:
     return trial.paths.at(f".tracker-{service.lower()}.json")
 
 
-def _note_of(trial: Trial, service: str) -> dict[str, Any]:
+def note_of(trial: Trial, service: str) -> dict[str, Any]:
+    """What was noted about a trial's delivery to a tracker, in its directory."""
     try:
         found = json.loads(Path(_note_path(trial, service)).read_bytes())
     except (OSError, ValueError):
@@ -332,5 +335,6 @@ def _note_of(trial: Trial, service: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write_note(trial: Trial, service: str, note: Mapping[str, Any]) -> None:
+def write_note(trial: Trial, service: str, note: Mapping[str, Any]) -> None:
+    """Note something, in place of what was noted before."""
     atomic.write(_note_path(trial, service), json.dumps(note))

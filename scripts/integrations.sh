@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The tests with training frameworks and trackers, each on its real package, in an environment of their own
+# (.venv-integrations: a few gigabytes), the nightly ones included.
+#
+#   scripts/integrations.sh                       all of it
+#   scripts/integrations.sh -k mlflow             only these
+set -euo pipefail
+
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/lib.sh
+source "$project/scripts/lib.sh"
+cd -- "$project"
+exec </dev/null
+
+extras=dev,wandb,mlflow,comet,aim,xgboost,lightgbm,keras,lightning,transformers
+ensure_venv "$project/.venv-integrations" "$project" "$extras"
+PATH=$project/.venv-integrations/bin:$PATH # for the `hpctune` that tests start
+export PATH
+exec python -m pytest tests/integrations -q "$@"
