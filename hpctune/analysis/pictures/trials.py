@@ -11,6 +11,7 @@ from typing import Any
 from hpctune.common.checks import check_mode, is_number
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
+from hpctune.model.progress import stopped_early
 from hpctune.model.rows import AUTO_FILLED, flatten, missing_metric, number
 from hpctune.model.trial import Phase, Trial
 from hpctune.storage.reader import ExperimentView
@@ -141,11 +142,5 @@ def state_of(trial: Trial) -> State:
     if trial.phase is Phase.ERROR:
         return State.FAILED
     if trial.phase is Phase.TERMINATED:
-        return State.STOPPED if trial.stop is not None and not _at_its_end(trial) else State.COMPLETED
+        return State.STOPPED if stopped_early(trial) else State.COMPLETED
     return State.RUNNING if trial.phase is Phase.RUNNING else State.WAITING
-
-
-def _at_its_end(trial: Trial) -> bool:
-    """Whether the trial has come to the end that its scheduler gives to every trial."""
-    reached = number(trial.last, trial.milestone_attr)
-    return trial.ends_at_value is not None and reached is not None and reached >= trial.ends_at_value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from hpctune.common.text import duration, shorten_middle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
+from hpctune.model.progress import expected_trials, stopped_early
 from hpctune.model.ranking import best_trial
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
@@ -22,6 +24,9 @@ from hpctune.output.display.words import phase_word, situation
 from hpctune.ports import CallStats
 
 SITUATION_WIDTH = 44
+BAR_WIDTH, BEST_WIDTH = 24, 100
+MAX_LOOKED_AT = 2000
+"""Trials of which it is looked up how they ended, each time the block is drawn."""
 RECORD_LAG_S = 15.0
 _ERROR_WIDTH = 72
 """By how much the recorded driven time of a living driver may lag."""
@@ -29,7 +34,8 @@ _ERROR_WIDTH = 72
 
 @dataclass(frozen=True, slots=True)
 class StatusContext:
-    """Facts that are not in the trials: the time, the directory, the cluster's commands, an outage in words."""
+    """Facts that are not in the trials: the time, the directory, the cluster's commands, an outage in words; how many
+    trials are expected, None if that is not known."""
 
     now: float
     name: str = ""
@@ -38,6 +44,7 @@ class StatusContext:
     calls: CallStats | None = None
     elapsed_s: float | None = None
     more_to_come: bool = False
+    expected: int | None = None
     extra: tuple[str, ...] = ()
 
 
@@ -58,9 +65,16 @@ def status_of(
 ) -> Status:
     """The status of an experiment at ``now``."""
     around = StatusContext(
-        now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None
-    )
+        now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None,
+        _expected(state),
+    )  # fmt: skip
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
+
+
+def _expected(state: ExperimentState) -> int | None:
+    if state.ended is not None or state.exhausted:
+        return len(state.trials)
+    return expected_trials(state.spec.origin, state.num_samples, state.suggested, len(state.added))
 
 
 def elapsed_s(state: ExperimentState, now: float) -> float:
@@ -77,7 +91,7 @@ def status(
 ) -> Status:
     """The block for any collection of trials."""
     best = best_trial(trials, options.metric, options.mode)
-    lines = _lines(len(trials), counts, best, around, options)
+    lines = _lines(trials, counts, best, around, options)
     title = f"Experiment {around.name}" if around.name else "Status"
     failed = [t for t in trials if t.failures or t.phase is Phase.ERROR]
     if not table or not trials:
@@ -96,16 +110,53 @@ def status(
     )
 
 
+def _progress(trials: Collection[Trial], counts: Counter[Phase], around: StatusContext) -> str:
+    """A bar with how many trials have ended, and how; and the time left, from the pace so far. "": nothing is known."""
+    ended, expected = counts[Phase.TERMINATED] + counts[Phase.ERROR], around.expected
+    if not expected or not trials:
+        return ""
+    share = min(1.0, ended / expected)
+    full = int(share * BAR_WIDTH)
+    bar = f"[{'#' * full}{'-' * (BAR_WIDTH - full)}] {ended:,} of {expected:,}"
+    early = sum(map(stopped_early, trials)) if len(trials) <= MAX_LOOKED_AT else 0
+    parts = [
+        f"{amount:,} {word}"
+        for amount, word in (
+            (counts[Phase.TERMINATED] - early, "completed"),
+            (early, "stopped early"),
+            (counts[Phase.ERROR], "failed"),
+        )
+        if amount
+    ]
+    if 0 < ended < expected and around.elapsed_s:
+        parts.append(f"about {duration(around.elapsed_s / ended * (expected - ended))} left")
+    return f"{bar} ({', '.join(parts)})" if parts else bar
+
+
+def _best_lines(best: tuple[float, Trial], options: Options) -> list[tuple[str, str]]:
+    """The best value so far; its parameters beside it if they fit, else below, some in each line."""
+    found = f"{options.metric}={cell(best[0])} by {best[1].name}"
+    parameters = columns.parameters_text(best[1], 400)
+    if len(found) + len(parameters) <= BEST_WIDTH:
+        return [("Best", f"{found} ({parameters})" if parameters else found)]
+    return [("Best", found), *(("", line) for line in textwrap.wrap(parameters, BEST_WIDTH, break_on_hyphens=False))]
+
+
 def _lines(
-    total: int, counts: Counter[Phase], best: tuple[float, Trial] | None, around: StatusContext, options: Options
+    trials: Collection[Trial],
+    counts: Counter[Phase],
+    best: tuple[float, Trial] | None,
+    around: StatusContext,
+    options: Options,
 ) -> tuple[tuple[str, str], ...]:
+    total = len(trials)
     of = f"/{options.total_samples:,}" if options.total_samples and options.total_samples > 0 else ""
     so_far = " so far" if around.more_to_come and not of else ""
     lines = [("Trials", f"{total:,}{of}{so_far}" + (f" ({count_words(counts)})" if total else ""))]
+    if progress := _progress(trials, counts, around):
+        lines.append(("Done", progress))
     if best is not None:
-        found = f"{options.metric}={cell(best[0])} by {best[1].name}"
-        parameters = columns.parameters_text(best[1], 200)
-        lines.append(("Best", f"{found} ({parameters})" if parameters else found))
+        lines += _best_lines(best, options)
     if around.elapsed_s is not None:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(around.now))
         lines.append(("Time", f"{clock}, after {duration(around.elapsed_s, exact=True)}"))

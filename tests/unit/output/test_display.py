@@ -17,7 +17,7 @@ from hpctune.output.display.display import PlainDisplay, ReporterDisplay, Silent
 from hpctune.output.display.layout import as_renderable, as_text
 from hpctune.output.display.reporters import as_html
 from hpctune.output.display.selection import choose
-from hpctune.output.display.status import options_for, status_of
+from hpctune.output.display.status import StatusContext, options_for, status, status_of
 from hpctune.ports import CallStats
 from hpctune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
 from hpctune.trial import Trial
@@ -26,6 +26,7 @@ from tests.support.output_support import T0, Recorder, usual
 BLOCK = """\
 == Experiment exp ==
 Trials:  5 so far (1 running, 1 queued, 1 error, 2 terminated)
+Done:    [##############----------] 3 of 5 (2 completed, 1 failed)
 Best:    loss=1 by train_1f3a9_00000 (lr=0.1, net/width=8)
 Results: /scratch/exp
 Cluster: 42 calls, 3 of 20 allowed in the last minute
@@ -71,6 +72,27 @@ def test_the_block(tmp_path: Path) -> None:
     assert squeezed(text) == squeezed(BLOCK)
     widths = [len(line) for line in text.splitlines() if line[0] in "|+"]
     assert len(set(widths)) == 2
+
+
+def test_the_time_that_is_left(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    trials, counts = made.state.trials.values(), made.state.phases
+    around = StatusContext(made.now, elapsed_s=600.0, expected=24)
+    done = dict(status(trials, counts, around, options_for(made.state)).lines)["Done"]
+    assert done == "[###---------------------] 3 of 24 (2 completed, 1 failed, about 70 min left)"
+    assert "Done" not in dict(status(trials, counts, StatusContext(made.now), options_for(made.state)).lines)
+
+
+def test_long_parameters_of_the_best_have_lines_of_their_own(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    best = next(iter(made.state.trials.values()))
+    evaluated = {f"parameter_number_{n}": n for n in range(12)}
+    trials = [replace(best, evaluated=evaluated, config=evaluated)]
+    lines = status(trials, made.state.phases, StatusContext(made.now), options_for(made.state)).lines
+    at = [heading for heading, _ in lines].index("Best")
+    assert lines[at][1].endswith(best.name)
+    assert all(heading == "" and len(text) <= 100 for heading, text in lines[at + 1 : at + 3])
+    assert "parameter_number_11=11" in " ".join(text for _, text in lines)
 
 
 def test_a_block_of_nothing(tmp_path: Path) -> None:
