@@ -196,24 +196,30 @@ class Performer:
         return trial is not None and trial.phase.final
 
     def sweep(self) -> None:
-        """At the end of the experiment: wait until its jobs have ended, and cancel those that do not end."""
+        """At the end of the experiment: wait until its jobs have ended, and cancel those that do not end.
+
+        If the cluster does not answer in that time, they end by themselves when they start.
+        """
         deadline = self._clock.now() + JOB_EXIT_S
         killed_by = deadline + getattr(self._cluster, "kills_within_s", 0.0)
         tell = getattr(self._cluster, "demand", None)
         if tell is not None:
             tell(NO_DEMAND)
-        with contextlib.suppress(ClusterUnavailableError):  # remaining jobs end by themselves when they start
-            while True:
+        while True:
+            late = self._clock.now() >= deadline
+            try:
                 jobs = self._cluster.jobs()
                 self.tidy(jobs)
                 left = [job for job in jobs if not job.state.final]
-                late = self._clock.now() >= deadline
                 unwanted = [job.job_id for job in left if late or job.state is JobState.PENDING]
                 if unwanted:
                     self._cluster.cancel(unwanted)
                 if not left or self._clock.now() >= killed_by:
                     return
-                self._clock.sleep(min(1.0, self._cluster.poll_s))
+            except ClusterUnavailableError:
+                if late:
+                    return
+            self._clock.sleep(min(1.0, self._cluster.poll_s))
 
     def _cancel_due(self, job_id: str, now: float) -> bool:
         return now - self._cancelled_at.get(job_id, float("-inf")) >= CANCEL_AGAIN_S

@@ -17,6 +17,7 @@ from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Phase
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.testing.simulation import Simulation
 
 SPEC = ExperimentSpec("abcde", "exp", 0.0, "train", metric="loss", mode="min", num_samples=1)
 BEGUN = (
@@ -100,3 +101,19 @@ def test_a_new_driver_tidies_what_is_over_and_not_settled(tmp_path: Path) -> Non
         bench.performer.begin()
         bench.performer.durable()
         assert bench.tidied() == expected
+
+
+def test_a_cluster_that_is_away_at_the_end_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So no script of a job stays behind because the controller was restarted in that moment."""
+    simulation = Simulation(tmp_path / "exp", num_samples=1, iterations=1)
+    driver = simulation.driver()
+    driver.start()
+    while not driver.finished:
+        simulation.clock.sleep(max(driver.step(), 1.0))
+    simulation.cluster.outage = True
+    tidied: list[str] = []
+    monkeypatch.setattr(type(simulation.cluster), "tidy", lambda self, jobs: tidied.extend(jobs))
+    driver._performer.cleanup_pending |= set(simulation.cluster.jobs_by_id)
+    simulation.clock.after(5.0, lambda: setattr(simulation.cluster, "outage", False))
+    driver.leave("finished")
+    assert set(tidied) == set(simulation.cluster.jobs_by_id)
