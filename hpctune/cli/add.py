@@ -67,7 +67,7 @@ def command(
     _show(configs)
     if not dry_run:
         inbox.post(paths, inbox.ADD, trials=configs)
-        _tell(paths, state, len(configs))
+        tell(paths, state, len(configs))
 
 
 def _configs(
@@ -96,7 +96,7 @@ def _show(configs: list[inbox.NewConfig]) -> None:
         click.echo(f"  ... and {len(configs) - SHOWN} more")
 
 
-def _tell(paths: ExperimentPaths, state: ExperimentState, number: int) -> None:
+def tell(paths: ExperimentPaths, state: ExperimentState, number: int) -> None:
     """Say who will run the trials."""
     driving = snapshot.driving(paths, state, time.time(), patience_s=lease.PATIENCE_S)
     what, resume = count(number, "trial"), f"hpctune resume {quoted(paths.root)}"

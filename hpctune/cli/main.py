@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "note": "Keep remarks on an experiment or a trial.",
     "logs": "Show or follow the output of a trial.",
     "add": "Try more configurations in an experiment.",
+    "confirm": "Run the best again with fresh seeds: is the best the best?",
     "stop": "Stop an experiment or some of its trials.",
     "resume": "Continue an experiment from its last state.",
     "sync": "Bring the copy of an experiment elsewhere up to date.",

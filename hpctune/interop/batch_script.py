@@ -48,7 +48,7 @@ class BatchScript:
         if re.search(r"^\s*(srun|mpirun|mpiexec)\b", self.text, re.MULTILINE):
             slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
         directory = Path(self.found.chdir or ".").expanduser().absolute()
-        command = ["env", *variables, self._shell(), "-c", text, str(self.path.absolute()), *arguments]
+        command = ["env", *variables, shell_of(self.text, self.path), "-c", text, str(self.path.absolute()), *arguments]
         return CommandSearch(
             command, space=self.space, rows=rows, cwd=str(directory), slurm=slurm, run={"name": self.path.stem}
         )
@@ -91,13 +91,15 @@ class BatchScript:
         self.ways.update(dict.fromkeys(left, f"an option of: {shorten(self.found.command, 60)}"))
         return "\n".join(lines) + "\n", []
 
-    def _shell(self) -> str:
-        first = self.text.partition("\n")[0]
-        named = first.removeprefix("#!").split() if first.startswith("#!") else []
-        shell = Path(named[-1] if named and named[0].endswith("env") else named[0]).name if named else "bash"
-        if shell not in _SHELLS:
-            raise ConfigFileError(f"{self.path} is not a shell script: its first line is {first!r}.")
-        return shell
+
+def shell_of(text: str, path: Path) -> str:
+    """The shell that runs a script: of its first line, else bash. Raises ConfigFileError for another interpreter."""
+    first = text.partition("\n")[0]
+    named = first.removeprefix("#!").split() if first.startswith("#!") else []
+    shell = Path(named[-1] if named and named[0].endswith("env") else named[0]).name if named else "bash"
+    if shell not in _SHELLS:
+        raise ConfigFileError(f"{path} is not a shell script: its first line is {first!r}.")
+    return shell
 
 
 def is_batch_script(path: Path) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 from hpctune.cluster.slurm.existing import ExistingScript, read_script
 from hpctune.errors import ConfigFileError, UsageError
+from hpctune.interop.batch_script import shell_of
 from hpctune.interop.command_search import CommandSearch
 from hpctune.space.functions import choice
 from hpctune.space.text import value
@@ -147,7 +148,7 @@ def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
     words = enumerate(first.arguments)
     arguments = [f"{{{positions[n]}}}" if n in positions else _literal(word) for n, word in words]
     fixed = {k: v for k, v in first.env.items() if k not in names}
-    shell = _shell(first.text)
+    shell = shell_of(first.text, Path(first.script or path))
     command = ["env", *env, shell, "-c", text, first.script or str(path.absolute()), *arguments]
     space = {
         name: values[0] if len(values) == 1 else choice(values)
@@ -212,8 +213,3 @@ def _quoted(text: str) -> str:
 
 def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def _shell(text: str) -> str:
-    named = text.partition("\n")[0].removeprefix("#!").split()
-    return Path(named[-1]).name if named and text.startswith("#!") else "bash"

@@ -48,10 +48,10 @@ CHECKPOINT_PREFIX = "checkpoint_"
 NOTE = "note.txt"
 """The notes of people, in an experiment's or a trial's directory."""
 RESERVED = frozenset({
-    "code", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers", "experiment.json", "inbox.jsonl",
-    "inbox.lock", "jobs", "journal", "lease.json", "mirror.json",
-    "mirror_status.json", NOTE, "objects", "pbt_global.txt", "quarantine", "trainable.pkl",
-    "uncommitted.diff", "workers",
+    "code", "confirm.jsonl", "doorbell.json", "driver.json", "driver.lock", "driver.pkl", "drivers",
+    "experiment.json", "inbox.jsonl", "inbox.lock", "jobs", "journal", "lease.json", "mirror.json",
+    "mirror_status.json", "objects", "pbt_global.txt", "quarantine", "trainable.pkl", "uncommitted.diff", "workers",
+    NOTE,
 })  # fmt: skip
 """Names in an experiment directory that no trial may have."""
 

@@ -1,0 +1,88 @@
+"""``hpctune confirm``: run the best configurations again with fresh seeds, and say whether the best is the best."""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+import click
+
+from hpctune.analysis import confirmed as again
+from hpctune.cli import find
+from hpctune.cli.add import tell
+from hpctune.cli.best import rank
+from hpctune.common.text import number, quoted, table
+from hpctune.errors import UsageError
+from hpctune.storage import inbox
+from hpctune.storage.reader import ExperimentView, read_experiment
+
+
+@click.command(
+    "confirm",
+    epilog="Example: hpctune confirm ~/hpctune_results/mnist --top 3 --seeds 5",
+    help="Run the best configurations again with fresh seeds, so that luck is told from merit. Then, and without --top "
+    "later on, show their means with intervals, and whether the best is the best.\n\n" + find.DIR_HELP,
+)
+@find.dir_argument
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many configurations to run again.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each.")
+@click.option("--seed-name", default="seed", show_default=True, help="The parameter that gets the fresh seeds.")
+@click.option("--metric", help="The metric. Default: the experiment's own.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether low or high is better.")
+def command(
+    directory: str | None, top: int | None, seeds: int, seed_name: str, metric: str | None, mode: str | None
+) -> None:
+    """The command."""
+    paths = find.experiment(directory)
+    view = read_experiment(paths.root, with_rows=True)
+    spec = view.state.spec
+    metric, mode = metric or spec.metric, mode or spec.mode
+    if metric is None or mode is None:
+        raise UsageError(
+            f"The metric or mode is unknown: hpctune confirm {quoted(paths.root)} --metric NAME --mode max"
+        )
+    if top is not None:
+        _ask(view, top, seeds, seed_name, metric, mode)
+        return
+    made = again.confirmed(paths, view.state, metric, mode)
+    if not made:
+        raise UsageError(f"Nothing was run again yet: hpctune confirm {quoted(paths.root)} --top 3 --seeds 5")
+    rows = [
+        [
+            one.trial.trial_id,
+            number(one.found) if one.found is not None else "-",
+            f"{len(one.values)} of {one.asked}",
+            "-" if math.isnan(one.mean) else number(one.mean),
+            "-" if math.isnan(one.half_width) else f"± {number(one.half_width)}",
+        ]
+        for one in made
+    ]
+    for line in table(["trial", "in the search", "again", f"mean {metric}", f"{again.LEVEL:.0%}"], rows):
+        click.echo(line)
+    click.echo(again.verdict(made, mode))
+
+
+def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, metric: str, mode: str) -> None:
+    """Add the trials."""
+    paths, state = view.paths, view.state
+    own = [one for one in rank(view, metric, mode, "last") if one.trial.trial_id not in state.added]
+    if not own:
+        raise UsageError("No trial of the search has a result yet.")
+    if seed_name not in own[0].trial.config:
+        click.echo(
+            f"The configurations have no {seed_name!r} (--seed-name), so what varies from run to run must come from "
+            "the program itself.",
+            err=True,
+        )
+    for one in own[:top]:
+        trial = one.trial
+        configs: list[inbox.NewConfig] = []
+        for _ in range(seeds):
+            config = again.with_seed(trial.config, seed_name, secrets.randbelow(2**31))
+            varied = dict(trial.evaluated) | ({seed_name: config[seed_name]} if seed_name in config else {})
+            configs.append((config, varied))
+        posted = inbox.post(paths, inbox.ADD, trials=configs)
+        again.note(paths, posted.command_id, trial.trial_id)
+        click.echo(f"  {trial.trial_id} ({metric} = {number(one.value)}) {seeds} times")
+    tell(paths, state, min(top, len(own)) * seeds)
+    click.echo(f"What it says: hpctune confirm {quoted(paths.root)}")
