@@ -133,14 +133,6 @@ def test_a_module_path(module: str, names: str) -> None:
     assert [name for name in names.split() if not hasattr(found, name)] == []
 
 
-@pytest.mark.parametrize("module", [f"integration.{name}" for name in ("aim", "comet")])
-def test_integrations_say_that_they_are_to_come(module: str) -> None:
-    found = import_module(f"hpctune.{module}")
-    for name in MODULES[module].split():
-        with pytest.raises(tune.error.NotYetSupportedError, match=name):
-            getattr(found, name)(None)
-
-
 def test_modules_are_attributes() -> None:
     for module in ("schedulers", "search", "stopper", "logger", "utils", "integration", "experiment", "error"):
         code = f"import hpctune; hpctune.{module}"

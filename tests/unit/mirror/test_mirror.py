@@ -158,6 +158,7 @@ def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monke
     simulation = search(tmp_path / "exp")
     simulation.run()
     monkeypatch.setattr("hpctune.mirror.mirror.SAVE_EVERY", 1)
+    monkeypatch.setattr("hpctune.mirror.mirror.AT_ONCE", 1)
     first = mirror_of(simulation, tmp_path / "elsewhere")
     put, done = Remote.put, []
 
