@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-from hpctune.model.rows import flatten
+from hpctune.model.rows import STATED, flatten
 
 N_STEPS = (5, 10)
 """The lengths of the running averages in ``metric_analysis``: ``last-5-avg``, ``last-10-avg``."""
-_NOT_METRICS = frozenset({"config", "trial_id", "experiment_id", "date", "timestamp", "pid", "hostname", "node_ip"})
+_NOT_METRICS = frozenset({
+    "config", STATED, "trial_id", "experiment_id", "date", "timestamp", "pid", "hostname", "node_ip",
+})  # fmt: skip
 
 
 def as_number(value: object) -> float | None:

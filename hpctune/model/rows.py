@@ -35,10 +35,23 @@ class Row(dict[str, Any]):
         return dict, (dict(self),)
 
 
+STATED = "stated_config"
+"""The key of a result that names the entries of its ``config`` which the trial has stated itself."""
 Shape = tuple[tuple[str, ...], tuple[type, ...]]
 AUTO_FILLED = frozenset(
     {
-        *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
+        *(
+            "config",
+            STATED,
+            "date",
+            "done",
+            "episodes_total",
+            "experiment_id",
+            "experiment_tag",
+            "hostname",
+            "node_ip",
+            "pid",
+        ),
         *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
         *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
         *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
