@@ -40,21 +40,10 @@ STATED = "stated_config"
 Shape = tuple[tuple[str, ...], tuple[type, ...]]
 AUTO_FILLED = frozenset(
     {
-        *(
-            "config",
-            STATED,
-            "date",
-            "done",
-            "episodes_total",
-            "experiment_id",
-            "experiment_tag",
-            "hostname",
-            "node_ip",
-            "pid",
-        ),
+        *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
         *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
         *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
-        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
+        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name", STATED),
     }
 )
 """Keys of a result that are filled in, not reported."""
