@@ -12,7 +12,7 @@ from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError, UsageError
 from hpctune.model import failures
 from hpctune.model.ranking import best_trial
-from hpctune.model.rows import STATED, flatten
+from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.selection import count_words
 from hpctune.output.display.words import phase_word
@@ -170,7 +170,7 @@ def experiment_status(state: ExperimentState) -> str:
 
 def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
     attempt = trial.attempt
-    last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k not in ("config", STATED)}
+    last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k not in NOT_SHOWN}
     return {
         "trial_id": trial.trial_id,
         "name": trial.name,

@@ -11,10 +11,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
-from hpctune.model.rows import flatten
-
-PRIVATE = "_hpctune"
-"""The entry of a configuration that is for the trial's program alone. It is not shown as a parameter."""
+from hpctune.model.rows import PRIVATE, flatten
 
 
 class VacateReason(str, Enum):

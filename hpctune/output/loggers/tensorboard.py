@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import STATED, Shape, flatten, shape_of
+from hpctune.model.rows import NOT_SHOWN, Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
 from hpctune.output.loggers.hparams import summaries
@@ -21,9 +21,7 @@ from hpctune.trial import Trial
 
 PREFIX = "ray/tune/"
 """Of every tag: boards that were made for Ray Tune's files work."""
-NOT_PLOTTED = frozenset({
-    "config", STATED, "pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id",
-})  # fmt: skip
+NOT_PLOTTED = NOT_SHOWN | {"pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id"}
 HISTOGRAM_BINS = 30
 _Summary = Callable[[Mapping[str, Any]], bytes]
 
