@@ -97,6 +97,8 @@ class _Run:
         self._sampler_used = sampler
         internal = self.replica.ids[trial_id]
         earlier = self.replica.reached.get(trial_id, {})
+        self._counted = max([*(len(read) for read in self._earlier_runs()), len(earlier)])
+        """Results that earlier runs have reported: the last one of this run must count after them."""
         own = storage.get_trial(internal)
         storage.forget_values(internal)
         for name, (value, distribution) in _chosen(self.directory / PARAMS).items():
@@ -113,6 +115,14 @@ class _Run:
             time.sleep(0.2)
             self._looked_at = float("-inf")
             self.refresh()
+
+    def _earlier_runs(self) -> list[list[str]]:
+        """The lines of this trial's run files: that of this run has one, its claim."""
+        found = []
+        for path in self.directory.glob("run-*.jsonl"):
+            with contextlib.suppress(OSError):
+                found.append(path.read_text().splitlines())
+        return found
 
     def refresh(self) -> None:
         """Take over what has happened since the last look, at most once a second."""
@@ -205,7 +215,7 @@ class _Run:
             {
                 **row,
                 "state": told.state.name,
-                "training_iteration": len(told.intermediate_values) + 1,
+                "training_iteration": max(len(told.intermediate_values), self._counted) + 1,
                 "config": told.params,
                 PRIVATE: record,
             }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import GridSampler
 
 from hpctune.common import unpickling
 from hpctune.common.log import log
@@ -26,7 +27,8 @@ from hpctune.launch.outcome import conclude, trial_error
 from hpctune.launch.overrides import current, use
 from hpctune.launch.run import EndOfScript, run as launch
 from hpctune.model.trial import Phase
-from hpctune.run_config import FailureConfig, RunConfig
+from hpctune.run_config import RunConfig
+from hpctune.stopper import NoopStopper
 from hpctune.storage import permissions, values
 from hpctune.tune_config import TuneConfig
 from hpctune.tuner import Tuner
@@ -77,13 +79,19 @@ class Optimizer:
             raise UsageError(f"n_trials must be a whole number or None, not {n_trials!r}.")
         if n_trials == 0:
             return
+        overrides = current()
+        if overrides.config:
+            raise UsageError(
+                f"An Optuna objective chooses its parameters itself, so --set {next(iter(overrides.config))}=... has "
+                "nothing to replace. Fix a parameter with optuna.samplers.PartialFixedSampler, or try a point with "
+                "study.enqueue_trial({...})."
+            )
         caught = tuple(catch) if isinstance(catch, Iterable) else (catch,)
         search = StudySearch(Definition.of(study, secrets.token_hex(8)), timeout)
         mirror = StudyMirror(study, search, list(callbacks or ()))
         name = _name_of(func) + (f"-{self.calls}" if self.calls > 1 else "")
         objective = StudyObjective(func, search.definition, caught, name)
         tuner = _tuner(objective, search, mirror, n_trials, None if n_jobs in (1, -1) else n_jobs)
-        overrides = current()
         if overrides.name is not None and self.calls > 1:
             overrides = replace(overrides, name=f"{overrides.name}-{self.calls}")
         if n_jobs == 1 and overrides.max_concurrent is None:
@@ -101,6 +109,8 @@ def _tuner(
 ) -> Tuner:
     definition = search.definition
     single = len(definition.directions) == 1
+    if n_trials is None and isinstance(definition.sampler, GridSampler):
+        n_trials = len(definition.sampler._all_grids)
     mode = ("max" if definition.directions[0].name == "MAXIMIZE" else "min") if single else None
     return Tuner(
         objective,
@@ -112,7 +122,7 @@ def _tuner(
             max_concurrent_trials=at_once,
             chdir_to_trial_dir=False,
         ),
-        run_config=RunConfig(callbacks=[mirror], failure_config=FailureConfig()),
+        run_config=RunConfig(callbacks=[mirror], stop=None if search.timeout is None else NoopStopper()),
     )
 
 

@@ -13,7 +13,6 @@ import optuna
 from optuna.samplers import GridSampler
 from optuna.trial import TrialState
 
-from hpctune.errors import UsageError
 from hpctune.interop.optuna.records import MARK, params_out
 from hpctune.interop.optuna.replica import Definition, Replica
 from hpctune.model.rows import PRIVATE
@@ -39,12 +38,7 @@ class StudySearch(SearchAlgorithm):
         metric: str | Sequence[str] | None = None,
         mode: str | Sequence[str] | None = None,
     ) -> StudyPolicy:
-        """Return the policy. Raises UsageError for a search space: the objective has its own."""
-        if space:
-            raise UsageError(
-                f"An Optuna objective chooses its parameters itself, so --set {next(iter(space))}=... has nothing to "
-                "replace. Use study.enqueue_trial({...}) or a PartialFixedSampler."
-            )
+        """Return the policy. The space is empty: the objective has its own."""
         self.policy = StudyPolicy(self.definition, self.timeout, num_samples)
         return self.policy
 
@@ -69,7 +63,7 @@ class StudyPolicy:
         self._reseeded = False
         self._uncaught, self._forgiven = 0, None  # type: tuple[int, int | None]
         self.told: list[str] = []
-        """The trials that were told, in their order."""
+        """The trials that were told, in their order. One that failed and went on comes again."""
 
     # -- trials -------------------------------------------------------------------------------------------------
 
@@ -134,6 +128,7 @@ class StudyPolicy:
     def on_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Take note of an intermediate value."""
         if trial_id in self.replica.ids:
+            self._under_way.add(trial_id)  # again, if it had failed before
             self.replica.heard(trial_id, result.get("step"), result.get("intermediate"), result.get(PRIVATE))
 
     def on_pause(self, trial_id: str) -> None:
@@ -143,15 +138,14 @@ class StudyPolicy:
         """Nothing changes."""
 
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
-        """Tell the study."""
-        if trial_id not in self.replica.ids:
+        """Tell the study, once."""
+        if trial_id not in self._under_way:
             return
-        self._under_way.discard(trial_id)
+        self._under_way.remove(trial_id)
         self._uncaught += error
         if self.last_alone == trial_id and trial_id not in self.replica.records:
             self.last_alone = None  # what its sampler has used up is unknown
         with warnings.catch_warnings(), contextlib.suppress(KeyError):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.replica.ended(trial_id, tell=True)
-        if trial_id not in self.told:
-            self.told.append(trial_id)
+        self.told.append(trial_id)
