@@ -138,24 +138,30 @@ def test_an_error_that_is_not_caught_ends_the_search_and_is_raised(tmp_path: Pat
     script = _script(
         tmp_path,
         """
+        import os
         import optuna
 
         def objective(trial):
-            if trial.suggest_int("x", 0, 100) >= 0 and trial.number == 1:
+            x = trial.suggest_float("x", 0, 1)
+            if trial.number == 1 and not os.path.exists("mended"):
                 raise RuntimeError("no such layer")
-            return 1.0
+            return x
 
-        study = optuna.create_study()
-        study.optimize(objective, n_trials=20)
-        print("not reached")
+        study = optuna.create_study(study_name="a", storage="sqlite:///study.db", load_if_exists=True)
+        study.optimize(objective, n_trials=4)
+        print("reached", len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])))
         """,
     )
     done = _run(script, tmp_path, "--name", "failing", "--max-concurrent", "1")
     assert done.returncode != 0
     assert "no such layer" in done.stderr
-    assert "not reached" not in done.stdout
+    assert "reached" not in done.stdout
     view = read_experiment(tmp_path / "results" / "failing")
     assert len(view.state.trials) == 2
+    (tmp_path / "mended").touch()
+    again = _run(script, tmp_path, "--name", "failing", "--max-concurrent", "1", "--resume", "AUTO+ERRORED")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "reached 4\n"
 
 
 def test_a_dry_run_shows_the_first_trial_and_writes_nothing(tmp_path: Path) -> None:

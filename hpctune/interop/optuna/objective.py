@@ -88,6 +88,7 @@ class _Run:
         self._dirnames: dict[str, str] = {}
         self._payload: Mapping[str, Any] = {}
         self._looked_at = float("-inf")
+        self._counted = 0
         self.refresh()
         self._wait_for_itself()
         if self._payload.get("relative") is None:
@@ -97,7 +98,7 @@ class _Run:
         self._sampler_used = sampler
         internal = self.replica.ids[trial_id]
         earlier = self.replica.reached.get(trial_id, {})
-        self._counted = max([*(len(read) for read in self._earlier_runs()), len(earlier)])
+        self._counted = max([*(len(read) for read in self._earlier_runs()), self._counted])
         """Results that earlier runs have reported: the last one of this run must count after them."""
         own = storage.get_trial(internal)
         storage.forget_values(internal)
@@ -138,8 +139,10 @@ class _Run:
                     self._payload = event.config[PRIVATE]
             elif isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
                 own = event.run.trial_id == self.trial_id and isinstance(replica.storage, _RunStorage)
+                row = event.row
+                if own:
+                    self._counted = max(self._counted, int(row.get("training_iteration") or 0))
                 if not (own and replica.storage.own is not None):  # type: ignore[attr-defined]
-                    row = event.row
                     replica.heard(event.run.trial_id, row.get("step"), row.get("intermediate"), row.get(PRIVATE))
             elif isinstance(event, e.TrialEnded) and event.trial_id != self.trial_id:
                 replica.ended(event.trial_id)
