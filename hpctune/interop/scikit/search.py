@@ -153,6 +153,8 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
             names = list(scoring)
         elif isinstance(scoring, (list, tuple, set)):
             names = sorted(scoring)
+        elif callable(scoring) and isinstance(self.refit, str):  # it returns several scores
+            names = [self.refit]
         else:
             names = ["score"]
         if isinstance(self.refit, str) and self.refit in names:

@@ -96,8 +96,8 @@ def _size(value: Any) -> int:
     """The bytes of data: of arrays, sparse matrices, tables; 0 of anything else."""
     if type(value).__module__.partition(".")[0] not in ("numpy", "scipy", "pandas", "polars"):
         return 0
-    if hasattr(value, "memory_usage"):
-        used = value.memory_usage(index=True)
-        return int(used if isinstance(used, int) else used.sum())
-    data = getattr(value, "data", value) if not hasattr(value, "nbytes") else value
-    return int(getattr(data, "nbytes", 0) or 0)
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
+    if hasattr(value, "memory_usage"):  # of pandas
+        return int(value.memory_usage(index=True).sum())
+    return int(getattr(getattr(value, "data", None), "nbytes", 0))
