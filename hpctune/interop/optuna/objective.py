@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from hpctune.common import unpickling
+from hpctune.errors import StorageError
 from hpctune.interop.optuna.records import params_in, params_out, record_of
 from hpctune.interop.optuna.replica import Definition, Replica, ReplicaStorage
 from hpctune.model import events as e
@@ -82,7 +83,7 @@ class _Run:
 
     def __init__(self, definition: Definition, directory: str, trial_id: str) -> None:
         self.directory, self.trial_id = Path(directory), trial_id
-        storage = _RunStorage(self)
+        self._storage = storage = _RunStorage(self)
         self.replica = Replica(definition, storage)
         self._journal = JournalFollower(ExperimentPaths(self.directory.parent).journal)
         self._dirnames: dict[str, str] = {}
@@ -91,8 +92,7 @@ class _Run:
         self._counted = 0
         self.refresh()
         self._wait_for_itself()
-        if self._payload.get("relative") is None:
-            self._show_others()
+        self._show_others()
         sampler = RunSampler(self._sampler(copy.deepcopy(definition.sampler)), self._payload.get("relative"))
         self.replica.study.sampler = sampler
         self._sampler_used = sampler
@@ -116,6 +116,10 @@ class _Run:
             time.sleep(0.2)
             self._looked_at = float("-inf")
             self.refresh()
+        if self.trial_id not in self.replica.ids:
+            raise StorageError(
+                f"The journal in {self.directory.parent} does not say that trial {self.trial_id} exists."
+            )
 
     def _earlier_runs(self) -> list[list[str]]:
         """The lines of this trial's run files: that of this run has one, its claim."""
@@ -138,11 +142,10 @@ class _Run:
                 if event.trial_id == self.trial_id:
                     self._payload = event.config[PRIVATE]
             elif isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
-                own = event.run.trial_id == self.trial_id and isinstance(replica.storage, _RunStorage)
-                row = event.row
-                if own:
+                own, row = event.run.trial_id == self.trial_id, event.row
+                if own and self._storage.own is None:
                     self._counted = max(self._counted, int(row.get("training_iteration") or 0))
-                if not (own and replica.storage.own is not None):  # type: ignore[attr-defined]
+                if not own or self._storage.own is None:
                     replica.heard(event.run.trial_id, row.get("step"), row.get("intermediate"), row.get(PRIVATE))
             elif isinstance(event, e.TrialEnded) and event.trial_id != self.trial_id:
                 replica.ended(event.trial_id)
@@ -230,7 +233,8 @@ class _RunStorage(ReplicaStorage):
 
     def __init__(self, run: _Run) -> None:
         super().__init__()
-        self._run, self.own = run, None  # type: tuple[_Run, int | None]
+        self._run = run
+        self.own: int | None = None
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -264,7 +268,8 @@ class RunTrial(optuna.Trial):
             self._run.intermediate(float(value), int(step))
 
     def should_prune(self) -> bool:
-        self._run.refresh()
+        with contextlib.suppress(StorageError):  # the next call reads what cannot be read now
+            self._run.refresh()
         return super().should_prune()
 
 

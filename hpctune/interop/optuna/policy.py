@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
 import warnings
@@ -56,12 +55,15 @@ class StudyPolicy:
     def __init__(self, definition: Definition, timeout: float | None, num_samples: int) -> None:
         self.replica = Replica(definition, sampler=copy.deepcopy(definition.sampler))
         self.total = None if num_samples == -1 else num_samples
-        self._timeout, self._began = timeout, None  # type: tuple[float | None, float | None]
+        self._timeout = timeout
+        self._began: float | None = None
         self._under_way: set[str] = set()
         self.last_alone: str | None = ""
         """The trial that has the sampler's state; "": as it was at the start; None: nobody has."""
         self._reseeded = False
-        self._uncaught, self._forgiven = 0, None  # type: tuple[int, int | None]
+        self._uncaught = 0
+        self._forgiven: int | None = None
+        """Trials that failed with an error that was not caught: how many, and how many before this driver."""
         self.told: list[str] = []
         """The trials that were told, in their order. One that failed and went on comes again."""
 
@@ -75,8 +77,7 @@ class StudyPolicy:
         if stopped or self._all_asked() or (self.total is not None and index >= self.total):
             return EXHAUSTED
         payload = self._ask(trial_id)
-        shown = {**payload["system_attrs"].get("fixed_params", {})}
-        return Suggestion({PRIVATE: payload}, shown)
+        return Suggestion({PRIVATE: payload}, dict(payload["system_attrs"].get("fixed_params", {})))
 
     def _is_late(self) -> bool:
         if self._began is None:
@@ -145,7 +146,7 @@ class StudyPolicy:
         self._uncaught += error
         if self.last_alone == trial_id and trial_id not in self.replica.records:
             self.last_alone = None  # what its sampler has used up is unknown
-        with warnings.catch_warnings(), contextlib.suppress(KeyError):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.replica.ended(trial_id, tell=True)
         self.told.append(trial_id)
