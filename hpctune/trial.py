@@ -101,13 +101,13 @@ class Trial:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, as a new dict each time."""
-        return dict(self._value.config)
+        """The resolved configuration with what the trial has stated of it, as a new dict each time."""
+        return self._value.shown_config
 
     @property
     def evaluated_params(self) -> dict[str, Any]:
         """The varied parameters, as a flat dict."""
-        return dict(self._value.evaluated)
+        return self._value.varied
 
     @property
     def resources(self) -> Resources:

@@ -12,7 +12,7 @@ from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError, UsageError
 from hpctune.model import failures
 from hpctune.model.ranking import best_trial
-from hpctune.model.rows import flatten
+from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.selection import count_words
 from hpctune.output.display.words import phase_word
@@ -170,14 +170,14 @@ def experiment_status(state: ExperimentState) -> str:
 
 def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
     attempt = trial.attempt
-    last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k != "config"}
+    last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k not in NOT_SHOWN}
     return {
         "trial_id": trial.trial_id,
         "name": trial.name,
         "status": trial.phase.value,
         "training_iteration": trial.last_iteration or None,
         **flatten(last),
-        **flatten(trial.config, "config/"),
+        **flatten(trial.shown_config, "config/"),
         "job_id": attempt.job_id if attempt is not None else last.get("job_id"),
         "node": attempt.nodes if attempt is not None and attempt.nodes else last.get("hostname"),
         "failures": trial.failures + (trial.phase is Phase.ERROR),

@@ -10,7 +10,7 @@ from typing import Any
 from hpctune.mirror.fetch import readable
 from hpctune.mirror.options import is_elsewhere
 from hpctune.model import trial as model
-from hpctune.model.rows import flatten
+from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -59,5 +59,5 @@ def reported_keys(trials: Collection[Trial]) -> list[str]:
     """Every key, flat, that the last result of any trial has; without the configuration."""
     keys: dict[str, None] = {}
     for trial in trials:
-        keys |= dict.fromkeys(flatten({k: v for k, v in trial.value.last.items() if k != "config"}))
+        keys |= dict.fromkeys(flatten({k: v for k, v in trial.value.last.items() if k not in NOT_SHOWN}))
     return list(keys)

@@ -14,6 +14,7 @@ from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State
 from hpctune.common.text import clean, count, number, shorten
 from hpctune.errors import MetricError
 from hpctune.model import failures
+from hpctune.model.rows import NOT_SHOWN
 
 MAX_TRIALS = 20
 MAX_PARAMS = 12
@@ -40,7 +41,7 @@ def trials_html(data: PlotData, title: str) -> str:
 
 def result_html(trial: PlotTrial | None, metric: str | None, metrics: Mapping[str, Any], path: str) -> str:
     """One trial: its state, its metrics with a curve of the first one, and its configuration."""
-    own = {k: v for k, v in metrics.items() if k != "config"}
+    own = {k: v for k, v in metrics.items() if k not in NOT_SHOWN}
     rows: list[list[str]] = []
     if trial is not None:
         data = PlotData("", [trial], metric)

@@ -13,6 +13,7 @@ from hpctune.analysis.notebook import result_html
 from hpctune.analysis.pictures.trials import plot_data
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import UsageError
+from hpctune.model.rows import NOT_SHOWN
 from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.trial import Trial
 
@@ -108,6 +109,6 @@ class Result:
         return result_html(trial, metric, self.metrics or {}, self.path)
 
     def __repr__(self) -> str:
-        shown = {k: v for k, v in (self.metrics or {}).items() if k != "config"} if self.metrics else None
+        shown = {k: v for k, v in (self.metrics or {}).items() if k not in NOT_SHOWN} if self.metrics else None
         error = f", error={type(self.error).__name__}" if self.error is not None else ""
         return f"Result(metrics={shown!r}, path={self.path!r}, checkpoint={self.checkpoint!r}{error})"

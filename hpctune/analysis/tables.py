@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.best import best_row
 from hpctune.analysis.load import reported_keys
-from hpctune.model.rows import flatten, missing_metric
+from hpctune.model.rows import NOT_SHOWN, flatten, missing_metric
 from hpctune.storage.reader import CountedRow
 from hpctune.trial import Trial
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def flat_row(row: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """A result as one line, with the configuration under ``config/``."""
-    return flatten({k: v for k, v in row.items() if k != "config"}) | flatten(config, "config/")
+    return flatten({k: v for k, v in row.items() if k not in NOT_SHOWN}) | flatten(config, "config/")
 
 
 def all_results(trial: Trial, rows: Iterable[CountedRow]) -> pd.DataFrame:

@@ -102,7 +102,7 @@ def command(
         return
     if args_wanted:
         for scored in found:
-            click.echo(as_arguments(scored.trial.config))
+            click.echo(as_arguments(scored.trial.shown_config))
         return
     for place, scored in enumerate(found):
         click.echo(("\n" if place else "") + "\n".join(_lines(paths, scored, name, scope)))
@@ -129,7 +129,7 @@ def _lines(paths: ExperimentPaths, scored: Scored, metric: str, scope: str) -> l
     trial = scored.trial
     how = {"last": f"last, iteration {scored.iteration}", "all": f"iteration {scored.iteration}"}.get(scope, scope)
     lines = [f"{metric} = {number(scored.value)} ({how})  trial {trial.trial_id}  {trial.phase.value}"]
-    lines += [f"  {clean(str(key))} = {clean(repr(value))}" for key, value in flatten(trial.config).items()]
+    lines += [f"  {clean(str(key))} = {clean(repr(value))}" for key, value in flatten(trial.shown_config).items()]
     checkpoint = _checkpoint(paths, scored)
     lines.append(f"  checkpoint: {checkpoint or 'none'}")
     lines.append(f"  directory:  {paths.trial(trial.dirname).root}")
@@ -149,7 +149,7 @@ def _data(paths: ExperimentPaths, scored: Scored, metric: str) -> dict[str, Any]
         "metric": metric,
         "value": scored.value,
         "iteration": scored.iteration,
-        "config": trial.config,
+        "config": trial.shown_config,
         "checkpoint": _checkpoint(paths, scored),
         "directory": str(paths.trial(trial.dirname).root),
     }

@@ -19,10 +19,17 @@ _MAX_FILES = 200
 @dataclass(slots=True)
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
-    ``imports_ray``: one of them imports ``ray``."""
+    ``imports_ray``, ``imports_optuna``: one of them imports that; ``optimizes``: one calls a method ``optimize``."""
 
     searches: bool = False
     imports_ray: bool = False
+    imports_optuna: bool = False
+    optimizes: bool = False
+
+    @property
+    def is_optunas(self) -> bool:
+        """Whether it is a script for Optuna that knows nothing of us."""
+        return self.imports_optuna and self.optimizes and not self.searches
 
 
 def look_at(path: Path) -> Script:
@@ -42,6 +49,8 @@ def look_at(path: Path) -> Script:
         packages = {name.partition(".")[0] for name in imported}
         script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree)
         script.imports_ray = script.imports_ray or "ray" in packages
+        script.imports_optuna = script.imports_optuna or "optuna" in packages
+        script.optimizes = script.optimizes or _optimizes(tree)
         for name in imported:
             parts = name.split(".")
             for length in range(1, len(parts) + 1):
@@ -52,8 +61,14 @@ def look_at(path: Path) -> Script:
 
 def refuse_plain(path: Path, script: Script) -> None:
     """Raises ConfigFileError unless ``script``, found at ``path``, has to do with a search: an import of hpctune, a
-    ``tuner`` or an ``experiment``."""
-    if not script.searches:
+    ``tuner`` or an ``experiment``, or a study of Optuna that is optimized."""
+    if script.imports_optuna and not script.searches and not script.optimizes:
+        raise ConfigFileError(
+            f"{path} imports Optuna and calls no study.optimize(objective, ...), so there is nothing to run as jobs. "
+            "It was not run. A loop over study.ask() and study.tell() cannot be divided into jobs: make its body a "
+            "function objective(trial), and call study.optimize(objective, n_trials=...)."
+        )
+    if not script.searches and not script.is_optunas:
         raise ConfigFileError(_words(path))
 
 
@@ -66,6 +81,12 @@ def _defines(tree: ast.Module) -> bool:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     )
+
+
+def _optimizes(tree: ast.Module) -> bool:
+    """Whether the module calls a method ``optimize``."""
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(isinstance(function, ast.Attribute) and function.attr == "optimize" for function in calls)
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

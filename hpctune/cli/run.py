@@ -43,7 +43,8 @@ def run_file(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -
     epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
     help="Tune what CONFIG defines.\n\nA Python file: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
     "script that calls hpctune.run(...) or Tuner.fit() itself works too; it is run once. Arguments after -- are in the "
-    "file's sys.argv.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one).\n\nA batch "
+    "file's sys.argv. A script for Optuna that calls study.optimize(objective, ...) runs as it is: each trial is a job."
+    "\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one).\n\nA batch "
     "script: its #SBATCH lines hold for the trials, and --param lr=log:1e-5..1e-1 varies $lr or {lr} in it, or an "
     "option of its program.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
     "and hpctune resume takes over.",
@@ -86,6 +87,8 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     if script.imports_ray:
         _choose_ray(given["ray"])
     in_full = (given["verbose"] or 0) >= 3
+    if script.is_optunas:
+        ctx.exit(_run_optuna(path, code, arguments, overrides, full_traceback=in_full))
     ctx.exit(_run(path, code, arguments, overrides, full_traceback=in_full, must_define=not script.imports_ray))
 
 
@@ -157,6 +160,19 @@ def _run(
     must_define: bool,
 ) -> int:
     return run_watched(lambda driven: _execute(path, code, arguments, driven, full_traceback, must_define), wanted)
+
+
+def _run_optuna(
+    path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool
+) -> int:
+    """Run a script whose studies are optimized by jobs."""
+    from hpctune.interop.optuna.optimize import installed
+
+    with installed() as optimizer:
+        ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
+    if not optimizer.calls:
+        click.echo(f"hpctune: {path} has ended without a call of study.optimize(...): no job was made.", err=True)
+    return ended
 
 
 def run_watched(action: Callable[[list[DrivenExperiment]], int], wanted: Overrides) -> int:

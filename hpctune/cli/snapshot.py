@@ -163,7 +163,7 @@ def _last_words(state: ExperimentState) -> str:
 
 def what_varied(trial: Trial) -> Mapping[str, Any]:
     """The trial's config, short: the parameters that varied, or all of them if none varied."""
-    return trial.evaluated or flatten(trial.config)
+    return trial.varied or flatten(trial.shown_config)
 
 
 def waiting_reason(trial: Trial) -> str:

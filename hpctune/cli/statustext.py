@@ -284,7 +284,7 @@ def _trial(shot: Snapshot, trial: Trial) -> dict[str, Any]:
         "phase": trial.phase.value,
         "iteration": trial.last_iteration,
         "value": lookup(trial.last, metric) if metric else None,
-        "config": trial.config,
+        "config": trial.shown_config,
         "directory": str(paths.root),
     }
     if attempt is not None:

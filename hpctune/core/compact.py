@@ -71,7 +71,8 @@ def opened(value: Any) -> Any:
 
 def reopened(trial: Trial) -> Trial:
     """A packed trial with normal dicts, because it will run again."""
-    return changed(trial, config=opened(trial.config), evaluated=opened(trial.evaluated), last=opened(trial.last))
+    opened_values = {name: opened(getattr(trial, name)) for name in ("config", "evaluated", "last", "stated")}
+    return changed(trial, **opened_values)
 
 
 class Packer:
@@ -97,6 +98,7 @@ class Packer:
             config=config,
             evaluated=self._mapping(trial.evaluated, config),
             last=self._mapping(trial.last, config),
+            stated=self._mapping(trial.stated),
             resources=self._request,
             reason=self._once(trial.reason),
             stop=self._once(trial.stop),

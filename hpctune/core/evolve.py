@@ -9,7 +9,7 @@ from hpctune.common.checks import is_whole
 from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
-from hpctune.model.rows import number
+from hpctune.model.rows import STATED, number
 from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
 
@@ -154,9 +154,18 @@ def _result(trial: Trial, event: e.ResultReported, metric: str | None, at: float
         interruptions=0,
         last=row,
         last_iteration=iteration_of(row, trial.last_iteration + 1),
+        stated=_stated(trial, row),
         seen_metric=trial.seen_metric or (metric is not None and number(row, metric) is not None),
         **saved,
     )
+
+
+def _stated(trial: Trial, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the trial has stated of its configuration, with this result too."""
+    names, config = row.get(STATED), row.get("config")
+    if not names or not isinstance(config, Mapping):
+        return trial.stated
+    return {**trial.stated, **{name: config[name] for name in names if name in config}}
 
 
 def iteration_of(row: Mapping[str, Any], default: int) -> int:
@@ -210,6 +219,7 @@ def _exploit(trial: Trial, event: e.ExploitRequested, at: float) -> Trial:
         trial,
         config=event.config,
         evaluated=event.evaluated,
+        stated={},
         tag=event.tag,
         restore=event.restore,
         restore_iteration=event.iteration,
@@ -260,6 +270,7 @@ def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
         results=0,
         last={},
         last_iteration=0,
+        stated={},
         seen_metric=False,
         checkpoints=(),
         overruns=0,

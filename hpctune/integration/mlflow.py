@@ -115,7 +115,7 @@ class MLflowLoggerCallback(TrackerCallback):
 
     def _end(self, trial: Trial, name: str, failed: bool) -> None:
         if self.log_params_on_trial_end:
-            self._params(name, trial.value.config)
+            self._params(name, trial.value.shown_config)
         if self.save_artifact:
             self._client.log_artifacts(self._runs[name], trial.local_path)
         self._client.set_terminated(self._runs[name], status="FAILED" if failed else "FINISHED")

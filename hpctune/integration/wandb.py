@@ -133,7 +133,7 @@ class WandbLoggerCallback(TrackerCallback):
         left_out = self.excludes | _INFO | _NEVER
         flat = flatten({k: v for k, v in row.items() if k not in left_out})
         if self.log_config:
-            flat |= flatten({"config": trial.value.config})
+            flat |= flatten({"config": trial.value.shown_config})
         numbers = {k: values.plain(v) for k, v in flat.items() if k not in self.excludes and _is_loggable(v)}
         self._run(trial, name).log(numbers, step=number - 1)
 

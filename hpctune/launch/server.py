@@ -152,7 +152,7 @@ def _info(trial: model.Trial, served: Served) -> dict[str, Any]:
     return {
         "id": trial.trial_id,
         "trainable_name": served.driver.spec.trainable,
-        "config": dict(trial.config),
+        "config": trial.shown_config,
         "status": view.status,
         "result": dict(trial.last) or None,
     }

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
-from hpctune.model.rows import flatten
+from hpctune.model.rows import NOT_SHOWN, flatten
 
 N_STEPS = (5, 10)
 """The lengths of the running averages in ``metric_analysis``: ``last-5-avg``, ``last-10-avg``."""
-_NOT_METRICS = frozenset({"config", "trial_id", "experiment_id", "date", "timestamp", "pid", "hostname", "node_ip"})
+_NOT_METRICS = NOT_SHOWN | {"trial_id", "experiment_id", "date", "timestamp", "pid", "hostname", "node_ip"}
 
 
 def as_number(value: object) -> float | None:

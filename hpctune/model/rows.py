@@ -35,13 +35,19 @@ class Row(dict[str, Any]):
         return dict, (dict(self),)
 
 
+STATED = "stated_config"
+"""The key of a result that names the entries of its ``config`` which the trial has stated itself."""
+PRIVATE = "_hpctune"
+"""The entry of a configuration, or of a result, that is for the trial's program alone. Nothing shows it."""
+NOT_SHOWN = frozenset({"config", STATED, PRIVATE})
+"""Keys of a result that no table has as columns."""
 Shape = tuple[tuple[str, ...], tuple[type, ...]]
 AUTO_FILLED = frozenset(
     {
         *("config", "date", "done", "episodes_total", "experiment_id", "experiment_tag", "hostname", "node_ip", "pid"),
         *("iterations_since_restore", "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp"),
         *("timesteps_since_restore", "timesteps_total", "training_iteration", "trial_id", "job_id", "attempt"),
-        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name"),
+        *("node_list", "should_checkpoint", "warmup_time", "checkpoint_dir_name", STATED, PRIVATE),
     }
 )
 """Keys of a result that are filled in, not reported."""

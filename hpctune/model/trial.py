@@ -11,6 +11,7 @@ from hpctune.model.ids import RunKey
 from hpctune.model.jobs import JobState
 from hpctune.model.records import ErrorInfo, Outcome
 from hpctune.model.resources import Resources
+from hpctune.model.rows import PRIVATE, flatten
 
 
 class VacateReason(str, Enum):
@@ -118,6 +119,7 @@ class Trial:
     - ``growths``: how often its request has grown.
     - ``given_up``: the number of the last attempt that hung.
     - ``not_before``: no attempt starts earlier than this (Unix seconds).
+    - ``stated``: what it has stated itself as its configuration, by ``report(config=...)``.
     - ``released_at``: when its last attempt was over (Unix seconds).
     - ``milestone``: a value of ``milestone_attr`` at which it waits for a decision; ``milestone_then``: the one after.
     - ``ends_at_value``: the value of ``milestone_attr`` at which it ends by itself.
@@ -148,6 +150,7 @@ class Trial:
     overruns: int = 0
     last: Mapping[str, Any] = field(default_factory=dict)
     last_iteration: int = 0
+    stated: Mapping[str, Any] = field(default_factory=dict)
     seen_metric: bool = False
     checkpoints: tuple[CheckpointRef, ...] = ()
     origin: str | None = None
@@ -175,6 +178,16 @@ class Trial:
         if self.attempt is None or self.attempt.restart < 0:
             return None
         return RunKey(self.trial_id, self.attempt.number, self.attempt.restart)
+
+    @property
+    def shown_config(self) -> dict[str, Any]:
+        """Its configuration for people: with what it has stated itself, without the private entry."""
+        return {**{name: value for name, value in self.config.items() if name != PRIVATE}, **self.stated}
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """The parameters that vary, and those that it has stated, as a flat dict."""
+        return {**self.evaluated, **flatten(self.stated)}
 
     @property
     def has_open_milestone(self) -> bool:

@@ -153,17 +153,25 @@ def read(directory: Path, *, sealed_ok: bool = False, naming: str = "") -> Itera
     config that cannot or must not be unpickled here is an error, or with ``sealed_ok`` a ``values.Sealed``. Raises
     JournalError if a complete line cannot be read (the message has file and line), or if a segment is missing.
     """
+    for path, limit in segments(directory):
+        try:
+            yield from _read_segment(path, limit, sealed_ok, naming.encode())
+        except OSError as error:
+            raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def segments(directory: Path) -> list[tuple[Path, int | None]]:
+    """The files of the journal in order, each with the number of its bytes that count; None: all.
+
+    Raises JournalError if a segment is missing.
+    """
     intact = [(path, header) for path in _segments(directory) if (header := _header(path)) is not None]
     for number, (path, header) in enumerate(intact):
         before = int(intact[number - 1][0].stem) if number else None
         if header.get("follows") != before:
             raise JournalError(f"{path} follows segment {header.get('follows')}, which is missing.")
-    for number, (path, _) in enumerate(intact):
-        limit = int(intact[number + 1][1]["bytes"]) if number + 1 < len(intact) else None
-        try:
-            yield from _read_segment(path, limit, sealed_ok, naming.encode())
-        except OSError as error:
-            raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
+    limits = [int(header["bytes"]) for _, header in intact[1:]]
+    return [(path, limit) for (path, _), limit in zip(intact, [*limits, None], strict=False)]
 
 
 def _read_segment(path: Path, limit: int | None, sealed_ok: bool, naming: bytes) -> Iterator[Recorded]:

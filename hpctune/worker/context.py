@@ -54,6 +54,9 @@ def report(_metric: Any = None, *, checkpoint: Checkpoint | None = None, **metri
     by the trial, the report goes to the trial's process. Outside a trial it warns once and does nothing. A result is
     limited to 1 MiB as JSON: values beyond that are left out, with a note in their place and on stderr.
 
+    A trial that chooses parameters itself may state them: ``report(loss=0.3, config={"lr": 0.1})``. They are shown as
+    its configuration, with what it was given.
+
     Raises:
         UsageError: if there is nothing to report, or the result is not a dict of values.
         CheckpointError: if the checkpoint cannot be saved.

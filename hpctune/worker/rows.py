@@ -11,7 +11,7 @@ from hpctune.common.log import log
 from hpctune.errors import TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Control
-from hpctune.model.rows import flatten, lookup
+from hpctune.model.rows import STATED, flatten, lookup
 from hpctune.stopper.split import reached
 from hpctune.storage import values
 from hpctune.worker.autofill import node_ip
@@ -20,6 +20,7 @@ _OURS = frozenset({
     "config", "date", "experiment_id", "experiment_tag", "hostname", "iterations_since_restore", "node_ip", "pid",
     "time_since_restore", "time_this_iter_s", "time_total_s", "timestamp", "timesteps_since_restore",
     "training_iteration", "trial_id", "job_id", "attempt", "node_list",
+    STATED,
 })  # fmt: skip
 """Fields that a report cannot set directly. They are filled in, some from values of the report."""
 
@@ -33,7 +34,7 @@ class Rows:
 
     def __init__(self, control: Control, run: RunKey, job_id: str, nodes: str) -> None:
         self._criteria = control.criteria
-        self._constant = {
+        self._constant: dict[str, Any] = {
             "trial_id": control.trial_id,
             "experiment_id": control.experiment_id,
             "experiment_tag": control.experiment_tag,
@@ -50,7 +51,18 @@ class Rows:
 
     def own(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that the user's report sets."""
+        if isinstance(metrics.get("config"), Mapping):
+            self._state(metrics["config"])
         return {k: v for k, v in metrics.items() if k not in _OURS}
+
+    def _state(self, config: Mapping[str, Any]) -> None:
+        """Take over what the trial says about its configuration, where it differs from what it was given."""
+        known = self._constant["config"]
+        new = {str(k): values.plain(v) for k, v in config.items() if k not in known or known[k] != v}
+        if new:
+            names = dict.fromkeys([*self._constant.get(STATED, ()), *new])
+            self._constant |= {"config": {**known, **new}, STATED: list(names)}
+            self._constant_text = values.dumps(self._constant)[1:]
 
     def text(self, own: Mapping[str, Any], fields: Mapping[str, Any], done: bool) -> str:
         """The row as JSON. Constant fields were converted once. If the row is larger than LARGEST, values are left out,

@@ -134,7 +134,7 @@ def of_view(view: ExperimentView) -> PlotData:
 def _plotted(trial: Trial, rows: Sequence[Mapping[str, Any]]) -> PlotTrial:
     heard = trial.attempt.heard_at if trial.attempt is not None else None
     at = trial.ended_at or heard or trial.started_at or trial.added_at
-    return PlotTrial(trial, state_of(trial), flatten(trial.config), rows, at)
+    return PlotTrial(trial, state_of(trial), flatten(trial.shown_config), rows, at)
 
 
 def state_of(trial: Trial) -> State:

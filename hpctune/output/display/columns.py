@@ -34,7 +34,7 @@ class Options:
 def parameter_columns(trials: Iterable[Trial], options: Options) -> dict[str, str]:
     """Parameter key -> heading."""
     chosen = _as_dict(options.parameter_columns)
-    return chosen if chosen is not None else {key: key for trial in trials for key in flatten(trial.evaluated)}
+    return chosen if chosen is not None else {key: key for trial in trials for key in flatten(trial.varied)}
 
 
 def metric_columns(trials: Sequence[Trial], options: Options) -> dict[str, str]:
@@ -66,7 +66,8 @@ def _as_dict(choice: ColumnChoice) -> dict[str, str] | None:
 
 def parameter(trial: Trial, key: str) -> Any:
     """The value of a parameter: from the varied parameters, else from the configuration."""
-    return trial.evaluated[key] if key in trial.evaluated else lookup(trial.config, key)
+    varied = trial.varied
+    return varied[key] if key in varied else lookup(trial.shown_config, key)
 
 
 def metric_value(trial: Trial, metric: str) -> float | None:
@@ -86,4 +87,4 @@ def cell(value: Any, width: int = 0) -> str:
 
 def parameters_text(trial: Trial, width: int = 0) -> str:
     """``lr=0.01, layers=3``."""
-    return cell(", ".join(f"{k}={cell(v, 24)}" for k, v in flatten(trial.evaluated).items()), width)
+    return cell(", ".join(f"{k}={cell(v, 24)}" for k, v in flatten(trial.varied).items()), width)

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from hpctune.errors import StorageError
-from hpctune.model.rows import Shape, flatten, shape_of
+from hpctune.model.rows import NOT_SHOWN, Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
 from hpctune.output.loggers.row_shapes import ShapeCache
@@ -62,7 +62,7 @@ class CSVLoggerCallback(LoggerCallback):
         if quick is not None and not table.waiting:
             table.lines.append(quick(result))
             return
-        table.waiting.append(flatten({k: v for k, v in result.items() if k != "config"}))
+        table.waiting.append(flatten({k: v for k, v in result.items() if k not in NOT_SHOWN}))
         self._drain(table)
         if not table.waiting and _fits(shape, table.columns):
             table.quick.note(shape, itemgetter(*table.columns))
@@ -133,7 +133,7 @@ def _read(path: str) -> list[list[str]]:
 
 def _fits(shape: Shape, columns: Sequence[str]) -> bool:
     """Whether the values of such rows, the configuration apart, are the cells of these columns (two or more)."""
-    kinds = {key: kind for key, kind in zip(*shape, strict=True) if key != "config"}
+    kinds = {key: kind for key, kind in zip(*shape, strict=True) if key not in NOT_SHOWN}
     return list(kinds) == list(columns) and len(kinds) > 1 and _CELLS.issuperset(kinds.values())
 
 

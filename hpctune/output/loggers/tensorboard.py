@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import Shape, flatten, shape_of
+from hpctune.model.rows import NOT_SHOWN, Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
 from hpctune.output.loggers.hparams import summaries
@@ -21,7 +21,7 @@ from hpctune.trial import Trial
 
 PREFIX = "ray/tune/"
 """Of every tag: boards that were made for Ray Tune's files work."""
-NOT_PLOTTED = frozenset({"config", "pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id"})
+NOT_PLOTTED = NOT_SHOWN | {"pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id"}
 HISTOGRAM_BINS = 30
 _Summary = Callable[[Mapping[str, Any]], bytes]
 
@@ -154,7 +154,7 @@ def _numbers(value: Any) -> Iterable[float]:
 
 def _hyperparameters(trial: Trial) -> bytes:
     """The records by which TensorBoard's HPARAMS page compares trials."""
-    given = flatten(values.plain(trial.value.evaluated))
+    given = flatten(values.plain(trial.value.varied))
     valid = {
         _sayable(k): _sayable(v) if isinstance(v, str) else v
         for k, v in given.items()
