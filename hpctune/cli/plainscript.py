@@ -19,12 +19,14 @@ _MAX_FILES = 200
 @dataclass(slots=True)
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
-    ``imports_ray``, ``imports_optuna``: one of them imports that; ``optimizes``: one calls a method ``optimize``."""
+    ``imports_ray``, ``imports_optuna``: one of them imports that; ``optimizes``: one calls a method ``optimize``;
+    ``calls_wandb_agent``: the script itself calls ``wandb.agent``."""
 
     searches: bool = False
     imports_ray: bool = False
     imports_optuna: bool = False
     optimizes: bool = False
+    calls_wandb_agent: bool = False
 
     @property
     def is_optunas(self) -> bool:
@@ -48,6 +50,7 @@ def look_at(path: Path) -> Script:
         imported = list(_imported(tree))
         packages = {name.partition(".")[0] for name in imported}
         script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree)
+        script.calls_wandb_agent = script.calls_wandb_agent or ("wandb" in packages and _calls_agent(tree))
         script.imports_ray = script.imports_ray or "ray" in packages
         script.imports_optuna = script.imports_optuna or "optuna" in packages
         script.optimizes = script.optimizes or _optimizes(tree)
@@ -87,6 +90,26 @@ def _optimizes(tree: ast.Module) -> bool:
     """Whether the module calls a method ``optimize``."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return any(isinstance(function, ast.Attribute) and function.attr == "optimize" for function in calls)
+
+
+def _calls_agent(tree: ast.Module) -> bool:
+    """Whether there is ``wandb.agent(...)``, or ``agent(...)`` that was imported from wandb."""
+    named = any(
+        isinstance(node, ast.ImportFrom) and node.module == "wandb" and any(a.name == "agent" for a in node.names)
+        for node in ast.walk(tree)
+    )
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(
+        (isinstance(f, ast.Attribute) and f.attr == "agent" and ast.unparse(f.value) in _wandb_names(tree))
+        or (named and isinstance(f, ast.Name) and f.id == "agent")
+        for f in calls
+    )
+
+
+def _wandb_names(tree: ast.Module) -> set[str]:
+    """The names by which the module knows wandb."""
+    aliases = (a for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names if a.name == "wandb")
+    return {alias.asname or alias.name for alias in aliases}
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -70,6 +70,7 @@ def _say_so(paths: ExperimentPaths, state: ExperimentState) -> None:
 def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given: dict[str, Any]) -> int:
     from hpctune.cli.configfile import execute
     from hpctune.cli.outcome import exit_code, failure_words
+    from hpctune.cli.wandbsweep import say_sync
     from hpctune.launch.driven import watched
     from hpctune.launch.overrides import Overrides, use
     from hpctune.launch.resume import parse_resume
@@ -94,6 +95,8 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
     with use(wanted), watched() as driven:
         full_traceback = (given["verbose"] or 0) >= 3
         execute(paths.root, lambda: resume_directory(paths, choice), full_traceback=full_traceback)
+    for experiment in driven:
+        say_sync(experiment.paths.root)
     words = failure_words(driven)
     if words:
         click.echo(f"hpctune: error: {words}", err=True)

@@ -37,14 +37,25 @@ def run_file(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -
     return run_watched(prepare(path, arguments, given), overrides)
 
 
+def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> int:
+    """Run a script that calls ``wandb.agent``. Returns the exit code."""
+    from hpctune.cli import wandbsweep
+
+    if given["params"] or given["table"]:
+        raise UsageError(f"--param and --params are for batch scripts. {path} has its parameters in wandb.sweep(...).")
+    search = wandbsweep.search_in_script(path, arguments, given)
+    return run_watched(wandbsweep.fit(search), as_overrides({**given, "num_samples": None}))
+
+
 @click.command(
     "run",
     cls=RunCommand,
     epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
     help="Tune what CONFIG defines.\n\nA Python file: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
     "script that calls hpctune.run(...) or Tuner.fit() itself works too; it is run once. Arguments after -- are in the "
-    "file's sys.argv. A script for Optuna that calls study.optimize(objective, ...) runs as it is: each trial is a job."
-    "\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one).\n\nA batch "
+    "file's sys.argv. Scripts for Optuna that call study.optimize(objective, ...), and for W&B that call wandb.agent, "
+    "run as they are.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one), or a sweep "
+    "of W&B.\n\nA batch "
     "script: its #SBATCH lines hold for the trials, and --param lr=log:1e-5..1e-1 varies $lr or {lr} in it, or an "
     "option of its program.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
     "and hpctune resume takes over.",
@@ -80,9 +91,11 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     if path.suffix != ".py" and path.is_file():
         ctx.exit(run_file(path, arguments, given))
     code = compiled(path)
+    script = look_at(path)
+    if script.calls_wandb_agent and not script.searches:
+        ctx.exit(run_wandb_script(path, arguments, given))
     overrides = as_overrides(given)
     _refuse_search_options(path, given)
-    script = look_at(path)
     refuse_plain(path, script)
     if script.imports_ray:
         _choose_ray(given["ray"])

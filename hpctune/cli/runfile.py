@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
+from hpctune.cli import wandbsweep
 from hpctune.cli.searchoptions import apply, fit, read_parameters, show
 from hpctune.common.text import count
 from hpctune.errors import ConfigFileError, UsageError
-from hpctune.interop import batch_script, declared, submit_loop
+from hpctune.interop import batch_script, declared, submit_loop, wandb_sweep
 from hpctune.interop.command_search import CommandSearch
 
 
 def prepare(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> Callable[[list[Any]], int]:
     """Read the file, say what will run, and return the action that runs it."""
     search = search_in(path, arguments, given)
-    return fit(search)
+    return wandbsweep.fit(search) if wandbsweep.is_one(search) else fit(search)
 
 
 def search_in(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> CommandSearch:
@@ -41,6 +42,8 @@ def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     if given["params"] or given["table"]:
         raise UsageError(f"--param and --params are for batch scripts. {path} has its parameters; replace one: --set.")
     data = dict(declared.read(path))
+    if wandb_sweep.is_sweep(data):
+        return wandbsweep.search_of(data, path, given)
     search = declared.search_of(data | ({"grid": True} if given["grid"] else {}), path)
     apply(search, given)
     shown = {name: str(value) for name, value in data.get("parameters", {}).items()}

@@ -25,6 +25,8 @@ class CommandSearch:
     """A search over a program.
 
     - ``command``, ``cwd``, ``env``: of :class:`hpctune.Command`.
+    - ``kind``, ``options``: the class of the program, as "module:name", and further arguments of it. ``prints``:
+      whether its metric is looked for in what it prints without a ``pattern``.
     - ``space``: the search space, with domains. ``rows``: the configurations to try, in place of samples.
     - ``metric``, ``mode``: what is optimized; None: nothing. ``pattern``: a regular expression that finds the metric in
       the program's output; None: the usual forms.
@@ -35,6 +37,9 @@ class CommandSearch:
     """
 
     command: str | Sequence[str]
+    kind: str = "hpctune:Command"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    prints: bool = True
     space: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] | None = None
     metric: str | None = None
@@ -75,12 +80,13 @@ class CommandSearch:
 
     def _call(self) -> Call:
         metric = self.metric or ("metric" if self.pattern else None)
-        parse = None if metric is None else call("hpctune.worker.printed:PrintedMetric", metric, self.pattern)
-        if parse is not None and self.pattern is None:
-            parse = call("hpctune.worker.printed:PrintedMetric", metric)
+        parse = None
+        if metric is not None and (self.prints or self.pattern is not None):
+            found_by = () if self.pattern is None else (self.pattern,)
+            parse = call("hpctune.worker.printed:PrintedMetric", metric, *found_by)
         program = call(
-            "hpctune:Command", self.command, parse=parse, cwd=self.cwd, env=dict(self.env) or None,
-            resources=self.resources,
+            self.kind, self.command, parse=parse, cwd=self.cwd, env=dict(self.env) or None,
+            resources=self.resources, **self.options,
         )  # fmt: skip
         tune_config = call(
             "hpctune:TuneConfig", metric=metric, mode=None if metric is None else self.mode or "min",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hpctune.errors import UsageError
 from hpctune.space.describe import TYPE, described_domain
 from hpctune.space.domain import Categorical, Domain
+from hpctune.space.function import Function
+from hpctune.space.samplers import Weighted
 from hpctune.space.tree import grid_values, is_grid
 
 _WIDTH = 100
@@ -105,7 +107,14 @@ def _as_call(domain: Any) -> Call:
     if is_grid(domain):
         return call("hpctune:grid_search", grid_values(domain))
     if isinstance(domain, Categorical):
+        if isinstance(domain.sampler, Weighted):
+            weights = list(domain.sampler.probabilities)
+            return call("hpctune.space.distributions:weighted_choice", list(domain.categories), weights)
         return call("hpctune:choice", list(domain.categories))
+    if isinstance(domain, Function) and is_dataclass(domain.func) and not isinstance(domain.func, type):
+        kind = type(domain.func)
+        given = {field.name: getattr(domain.func, field.name) for field in fields(domain.func)}
+        return call("hpctune:sample_from", call(f"{kind.__module__}:{kind.__name__}", **given))
     stated = described_domain(domain)
     if "function" in stated:
         raise UsageError(f"{domain!r} cannot be written as Python source.")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         evenly_distribute_cpus_gpus as evenly_distribute_cpus_gpus,
     )
     from hpctune.schedulers.trial_scheduler import TrialScheduler as TrialScheduler
+    from hpctune.schedulers.wandb_hyperband import WandbHyperband as WandbHyperband
 
 _HOMES = {
     "asha_promotion": ("ASHAPromotionScheduler",),
@@ -56,5 +57,6 @@ _HOMES = {
         "evenly_distribute_cpus_gpus",
     ),
     "trial_scheduler": ("TrialScheduler",),
+    "wandb_hyperband": ("WandbHyperband",),
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -32,6 +32,7 @@ AVAILABLE: dict[str, tuple[str, str]] = {
     "pbt": ("pbt", "PopulationBasedTraining"),
     "pbt_replay": ("pbt", "PopulationBasedTrainingReplay"),
     "pb2": ("pb2", "PB2"),
+    "wandb_hyperband": ("wandb_hyperband", "WandbHyperband"),
     "resource_changing": ("resource_changing_scheduler", "ResourceChangingScheduler"),
 }
 """Name -> module and class; a module is imported when its scheduler is made."""

@@ -8,7 +8,7 @@ from typing import Any
 from hpctune.space.domain import Categorical, Domain
 from hpctune.space.function import Function
 from hpctune.space.numeric import Float, Integer
-from hpctune.space.samplers import LogUniform, Normal, Quantized
+from hpctune.space.samplers import LogUniform, Normal, Quantized, Weighted
 from hpctune.space.tree import grid_values, is_grid
 
 TYPE = "type"
@@ -33,7 +33,8 @@ def described(space: Any) -> Any:
 def described_domain(domain: Domain) -> dict[str, Any]:
     """One domain as a dict."""
     if isinstance(domain, Categorical):
-        return {TYPE: "choice", "values": [described(value) for value in domain.categories]}
+        weights = {"weights": list(domain.sampler.probabilities)} if isinstance(domain.sampler, Weighted) else {}
+        return {TYPE: "choice", "values": [described(value) for value in domain.categories], **weights}
     if isinstance(domain, Function):
         return {TYPE: "sample_from", "function": repr(domain)}
     sampler = domain.exact_sampler()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpctune.common.checks import is_number
 from hpctune.errors import SearchSpaceError
 from hpctune.space.randomness import as_generator
-from hpctune.space.samplers import Grid, Quantized, Sampler, Uniform
+from hpctune.space.samplers import Grid, Quantized, Sampler, Uniform, Weighted
 
 if TYPE_CHECKING:
     from numpy.random import Generator, RandomState
@@ -139,6 +141,17 @@ class Categorical(Domain):
         """Return this domain, drawn uniformly."""
         return self._with(Uniform())
 
+    def weighted(self, weights: Sequence[float]) -> Categorical:
+        """Return this domain, each category drawn in proportion to its weight. Raises SearchSpaceError if they are not
+        as many numbers of 0 or more."""
+        given = [weight for weight in weights if is_number(weight) and 0 <= weight < math.inf]
+        if len(given) != len(self.categories) or len(given) != len(weights) or not sum(given) > 0:
+            raise SearchSpaceError(
+                f"the weights must be a number of 0 or more for each of the {len(self.categories)} values, not "
+                f"{weights!r}."
+            )
+        return self._with(Weighted(tuple(float(weight) / sum(given) for weight in given)))
+
     def grid(self) -> Categorical:
         """Return this domain as a grid axis: every category is tried."""
         return self._with(Grid())
@@ -156,4 +169,6 @@ class Categorical(Domain):
         return value in self.categories
 
     def draw(self, rng: Generator) -> Any:
+        if isinstance(self.sampler, Weighted):
+            return self.categories[int(rng.choice(len(self.categories), p=self.sampler.probabilities))]
         return self.categories[int(rng.integers(len(self.categories)))]

@@ -29,6 +29,16 @@ class Grid(Sampler):
 
 
 @dataclass(frozen=True)
+class Weighted(Sampler):
+    """Each value has a probability of its own; they sum to 1."""
+
+    probabilities: tuple[float, ...]
+
+    def suffix(self) -> str:
+        return f".weighted({list(self.probabilities)!r})"
+
+
+@dataclass(frozen=True)
 class LogUniform(Sampler):
     """The logarithm of the value is uniform. ``base`` is kept for searchers; it does not change what is drawn."""
 

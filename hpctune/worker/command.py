@@ -15,6 +15,7 @@ from typing import Any
 
 from hpctune.common.named_state import named_state, take_state
 from hpctune.errors import TrainableError, UsageError
+from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.worker import command_files
 
@@ -98,6 +99,10 @@ class Command:
             text, variables = _fill_shell(command, fields)
             return ["/bin/sh", "-c", text], variables
         return [_fill(str(word), fields) for word in command], {}
+
+    def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+        """The same for a trial's configuration. ``facts``: the fields that are no parameters, by name."""
+        return self.arguments({**config, **flatten(config), **facts})
 
     def search_path(self, known: str | None) -> dict[str, str]:
         """Variables for a program that runs in another directory than where the command was made: that directory, and

@@ -71,12 +71,10 @@ def _where_hint(command: Command, session: Session, words: str) -> str:
     )
 
 
-def fields_of(session: Session) -> dict[str, Any]:
-    """The values of the fields in a command's braces."""
+def facts_of(session: Session) -> dict[str, Any]:
+    """The values of the fields in a command's braces that are no parameters."""
     control = session.control
     return {
-        **control.config,
-        **flatten(control.config),
         "trial_id": control.trial_id,
         "trial_name": control.trial_name,
         "trial_dir": str(session.paths.root),
@@ -107,7 +105,7 @@ class _Program:
         self._command, self._session = command, session
         self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self.failure: Exception | None = None
-        arguments, variables = command.arguments(fields_of(session))
+        arguments, variables = command.program(session.control.config, facts_of(session))
         own = {name: str(value) for name, value in command.env.items()}
         where = command.search_path(os.environ.get("PYTHONPATH"))
         try:

@@ -18,6 +18,7 @@ from hpctune.stopper import (
     MaximumIterationStopper,
     NoopStopper,
     Stopper,
+    TargetStopper,
     TimeoutStopper,
     TrialPlateauStopper,
     reached,
@@ -287,3 +288,19 @@ def test_criteria_that_cannot_be_checked_are_named() -> None:
     for value in ("3", None, [1, 2]):
         with pytest.raises(UsageError, match="'n' needs a number"):
             reached({"n": 3}, {"n": value})
+
+
+def test_a_target_stops_all() -> None:
+    for mode, values in (("min", (3, 1.5, 1)), ("max", (0, 0.5, 1))):
+        stopper = TargetStopper("val/loss", 1, mode)
+        answers = [(stopper("t", {"val/loss": value}), stopper.stop_all()) for value in values]
+        assert answers == [(False, False), (False, False), (False, True)]
+        other = TargetStopper("val/loss", 1, mode)
+        other.set_state(json.loads(json.dumps(stopper.get_state())))
+        assert other.stop_all()
+        stopper("t", {"val/loss": float("nan")})
+        assert stopper.stop_all()
+    with pytest.raises(UsageError):
+        TargetStopper("loss", "low")  # type: ignore[arg-type]
+    with pytest.raises(UsageError):
+        TargetStopper("loss", 1, "best")

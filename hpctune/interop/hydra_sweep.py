@@ -1,0 +1,203 @@
+"""A multirun of Hydra as a search: what the sweeper plugin does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpctune.cluster.options import LocalOptions
+from hpctune.errors import UsageError
+from hpctune.interop.hydra_launcher import options_of
+from hpctune.interop.hydra_space import HydraSpace, from_search_space, space_of
+from hpctune.run_config import FailureConfig, RunConfig
+from hpctune.schedulers.create import create_scheduler
+from hpctune.search.basic_variant import BasicVariantGenerator
+from hpctune.search.create import create_searcher
+from hpctune.tune_config import TuneConfig
+from hpctune.tuner import Tuner
+from hpctune.worker.hydra_job import RETURNED, HydraJob
+
+log = logging.getLogger(__name__)
+EXPERIMENT = "hpctune"
+"""The directory of the experiment in hydra.sweep.dir."""
+TRIALS = 20
+RESULTS = "optimization_results.yaml"
+SAMPLERS = {"TPESampler": "tpe", "RandomSampler": "random", "GridSampler": "grid", "GPSampler": "gp"}
+"""Samplers of Optuna, and the searcher of hpctune in their place."""
+SAMPLER_OPTIONS = {"seed": "seed", "n_startup_trials": "n_initial_points"}
+"""Options of these samplers that hold."""
+VALIDATED = 100
+"""So many configurations of a grid are composed before the first job."""
+
+
+def sweep(sweeper: Any, arguments: list[str]) -> Any:
+    """Run the multirun of a sweeper plugin; returns the ResultGrid. Raises HydraException for what cannot be."""
+    from hydra.errors import CompactHydraException
+
+    try:
+        return _Multirun(sweeper, arguments).run()
+    except UsageError as error:
+        raise CompactHydraException(str(error)) from error
+
+
+class _Multirun:
+    """One multirun."""
+
+    def __init__(self, sweeper: Any, arguments: list[str]) -> None:
+        self.sweeper, self.config = sweeper, sweeper.config
+        self.options = {name: _plain(value) for name, value in sweeper.options.items()}
+        self.directory = Path(str(self.config.hydra.sweep.dir)).absolute()
+        params = dict(self.options["params"] or {})
+        if self.options["search_space"]:
+            params = {**from_search_space(self.options["search_space"]), **params}
+        self.space: HydraSpace = space_of(params, arguments, sweeper.hydra_context.config_loader)
+        self.mode = _mode(self.options["direction"])
+        self.metric = self.options["metric"] or RETURNED
+        self._refuse_others()
+
+    def _refuse_others(self) -> None:
+        if self.options["storage"] is not None:
+            raise UsageError("hydra.sweeper.storage: there is no database here. The trials are in hydra.sweep.dir.")
+        if self.options["custom_search_space"] is not None:
+            raise UsageError("hydra.sweeper.custom_search_space is for Optuna's trials. Write params instead.")
+
+    def run(self) -> Any:
+        """Drive the trials to their end."""
+        experiment = self.directory / EXPERIMENT
+        going_on = bool(self.options["resume"])
+        if experiment.exists() and not going_on:
+            raise UsageError(
+                f"{self.directory} has a sweep already. Go on with it: hydra.sweeper.resume=true; or choose another "
+                f"hydra.sweep.dir."
+            )
+        if going_on and not experiment.exists():
+            raise UsageError(f"{self.directory} has no sweep to go on with. Set hydra.sweep.dir to one that has.")
+        tuner = Tuner.restore(str(experiment), self._job(), resume_errored=True) if going_on else self._tuner()
+        results = tuner.fit()
+        self._conclude(results)
+        return results
+
+    def _tuner(self) -> Tuner:
+        rows, searcher = self._search()
+        cluster, slurm, at_a_time = options_of(_plain(self.config.hydra.launcher) or {})
+        own = _plain(self.options["slurm"]) or {}
+        cluster, slurm, workers = self.options["cluster"] or cluster, {**slurm, **own}, self.options["workers"]
+        if cluster in ("local", "debug"):
+            if own:
+                log.warning("hydra.sweeper.slurm has no effect on the cluster '%s'.", cluster)
+            slurm = {}
+        elif workers is not None:
+            slurm["workers"] = workers
+        learns = self.options["scheduler"] is not None or (rows is None and searcher is not None)
+        samples = len(rows) if rows is not None else int(self.options["n_trials"] or TRIALS)
+        self._save()
+        return Tuner(
+            self._job(),
+            param_space=self.space.space(),
+            tune_config=TuneConfig(
+                metric=self.metric if learns else None,
+                mode=self.mode if learns else None,
+                num_samples=samples,
+                search_alg=searcher,
+                scheduler=self._scheduler(),
+                max_concurrent_trials=self.options["n_jobs"] or at_a_time,
+                chdir_to_trial_dir=False,
+            ),
+            run_config=RunConfig(
+                name=EXPERIMENT,
+                storage_path=str(self.directory),
+                failure_config=FailureConfig(max_failures=self.options["max_failures"]),
+            ),
+            cluster=LocalOptions(workers=workers) if cluster == "local" and workers is not None else cluster,
+            slurm=slurm or None,
+        )
+
+    def _search(self) -> tuple[list[dict[str, Any]] | None, Any]:
+        """The configurations of a grid, or None; and what gives the configurations."""
+        name, options = self._sampler()
+        if name is None:
+            name = "tpe" if self.space.domains or self.options["n_trials"] else "grid"
+        if name == "grid":
+            rows = self.space.rows()[: self.options["n_trials"]]
+            texts = [self._job().overrides(row) for row in rows[:VALIDATED]]
+            self.sweeper.validate_batch_is_legal(texts)
+            return rows, BasicVariantGenerator(points_to_evaluate=rows)
+        if name == "random":
+            return None, BasicVariantGenerator(random_state=options.get("seed"))
+        return None, create_searcher(name, **options)
+
+    def _sampler(self) -> tuple[str | None, dict[str, Any]]:
+        """The searcher's name, if one is said, and its options."""
+        given, seed = self.options["sampler"], self.options["seed"]
+        options = {} if seed is None else {"seed": seed}
+        if not isinstance(given, Mapping):
+            return given, options
+        title = str(given.get("_target_", "")).rpartition(".")[2]
+        if title not in SAMPLERS:
+            raise UsageError(
+                f"hydra.sweeper.sampler: there is none like {title or dict(given)!r} here. Name one of ours: tpe, gp, "
+                f"random, grid, ...; known of Optuna's: {', '.join(SAMPLERS)}."
+            )
+        same = {ours: given[theirs] for theirs, ours in SAMPLER_OPTIONS.items() if given.get(theirs) is not None}
+        return SAMPLERS[title], {**same, **options}
+
+    def _scheduler(self) -> Any:
+        given = self.options["scheduler"]
+        if not isinstance(given, Mapping):
+            return given
+        if not isinstance(given.get("name"), str):
+            raise UsageError(f"hydra.sweeper.scheduler needs a name: {{name: asha, max_t: 20}}; not {dict(given)!r}.")
+        return create_scheduler(given["name"], **{key: value for key, value in given.items() if key != "name"})
+
+    def _job(self) -> HydraJob:
+        from hydra.core.singleton import Singleton
+
+        sweeper = self.sweeper
+        return HydraJob(
+            sweeper.task_function, sweeper.hydra_context, self.config, Singleton.get_state(),
+            tuple(self.space.order), self.space.fixed, self.space.keys, self.metric, str(Path.cwd()),
+        )  # fmt: skip
+
+    def _save(self) -> None:
+        """What Hydra's own sweeper writes before its first job."""
+        from omegaconf import OmegaConf
+
+        self.directory.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.directory / "multirun.yaml")
+
+    def _conclude(self, results: Any) -> None:
+        """Write the best, and say what failed."""
+        from omegaconf import OmegaConf
+
+        errors = [result for result in results if result.error is not None]
+        for result in errors:
+            log.warning("Failed: %s: %s", result.config, str(result.error).strip().splitlines()[-1])
+        share, limit = len(errors) / max(len(results), 1), self.options["max_failure_rate"]
+        if any(self.metric in (result.metrics or {}) for result in results):
+            best = results.get_best_result(metric=self.metric, mode=self.mode)
+            params = {self.space.keys.get(name, name): value for name, value in (best.config or {}).items()}
+            found = {"name": "hpctune", "best_params": params, "best_value": best.metrics[self.metric]}
+            OmegaConf.save(OmegaConf.create(found), self.directory / RESULTS)
+            log.info("Best: %s=%s by %s", self.metric, found["best_value"], params)
+        if errors and (share == 1 or (limit is not None and share > limit)):
+            raise UsageError(
+                f"{len(errors)} of {len(results)} trials failed. See: hpctune status "
+                f"{os.path.relpath(self.directory / EXPERIMENT)}"
+            )
+
+
+def _mode(direction: Any) -> str:
+    name = str(getattr(direction, "name", direction))
+    modes = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}
+    if name not in modes:
+        raise UsageError(f"hydra.sweeper.direction is minimize or maximize, one of them; not {direction!r}.")
+    return modes[name]
+
+
+def _plain(value: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

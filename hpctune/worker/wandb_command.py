@@ -1,0 +1,139 @@
+"""``WandbCommand``: a program that W&B's sweep agent would run, with what that agent would give it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpctune.common.named_state import named_state, take_state
+from hpctune.errors import UsageError
+from hpctune.storage import atomic
+from hpctune.worker.command import Command
+
+SITE = str(Path(__file__).parent / "wandb_site")
+"""Stands before the installed wandb on the search path of the program."""
+DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
+ARGUMENTS = (
+    "args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json", "args_json_file",
+    "args_append_hydra", "args_override_hydra",
+)  # fmt: skip
+MACROS = ("env", "interpreter", "program", *ARGUMENTS)
+_MACRO = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$\{envvar:([A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class WandbCommand(Command):
+    """A command of a sweep configuration: a list in which words such as ``${args}`` are macros.
+
+    The program gets the environment of a W&B run: kept on disk (``WANDB_MODE=offline``) in the trial's directory,
+    unless the environment says something else. What it logs by ``wandb.log`` is a report of the trial.
+
+    - ``metric``: which logged value makes a report; None: each call does.
+    - ``project``, ``entity``: of the runs.
+    - ``agent``: the program calls ``wandb.agent(function=...)`` itself.
+    """
+
+    metric: str | None = None
+    project: str | None = None
+    entity: str | None = None
+    agent: bool = False
+
+    __getstate__ = named_state
+    __setstate__ = take_state
+
+    def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+        """The program's argument list and variables. Writes the files that they name to the trial's directory."""
+        directory = Path(facts["trial_dir"])
+        experiment = directory.parent.name
+        sweep = os.environ.get("WANDB_SWEEP_ID") or hashlib.sha256(experiment.encode()).hexdigest()[:8]
+        parameters = directory / "wandb-config.yaml"
+        atomic.write(parameters, _as_yaml(config))
+        variables = {
+            "WANDB_SWEEP_ID": sweep,
+            "WANDB_RUN_ID": f"{sweep}-{facts['trial_id']}",
+            "WANDB_SWEEP_PARAM_PATH": str(parameters),
+            "HPCTUNE_WANDB_STEP_ID": os.environ.get("SLURM_STEP_ID", ""),
+        }
+        usual = {
+            "WANDB_MODE": "offline",
+            "WANDB_DIR": str(directory),
+            "WANDB_RESUME": "allow",
+            "WANDB_RUN_GROUP": experiment,
+            "WANDB_PROJECT": self.project,
+            "WANDB_ENTITY": self.entity,
+        }
+        variables |= {name: value for name, value in usual.items() if value is not None and not os.environ.get(name)}
+        variables |= {"HPCTUNE_WANDB_METRIC": self.metric} if self.metric else {}
+        variables |= {"HPCTUNE_WANDB_AGENT": "1"} if self.agent else {}
+        return list(self._words(config, directory)), variables
+
+    def _words(self, config: Mapping[str, Any], directory: Path) -> list[str]:
+        words: list[str] = []
+        for word in map(str, self.command):
+            found = _MACRO.fullmatch(word)
+            if found is None:
+                words.append(_VARIABLE.sub(lambda m: os.environ.get(m[1], m[1]), word))
+            elif found[1] == "env":
+                words.append("/usr/bin/env")
+            elif found[1] == "interpreter":
+                words.append("python" if shutil.which("python") else sys.executable)
+            elif found[1] == "args_json_file":
+                path = directory / "wandb-config.json"
+                atomic.write(path, json.dumps(dict(config)))
+                words.append(str(path))
+            else:
+                words += arguments(found[1], config)
+        return words
+
+    def search_path(self, known: str | None) -> dict[str, str]:
+        """The usual variables, with the place where ``wandb`` is heard at the begin of Python's search path."""
+        found = Command.search_path(self, known)
+        rest = found.get("PYTHONPATH", known)
+        return {**found, "PYTHONPATH": os.pathsep.join([SITE, rest] if rest else [SITE])}
+
+
+def arguments(macro: str, config: Mapping[str, Any]) -> list[str]:
+    """What a macro about the parameters stands for, in the forms of W&B's agent."""
+    pairs = [(name, f"{name}={value}", value) for name, value in config.items()]
+    match macro:
+        case "args":
+            return [f"--{pair}" for _, pair, _ in pairs]
+        case "args_no_equals":
+            return [word for name, _, value in pairs for word in (f"--{name}", str(value))]
+        case "args_no_hyphens":
+            return [pair for _, pair, _ in pairs]
+        case "args_no_boolean_flags":
+            return [f"--{name}" if value is True else f"--{pair}" for name, pair, value in pairs if value is not False]
+        case "args_json":
+            return [json.dumps(dict(config))]
+        case "args_append_hydra":
+            return [f"+{pair}" for _, pair, _ in pairs]
+        case "args_override_hydra":
+            return [f"++{pair}" for _, pair, _ in pairs]
+    raise UsageError(f"There is no macro ${{{macro}}}.")
+
+
+def check_macros(words: Sequence[Any]) -> None:
+    """Raises UsageError for a macro that W&B does not have."""
+    for word in map(str, words):
+        found = _MACRO.fullmatch(word)
+        if found is not None and found[1] not in MACROS:
+            known = ", ".join(f"${{{name}}}" for name in MACROS)
+            raise UsageError(f"command has an unknown macro {word}. There are: {known}, ${{envvar:NAME}}.")
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    content = {"wandb_version": 1, **{name: {"value": value} for name, value in config.items()}}
+    text: str = yaml.safe_dump(content, sort_keys=False)
+    return text

@@ -1,0 +1,77 @@
+"""Hydra's sweeper ``hpctune``: ``python app.py -m hydra/sweeper=hpctune lr=0.1,0.2``. Hydra finds it by its name.
+
+The work is in ``hpctune.interop.hydra_sweep``: Hydra imports this module at each start, so it is small. It
+executes the module without a name in ``sys.modules``, so annotations must not be postponed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class HpctuneSweeperConf:
+    """``hydra.sweeper``. What is here for Optuna's sweeper as well has its name and meaning."""
+
+    _target_: str = "hydra_plugins.hpctune_sweeper.HpctuneSweeper"
+    _recursive_: bool = False
+    params: Any = None
+    """The search space: overrides by their keys."""
+    direction: Any = "minimize"
+    """minimize or maximize: what the task function returns, or reports as ``metric``."""
+    n_trials: Any = None
+    """How many trials a search has; a grid is tried as a whole."""
+    n_jobs: Any = None
+    """How many trials may have a job at a time."""
+    max_failure_rate: Any = None
+    """The share of failed trials above which the sweep ends with an error; without it, only if all fail."""
+    sampler: Any = None
+    """The searcher: tpe, gp, random, grid, ...; or the configuration of a sampler of Optuna."""
+    metric: Any = None
+    """The name of the value that the task function reports by ``hpctune.report``; without it, what it returns."""
+    scheduler: Any = None
+    """asha, median, ..., or {name: asha, max_t: 20}: stops bad trials early."""
+    seed: Any = None
+    resume: bool = False
+    """Go on with the sweep that is in hydra.sweep.dir."""
+    cluster: Any = None
+    """slurm, local, debug, or as the launcher says."""
+    slurm: Any = None
+    """Options of the Slurm jobs, beside those of the launcher."""
+    workers: Any = None
+    """Worker jobs that stay and run many trials."""
+    max_failures: int = 0
+    """How often a failed trial is tried again."""
+    study_name: Any = None
+    storage: Any = None
+    search_space: Any = None
+    custom_search_space: Any = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="hpctune", node=HpctuneSweeperConf, provider="hpctune")
+
+
+class HpctuneSweeper(Sweeper):
+    """Runs each configuration as a trial of hpctune."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.config: DictConfig | None = None
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the trials; returns their results."""
+        from hpctune.interop.hydra_sweep import sweep
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        return sweep(self, arguments)
