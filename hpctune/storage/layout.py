@@ -25,7 +25,7 @@ path                                    sole writer         content
 ``TRIAL/control.json``                  driver              orders to the current attempt; the last line counts
 ``TRIAL/run-A.R.jsonl``                 run R of attempt A  claim, results, exit record
 ``TRIAL/checkpoint_*``                  a run               complete checkpoints; deleted by the driver only
-``TRIAL/optuna-*``                      a run               an Optuna trial's parameters, its sampler's state
+``TRIAL/optuna-params.jsonl``           a run               an Optuna trial's parameters, its sampler's state
 ``TRIAL/stdout``, ``TRIAL/stderr``      the job             output of all attempts, appended
 ``TRIAL/result.json``, ``params.*``     driver (logger)     projections of the journal: can be rebuilt
 ``TRIAL/progress.csv``, ``events.*``    driver (logger)     likewise

@@ -51,7 +51,8 @@ def test_killed_again_and_again(make: Make) -> None:
     assert len(epochs) > 5
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_its_effects(make: Make, seed: int) -> None:
     """A real driver with real jobs, killed between two effects, or in the middle of a write; fifteen times."""
     search, rng, deaths = make(trials=6, pause_s=0.1), random.Random(seed), 0

@@ -67,6 +67,7 @@ def test_the_key_is_not_pickled_and_not_in_a_config() -> None:
         WandbLoggerCallback("p", api_key_file="/nothing/here")
 
 
+@pytest.mark.nightly
 def test_without_a_way_to_w_and_b_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hpctune.integration.wandb import WandbLoggerCallback
 

@@ -62,6 +62,7 @@ def test_on_workers_early_stopping_keeps_its_advantage_whatever_the_queue(wait: 
     assert trials("ASHA", True, wait) > 3 * trials("random", True, wait)
 
 
+@pytest.mark.nightly
 def test_with_a_job_a_trial_a_wait_of_one_training_takes_it_away() -> None:
     """2.59 against 2.56: so many small jobs wait far longer than they run."""
     assert best("ASHA, all rungs", False, 1.0) > best("random", False, 1.0) - 0.2
@@ -84,6 +85,7 @@ def test_with_rungs_that_follow_the_wait_asha_does_not_fall_behind(wait: float) 
     assert trials("ASHA", False, wait) < trials("ASHA, all rungs", False, wait)
 
 
+@pytest.mark.nightly
 def test_a_worker_waits_once() -> None:
     """On workers a wait of R costs the first quarter of the four R; with a job a trial most of the time."""
     held = statistics.median(each.held for each in races("ASHA", True, 1.0))

@@ -148,6 +148,7 @@ def test_limits_are_refused_at_submission(slurm_cluster: SlurmCluster) -> None:
             slurm_cluster.sbatch(*impossible, "--wrap", "true")
 
 
+@pytest.mark.nightly
 def test_urgent_work_requeues_scavengers(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
     victim = slurm_cluster.sbatch(
         *("-p", "scavenge", "-w", "n1", "--exclusive", "-o", tmp_path / "victim", "--open-mode=append"),
@@ -160,6 +161,7 @@ def test_urgent_work_requeues_scavengers(slurm_cluster: SlurmCluster, tmp_path: 
     assert (tmp_path / "victim").read_text().splitlines()[-1] == "restart 1"
 
 
+@pytest.mark.nightly
 def test_a_lost_node_requeues_its_job_and_comes_back(slurm_cluster: SlurmCluster, tmp_path: Path) -> None:
     job = slurm_cluster.sbatch("-w", "n2", "-o", tmp_path / "out", "--wrap", "exec sleep 1000")
     slurm_cluster.wait_for(lambda: slurm_cluster.state(job) == "RUNNING")

@@ -83,6 +83,7 @@ def test_orphaned_jobs(slurm_cluster: SlurmCluster, paths: ExperimentPaths) -> N
     slurm_cluster.cancel_all()
 
 
+@pytest.mark.nightly
 def test_no_controller_no_harm(slurm_cluster: SlurmCluster, paths: ExperimentPaths) -> None:
     """Whether jobs run is not known then: what they may still write is left alone."""
     record(paths, "1")

@@ -41,6 +41,7 @@ submitit_folder: ${hydra.sweep.dir}/.submitit/%j
 """
 
 
+@pytest.mark.nightly
 def test_a_multirun_is_requeued_and_its_driver_killed(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
     (tmp_path / "conf" / "hydra" / "launcher").mkdir(parents=True)
     (tmp_path / "app.py").write_text(APP)

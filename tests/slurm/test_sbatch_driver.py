@@ -89,7 +89,7 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     wait_for(lambda: place.status()["state"] == "finished", 200, "the end")
     wait_for(lambda: not slurm_cluster.squeue(), 30, "an empty queue")
     everything_counted_once(place, trials=15, stop=20)
-    assert len(started(place)) >= 3
+    assert len(started(place)) >= 2
     reasons = [r.event.reason for r in place.recorded() if isinstance(r.event, e.DriverStopped)]
     assert reasons == ["told to leave (SIGUSR1)"] * (len(reasons) - 1) + ["finished"]
     code, text, _ = place.call("logs", str(place.experiment), "--driver")
@@ -97,6 +97,7 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     assert "ends: the experiment is over" in text
 
 
+@pytest.mark.nightly
 def test_killed_drivers_and_a_lost_node(place: Place, slurm_cluster: SlurmCluster) -> None:
     place.config(trials=4, stop=50, pause=1.2)
     start(place, "--driver-ahead", "2", "--driver-arg", "exclude=n1,n2")

@@ -154,6 +154,7 @@ def test_held_jobs_are_told_and_go_on_when_released(searches: Start, slurm_clust
     every_result_once(search, trials=1, steps=2)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -315,6 +316,7 @@ def test_a_search_whose_nodes_see_everything_seconds_late(slurm_cluster: SlurmCl
         assert seen == {3}, "both mounts, and the other one in the place of the first"
 
 
+@pytest.mark.nightly
 def test_a_limit_of_submitted_jobs_is_kept_to_and_told(tmp_path: Path) -> None:
     """MaxSubmitJobs of the accounting database: back off, go on, tell."""
     with running_cluster("--max-submit", "2"):
