@@ -28,6 +28,7 @@ from tests.support.filesystem_support import fill, small_disk
 pytestmark = pytest.mark.timeout(200)
 
 
+@pytest.mark.nightly
 def test_killed_again_and_again(make: Make) -> None:
     """kill -9 after a random time, or when the journal has grown by a random amount; twelve times, then to the end."""
     search, rng = make(trials=6, pause_s=0.1), random.Random(20240)

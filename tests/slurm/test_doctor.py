@@ -145,6 +145,7 @@ def test_limits_of_the_accounting_database(storage: Path) -> None:
     assert "accounting by slurmdbd; your accounts:" in found(report, "ok")
 
 
+@pytest.mark.nightly
 def test_what_a_node_sees_seconds_late_is_measured(slurm_cluster: SlurmCluster) -> None:
     """Here and on the node one directory through two mounts, with the caches of a shared filesystem."""
     with two_clients(cache_s=3) as clients:

@@ -120,6 +120,7 @@ def place(tmp_path: Path, slurm_cluster: SlurmCluster) -> Iterator[Place]:
     slurm_cluster.cancel_all()
 
 
+@pytest.mark.nightly
 def test_forty_trials_over_four_nodes_with_a_gpu_each(place: Place, slurm_cluster: SlurmCluster) -> None:
     place.config(trials=40, stop=5, pause=0.2)
     driver = place.run()
