@@ -9,6 +9,8 @@ from typing import TypeGuard
 
 from hpctune.errors import UsageError
 
+DEFAULT_PORT = 4321
+"""The port of a driver's server, as in Ray Tune."""
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgtp]?)(i?)b?\s*", re.IGNORECASE)
 
 
@@ -73,10 +75,6 @@ def as_bytes(name: str, value: object) -> int:
     if not 1 <= amount < math.inf:
         raise UsageError(f"{name} must be a size of at least one byte, such as 500000000 or '500 GB', not {value!r}.")
     return int(amount)
-
-
-DEFAULT_PORT = 4321
-"""The port of a driver's server, as in Ray Tune."""
 
 
 def check_port(port: object) -> int:

@@ -35,25 +35,17 @@ def without_checkpoints(name: str) -> bool:
     return f"/{CHECKPOINT_PREFIX}" not in f"/{name}"
 
 
-def fetch(
-    url: str,
-    directory: Path,
-    wanted: Wanted = everything,
-    *,
-    filesystem: Any = None,
-    told: Callable[[int, int], None] = lambda done, all_: None,
-) -> Manifest:
+def fetch(url: str, directory: Path, wanted: Wanted = everything, *, filesystem: Any = None) -> Manifest:
     """Bring the files of the mirror at ``url`` into ``directory``, and see that they are as its list says.
 
     Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
-    ``told``: called with the number of files that are here, and of all. Returns the list. Raises NotAnExperimentError
-    if there is no mirror, StorageError.
+    Returns the list. Raises NotAnExperimentError if there is no mirror, StorageError.
     """
     remote = Remote(url, filesystem)
     for attempt in range(PATIENCE):
         manifest = read_manifest(remote)
         chosen = {name: entry for name, entry in manifest.files.items() if wanted(name)}
-        wrong = _bring(remote, directory, chosen, told)
+        wrong = _bring(remote, directory, chosen)
         if not wrong:
             _remove_others(directory, manifest)
             return manifest
@@ -70,12 +62,11 @@ def read_manifest(remote: Remote) -> Manifest:
     return Manifest.from_json(text)
 
 
-def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry], told: Callable[[int, int], None]) -> list[str]:
+def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry]) -> list[str]:
     """Copy what is not here. Returns the files that do not agree with their entries."""
     last = [name for name in chosen if name == "experiment.json"]
-    names = [*(name for name in chosen if name not in last)]
+    others = [name for name in chosen if name not in last]
     wrong: list[str] = []
-    done = 0
 
     def one(name: str) -> str | None:
         path, entry = directory / name, chosen[name]
@@ -97,11 +88,8 @@ def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry], told: Call
         return None
 
     with ThreadPoolExecutor(AT_ONCE, "hpctune-fetch") as pool:
-        for group in (names, last):
-            for bad in pool.map(one, group):
-                done += 1
-                told(done, len(chosen))
-                wrong += [bad] if bad is not None else []
+        for group in (others, last):
+            wrong += [bad for bad in pool.map(one, group) if bad is not None]
             if wrong:
                 break
     return wrong
@@ -109,7 +97,8 @@ def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry], told: Call
 
 def _is_gone(remote: Remote, name: str) -> bool:
     """Whether a file has been removed since the list was read."""
-    return remote.read(NAME) is not None and name not in read_manifest(remote).files
+    text = remote.read(NAME)
+    return text is not None and name not in Manifest.from_json(text).files
 
 
 def _is_here(path: Path, entry: Entry) -> bool:

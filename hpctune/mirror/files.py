@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
 
@@ -106,18 +107,23 @@ def _whole_lines(path: str, size: int) -> int:
     return 0
 
 
-def checksum(path: str | Path, size: int, crc: int = 0, begin: int = 0) -> int:
-    """The CRC-32C of the first ``size`` bytes. ``crc``: that of the first ``begin`` bytes. Raises OSError, EOFError if
-    the file is shorter."""
+def checksum(path: str | Path, size: int) -> int:
+    """The CRC-32C of the first ``size`` bytes. Raises OSError, EOFError if the file is shorter."""
     import google_crc32c
 
+    crc = read = 0
     with Path(path).open("rb") as file:
-        file.seek(begin)
-        left = size - begin
-        while left > 0:
-            block = file.read(min(_BLOCK, left))
-            if not block:
-                raise EOFError(f"{path} has become shorter while it was read")
+        for block in blocks(file, size):
             crc = google_crc32c.extend(crc, block)
-            left -= len(block)
+            read += len(block)
+    if read < size:
+        raise EOFError(f"{path} has become shorter while it was read")
     return crc
+
+
+def blocks(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """The next ``size`` bytes of a file, in blocks; fewer if it ends before."""
+    left = size
+    while left > 0 and (block := file.read(min(left, _BLOCK))):
+        yield block
+        left -= len(block)

@@ -24,7 +24,7 @@ from hpctune.mirror.manifest import NAME, Entry, Manifest
 from hpctune.mirror.options import MirrorOptions
 from hpctune.mirror.target import Remote, copier
 from hpctune.storage import atomic
-from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
 
 AT_ONCE = 4
 """Files that are copied side by side."""
@@ -43,7 +43,6 @@ class Progress:
     files: int = 0
     of_files: int = 0
     bytes: int = 0
-    of_bytes: int = 0
 
 
 class Interrupted(Exception):
@@ -82,7 +81,7 @@ class Mirror:
         todo = [one for one in now if not _unchanged(one, known.files.get(one.name))]
         names = {one.name for one in todo}
         fresh.files.update({one.name: known.files[one.name] for one in now if one.name not in names})
-        self.progress = Progress(0, len(todo), 0, sum(one.size for one in todo))
+        self.progress = Progress(of_files=len(todo))
         before, journal = [o for o in todo if not o.is_journal], [o for o in todo if o.is_journal]
         self._put(remote, before, known, fresh)
         self._put(remote, journal, known, fresh)
@@ -154,7 +153,7 @@ class Mirror:
         if self.stopped.is_set():
             raise Interrupted
         now = files.listed(self.paths, artifacts=self.options.artifacts)
-        self.progress = Progress(0, len(now), 0, sum(one.size for one in now))
+        self.progress = Progress(of_files=len(now))
         fresh = Manifest(self._id, time.time(), {})
         place = self.paths.root / SNAPSHOT / self.paths.root.name
         wanted = {one.name for one in now} | {NAME}
@@ -174,7 +173,7 @@ def _unchanged(file: LocalFile, entry: Entry | None) -> bool:
 def _provide(file: LocalFile, place: Path) -> None:
     """Put a file of this moment at ``place``: a link if it is never changed, else a copy."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    frozen = "/checkpoint_" in f"/{file.name}" or file.name.startswith(("objects/", "code/"))
+    frozen = f"/{CHECKPOINT_PREFIX}" in f"/{file.name}" or file.name.startswith(("objects/", "code/"))
     if frozen:
         with contextlib.suppress(FileExistsError):
             os.link(file.path, place)
@@ -185,10 +184,7 @@ def _provide(file: LocalFile, place: Path) -> None:
         os.link(file.path, place)
         return
     with Path(file.path).open("rb") as source, place.open("wb") as sink:
-        left = file.size
-        while left > 0 and (block := source.read(min(left, 1 << 20))):
-            sink.write(block)
-            left -= len(block)
+        sink.writelines(files.blocks(source, file.size))
 
 
 def _remove_others(place: Path, wanted: set[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hpctune.errors import MissingPackageError, StorageError, UsageError
+from hpctune.mirror.files import blocks
 from hpctune.mirror.options import MirrorOptions, has_sync_up, is_url
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
@@ -23,6 +24,7 @@ class Remote:
     def __init__(self, url: str, filesystem: Any = None) -> None:
         self.url = url
         self.fs, self.root = opened(url, filesystem)
+        self._made: set[str] = set()
 
     def put(self, path: str, name: str, size: int) -> None:
         """Copy the first ``size`` bytes of a local file, and see that they are there."""
@@ -33,10 +35,8 @@ class Remote:
                 self.fs.put_file(path, target)
             else:
                 with Path(path).open("rb") as source, self.fs.open(target, "wb") as sink:
-                    left = size
-                    while left > 0 and (block := source.read(min(left, 1 << 20))):
+                    for block in blocks(source, size):
                         sink.write(block)
-                        left -= len(block)
             self.fs.invalidate_cache(self.fs._parent(target))
             there = self.fs.info(target)["size"]
         if there != size:
@@ -64,10 +64,7 @@ class Remote:
         """Copy the first ``size`` bytes of a file to a local one."""
         source = f"{self.root}/{name}"
         with _told(source), self.fs.open(source, "rb") as file, path.open("wb") as sink:
-            left = size
-            while left > 0 and (block := file.read(min(left, 1 << 20))):
-                sink.write(block)
-                left -= len(block)
+            sink.writelines(blocks(file, size))
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -80,11 +77,6 @@ class Remote:
         if parent not in self._made:
             self.fs.makedirs(parent, exist_ok=True)
             self._made.add(parent)
-
-    @property
-    def _made(self) -> set[str]:
-        made: set[str] = self.__dict__.setdefault("_directories", set())
-        return made
 
 
 @contextlib.contextmanager
