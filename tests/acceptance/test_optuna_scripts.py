@@ -102,7 +102,7 @@ def test_a_killed_driver_and_a_preempted_trial_lose_nothing(tmp_path: Path) -> N
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-    (tmp_path / "go").touch()
+        (tmp_path / "go").touch()  # so that the trials end, whatever happens here
     done = subprocess.run(
         [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

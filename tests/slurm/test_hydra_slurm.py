@@ -50,7 +50,7 @@ def test_a_multirun_is_requeued_and_its_driver_killed(tmp_path: Path, slurm_clus
     words = [sys.executable, "app.py", "-m", "hydra/sweeper=hpctune", "hydra/launcher=site", "hydra.sweep.dir=out"]
     driver = subprocess.Popen([*words, "lr=1,2,3"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begun = tmp_path / "begun.txt"
-    wait_for(begun.exists, 120, "a job")
+    wait_for(lambda: begun.exists() and len(begun.read_text().split()) == 3, 120, "the start of all three")
     job = next(job for job in slurm_cluster.squeue() if job.state == "RUNNING")
     subprocess.run(["scontrol", "requeue", job.id], check=True)
     driver.send_signal(signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -56,6 +57,13 @@ def lease(place: Place) -> dict[str, Any]:
     return dict(json.loads((place.experiment / "lease.json").read_text()))
 
 
+def driven(place: Place) -> dict[str, Any] | None:
+    """What `status` says of the driver while one drives and the next one waits."""
+    status = dict(place.status()["driver"])
+    jobs = status["jobs"] or {}
+    return status if status["alive"] and jobs.get("running", {}).get("job_id") == status["job"] else None
+
+
 def everything_counted_once(place: Place, trials: int, stop: int) -> None:
     counted = place.counted()
     assert {t: rows for t, rows in counted.items() if rows != list(range(1, stop + 1))} == {}
@@ -75,14 +83,16 @@ def test_hands_over_before_its_time_is_up_until_all_is_done(
     first = min(drivers(slurm_cluster), key=int)
     assert f"is job {first}, followed by" in words
     wait_for(lambda: len(place.counted()) >= 3, 60, "results")
-    status = place.status()["driver"]
-    assert (status["alive"], status["job"]) == (True, first)
+    # Slurm looks at time limits twice a minute, so the first driver has between no time and half a minute: all of this
+    # holds for whichever of them drives.
+    wait_for(lambda: driven(place) is not None, 60, "a driver with a successor")
+    status = driven(place)
+    assert status is not None
     assert status["jobs"]["running"]["ends_at"] - time.time() < 61
     assert len(status["jobs"]["waiting"]) == 1
-    code, text, _ = place.call("status", str(place.experiment))
-    assert code == 0
-    assert f"job {first} until " in text
-    assert f"next is job {status['jobs']['waiting'][0]['job_id']}" in text
+    wait_for(lambda: "next is job" in place.call("status", str(place.experiment))[1], 60, "the words about it")
+    text = place.call("status", str(place.experiment))[1]
+    assert re.search(r"job \d+ until .*next is job \d+", text), text
     partitions = {job.name.split("_")[0]: job.partition for job in slurm_cluster.squeue()}
     assert partitions == {"hpctune-driver-run": "main", "train": "scavenge"}, "the profile's defaults hold in the job"
 

@@ -18,7 +18,7 @@ with open("runs.txt", "a") as file:
     file.write(f"{wandb.config.lr} {run.id}\\n")
 for epoch in range(6):
     run.log({"loss": wandb.config.lr / (epoch + 1)})
-    time.sleep(0.3)
+    time.sleep(1)
 """
 SWEEP = """
 method: grid
@@ -40,7 +40,8 @@ def test_a_sweep_is_requeued_and_its_driver_killed(tmp_path: Path, slurm_cluster
     experiment = tmp_path / "results" / "mine"
     words = ["hpctune", "run", "sweep.yaml", "-p", "scavenge", "--mem", "200M", "--storage-path", "results", "-v", "1"]
     driver = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: rows(experiment) != [], 120, "a result")
+    runs = tmp_path / "runs.txt"
+    wait_for(lambda: runs.exists() and len(runs.read_text().splitlines()) == 3, 120, "the start of all three")
     job = next(job for job in slurm_cluster.squeue() if job.state == "RUNNING")
     subprocess.run(["scontrol", "requeue", job.id], check=True)
     driver.send_signal(signal.SIGKILL)
@@ -50,6 +51,6 @@ def test_a_sweep_is_requeued_and_its_driver_killed(tmp_path: Path, slurm_cluster
     )
     assert resumed.returncode == 0, resumed.stderr
     assert {row["loss"] for row in rows(experiment)} == {lr / epoch for lr in (1, 2, 3) for epoch in range(1, 7)}
-    runs = [line.split() for line in (tmp_path / "runs.txt").read_text().splitlines()]
-    assert len(runs) > 3  # one has begun again
-    assert len({tuple(run) for run in runs}) == len({run_id for _, run_id in runs}) == 3
+    begun = [line.split() for line in runs.read_text().splitlines()]
+    assert len(begun) > 3  # one has begun again
+    assert len({tuple(run) for run in begun}) == len({run_id for _, run_id in begun}) == 3

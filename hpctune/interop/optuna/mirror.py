@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpctune.interop.optuna.policy import StudyPolicy, StudySearch
@@ -104,8 +106,7 @@ class StudyMirror(Callback):
         """The id of the trial in the user's storage. It is made there if it is new, after those that were asked before
         it: so they have the same numbers."""
         if self._ids is None:
-            known = self.study.get_trials(deepcopy=False)
-            self._ids = {str(t.system_attrs[MARK]): t._trial_id for t in known if MARK in t.system_attrs}
+            self._ids = self._marked(policy)
         wanted = policy.replica.mark(trial_id)
         if wanted not in self._ids:
             for each in list(islice(policy.replica.ids, self._created, None)):
@@ -117,28 +118,43 @@ class StudyMirror(Callback):
                     break
         return self._ids[wanted]
 
+    def _marked(self, policy: StudyPolicy) -> dict[str, int]:
+        """The ids of the trials that are there, by mark."""
+        storage, ids = self.study._storage, dict[str, int]()
+        for trial in self.study.get_trials(deepcopy=False):
+            mark = str(trial.system_attrs.get(MARK, ""))
+            if trial.state is TrialState.WAITING and mark.startswith(f"{policy.replica.token}/"):
+                storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)  # a driver died at this point
+            if mark:
+                ids[mark] = trial._trial_id
+        return ids
+
     def _create(self, source: FrozenTrial, mark: str) -> int:
-        storage = self.study._storage
-        created = self._queued(source)
+        """Make the trial. It has its mark from the start, so that it is known whenever the driver dies."""
+        created = self._queued(source, mark)
         if created is None:
-            running = optuna.trial.create_trial(state=TrialState.RUNNING)
-            created = storage.create_new_trial(self.study._study_id, template_trial=running)
-        for name, value in source.user_attrs.items():
-            storage.set_trial_user_attr(created, name, value)
-        for name, value in {**source.system_attrs, MARK: mark}.items():
-            storage.set_trial_system_attr(created, name, value)
+            attrs = {**source.system_attrs, MARK: mark}
+            running = optuna.trial.create_trial(
+                state=TrialState.RUNNING, user_attrs=source.user_attrs, system_attrs=attrs
+            )
+            created = self.study._storage.create_new_trial(self.study._study_id, template_trial=running)
         return created
 
-    def _queued(self, source: FrozenTrial) -> int | None:
-        """The trial that the user has enqueued and that ``source`` is, now running."""
+    def _queued(self, source: FrozenTrial, mark: str) -> int | None:
+        """The trial that the user has enqueued and that ``source`` is, now running. It has the user's attributes."""
         fixed = source.system_attrs.get("fixed_params")
         if fixed is None:
             return None
         storage = self.study._storage
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             same = trial.system_attrs.get("fixed_params") == fixed
-            if same and storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            if not same or trial.system_attrs.get(MARK):
+                continue
+            storage.set_trial_system_attr(trial._trial_id, MARK, mark)
+            if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                 return trial._trial_id
+            with contextlib.suppress(UpdateFinishedTrialError):  # another process has it
+                storage.set_trial_system_attr(trial._trial_id, MARK, "")
         return None
 
     def _write(self, trial_id: str) -> None:
