@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+import hpctune
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.common.checks import DEFAULT_PORT, check_flag
 from hpctune.errors import UsageError
@@ -292,3 +293,12 @@ def _refuse_unsupported(
         raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Remove it.")
     if loggers is not None:
         raise UsageError("There is no loggers=. Use callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The names of the package, for scripts that say ``from hpctune import tune``."""
+        if name not in dir(hpctune) or name.startswith("__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(hpctune, name)

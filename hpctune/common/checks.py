@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Collection
 from typing import TypeGuard
@@ -35,6 +36,14 @@ def check_choice(name: str, value: object, choices: Collection[object]) -> None:
     if value not in choices:
         *first, last = (repr(choice) for choice in choices if choice is not None)
         raise UsageError(f"{name} must be {', '.join(first)} or {last}, not {value!r}.")
+
+
+def check_directory_name(name: str, value: str, max_bytes: int) -> None:
+    """Raise UsageError unless ``value`` can name a directory, in at most ``max_bytes``. Filesystems take 255."""
+    if not value or "/" in value or "\0" in value or value in (".", ".."):
+        raise UsageError(f"{name} must be a plain directory name, not {value!r}.")
+    if (size := len(os.fsencode(value))) > max_bytes:
+        raise UsageError(f"{name} may have {max_bytes} bytes, and this one has {size}: {value[:40]!r}... Shorten it.")
 
 
 def check_mode(mode: object) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpctune.common.checks import check_directory_name
 from hpctune.core.policies import Policies
 from hpctune.errors import TuneError, UsageError
 from hpctune.mirror.options import MirrorOptions
@@ -107,12 +107,7 @@ class TrialNamer:
         dirname = _created("trial_dirname_creator", self._setup.trial_dirname_creator, view) or draft.dirname
         if "\0" in name:
             raise UsageError(f"trial_name_creator must return text without null characters, not {name!r}.")
-        if "/" in dirname or "\0" in dirname or dirname in (".", ".."):
-            raise UsageError(f"trial_dirname_creator must return a plain name without a path, not {dirname!r}.")
-        if len(os.fsencode(dirname)) > MAX_NAME:
-            raise UsageError(
-                f"trial_dirname_creator must return at most {MAX_NAME} bytes; {dirname[:40]!r}... is longer."
-            )
+        check_directory_name("What trial_dirname_creator returns", dirname, MAX_NAME)
         if dirname in self._taken or dirname in RESERVED or permissions.exists(self._paths.at(dirname)):
             dirname = f"{dirname[: MAX_DIRNAME - len(trial_id) - 1]}_{trial_id}"
         return e.TrialAdded(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hpctune.common.checks import check_mode
+from hpctune.common.checks import check_directory_name, check_mode
 from hpctune.errors import UsageError
 from hpctune.model.failure_policy import FailurePolicy
 
 SPEC_VERSION = 1
-_NAME = re.compile(r"^[^/\x00]{1,200}$")
+_MAX_NAME_BYTES = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,7 @@ class ExperimentSpec:
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name) or self.name in (".", ".."):
-            raise UsageError(f"An experiment's name must be a plain directory name, not {self.name!r}.")
+        check_directory_name("An experiment's name", self.name, _MAX_NAME_BYTES)
         if self.mode is not None:
             check_mode(self.mode)
         if self.num_samples < -1 or self.num_samples == 0:

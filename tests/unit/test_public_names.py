@@ -139,6 +139,17 @@ def test_modules_are_attributes() -> None:
         assert inspect.ismodule(getattr(tune, module)), code
 
 
+@pytest.mark.parametrize("name", [*TOP, "schedulers", "search"])
+def test_the_module_tune_has_the_names_of_the_package(name: str) -> None:
+    assert getattr(import_module("hpctune.tune"), name) is getattr(tune, name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "__path__"])
+def test_unknown_names_of_the_module_tune(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"'hpctune.tune' has no attribute '{name}'"):
+        getattr(import_module("hpctune.tune"), name)
+
+
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = tune.nothing

@@ -43,7 +43,7 @@ def test_no_trial_takes_a_name_of_the_experiments_own(tmp_path: Path, name: str)
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "x" * 201, "\N{SNOWMAN}" * 70, "a\0b"])
 def test_impossible_directories(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="trial_dirname_creator must return"):
+    with pytest.raises(UsageError, match="What trial_dirname_creator returns m"):
         added(tmp_path, trial_dirname_creator=lambda t: name)
 
 

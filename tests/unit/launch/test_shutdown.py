@@ -64,7 +64,7 @@ def fails(trial: object) -> str:
     ("options", "kind", "words"),
     [
         ({"trial_name_creator": names_with_null}, UsageError, "without null characters"),
-        ({"trial_dirname_creator": names_with_path}, UsageError, "a plain name without a path"),
+        ({"trial_dirname_creator": names_with_path}, UsageError, "a plain directory name"),
         ({"trial_name_creator": fails}, TuneError, "no name today"),
     ],
     ids=["name", "path", "fails"],
