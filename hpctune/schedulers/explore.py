@@ -10,6 +10,7 @@ import copy
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 from hpctune.errors import UsageError
@@ -55,6 +56,21 @@ def check_drawn(mutations: Mutations, space: Mapping[str, Any], name: str, path:
             draw(values, random.Random(0))
         except Exception as error:
             raise UsageError(f"{name}[{where!r}] gives no value: {type(error).__name__}: {error}.") from error
+
+
+def check_types(mutations: Mutations, config: Mapping[str, Any], name: str) -> None:
+    """Raise UsageError if what replaces a number of ``config`` is never a number, or what replaces a text never one."""
+    kinds: dict[str, tuple[type, ...]] = {"a number": (Number,), "text": (str,)}
+    for key, value in config.items():
+        values = mutations.get(key)
+        if isinstance(values, Mapping) and isinstance(value, Mapping):
+            check_types(values, value, f"{name}[{key!r}]")
+        for kind, types in kinds.items():
+            if values is None or isinstance(value, bool) or not isinstance(value, types):
+                continue
+            drawn = values if isinstance(values, (list, tuple)) else [draw(values, random.Random(0))]
+            if not any(isinstance(each, types) for each in drawn):
+                raise UsageError(f"{name}[{key!r}] gives {drawn[0]!r}, but trials begin with {kind}: {key}={value!r}.")
 
 
 def check_factors(factors: object) -> None:

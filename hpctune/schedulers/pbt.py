@@ -24,6 +24,7 @@ from hpctune.schedulers.explore import (
     check_drawn,
     check_factors,
     check_mutations,
+    check_types,
     completed,
     customized,
     explore,
@@ -130,7 +131,11 @@ class PopulationBasedTraining(MetricScheduler):
         check_drawn(self.hyperparam_mutations, space, "hyperparam_mutations")
 
     def check_config(self, config: Mapping[str, Any]) -> None:
-        """Explore from a first configuration once, before there is an experiment. Raises UsageError if that fails."""
+        """Explore from a first configuration once, before there is an experiment.
+
+        Raises UsageError if that fails, or if what it gives is of another type.
+        """
+        check_types(self.hyperparam_mutations, config, "hyperparam_mutations")
         new, _ = explore(config, self.hyperparam_mutations, random.Random(0), 1.0, self.perturbation_factors)
         try:
             customized(self.custom_explore_fn, new)

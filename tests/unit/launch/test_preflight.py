@@ -123,6 +123,16 @@ CASES: dict[str, tuple[Callable[[], dict[str, Any]], type[Exception], str]] = {
         UsageError,
         "is one value, but in the search space 'x' is a dict",
     ),
+    "a mutation of a number to texts": (
+        lambda: {"scheduler": pbt({"x": ["a", "b"]})},
+        UsageError,
+        "hyperparam_mutations.'x'. gives 'a', but trials begin with a number: x=",
+    ),
+    "a nested mutation of a text to a number": (
+        lambda: {"config": {"m": {"act": tune.choice(["relu", "tanh"])}}, "scheduler": pbt({"m": {"act": lambda: 1}})},
+        UsageError,
+        "hyperparam_mutations.'m'..'act'. gives 1, but trials begin with text: act=",
+    ),
     "explore": (lambda: {"scheduler": pbt(custom_explore_fn=lambda config: None)}, UsageError, "must return the new"),
     "explore fails": (lambda: {"scheduler": pbt(custom_explore_fn=fails)}, UsageError, "custom_explore_fn failed for"),
     "explore with a model": (
