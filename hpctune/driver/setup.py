@@ -25,7 +25,7 @@ from hpctune.trial import Trial as TrialView
 MAX_DIRNAME = 110
 MAX_NAME = 200
 """Bytes of a directory's name at most. Filesystems allow 255, and temporary names are longer than the final ones."""
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.,+@")
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class TrialNamer:
             trial_id=trial_id,
             index=index,
             name=base,
-            dirname=safe_name(f"{base}_{tag}"),
+            dirname=safe_name(f"{base}_{tag.replace('=', '-')}"),
             tag=tag,
             config=suggestion.config,
             evaluated=suggestion.evaluated,
@@ -127,9 +127,18 @@ TagOf = Callable[[int, Mapping[str, Any]], str]
 """Takes the index and the varied parameters; returns the experiment tag, such as ``3_lr=0.01``."""
 
 
-def safe_name(text: str) -> str:
-    """``text`` as a directory name: short, with only characters that are safe in shells and filesystems."""
-    return "".join(c if c in _SAFE else "_" for c in text)[:MAX_DIRNAME].rstrip("._")
+def safe_name(text: str, more: str = "") -> str:
+    """``text`` as a directory name: short, with only characters that are safe everywhere, and those in ``more``."""
+    return "".join(c if c in _SAFE or c in more else "_" for c in text)[:MAX_DIRNAME].rstrip("._")
+
+
+def ray_dirname(trial: TrialView) -> str:
+    """Ray Tune's name of a trial's directory, such as ``train_1f3a9_00002_2_lr=0.5,width=8``.
+
+    Use it as ``trial_dirname_creator`` for programs that read these names. By default the names hold no ``=`` and no
+    ``,``, because both have a meaning in the arguments of many programs.
+    """
+    return safe_name(f"{trial.trainable_name}_{trial.trial_id}_{trial.experiment_tag}", "=,")
 
 
 def _created(what: str, creator: Callable[[TrialView], str] | None, view: TrialView) -> str | None:

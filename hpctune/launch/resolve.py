@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from hpctune import ray
 from hpctune.cluster.choice import ClusterChoice, reopen_cluster, resolve_cluster
 from hpctune.common.checks import as_whole
 from hpctune.common.env import CHDIR, EnvSettings
 from hpctune.common.text import quoted
 from hpctune.core.resume import ResumeChoice
-from hpctune.driver.setup import DriverSetup, SearchBinding, safe_name
+from hpctune.driver.setup import DriverSetup, SearchBinding, ray_dirname, safe_name
 from hpctune.errors import ResumeError, UsageError
 from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
@@ -83,7 +84,7 @@ def resolve(
         callbacks=[*default_callbacks(options.callbacks, env.auto_loggers), *map(imported_callback, env.callbacks)],
         resources=experiment.resources,
         trial_name_creator=experiment.trial_name_creator,
-        trial_dirname_creator=experiment.trial_dirname_creator,
+        trial_dirname_creator=experiment.trial_dirname_creator or (ray_dirname if ray.installed() else None),
         env={**env.for_workers, CHDIR: "0"} if options.chdir_to_trial_dir is False else env.for_workers,
         mirror=experiment.mirror_in(overrides.storage_path),
     )

@@ -1,5 +1,6 @@
 """``hpctune.utils``: small helper functions with Ray Tune's names."""
 
+from hpctune.driver.setup import ray_dirname
 from hpctune.utils.util import (
     UtilMonitor,
     date_str,
@@ -21,6 +22,7 @@ __all__ = [
     "diagnose_serialization",
     "flatten_dict",
     "merge_dicts",
+    "ray_dirname",
     "unflatten_dict",
     "unflattened_lookup",
     "validate_save_restore",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpctune.driver.setup import DriverSetup, TrialNamer
+from hpctune.driver.setup import DriverSetup, TrialNamer, ray_dirname
 from hpctune.errors import TuneError, UsageError
 from hpctune.model.events import TrialAdded
 from hpctune.model.spec import ExperimentSpec
@@ -28,7 +28,11 @@ def added(root: Path, taken: set[str] | None = None, **creators: Callable[[Any],
 def test_the_usual_names(tmp_path: Path) -> None:
     trial = added(tmp_path)
     assert trial.name == "train_abcde_00003"
-    assert trial.dirname == "train_abcde_00003_3_dir=a_b,lr=0.1"
+    assert trial.dirname == "train_abcde_00003_3_dir-a_b_lr-0.1"
+
+
+def test_the_names_of_ray_tune(tmp_path: Path) -> None:
+    assert added(tmp_path, trial_dirname_creator=ray_dirname).dirname == "train_abcde_00003_3_dir=a_b,lr=0.1"
 
 
 def test_a_name_that_another_trial_has_is_made_unique(tmp_path: Path) -> None:
