@@ -203,6 +203,45 @@ def test_requeued_job_goes_on_from_its_checkpoint(place: Place, slurm_cluster: S
     assert restarted[0]["from"] >= 4
 
 
+def test_a_job_that_is_requeued_after_its_trial_is_over_harms_nothing(
+    place: Place, slurm_cluster: SlurmCluster
+) -> None:
+    """By scontrol, as some versions of Slurm do by themselves to a preempted job that has ended well after all.
+
+    If a driver is there, it cancels the job; if none is, the job finds its trial over.
+    """
+    place.config(trials=2, stop=5, pause=0.6)
+    driver = place.run("--max-concurrent", "1")
+
+    def ended() -> list[str]:
+        facts = [r.event for r in place.recorded()] if (place.experiment / "journal").is_dir() else []
+        return [fact.trial_id for fact in facts if isinstance(fact, e.TrialFinalized)]
+
+    def run_again(trial: str) -> None:
+        (job,) = {
+            r.event.job_id
+            for r in place.recorded()
+            if isinstance(r.event, e.SubmitAcknowledged) and r.event.trial_id == trial
+        }
+        subprocess.run(["scontrol", "requeue", job], check=True)
+        wait_for(lambda: slurm_cluster.state(job) in ("COMPLETED", "CANCELLED"), 60, "the end of the requeued job")
+
+    def written() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in place.experiment.rglob("*") if path.is_file()}
+
+    wait_for(lambda: len(ended()) == 1, 90, "the end of the first trial")
+    run_again(ended()[0])
+    _, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0, err
+    before = written()
+    run_again(ended()[1])
+    assert {path.name for path, at in written().items() if before.get(path) != at} == {"stdout"}
+    assert "nothing to do" in next(place.experiment.glob("*_00001_*/stdout")).read_text()
+    assert list(place.counted().values()) == [[1, 2, 3, 4, 5]] * 2
+    assert len(place.starts()) == 2
+    assert len(ended()) == 2
+
+
 def test_interrupt_leaves_the_jobs_running(place: Place, slurm_cluster: SlurmCluster) -> None:
     place.config(trials=3, stop=30, pause=0.3)
     driver = place.run()

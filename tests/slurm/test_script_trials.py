@@ -79,7 +79,7 @@ tuner = tune.Tuner(
 def test_the_script_is_main_in_a_job(searches: Callable[..., Search], options: tuple[str, ...]) -> None:
     search = searches(SCRIPT, *options)
     search.finish(1)
-    (result,) = [path.read_text() for path in search.experiment.glob("*_x=1/result.json")]
+    (result,) = [path.read_text() for path in search.experiment.glob("*_x-1/result.json")]
     assert json.loads(result)["found"] == [9, 9, 9]
     (error,) = [path.read_text() for path in search.experiment.glob("*/error.txt")]
     assert 'config.py", line 21, in train\n    raise ValueError("this line")\n' in error
