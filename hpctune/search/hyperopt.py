@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from hpctune.errors import SearchSpaceError, UsageError
@@ -218,7 +219,7 @@ def _match(node: Any, given: Any, values: dict[str, Any]) -> bool:
             return same(node.obj, given)
         case "hyperopt_param":
             values[node.pos_args[0].obj] = given
-            return True
+            return _can_draw(node.pos_args[1], given)
         case "switch":
             label = node.pos_args[0].pos_args[0].obj
             for number, option in enumerate(node.pos_args[1:]):
@@ -234,9 +235,27 @@ def _match(node: Any, given: Any, values: dict[str, Any]) -> bool:
         case "pos_args":
             fits = isinstance(given, (list, tuple)) and len(given) == len(node.pos_args)
             return fits and all(_match(inner, each, values) for inner, each in zip(node.pos_args, given, strict=True))
+        case "int" if isinstance(given, Real) and given % 1:
+            return False
         case "float" | "int":
             return _match(node.pos_args[0], given, values)
     return False
+
+
+def _can_draw(distribution: Any, given: Any) -> bool:
+    """Whether ``given`` is a number within the bounds of HyperOpt's distribution."""
+    if not isinstance(given, Real) or isinstance(given, bool) or not math.isfinite(given):
+        return False
+    known = {name: node.obj for name, node in distribution.arg.items() if getattr(node, "name", None) == "literal"}
+    low, high, step = known.get("low", -math.inf), known.get("high", math.inf), known.get("q", 0)
+    match distribution.name:
+        case "loguniform" | "qloguniform":
+            low, high = math.exp(low), math.exp(high)
+        case "lognormal" | "qlognormal":
+            low = 0
+        case "randint":
+            low, high = (low, high - 1) if "high" in known else (0, low - 1)
+    return bool(low - step / 2 <= given <= high + step / 2)  # with q, a value is rounded, so it may exceed the bounds
 
 
 def _leaves(node: Any) -> Iterator[Any]:

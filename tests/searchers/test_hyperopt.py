@@ -94,6 +94,31 @@ def test_points_of_a_space_of_expressions() -> None:
             HyperOptSearch(NATIVE, "loss", "min", points_to_evaluate=[wrong]).suggest("t")
 
 
+@pytest.mark.parametrize(
+    ("expression", "inside", "outside"),
+    [
+        (hp.uniform("a", 0, 1), (0, 0.5, 1.0), (-0.1, 2, "k", None, True, math.nan)),
+        (hp.uniform("a", high=1, low=0), (0.5,), (2,)),
+        (hp.quniform("a", 0, 10, 4), (0, 8, 12), (-4, 16)),
+        (hp.loguniform("a", math.log(1e-4), 0), (1e-3, 0.5), (1e-5, 2)),
+        (hp.qloguniform("a", 0, math.log(8), 1), (1, 8), (20,)),
+        (hp.randint("a", 5), (0, 4), (-1, 5, 2.5)),
+        (hp.randint("a", 2, 5), (2, 4), (1, 5)),
+        (hp.uniformint("a", 1, 5), (1, 5), (0, 6, 2.5)),
+        (hp.normal("a", 0, 1), (-9.0, 9), ("k",)),
+        (hp.lognormal("a", 0, 1), (0.1, 99), (-1,)),
+        (hp.pchoice("a", [(0.3, "x"), (0.7, "y")]), ("x", "y"), ("z", 0)),
+    ],
+)  # fmt: skip
+def test_bounds_of_expressions(expression: Any, inside: tuple[Any, ...], outside: tuple[Any, ...]) -> None:
+    for value in inside:
+        searcher = HyperOptSearch({"a": expression}, "loss", "min", points_to_evaluate=[{"a": value}])
+        assert ask_and_tell(searcher, lambda config: 1.0, 1)[0]["a"] == value
+    for value in outside:
+        with pytest.raises(SearchSpaceError, match="which HyperOpt cannot have drawn"):
+            HyperOptSearch({"a": expression}, "loss", "min", points_to_evaluate=[{"a": value}]).suggest("t")
+
+
 def test_lists_and_integers_in_expressions() -> None:
     space = {
         "units": [hyperopt.pyll.scope.int(hp.quniform("u0", 1, 8, 1)), 7],
