@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "best": "Show the best trials and their configs.",
     "plot": "Draw the best so far, learning curves, parameters, or a Pareto front.",
     "html": "Write one page with everything about experiments, to send to others.",
+    "serve": "Show experiments in a browser, as they go on.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "note": "Keep remarks on an experiment or a trial.",
     "logs": "Show or follow the output of a trial.",

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from hpctune.common.loopback import check_free
 from hpctune.common.text import number, shorten, table
 from hpctune.core import evolve
 from hpctune.core.policies import Policies
@@ -18,7 +19,6 @@ from hpctune.errors import ClusterUnavailableError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.launch.server import check_free
 from hpctune.mirror.target import opened
 from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
@@ -59,7 +59,7 @@ def preflight(prepared: PreparedExperiment) -> None:
     if prepared.setup.mirror is not None and prepared.setup.mirror.means == "auto":
         opened(prepared.setup.mirror.place, prepared.setup.mirror.filesystem)
     if prepared.spec.server_port is not None:
-        check_free(prepared.spec.server_port)
+        check_free(prepared.spec.server_port, "server_port")
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
 

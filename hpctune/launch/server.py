@@ -7,7 +7,6 @@ the JSON are those of Ray Tune's client API.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import json
 import os
 import secrets
@@ -16,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hpctune.common.checks import DEFAULT_PORT, check_port
 from hpctune.common.log import log
+from hpctune.common.loopback import ADDRESS, LoopbackHandler, LoopbackServer, check_free
 from hpctune.driver.engine import Driver
 from hpctune.driver.setup import DriverSetup
 from hpctune.errors import TuneError, UsageError
@@ -32,7 +31,6 @@ from hpctune.storage import inbox
 from hpctune.storage.values import as_json
 from hpctune.trial import Trial
 
-ADDRESS = "127.0.0.1"
 MAX_BODY = 1 << 20
 """Bytes of a request's body at most."""
 ADD_WAIT_S = 30.0
@@ -68,8 +66,8 @@ class TuneServer:
         self.port = check_port(DEFAULT_PORT if port is None else port)
         self._served = list(runner)
         self.token = secrets.token_urlsafe(24)
-        check_free(self.port)
-        self._http = _Http((ADDRESS, self.port), self)
+        check_free(self.port, "server_port")
+        self._http = _Http(self)
         self.token_file = token_file(socket.gethostname(), self.port)
         _write_secret(self.token_file, self.token)
         threading.Thread(target=self._http.serve_forever, name="hpctune-server", daemon=True).start()
@@ -158,21 +156,14 @@ def _info(trial: model.Trial, served: Served) -> dict[str, Any]:
     }
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], tune: TuneServer) -> None:
+class _Http(LoopbackServer):
+    def __init__(self, tune: TuneServer) -> None:
         self.tune = tune
-        super().__init__(address, _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no error."""
+        super().__init__(tune.port, _Handler, tune.token)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: _Http
-    timeout = 60
 
     def do_GET(self) -> None:
         self._answer(lambda tune, path, _: tune.trials() if len(path) == 1 else tune.trial(path[1]))
@@ -192,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         valid["PUT"] = path == ["stop_experiment"] or (path[:1] == ["trials"] and len(path) == 2)
         try:
             body = self._body()
-            if not self._permitted():
+            if not self.permitted():
                 self._send(401, {"error": "The token is missing or wrong."})
             elif not valid[self.command]:
                 self._send(404, {"error": f"There is no {self.command} {self.path}."})
@@ -202,10 +193,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": str(error)})
         except (TuneError, ValueError) as error:
             self._send(400, {"error": str(error)})
-
-    def _permitted(self) -> bool:
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        return hmac.compare_digest(given.encode(), self.server.tune.token.encode())
 
     def _body(self) -> Any:
         length = int(self.headers.get("Content-Length") or 0)
@@ -225,19 +212,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """The driver's output is not for requests."""
-
-
-def check_free(port: int) -> None:
-    """Raise UsageError if the port is taken on this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError as error:
-            raise UsageError(f"server_port={port}: {error.strerror or error}. Choose another port.") from error
 
 
 def token_file(host: str, port: int) -> Path:

@@ -23,27 +23,50 @@ _SCRIPTS = ("draw.js", "pictures.js", "table.js", "page.js")
 
 
 def page(paths: Sequence[str | Path], metric: str | None = None, mode: str | None = None) -> str:
-    """The page of the experiments in ``paths``."""
+    """The page of the experiments in ``paths``, which needs nothing else."""
     experiments = [experiment_data(path, metric, mode) for path in paths]
+    made = (
+        f"Made {time.strftime('%Y-%m-%d %H:%M')}, hpctune {VERSION}. Everything is in this one file; it loads nothing."
+    )
+    return _document(experiments, made, _SCRIPTS, "begin(show);")
+
+
+def live_page(experiments: Sequence[dict[str, Any]]) -> str:
+    """The page of a server, which loads the data of an experiment when it is shown, and again when it has changed.
+
+    ``experiments``: ``name`` and ``path`` of each.
+    """
+    scripts = (*_SCRIPTS, "live.js")
+    return _document(experiments, f"By hpctune {VERSION}.", scripts, "begin(chooseLive);", "; connect-src 'self'")
+
+
+def _document(
+    experiments: Sequence[dict[str, Any]], note: str, scripts: Sequence[str], start: str, policy: str = ""
+) -> str:
     names = [x["name"] for x in experiments]
-    title = names[0] if len(names) == 1 else f"{count(len(names), 'experiment')}: {', '.join(names)}"
-    script = "(() => {\n'use strict';\n" + "\n".join(_asset(name) for name in _SCRIPTS) + "\n})();"
+    title = names[0] if len(names) == 1 else f"{count(len(names), 'experiment')}: {', '.join(names[:20])}"
+    script = "(() => {\n'use strict';\n" + "\n".join(_asset(name) for name in scripts) + f"\n{start}\n}})();"
     style = _colours() + _asset("page.css")
+    allowed = f"script-src '{_hash(script)}'; style-src '{_hash(style)}'{policy}"
     parts = {
         "TITLE": html.escape(title),
-        "POLICY": f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'",
-        "MADE": html.escape(f"{time.strftime('%Y-%m-%d %H:%M')}, hpctune {VERSION}"),
+        "POLICY": f"default-src 'none'; base-uri 'none'; {allowed}",
+        "NOTE": html.escape(note),
         "STYLE": style,
-        "DATA": embedded(experiments),
+        "DATA": embedded(list(experiments)),
         "SCRIPT": script,
     }
     return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], _asset("page.html"))
 
 
+def as_text(data: Any) -> str:
+    """``data`` as JSON without spaces."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def embedded(data: Any) -> str:
     """``data`` as JSON that cannot end the element that it stands in."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return as_text(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _colours() -> str:

@@ -131,8 +131,13 @@ function applyFilter() {
 }
 
 function show(which) {
-  x = experiments[which];
   chosen.clear();
+  display(experiments[which]);
+}
+
+// sorting: how the table was sorted before, if it is to stay so.
+function display(one, sorting) {
+  x = one;
   charts.length = 0;
   visible.disconnect();
   table = null;
@@ -149,7 +154,7 @@ function show(which) {
     return el("label", { hidden: counts[k] === 0 }, box, ` ${name} (${counts[k]})`);
   }));
   applyFilter();
-  table = trialTable();
+  table = trialTable(sorting);
   const trials = section("trials", "Trials", table.place), compared = section("compared", "Comparison", el("div", { id: "comparison" }));
   main.replaceChildren(summary(), ...pictures(), trials, compared, failed(), allocations(), costs());
   document.getElementById("nav").replaceChildren(...[...main.querySelectorAll("section")].map((s) => el("a", { href: `#${s.id}` }, s.querySelector("h2").textContent)));
@@ -168,10 +173,12 @@ setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches);
 let waiting = 0;
 filterBox.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(applyFilter, 150); });
 document.getElementById("filter-form").addEventListener("submit", (e) => { e.preventDefault(); clearTimeout(waiting); applyFilter(); });
-if (experiments.length > 1) {
-  const which = document.getElementById("which");
-  which.append(...experiments.map((one, n) => el("option", { value: n }, one.name)));
-  which.addEventListener("change", () => show(Number(which.value)));
-  document.getElementById("which-label").hidden = false;
+function begin(choose) {
+  if (experiments.length > 1) {
+    const which = document.getElementById("which");
+    which.append(...experiments.map((one, n) => el("option", { value: n }, one.name)));
+    which.addEventListener("change", () => choose(Number(which.value)));
+    document.getElementById("which-label").hidden = false;
+  }
+  if (experiments.length) choose(0);
 }
-show(0);

@@ -51,8 +51,8 @@ function compareCells(a, b) {
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-// The table: sorted by a column, a page at a time.
-function trialTable() {
+// The table: sorted by a column, a page at a time. before: the name of a column, and whether down.
+function trialTable(before) {
   const columns = x.columns, place = el("div"), sortedBy = { column: null, down: false };
   let at = 0;
   const head = columns.map((c) => {
@@ -94,17 +94,17 @@ function trialTable() {
     on.disabled = at + PAGE >= order.length;
     note.textContent = order.length ? `${at + 1} to ${Math.min(at + PAGE, order.length)} of ${order.length} trials` : "No trial.";
   }
-  function sort(column) {
-    const first = column.name === x.metric && x.mode === "max";
-    sortedBy.down = sortedBy.column === column ? !sortedBy.down : first;
+  function sort(column, down = sortedBy.column === column ? !sortedBy.down : column.name === x.metric && x.mode === "max") {
+    sortedBy.down = down;
     sortedBy.column = column;
     head.forEach((th, k) => th.setAttribute("aria-sort", columns[k] !== column ? "none" : sortedBy.down ? "descending" : "ascending"));
     arrange();
   }
   place.append(el("div", { className: "row" }, back, on, note), el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of trials" }, table));
-  const main = columns.find((c) => c.name === x.metric);
-  if (main) sort(main); else arrange();
-  return { place, arrange, fill };
+  const main = columns.find((c) => c.name === (before?.name ?? x.metric));
+  if (main) sort(main, before?.down); else arrange();
+  const go = (row) => { at = row < order.length ? row : 0; fill(); };
+  return { place, arrange, fill, go, state: () => ({ name: sortedBy.column?.name, down: sortedBy.down, row: at }) };
 }
 
 // The chosen trials side by side; what differs is marked.
