@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "html": "Write one page with everything about experiments, to send to others.",
     "serve": "Show experiments in a browser, as they go on.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
+    "cost": "Show the CPU, GPU and node hours of experiments, and what they were used for.",
     "note": "Keep remarks on an experiment or a trial.",
     "logs": "Show or follow the output of a trial.",
     "add": "Try more configurations in an experiment.",

@@ -100,6 +100,13 @@ def duration(seconds: float, *, exact: bool = False) -> str:
     return f"{whole // 86400} d {hours:02d} h" if exact else f"{whole // 86400} d {hours} h"
 
 
+def hours(amount: float | None) -> str:
+    """A number of hours with two decimals, below 0.1 with four; ``-`` if it is not known."""
+    if amount is None:
+        return "-"
+    return f"{amount:.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.4f}"
+
+
 def when(at: float) -> str:
     """Unix seconds as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+ASSIGNMENT = re.compile(r"(w\d{4,})\.(\d+)")
+"""The id of an assignment: its worker and its number."""
 
 
 @dataclass(frozen=True, slots=True)

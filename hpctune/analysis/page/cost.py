@@ -1,14 +1,17 @@
-"""The time of allocations for the page: as lines to draw, and as hours."""
+"""The time of allocations for the page: as lines to draw, and as the cost ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from hpctune.analysis.cost.groups import total
+from hpctune.analysis.cost.ledger import Ledger
+from hpctune.analysis.cost.tables import cost_table, value_lines
 from hpctune.analysis.gantt import packed
-from hpctune.analysis.pictures.trials import PlotData, State
+from hpctune.analysis.pictures.trials import PlotData
 from hpctune.analysis.timeline import Lane, Use
-from hpctune.model.resources import Resources
+from hpctune.common.text import clean
 
 MAX_ROWS = 60
 _USES = list(Use)
@@ -39,29 +42,20 @@ def lanes_of(lanes: Sequence[Lane], data: PlotData) -> dict[str, Any]:
     }
 
 
-def cost(lanes: Sequence[Lane], data: PlotData) -> list[list[Any]]:
-    """Rows of what the time of allocations was used for: words, trials, hours, CPU hours, GPU hours.
-
-    From our own records. Start-up and idle time of an allocation count with the resources of its first trial.
-    """
-    trials = {t.label: t for t in data.trials}
-    rows: dict[str, list[float]] = {f"trials, {state.value}": [0.0, 0.0, 0.0] for state in State}
-    rows |= {"start-up": [0.0, 0.0, 0.0], "idle": [0.0, 0.0, 0.0]}
-    seen: dict[str, set[str]] = {}
-    for lane in lanes:
-        first = next((trials[s.trial] for s in lane.spans if s.trial in trials), None)
-        for span in lane.spans:
-            of = trials.get(span.trial, first)
-            if span.use is Use.QUEUE or of is None:
-                continue
-            name = f"trials, {of.state.value}" if span.use is Use.TRIAL else span.use.value
-            cpus, gpus = _of(of.value.resources)
-            hours = (span.end - span.begin) / 3600
-            seen.setdefault(name, set()).add(of.label)
-            for n, amount in enumerate((1.0, cpus, gpus)):
-                rows[name][n] += hours * amount
-    return [[name, len(seen[name]), *(round(h, 4) for h in rows[name])] for name in rows if name in seen]
+TABLES = ("cause", "partition", "account", "user", "week")
+"""The tables of the page. Those of one line say nothing that the first does not, and are left out."""
 
 
-def _of(resources: Resources) -> tuple[float, float]:
-    return sum(b.cpus for b in resources.bundles), sum(b.gpus for b in resources.bundles)
+def cost(ledger: Ledger) -> dict[str, Any]:
+    """The ledger for the page: where it is from, the hours of allocations, tables, and sentences about its worth."""
+    tables = []
+    for by in TABLES if ledger.rows else ():
+        header, rows = cost_table(ledger, by)
+        if by == TABLES[0] or len(rows) > 2:
+            tables.append({"by": by, "header": header, "rows": [[clean(cell) for cell in row] for row in rows]})
+    return {
+        "source": clean("; ".join(ledger.sources.values())),
+        "hours": round(total(ledger).node_hours_held, 4),
+        "tables": tables,
+        "notes": [line for value in ledger.values.values() for line in value_lines(value)],
+    }

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from hpctune.analysis.cost.ledger import ledger
 from hpctune.analysis.listing import experiment_status
 from hpctune.analysis.page.cost import cost, lanes_of
 from hpctune.analysis.pictures.axes import Axis, axes_of, text_of
@@ -49,7 +50,7 @@ def experiment_data(path: str | Path, metric: str | None = None, mode: str | Non
         _about(view, metric, how)
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
-        | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(lanes, data)}
+        | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(ledger(path))}
     )
 
 

@@ -22,8 +22,8 @@ function summary() {
   const best = x.best, of = x.wanted > 0 ? ` of ${x.wanted}` : "";
   const tiles = [tile("trials", `${x.trials.id.length}${of}`), tile("status", x.status)];
   if (best) tiles.push(tile(`best ${x.metric} (${x.mode})`, number(best.value)), tile("in trial", x.trials.id[best.trial]));
-  const hours = x.cost.reduce((sum, row) => sum + row[2], 0);
-  tiles.push(tile("hours of allocations", hours.toFixed(hours < 10 ? 2 : 0)));
+  const hours = x.cost.hours;
+  tiles.push(tile("node hours held", hours.toFixed(hours < 10 ? 2 : 0)));
   const about = [`${x.counts || "no trials yet"}${x.reason ? `; ${x.reason}` : ""}`, `${x.path}, last change ${new Date(x.updated * 1000).toLocaleString()}`];
   if (x.assumed) about.push(`The experiment has no ${x.metric === null ? "metric" : "mode"}: ${x.metric} is shown, low values as better. Others: hpctune html DIR --metric NAME --mode max`);
   const kids = [el("div", { className: "tiles" }, ...tiles), ...about.map(text)];
@@ -92,11 +92,13 @@ function allocations() {
 }
 
 function costs() {
-  const total = x.cost.reduce((sum, row) => row.slice(2).map((v, k) => v + sum[k]), [0, 0, 0]);
-  const line = (cells) => el("tr", {}, el("th", { scope: "row" }, cells[0]), ...cells.slice(1).map((v) => el("td", { className: "number" }, typeof v === "number" && !Number.isInteger(v) ? v.toFixed(v < 10 ? 2 : 1) : String(v))));
-  const heads = ["used for", "trials", "hours", "CPU hours", "GPU hours"].map((name) => el("th", { scope: "col" }, name));
-  return section("cost", "Cost", x.cost.length ? el("div", { className: "scroll" }, el("table", { id: "cost-table" }, el("thead", {}, el("tr", {}, ...heads)),
-    el("tbody", {}, ...x.cost.map(line), line(["all", "", ...total])))) : text("No job has begun yet."), text("From our own records: time that allocations were held, with the resources that their trials asked for."));
+  const tables = x.cost.tables.map((t, n) => {
+    const heads = t.header.map((name) => el("th", { scope: "col" }, name));
+    const lines = t.rows.map((cells) => el("tr", {}, el("th", { scope: "row" }, cells[0]), ...cells.slice(1).map((v) => el("td", { className: "number" }, v))));
+    return el("div", { className: "scroll" }, el("table", { id: n ? `cost-${t.by}` : "cost-table" }, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lines)));
+  });
+  const about = [...x.cost.notes, `From ${x.cost.source}. Asked: what was requested; held: what was allocated; both times the time for which it was held. Used: CPU time of all processes. A dash: not known.`];
+  return section("cost", "Cost", ...(tables.length ? tables : [text("No job has begun yet.")]), ...about.map(text));
 }
 
 function renewComparison() { document.getElementById("comparison").replaceChildren(...comparison()); }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from hpctune.cluster.pool.worker import AssignmentState, TrialTimings, WorkerVie
 from hpctune.cluster.pool.workers import WorkerSet
 from hpctune.errors import ClusterUnavailableError, RequestRejectedError, StorageError
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome
-from hpctune.model.pool import Assignment
+from hpctune.model.pool import ASSIGNMENT, Assignment
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock, Cluster, Demand
 from hpctune.storage import permissions
 from hpctune.storage.layout import ExperimentPaths
 
-_VIRTUAL = re.compile(r"(w\d{4,})\.(\d+)")
 HANDOVER_S = 0.25
 """Seconds that a hand-over of the next trial to a free worker may take. The shorter the trials are in comparison, the
 more of them are prefetched."""
@@ -283,5 +281,5 @@ class PooledCluster:
 
 def _split(job_ids: Sequence[str]) -> tuple[list[tuple[str, str, int]], list[str]]:
     """The assignments among ``job_ids``, as id, worker and number; and the ids of jobs of the wrapped cluster."""
-    found = [(job_id, _VIRTUAL.fullmatch(job_id)) for job_id in job_ids]
+    found = [(job_id, ASSIGNMENT.fullmatch(job_id)) for job_id in job_ids]
     return [(i, m[1], int(m[2])) for i, m in found if m is not None], [i for i, m in found if m is None]

@@ -58,7 +58,7 @@ class SlurmCommands:
                 f"often 'module load slurm' is needed), or use --cluster local."
             )
         self.budget.spend(kind)
-        if program == "squeue":
+        if program in ("squeue", "sacct"):
             environ["SLURM_TIME_FORMAT"] = "%s"
         if program != "sbatch":  # sbatch passes its environment to the job
             environ["LC_ALL"] = "C"

@@ -57,9 +57,12 @@ def test_what_the_page_knows(experiment: Path) -> None:
     assert known["failures"][0]["brief"] == "RuntimeError: CUDA out of memory, 7 MB"
     assert len(known["failures"][0]["trials"]) == 3, "the same failure, once"
     assert len(known["lanes"]["rows"]) == 40
-    used = {row[0]: row[1:] for row in known["cost"]}
-    assert used["start-up"] == pytest.approx([40, 40 * 4 / 3600, 40 * 4 / 3600, 0.0], abs=1e-3)
-    assert used["trials, completed"][0] == 24
+    by_cause = known["cost"]["tables"][0]
+    assert by_cause["header"][:5] == ["cause", "jobs", "trials", "CPU h asked", "CPU h held"]
+    used = {row[0]: row[1:] for row in by_cause["rows"]}
+    assert used["start-up"][:3] == ["40", "40", f"{40 * 4 / 3600:.4f}"]
+    assert used["failure"][1] == "3"
+    assert [one["by"] for one in known["cost"]["tables"]] == ["cause"], "one partition, one account, one user, one week"
 
 
 def test_other_metrics(experiment: Path) -> None:
@@ -76,7 +79,8 @@ def test_other_metrics(experiment: Path) -> None:
 def test_an_experiment_without_trials_or_results(tmp_path: Path) -> None:
     made = Recorder(tmp_path / "empty")
     known = experiment_data(made.paths.root, "loss")
-    assert (known["trials"]["id"], known["best"], known["history"], known["cost"]) == ([], None, [], [])
+    assert (known["trials"]["id"], known["best"], known["history"]) == ([], None, [])
+    assert known["cost"]["tables"] == []
     made.add(lr=1)
     known = experiment_data(made.paths.root)
     assert known["trials"]["id"] == ["1f3a9_00000"]

@@ -84,7 +84,9 @@ def test_a_worker_starts_runs_idles_and_starts_again(empty: ExperimentPaths) -> 
     file = WorkerFile.claim(own.run(1), Claimed(1, "9_0", "n", 1, 50.0))
     assert file is not None
     file.append(Ready(51.0), Began(4, tags[3], 0, ("", ""), 51.0))
-    first, beside, again = timeline(empty.root)
+    first, beside, again, unused = timeline(empty.root)
+    assert spans(unused) == [("start-up", 50, 51, ""), ("idle", 51, 99, "")]
+    assert (unused.name, unused.job_id, unused.worker) == ("w0001/1 (1)", "9_0", "w0001")
     assert spans(first) == [
         ("queue", 5, 8, ""), ("start-up", 8, 11, ""), ("idle", 11, 12, ""), ("trial", 12, 20, "t0"),
         ("idle", 20, 20.5, ""), ("trial", 20.5, 30, "t2"), ("idle", 30, 35, ""),

@@ -1,0 +1,1 @@
+"""The cost ledger: the hours that jobs held, by what they were used for."""
