@@ -60,9 +60,10 @@ NO_DEMAND = Demand(more_expected=False, finished=True)
 class Cluster(Protocol):
     """The port to a cluster, on which jobs run.
 
-    A cluster that grows and shrinks with the demand also has a method ``demand(demand: Demand)``, and a property
-    ``all_workers_prefetched``: whether each of its workers has its next trial already. It may have ``summary()`` and
-    ``queue()``, which return short texts for people about its workers and about the waits of its jobs.
+    A cluster that grows and shrinks with the demand also has a method ``demand(demand: Demand)``, a method
+    ``held(now)``, which returns the resources of its workers' jobs and the seconds for which they were held, and a
+    property ``all_workers_prefetched``: whether each of its workers has its next trial already. It may have
+    ``summary()`` and ``queue()``, which return short texts for people about its workers and the waits of its jobs.
 
     ``poll_s`` and ``quiet_poll_s``: the shortest and longest interval between two calls of :meth:`jobs` in seconds.
     Every method may raise :class:`~hpctune.errors.ClusterUnavailableError`, from which nothing is concluded.

@@ -80,6 +80,7 @@ def run(
     failure_config: FailureConfig | None = None,
     share_with_group: bool = False,
     with_server: bool = False,
+    budget: str | None = None,
 ) -> ExperimentAnalysis:
     """Run a search to its end and return its results.
 
@@ -90,6 +91,8 @@ def run(
         metric, mode: The name of the reported value to optimize; "min" or "max".
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
         time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
+        budget: How many hours the jobs may hold: "200gpuh", "5000cpuh", "40nodeh" or "1000billing". No new trial starts
+            that could pass it.
         config: The search space.
         resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1, "memory": BYTES}``, or a PlacementGroupFactory.
         num_samples: The number of samples of the space, or of repetitions of a grid (default 1); -1: no limit.
@@ -141,6 +144,7 @@ def run(
         {
             "stop": stop,
             "time_budget_s": time_budget_s,
+            "budget": budget,
             "config": config,
             "resources_per_trial": resources_per_trial,
             "num_samples": num_samples,

@@ -30,6 +30,8 @@ class TuneConfig:
         num_samples: The number of samples of the search space (default 1); -1: no limit.
         max_concurrent_trials: How many trials may have a job at a time; None or 0: no limit.
         time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
+        budget: How many hours the jobs may hold: "200gpuh", "5000cpuh", "40nodeh" or "1000billing". No new trial starts
+            that could pass it.
         reuse_actors: Jobs stay and run one trial after another, as many as there is room for.
         trial_name_creator, trial_dirname_creator: Functions from a Trial to its name; and to its directory's name.
         chdir_to_trial_dir: Trials run in their own directories (default). False: in the start directory of the driver.
@@ -48,6 +50,7 @@ class TuneConfig:
     trial_name_creator: Callable[[Trial], str] | None = None
     trial_dirname_creator: Callable[[Trial], str] | None = None
     chdir_to_trial_dir: bool | str = DEPRECATED
+    budget: str | None = None
 
 
 class ResumeType(str, Enum):

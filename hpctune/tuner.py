@@ -206,6 +206,7 @@ class Tuner:
             self._trainable,
             stop=run.stop,
             time_budget_s=tune.time_budget_s,
+            budget=tune.budget,
             config=self._param_space,
             num_samples=tune.num_samples,
             storage_path=run.storage_path,

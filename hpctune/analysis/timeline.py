@@ -1,7 +1,7 @@
 """The use of time in an experiment's jobs: queue, start-up, trials, idle; from the journal and the workers' records.
 
-A job's start is what its script said when it began; where that is not known (local jobs, a bash older than 5), its
-start-up counts as waiting. All clocks are taken for one: those of the nodes and the driver's.
+A job's start is what its script said when it began; where that is not known (local jobs, a bash older than 5), it is
+when the driver saw that it ran. All clocks are taken for one: those of the nodes and the driver's.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ class _Jobs:
     def _started(self, event: e.RunStarted, at: float) -> None:
         run, claimed = event.run, event.claimed_at or at
         attempt = (run.trial_id, run.attempt)
-        began = event.job_began or claimed
-        self._began.pop(attempt, None)
+        _, seen = self._began.pop(attempt, ("", claimed))
+        began = event.job_began or min(seen, claimed)
         for earlier in [r for r in self._since if (r.trial_id, r.attempt) == attempt]:
             self._end(earlier, min(self._waits_since.get(attempt, began), began))
         self._waits_since.pop(attempt, None)

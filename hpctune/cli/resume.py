@@ -80,6 +80,7 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         num_samples=given["num_samples"],
         max_concurrent=given["max_concurrent"],
         time_budget_s=given["time_budget"],
+        budget=given["budget"],
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],

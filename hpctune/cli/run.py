@@ -141,6 +141,7 @@ def as_overrides(given: Mapping[str, Any]) -> Overrides:
         num_samples=_samples(given["num_samples"]),
         max_concurrent=given["max_concurrent"],
         time_budget_s=given["time_budget"],
+        budget=given["budget"],
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],

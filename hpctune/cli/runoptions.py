@@ -10,7 +10,7 @@ from click.decorators import FC
 from click.shell_completion import CompletionItem
 
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
-from hpctune.cli.values import duration_option, literal_pairs, size_option, text_pairs
+from hpctune.cli.values import budget_option, duration_option, literal_pairs, size_option, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -101,6 +101,12 @@ _COMMON: list[Callable[[Any], Any]] = [
     ),
     click.option(
         "--time-budget", callback=duration_option, metavar="TIME", help="End after this time: 3600, 2h30m, 1-12:00:00."
+    ),
+    click.option(
+        "--budget",
+        callback=budget_option,
+        metavar="HOURS",
+        help="Hours that jobs may hold: 200gpuh, 5000cpuh, 40nodeh, 1000billing; no trial starts that could pass it.",
     ),
     click.option(
         "--max-checkpoints",

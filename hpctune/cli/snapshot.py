@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpctune.analysis.cost.accounts import OWN_RECORDS
+from hpctune.analysis.cost.ledger import ledger
+from hpctune.analysis.cost.tables import summary
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
@@ -42,7 +45,8 @@ class Driving:
 class Snapshot:
     """All that is shown; ``now`` (Unix seconds) is the moment. ``jobs``: the driver jobs, if there are any.
     ``storage``: why trials may be unable to write there, "" if no obstacle is known. ``free_bytes``: what the
-    filesystem has left, if known. ``mirror``: of its copy elsewhere, if there is one."""
+    filesystem has left, if known. ``mirror``: of its copy elsewhere, if there is one.
+    ``cost``: the hours that its jobs have held by its own records, and what for; "" if none did."""
 
     paths: ExperimentPaths
     state: ExperimentState
@@ -54,6 +58,7 @@ class Snapshot:
     storage: str = ""
     free_bytes: int | None = None
     mirror: MirrorStatus | None = None
+    cost: str = ""
 
     def in_phase(self, *phases: Phase) -> list[Trial]:
         """The trials in one of ``phases``, in order."""
@@ -77,6 +82,7 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         free_space.storage_problem(paths.root),
         free_space.free_bytes(paths.root),
         mirror_status.read(paths),
+        summary(ledger(paths.root, OWN_RECORDS)),
     )
 
 

@@ -23,6 +23,7 @@ from hpctune.common.text import (
     when,
 )
 from hpctune.model import failures
+from hpctune.model.budget import UNITS
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 
@@ -60,6 +61,10 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
         yield f"  disk      {_checkpoints(shot)}"
     if spec.time_budget_s is not None:
         yield f"  budget    {duration(shot.state.driven_s)} of {duration(spec.time_budget_s)} used"
+    if shot.cost:
+        yield from textwrap.wrap(f"  cost      {shot.cost}", columns, subsequent_indent=" " * 12)
+    if spec.budget is not None:
+        yield f"  budget    {spec.budget.words(shot.state.budget_held)}"
     yield from _best(shot, columns)
 
 
@@ -225,6 +230,7 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
         "counts": {"total": len(state.trials), **look.counts(state)},
         "time_budget_s": spec.time_budget_s,
         "driven_s": state.driven_s,
+        "budget": _budget(shot),
         "best": None if shot.best is None else _trial(shot, shot.best),
         "running": [_trial(shot, t) for t in shot.in_phase(Phase.RUNNING)],
         "waiting": [_trial(shot, t) for t in shot.in_phase(*WAITING)],
@@ -240,6 +246,13 @@ def as_dict(shot: Snapshot) -> dict[str, Any]:
         "mirror": None if shot.mirror is None else asdict(shot.mirror),
         "note": shot.status.note if shot.status is not None else "",
     }
+
+
+def _budget(shot: Snapshot) -> dict[str, Any] | None:
+    budget = shot.state.spec.budget
+    if budget is None:
+        return None
+    return {"amount": budget.amount, "unit": UNITS[budget.unit], "held": shot.state.budget_held}
 
 
 def _driver(shot: Snapshot) -> dict[str, Any] | None:

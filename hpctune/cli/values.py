@@ -14,6 +14,7 @@ import click
 from hpctune.common.checks import as_bytes
 from hpctune.common.durations import with_units
 from hpctune.errors import UsageError
+from hpctune.model.budget import Budget
 
 _CLOCK = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 
@@ -50,6 +51,14 @@ def duration_option(ctx: click.Context, param: click.Parameter, value: str | Non
     except ValueError:
         advice = "Give seconds (90), 2h30m, or D-HH:MM:SS (1-12:00:00)."
         raise click.BadParameter(f"{value!r} is not a time. {advice}", ctx, param) from None
+
+
+def budget_option(ctx: click.Context, param: click.Parameter, value: str | None) -> Budget | None:
+    """Callback of an option that is a budget of hours."""
+    try:
+        return Budget.parse(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def size_option(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:

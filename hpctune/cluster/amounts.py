@@ -29,6 +29,21 @@ def amounts_of(resources: Resources, cluster: str, options: Mapping[str, Any]) -
     return Amounts(resources.cpus, resources.gpus, 1)
 
 
+def memory_mib(resources: Resources, cluster: str, options: Mapping[str, Any]) -> float:
+    """The memory that a job asks for, on all of its nodes together; 0: none is stated."""
+    if cluster != "slurm":
+        return (resources.memory_bytes or 0) / 2**20
+    try:
+        placement = place(resources, SlurmOptions.from_mapping(dict(options)))
+    except (NotYetSupportedError, UsageError):
+        return (resources.memory_bytes or 0) / 2**20
+    if placement.memory is None:
+        return 0.0
+    kind, amount = placement.memory
+    of = {"mem": placement.nodes or 1, "mem_per_cpu": placement.tasks * placement.cpus_per_task}
+    return float(amount * of.get(kind, _gpus(placement)))
+
+
 def _gpus(placement: Placement) -> float:
     if placement.gres is not None:
         return gpus(placement.gres)[""] * (placement.nodes or 1)

@@ -46,6 +46,9 @@ NOT_RESUMED = "its scheduler does not resume it"
 NewTrial = Callable[[int, str, Suggestion], e.TrialAdded]
 """Takes index, trial id and suggestion; returns the event. The caller chooses names, directory and resources."""
 
+Affords = Callable[[Trial | None, Resources], bool]
+"""Takes the trial of an attempt (None: a new trial) and its resources; returns whether the budget allows it."""
+
 
 def resolve_attempt(trial: Trial, spec: ExperimentSpec, now: float = math.inf) -> e.TrialEvent | None:
     """The event for a trial whose attempt is over, or that must stop or pause while it has none; None: nothing is due.
@@ -224,8 +227,9 @@ def admit_trial(
     room: Callable[[Resources], int],
     now: float,
     new_trial: NewTrial,
+    affords: Affords = lambda trial, resources: True,
 ) -> list[e.Event]:
-    """The events that give one more trial a job; [] if that is not possible now."""
+    """The events that give one more trial a job; [] if that is not possible now, or not within the budget."""
     if state.stopping is not None:
         return []
     limit = state.spec.max_concurrent
@@ -239,7 +243,7 @@ def admit_trial(
     chosen = policies.scheduler.choose(waiting, idle=False) if waiting else None
     if chosen is None:
         pending = any(t.phase is Phase.PENDING for t in waiting)
-        added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial)
+        added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial, affords)
         if added is None:
             return []  # the next free place is for a new trial
         if added or not waiting:
@@ -252,7 +256,7 @@ def admit_trial(
             f"{type(policies.scheduler).__name__}.choose returned {chosen!r}, which is not the id of a waiting trial."
         )
     trial = state.trials[chosen]
-    if room(trial.resources) < 1:
+    if not affords(trial, trial.resources) or room(trial.resources) < 1:
         return []
     resumed: list[e.Event] = [e.TrialResumed(chosen)] if trial.phase is Phase.PAUSED else []
     return [*resumed, e.SubmitRequested(chosen, trial.attempts + 1, trial.restore)]
@@ -278,12 +282,19 @@ def never_resumed(state: ExperimentState, policies: Policies) -> list[e.Event]:
 
 
 def _suggest(
-    state: ExperimentState, policies: Policies, room: Callable[[Resources], int], new_trial: NewTrial
+    state: ExperimentState,
+    policies: Policies,
+    room: Callable[[Resources], int],
+    new_trial: NewTrial,
+    affords: Affords,
 ) -> list[e.Event] | None:
-    """The event for a new trial, or for the end of the search; [] if there is no new trial now; None if no room."""
+    """The event for a new trial, or for the end of the search; [] if there is no new trial now; None if no room
+    or no budget for one."""
     index, total = len(state.trials), policies.search.total
-    if room(_typical(state)) < 1 and (total is None or state.suggested < total):
-        return None
+    if total is None or state.suggested < total:
+        typical = _typical(state)
+        if not affords(None, typical) or room(typical) < 1:
+            return None
     identity = trial_id(state.spec.experiment_id, index)
     suggestion = policies.search.suggest(state.suggested, identity)
     if suggestion is WAIT:

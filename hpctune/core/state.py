@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hpctune.core.change import changed
 from hpctune.core.compact import Packer, reopened
 from hpctune.core.evolve import add, evolve
+from hpctune.core.held_time import HeldTime
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
 from hpctune.model.records import Outcome
@@ -63,6 +64,9 @@ class ExperimentState:
         self.stopping: e.ExperimentStopRequested | None = None
         self.ended: str | None = None
         self.driven_s = 0.0
+        self.budget_held = 0.0
+        """What was held of the budget when it was last recorded, in the budget's unit."""
+        self.held_time = HeldTime()
         self.jobs_accepted = 0
         self.commands: set[str] = set()
         self.added: dict[str, str] = {}
@@ -148,11 +152,12 @@ class ExperimentState:
                 self.stopping, self.ended, self.exhausted = None, None, False
                 self.num_samples = event.num_samples
             case e.BudgetUsed():
-                self.driven_s = event.seconds
+                self.driven_s, self.budget_held = event.seconds, event.held
             case e.ExperimentEnded():
                 self.ended = event.reason
             case _:
                 self.jobs_accepted += isinstance(event, (e.SubmitAcknowledged, e.RunStarted))
+                self.held_time.apply(event, recorded.at, self.trials[e.trial_id_of(event)].resources)
                 self._evolve(event, recorded.at)
 
     def _evolve(self, event: e.TrialEvent, at: float) -> None:

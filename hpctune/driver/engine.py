@@ -15,6 +15,7 @@ from hpctune.core.resume import RESTARTING, ResumeChoice, reopenings
 from hpctune.core.state import ExperimentState
 from hpctune.core.transitions import acceptable
 from hpctune.driver import commands
+from hpctune.driver.budget_watch import BudgetWatch
 from hpctune.driver.demand import compute_demand
 from hpctune.driver.job_stderr import refine_job_end
 from hpctune.driver.observe import JobWatcher, RunWatcher
@@ -90,6 +91,7 @@ class Driver:
         self.failure: str = ""
         """Why the storage cannot be written now; "" if it can. No action is performed meanwhile."""
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
+        self._budget = BudgetWatch(spec, cluster)
         self._status_publisher = StatusPublisher(paths, cluster, display, status_interval_s)
         self._buffer: list[list[e.Recorded]] = []
         """Recorded events that are not in the journal yet, each grouped with the answers to it."""
@@ -159,7 +161,7 @@ class Driver:
         """End the driving properly: all events are durable and the lease is released. Jobs go on."""
         try:
             if self.state.ended is None:
-                self._record(e.BudgetUsed(self._driven_s(self.clock.now())))
+                self._note_budget(self.clock.now())
             else:
                 self._performer.sweep()
             self._record(e.DriverStopped(reason))
@@ -296,9 +298,11 @@ class Driver:
 
     def _decide(self, now: float) -> None:
         driven = self._driven_s(now)
-        if now - self._noted_at >= BUDGET_NOTE_S:
-            self._noted_at = now
-            self._record(e.BudgetUsed(round(driven, 3)))
+        self._budget.look(self.state, now)
+        if warning := self._budget.newly_warned(self.state):
+            self.display.message(warning)
+        if warning or now - self._noted_at >= BUDGET_NOTE_S:
+            self._note_budget(now)
         over = react.budget(self.state, driven)
         if over is not None:
             self._record(over)
@@ -306,19 +310,30 @@ class Driver:
             self._record(e.ExperimentStopRequested(f"stopper {type(self._setup.stopper).__name__} stopped all"))
         self._verdicts()
         while not self.failure:
-            admitted = react.admit_trial(self.state, self._policies, self._room, now, self._namer)
+            affords = self._budget.affords
+            admitted = react.admit_trial(self.state, self._policies, self._room, now, self._namer, affords)
             if not admitted:
                 break
             for event in admitted:
                 self._record(event)
+                self._budget.take(event)
+        used_up = self._budget.used_up(self.state, self.paths.root)
+        if used_up is not None:
+            self._record(used_up)
         for event in react.never_resumed(self.state, self._policies):
             self._record(event)
         if not self.state.active:
             self._check_reports()
         ended = react.finished(self.state)
         if ended is not None:
-            self._record(e.BudgetUsed(round(driven, 3)))
+            self._note_budget(now)
             self._record(ended)
+
+    def _note_budget(self, now: float) -> None:
+        """Record the driven time, and what is held of the budget."""
+        self._noted_at = now
+        self._budget.look(self.state, now)
+        self._record(e.BudgetUsed(round(self._driven_s(now), 3), round(self._budget.held, 6)))
 
     def _driven_s(self, now: float) -> float:
         return self._driven_before + now - self._started_at
@@ -326,7 +341,8 @@ class Driver:
     def _update_demand(self) -> None:
         """Send the demand to a cluster that grows and shrinks."""
         if self._send_demand is not None:
-            self._send_demand(compute_demand(self.state, self._policies, self._setup, self._room))
+            demand = compute_demand(self.state, self._policies, self._setup, self._room)
+            self._send_demand(self._budget.limited(demand))
 
     def _room(self, resources: Resources) -> int:
         if not self.state.trials:  # the resources of trials are not known yet, unless all need the same

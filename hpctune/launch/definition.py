@@ -21,6 +21,7 @@ from hpctune.launch.trainables import (
     trainable_name,
 )
 from hpctune.mirror.options import MirrorOptions, is_elsewhere
+from hpctune.model.budget import Budget
 from hpctune.run_config import CheckpointConfig
 from hpctune.stopper import NoopStopper, Stopper, split_stop
 from hpctune.syncer import mirror_options
@@ -39,6 +40,7 @@ class Experiment:
         run: What to tune: a function, a class derived from Trainable, or a registered name.
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
         time_budget_s: Seconds (or a timedelta) of driven time after which the experiment stops.
+        budget: How many hours the jobs may hold: "200gpuh", "5000cpuh", "40nodeh" or "1000billing".
         config: The search space.
         resources_per_trial: A dict such as ``{"cpu": 2, "gpu": 1}`` or a PlacementGroupFactory.
         num_samples: The number of samples of the space (default 1); -1: no limit.
@@ -78,6 +80,7 @@ class Experiment:
         export_formats: Sequence[str] | None = None,
         max_failures: int = 0,
         restore: Any = None,
+        budget: str | None = None,
         local_dir: str | os.PathLike[str] | None = None,
         checkpoint_freq: int | None = None,
         checkpoint_at_end: bool | None = None,
@@ -94,6 +97,7 @@ class Experiment:
         self.config = arguments.search_space(config)
         self.criteria, self.driver_stopper = split_stop(stop)
         self.time_budget_s = arguments.seconds(time_budget_s)
+        self.budget = Budget.parse(budget)
         self.num_samples = as_whole("num_samples", num_samples)
         self._storage = arguments.storage_path(storage_path, local_dir)
         self.resources = requested_resources(self.trainable, arguments.resource_request(resources_per_trial))

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from hpctune.model.budget import Budget
+
 if TYPE_CHECKING:
     from hpctune.launch.driver_chain import DriverJobRequest
 
@@ -22,12 +24,12 @@ class Overrides:
 
     ``cluster``: "auto", "slurm", "local" or "debug". ``slurm``: fields of SlurmOptions. ``config``: values by "a/b" or
     "a.b", which replace the domain or constant in the search space. ``resume``: True, "AUTO" or any other form of
-    ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``cancel_on_exit``: the jobs are cancelled if the driver
-    ends early (their trials go on from their checkpoints after a resume). ``calls_per_minute``: Slurm commands at most.
-    ``workers``: the number of long-lived workers. ``driver_job``: the driver runs as a Slurm job.
-    ``share_with_group``: the group may read the experiment. ``max_checkpoints`` and ``max_checkpoint_bytes``: limits of
-    all trials together. ``preferred_cluster``: what "auto" means; a cluster that the script or the command line names
-    is used.
+    ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``budget``: hours that the jobs may hold.
+    ``cancel_on_exit``: the jobs are cancelled if the driver ends early (their trials go on from their checkpoints after
+    a resume). ``calls_per_minute``: Slurm commands at most. ``workers``: the number of long-lived workers.
+    ``driver_job``: the driver runs as a Slurm job. ``share_with_group``: the group may read the experiment.
+    ``max_checkpoints`` and ``max_checkpoint_bytes``: limits of all trials together. ``preferred_cluster``: what "auto"
+    means; a cluster that the script or the command line names is used.
     """
 
     name: str | None = None
@@ -35,6 +37,7 @@ class Overrides:
     num_samples: int | None = None
     max_concurrent: int | None = None
     time_budget_s: float | None = None
+    budget: Budget | None = None
     cluster: str | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
     resume: str | bool | None = None

@@ -145,6 +145,7 @@ def _summary(prepared: PreparedExperiment, total: int | None) -> list[str]:
     many = "no limit" if spec.num_samples == -1 else "decided by the searcher" if total is None else str(total)
     limits = [f"at most {spec.max_concurrent} at a time"] if spec.max_concurrent else []
     limits += [f"for at most {spec.time_budget_s:g} s"] if spec.time_budget_s else []
+    limits += [f"within {spec.budget.describe()}"] if spec.budget else []
     return [
         "Dry run: nothing is written, nothing is submitted.",
         f"Experiment: {prepared.paths.root}",

@@ -100,7 +100,7 @@ def resolve(
     if stored is not None:
         notes += _differences(stored, spec, root / spec.name)
         num_samples = spec.num_samples
-        spec = replace(spec, **{name: getattr(stored, name) for name in KEPT})
+        spec = replace(spec, **{name: getattr(stored, name) for name in KEPT}, budget=spec.budget or stored.budget)
     return PreparedExperiment(
         paths=ExperimentPaths(root / spec.name),
         spec=spec,
@@ -204,10 +204,9 @@ def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> 
 
 
 def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str, ...]:
-    if spec.num_samples == -1 and spec.time_budget_s is None and setup.stopper is None:
-        return (
-            f"This search has no time_budget_s and no Stopper. It runs until you stop it: hpctune stop {quoted(root)}",
-        )
+    if spec.num_samples == -1 and spec.time_budget_s is spec.budget is None and setup.stopper is None:
+        endless = "This search has no budget, no time_budget_s and no Stopper. It runs until you stop it:"
+        return (f"{endless} hpctune stop {quoted(root)}",)
     return ()
 
 
@@ -308,6 +307,7 @@ def _spec(
         seed=identity.seed,
         criteria=experiment.criteria,
         time_budget_s=experiment.time_budget_s,
+        budget=experiment.budget,
         max_concurrent=None if limit is None else as_whole("max_concurrent_trials", limit),
         max_failures=failure.max_failures,
         fail_fast="raise" if isinstance(failure.fail_fast, str) else "stop" if failure.fail_fast else "",
@@ -333,6 +333,7 @@ def _with_overrides(spec: ExperimentSpec, overrides: Overrides) -> ExperimentSpe
         "num_samples": overrides.num_samples,
         "max_concurrent": overrides.max_concurrent,
         "time_budget_s": overrides.time_budget_s,
+        "budget": overrides.budget,
         "share_with_group": overrides.share_with_group or None,
     }
     limits = {"max_total": overrides.max_checkpoints, "max_total_bytes": overrides.max_checkpoint_bytes}

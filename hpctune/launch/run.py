@@ -19,6 +19,7 @@ from hpctune.core.resume import ResumeChoice
 from hpctune.errors import RequestRejectedError, ResumeError, UsageError
 from hpctune.launch import driver_chain, store
 from hpctune.launch.arguments import place
+from hpctune.launch.billing import with_billing
 from hpctune.launch.definition import Experiment
 from hpctune.launch.drive import apply_resume, drive
 from hpctune.launch.driven import DrivenExperiment
@@ -107,8 +108,8 @@ def resume_directory(
     show_messages()
     overrides, env = current(), environment.settings()
     stored = store.load(paths)
-    prepared = resolve_stored(
-        stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options
+    prepared = with_billing(
+        resolve_stored(stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options)
     )
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
@@ -129,7 +130,7 @@ def _prepare(
         bring_here(mirror.of(name), root, mirror.filesystem)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
     stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
-    prepared = resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice)
+    prepared = with_billing(resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice))
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
     for note in prepared.notes:

@@ -330,9 +330,13 @@ class ExperimentReopened:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUsed:
-    """The total driven time of the experiment is ``seconds``, over all drivers."""
+    """The total driven time of the experiment is ``seconds``, over all drivers.
+
+    ``held``: what its jobs have held of its budget, in the budget's unit (0.0 without one).
+    """
 
     seconds: float
+    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpctune.common.checks import check_directory_name, check_mode
 from hpctune.errors import UsageError
+from hpctune.model.budget import Budget
 from hpctune.model.failure_policy import FailurePolicy
 
 SPEC_VERSION = 1
@@ -54,12 +55,12 @@ class ExperimentSpec:
     """One search, as data.
 
     ``num_samples``: -1 means no limit. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``:
-    seconds of driven time over all drivers. ``max_failures``: -1 means no limit. ``fail_fast``: "" (off), "stop" or
-    "raise". ``cluster`` and ``cluster_options``: name and options as given. ``stop_grace_s``: if a running trial has
-    not followed a stop order after this many seconds (default 30), its job is cancelled. ``decision_timeout_s``:
-    seconds that a worker waits at a milestone (default 30). ``share_with_group``: whether the group of the directory
-    may read it. ``server_port``: the port of the driver's server for clients; None: no server. ``origin``: what the
-    experiment was made of (see ``launch.origin``), for people.
+    seconds of driven time over all drivers. ``budget``: hours that the jobs may hold. ``max_failures``: -1 means no
+    limit. ``fail_fast``: "" (off), "stop" or "raise". ``cluster`` and ``cluster_options``: name and options as given.
+    ``stop_grace_s``: if a running trial has not followed a stop order after this many seconds (default 30), its job is
+    cancelled. ``decision_timeout_s``: seconds that a worker waits at a milestone (default 30). ``share_with_group``:
+    whether the group of the directory may read it. ``server_port``: the port of the driver's server for clients; None:
+    no server. ``origin``: what the experiment was made of (see ``launch.origin``), for people.
     """
 
     experiment_id: str
@@ -72,6 +73,7 @@ class ExperimentSpec:
     seed: int = 0
     criteria: Mapping[str, Any] = field(default_factory=dict)
     time_budget_s: float | None = None
+    budget: Budget | None = None
     max_concurrent: int | None = None
     max_failures: int = 0
     fail_fast: str = ""
@@ -121,5 +123,6 @@ class ExperimentSpec:
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
         known["failure_policy"] = FailurePolicy(**data.get("care", {}))
+        known["budget"] = Budget.from_json(known.get("budget"))
         known["export_formats"] = tuple(known.get("export_formats", ()))
         return cls(**known)

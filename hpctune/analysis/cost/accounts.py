@@ -30,6 +30,10 @@ class Accounts:
     why_not: str = ""
 
 
+OWN_RECORDS = Accounts(why_not="Slurm was not asked")
+"""For a look that must be quick."""
+
+
 def ask(paths: ExperimentPaths, spec: ExperimentSpec, job_ids: Collection[str]) -> Accounts:
     """The accounts of the experiment's jobs, by one call of sacct about all jobs of its owner since its start."""
     if spec.cluster != "slurm":

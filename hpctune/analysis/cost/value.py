@@ -18,6 +18,7 @@ from hpctune.model.usage import Amounts
 if TYPE_CHECKING:
     from hpctune.analysis.cost.ledger import Row
 
+NOTHING = Amounts()
 BY_ITERATIONS = "their mean time per iteration, times the iterations that were left"
 BY_LENGTH = "the median length of the trials that ended by themselves, less their own"
 BY_BOTH = f"{BY_ITERATIONS}; where the last iteration is not known, {BY_LENGTH}"
@@ -29,12 +30,12 @@ class Value:
     how many trials were stopped early; ``unknown``: of how many of them the estimate is not possible. ``best``: the
     best trial, "" if there is none; ``best_cost``: the hours that its jobs held."""
 
-    saved: Amounts = Amounts()
+    saved: Amounts = NOTHING
     how: str = BY_ITERATIONS
     stopped: int = 0
     unknown: int = 0
     best: str = ""
-    best_cost: Amounts = Amounts()
+    best_cost: Amounts = NOTHING
 
 
 def value_of(state: ExperimentState, rows: Iterable[Row]) -> Value:

@@ -202,6 +202,10 @@ class PooledCluster:
         """A short summary of the workers, for people."""
         return self._workers.summary()
 
+    def held(self, now: float) -> list[tuple[Resources, float]]:
+        """The resources of each worker's job, and the seconds for which it was held until ``now``."""
+        return self._workers.held(now)
+
     def queue(self) -> str:
         """A short summary of the queue waits of the workers' jobs."""
         return self._workers.outlook.summary()

@@ -93,6 +93,12 @@ class WorkerView:
         self.ready = False
         self.ready_at: float | None = None
         self.left = ""
+        self._held_before_s = 0.0
+        """Seconds for which earlier starts of its job were held."""
+        self._since: float | None = None
+        """Since when its job has been held; None: it is not."""
+        self._seen_at = float("-inf")
+        """The last moment at which its job is known to have been held."""
         self.worked = False
         """Whether any trial has begun in its current run."""
         self.leave = ""
@@ -157,6 +163,14 @@ class WorkerView:
             nodes, end = (self.node, ends_at) if running or entry.state.final else ("", None)
             yield JobStatus(entry.job_id, entry.tag, entry.state, entry.reason, nodes, end if running else None)
 
+    def held_s(self, now: float) -> float:
+        """Seconds for which its job was held until ``now``, all starts together."""
+        return self._held_before_s + (max(now - self._since, 0.0) if self._since is not None else 0.0)
+
+    def _released(self, at: float) -> None:
+        """Its job is not held any more since ``at``."""
+        self._held_before_s, self._since = self.held_s(at), None
+
     # -- its records ---------------------------------------------------------------------------------------------
 
     def adopt(self, now: float) -> None:
@@ -202,9 +216,12 @@ class WorkerView:
 
     def _take(self, records: Sequence[WorkerRecord]) -> None:
         for record in records:
+            self._seen_at = max(self._seen_at, record.at)
             match record:
                 case Claimed():
-                    self.claimed = record
+                    self.claimed, began = record, record.job_began or record.at
+                    self._released(began)
+                    self._since = began
                 case Ready():
                     self.ready, self.ready_at = True, record.at
                 case Began():
@@ -216,6 +233,7 @@ class WorkerView:
                     self._cannot_begin(record.number)
                 case Left():
                     self.left = record.reason or "it has left"
+                    self._released(record.at)
 
     def _know(self, number: int) -> None:
         self._known.add(number)
@@ -259,6 +277,8 @@ class WorkerView:
         A job that is pending again was requeued. An answer from before its last start was seen is ignored.
         """
         job = self.job
+        if job is not None and job.state is JobState.RUNNING:
+            self._seen_at = max(self._seen_at, asked_at)
         if self.left:
             self.end_held(JobState.LOST, f"its worker has ended ({self.left})")
         if job is not None and job.state.final:
@@ -269,10 +289,12 @@ class WorkerView:
             self._set_gone(JobState.LOST, f"the cluster no longer knows its worker's job {job.job_id if job else ''}")
         elif job is not None and job.state is JobState.PENDING and self.started and asked_at > self.claim_seen_at:
             self.started = self.ready = False
+            self._released(self._seen_at)
             self.end_held(JobState.PREEMPTED, "its worker's job was requeued")
 
     def _set_gone(self, state: JobState, reason: str) -> None:
         self.gone = True
+        self._released(self._seen_at)
         self.end_held(state, reason)
 
     def end_held(self, state: JobState, reason: str) -> None:

@@ -57,6 +57,8 @@ class WorkerSet:
         self.outage = self.startup_failure = ""
         self.avoid: tuple[str, ...] = ()
         """Nodes that workers must avoid."""
+        self._past: dict[str, tuple[Resources, float]] = {}
+        """For how many seconds workers that are forgotten were held."""
         self._loaded = False
         self._last = 0
         """The highest number that a worker has ever had."""
@@ -78,6 +80,7 @@ class WorkerSet:
             if not worker.gone:
                 self._look_at(worker, now)
             elif not worker.entries and not worker.displaced:
+                self._past[worker.name] = (worker.kind.job, worker.held_s(now))
                 del self.workers[worker.name]
         self.outlook.update(self.workers.values(), now)
 
@@ -330,6 +333,11 @@ class WorkerSet:
         worker = self.workers.get(entry.worker)
         if worker is not None:
             worker.entries[entry.number] = entry
+
+    def held(self, now: float) -> list[tuple[Resources, float]]:
+        """The resources of each worker's job, and the seconds for which it was held until ``now``."""
+        known = {name: (worker.kind.job, worker.held_s(now)) for name, worker in self.workers.items()}
+        return list({**self._past, **known}.values())
 
     def summary(self) -> str:
         """Such as "4 workers: 3 busy, 1 idle; 2 queued"."""
