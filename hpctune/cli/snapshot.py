@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.analysis.cost.accounts import OWN_RECORDS
-from hpctune.analysis.cost.ledger import ledger
-from hpctune.analysis.cost.tables import summary
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
@@ -82,8 +79,17 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         free_space.storage_problem(paths.root),
         free_space.free_bytes(paths.root),
         mirror_status.read(paths),
-        summary(ledger(paths.root, OWN_RECORDS)),
+        _cost(paths),
     )
+
+
+def _cost(paths: ExperimentPaths) -> str:
+    """What was held, in words. The modules are loaded here: other commands use this module, too."""
+    from hpctune.analysis.cost.accounts import OWN_RECORDS
+    from hpctune.analysis.cost.ledger import ledger
+    from hpctune.analysis.cost.tables import summary
+
+    return summary(ledger(paths.root, OWN_RECORDS))
 
 
 @dataclass(frozen=True, slots=True)

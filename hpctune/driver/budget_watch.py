@@ -55,8 +55,9 @@ class BudgetWatch:
         """``demand``, or no more jobs if another attempt does not fit."""
         return replace(demand, needs=(), more_expected=False) if self.refused else demand
 
-    def newly_warned(self, state: ExperimentState) -> str:
+    def newly_warned(self, state: ExperimentState, now: float) -> str:
         """The warning, if the user is to be warned now for the first time; else ""."""
+        self.look(state, now)
         if self.budget is None or not self.budget.warned(self.held) or self.budget.warned(state.budget_held):
             return ""
         return f"hpctune: {self.budget.words(self.held)}: no new trial starts that could pass the budget."

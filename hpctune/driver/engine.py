@@ -298,8 +298,7 @@ class Driver:
 
     def _decide(self, now: float) -> None:
         driven = self._driven_s(now)
-        self._budget.look(self.state, now)
-        if warning := self._budget.newly_warned(self.state):
+        if warning := self._budget.newly_warned(self.state, now):
             self.display.message(warning)
         if warning or now - self._noted_at >= BUDGET_NOTE_S:
             self._note_budget(now)
@@ -309,8 +308,9 @@ class Driver:
         if self._policies.tick(driven) and self.state.stopping is None:
             self._record(e.ExperimentStopRequested(f"stopper {type(self._setup.stopper).__name__} stopped all"))
         self._verdicts()
+        self._budget.look(self.state, now)
+        affords = self._budget.affords
         while not self.failure:
-            affords = self._budget.affords
             admitted = react.admit_trial(self.state, self._policies, self._room, now, self._namer, affords)
             if not admitted:
                 break

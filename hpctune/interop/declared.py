@@ -47,6 +47,7 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "scheduler": (_NAMED, "asha, median, hyperband, ...; or {name: asha, max_t: 100}."),
     "stop": (_TABLE, "When a trial ends: {loss: 0.1, training_iteration: 100}."),
     "time_budget": ({"type": ["string", "number"]}, "How long the search takes at most: 3600, 2h30m."),
+    "budget": (_TEXT, "How many hours the jobs may hold: 200gpuh, 5000cpuh, 40nodeh, 1000billing."),
     "max_concurrent": (_COUNT, "How many trials have a job at a time."),
     "seed": ({"type": "integer"}, "The seed of the samples."),
     "name": (_TEXT, "The experiment's name."),
@@ -164,7 +165,9 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
         failure=data.get("failure", {}),
         checkpoint=data.get("checkpoint", {}),
         tune=_without_none(
-            time_budget_s=_seconds(data.get("time_budget")), max_concurrent_trials=data.get("max_concurrent")
+            time_budget_s=_seconds(data.get("time_budget")),
+            max_concurrent_trials=data.get("max_concurrent"),
+            budget=data.get("budget"),
         ),
         run=_without_none(
             name=data.get("name") or path.stem,

@@ -204,7 +204,7 @@ def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> 
 
 
 def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str, ...]:
-    if spec.num_samples == -1 and spec.time_budget_s is spec.budget is None and setup.stopper is None:
+    if spec.num_samples == -1 and spec.time_budget_s is None and spec.budget is None and setup.stopper is None:
         endless = "This search has no budget, no time_budget_s and no Stopper. It runs until you stop it:"
         return (f"{endless} hpctune stop {quoted(root)}",)
     return ()

@@ -7,10 +7,6 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from hpctune.cluster.options import SlurmOptions
-from hpctune.cluster.slurm import accounting
-from hpctune.cluster.slurm.call_budget import CallBudget
-from hpctune.cluster.slurm.commands import SlurmCommands
 from hpctune.errors import ClusterUnavailableError
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.usage import JobAccount
@@ -36,6 +32,11 @@ OWN_RECORDS = Accounts(why_not="Slurm was not asked")
 
 def ask(paths: ExperimentPaths, spec: ExperimentSpec, job_ids: Collection[str]) -> Accounts:
     """The accounts of the experiment's jobs, by one call of sacct about all jobs of its owner since its start."""
+    from hpctune.cluster.options import SlurmOptions
+    from hpctune.cluster.slurm import accounting
+    from hpctune.cluster.slurm.call_budget import CallBudget
+    from hpctune.cluster.slurm.commands import SlurmCommands
+
     if spec.cluster != "slurm":
         return Accounts(why_not="its jobs do not run on Slurm")
     if shutil.which("sacct") is None:

@@ -33,6 +33,7 @@ search_alg: {name: tpe, n_initial_points: 3}
 scheduler: {name: asha, max_t: 27}
 stop: {val_acc: 0.99}
 time_budget: 2h
+budget: 200gpuh
 max_concurrent: 5
 seed: 3
 name: mine
@@ -77,7 +78,7 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
     assert isinstance(tuner, Tuner)
     config, run = tuner._tune, tuner._run
     assert (config.metric, config.mode, config.num_samples, config.time_budget_s) == ("val_acc", "max", 7, 7200)
-    assert config.max_concurrent_trials == 5
+    assert (config.max_concurrent_trials, config.budget) == (5, "200gpuh")
     assert type(config.search_alg).__name__ == "TPESearch"
     assert (type(config.scheduler).__name__, config.scheduler.max_t) == ("AsyncHyperBandScheduler", 27)
     assert (run.name, run.storage_path, run.stop, run.verbose, run.log_to_file) == (

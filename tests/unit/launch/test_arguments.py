@@ -189,6 +189,7 @@ def test_field_names_of_ray_tune() -> None:
         "trial_name_creator",
         "trial_dirname_creator",
         "chdir_to_trial_dir",
+        "budget",  # ours, after all of theirs
     ]
     assert [*RunConfig.__dataclass_fields__] == [
         "name",

@@ -20,6 +20,7 @@ from hpctune.launch import run as launch_run
 from hpctune.launch.overrides import Overrides, use
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.logger import CSVLoggerCallback
+from hpctune.model.budget import Budget
 from hpctune.model.resources import Resources
 from hpctune.schedulers import FIFOScheduler
 from hpctune.search import BasicVariantGenerator
@@ -129,6 +130,14 @@ CASES: dict[str, list[Case]] = {
     "time_budget_s": [
         Case({"time_budget_s": 60}, spec_has(time_budget_s=60.0)),
         Case({"time_budget_s": "1h"}, error=ValueError, says="time_budget_s"),
+    ],
+    "budget": [
+        Case({"budget": "200 gpuh"}, spec_has(budget=Budget(200.0, "gpuh"))),
+        Case({"budget": "0.5CPUh"}, spec_has(budget=Budget(0.5, "cpuh"))),
+        Case({"budget": 200}, error=ValueError, says="gpuh (GPU hours)"),
+        Case({"budget": "0gpuh"}, error=ValueError, says="budget='0gpuh'"),
+        Case({"budget": "3hours"}, error=ValueError, says="Units are"),
+        Case({"budget": "3billing"}, error=ValueError, says="needs Slurm"),
     ],
     "config": [
         Case({"config": {"lr": 0.1}}, lambda s: s.setup.bind_search.space == {"lr": 0.1}),
