@@ -77,13 +77,16 @@ def test_a_time_limit_keeps_the_first_trials_within_it(tmp_path: Path, monkeypat
     monkeypatch.setattr(type(simulation.cluster), "options", Limited(), raising=False)
     state, _ = driven(simulation)
     assert 4.3 <= state.budget_held <= 5.0
-    assert max_live(simulation) == 10
+    assert first_wave(simulation) == 10
 
 
-def max_live(simulation: Simulation) -> int:
+def first_wave(simulation: Simulation) -> int:
+    """How many trials had jobs at a time before the first was over."""
     state, most = ExperimentState(simulation.spec), 0
     for recorded in journal.read(simulation.paths.journal):
         state.apply(recorded)
+        if isinstance(recorded.event, e.TrialEnded):
+            break
         most = max(most, state.live)
     return most
 
