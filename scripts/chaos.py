@@ -8,7 +8,8 @@ Brings up a private cluster (scripts/slurm-cluster) and starts a search whose tr
 what they are about to report. Then, every second or so, something that `--seed` chooses happens: the driver is killed,
 told to leave, or a second one is started; a worker is killed; a job is requeued, cancelled or preempted; a node is lost
 for a while; Slurm's controller is stopped. In the end everything is given back and the search ends in peace, failed
-trials included; scripts/check_experiment.py, which shares no code with hpctune, judges what lies there.
+trials included; scripts/check_experiment.py, which shares no code with hpctune, judges what lies there. With
+`--accounting`, the sums of `hpctune cost` must also be those of sacct, within 1%.
 
 Exits with the checker's status; 2: the search did not end; 3: Slurm is not installed. `--keep` leaves the files.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -92,12 +94,15 @@ def search_script(search: str, audit: Path, trials: int, pause_s: float, cluster
 class Chaos:
     """One search, and what is done to it."""
 
-    def __init__(self, place: Path, search: str, seed: int, trials: int, pause_s: float) -> None:
+    def __init__(
+        self, place: Path, search: str, seed: int, trials: int, pause_s: float, accounting: bool = False
+    ) -> None:
         self.place, self.search, self.rng = place, search, random.Random(seed)
         self.root, self.audit, self.script = place / "results" / "exp", place / "audit", place / "search.py"
         self.audit.mkdir()
         self.script.write_text(search_script(search, self.audit, trials, pause_s))
-        self.slurm = place / "slurm"
+        self.slurm, self.options = place / "slurm", (*SLURM, *(["--accounting"] if accounting else []))
+        self.accounting = accounting
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "TUNE_", "HPCTUNE_"))}
         self.env["TUNE_RESULT_DIR"] = str(place / "results")
         self.began = time.monotonic()
@@ -109,7 +114,7 @@ class Chaos:
 
     def up(self) -> int:
         """Bring the cluster up; the exit status."""
-        status, said = self._cluster("up", "--owner-pid", str(os.getpid()), *SLURM)
+        status, said = self._cluster("up", "--owner-pid", str(os.getpid()), *self.options)
         self.env["SLURM_CONF"] = said.strip().removeprefix("export SLURM_CONF=")
         return status
 
@@ -239,7 +244,7 @@ class Chaos:
 
     def _peace(self) -> int:
         self._catch_up(float("inf"))
-        self._cluster("up", "--owner-pid", str(os.getpid()), *SLURM)
+        self._cluster("up", "--owner-pid", str(os.getpid()), *self.options)
         deadline = time.monotonic() + PEACE_S
         while time.monotonic() < deadline:
             if not self.alive:
@@ -275,7 +280,27 @@ class Chaos:
         if self.search == "asha":
             command += ["--asha", ASHA_RULE]
         print(f"after {time.monotonic() - self.began:.0f} s: {dict(self.done)}", flush=True)
-        return subprocess.run(command, check=False).returncode
+        status = subprocess.run(command, check=False).returncode
+        return status or (self._compare_cost() if self.accounting else 0)
+
+    def _compare_cost(self) -> int:
+        """Compare `hpctune cost` with plain sums of what sacct says of the partition of the trials."""
+        said = self.ask(sys.executable, "-m", "hpctune.cli.main", "cost", str(self.root), "--json")
+        lines = self.ask(
+            "sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--partition=scavenge",
+            "--starttime=now-1days", "--format=CPUTimeRAW,ElapsedRaw,AllocNodes",
+        )  # fmt: skip
+        found = json.loads(said)
+        rows = [[int(word) for word in line.split("|")] for line in lines.splitlines()]
+        sums = {
+            "cpu_hours_held": sum(cpu_s for cpu_s, _, _ in rows) / 3600,
+            "node_hours_held": sum(elapsed * nodes for _, elapsed, nodes in rows) / 3600,
+        }
+        causes = {group["cause"]: round(group["cpu_hours_held"], 4) for group in found["groups"]}
+        print(f"cost: {found['total']}, by cause {causes}; sacct: {sums}", flush=True)
+        right = bool(rows) and all(abs(found["total"][name] - value) <= 0.01 * value for name, value in sums.items())
+        print("the ledger is what sacct says" if right else "the ledger is not what sacct says", flush=True)
+        return 0 if right else 1
 
     def close(self) -> None:
         """End every driver, and the cluster with all its jobs."""
@@ -296,13 +321,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, help="default: enough for the time")
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between two reports of a trial")
     parser.add_argument("--keep", type=Path, help="put everything into this new directory, and leave it")
+    parser.add_argument("--accounting", action="store_true", help="with slurmdbd; compare the cost with sacct's")
     given = parser.parse_args()
     seconds = given.minutes * 60 + given.seconds or 30.0
     trials = given.trials or (max(8, int(seconds / 2)) if given.search == "asha" else max(6, int(seconds / 8)))
     place = given.keep.absolute() if given.keep else Path(tempfile.mkdtemp(prefix="hpctune-chaos-"))
     place.mkdir(exist_ok=True, mode=0o755)
     place.chmod(0o755)
-    chaos = Chaos(place, given.search, given.seed, trials, given.pause)
+    chaos = Chaos(place, given.search, given.seed, trials, given.pause, given.accounting)
     try:
         status = chaos.up()
         return status or chaos.run(seconds)

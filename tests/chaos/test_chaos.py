@@ -23,10 +23,23 @@ _SLURM_IS_MISSING = 3
     ],
 )
 def test_nothing_is_lost(search: str, seed: int) -> None:
-    command = [sys.executable, str(CHAOS), "--seconds", "25", "--seed", str(seed), "--search", search, "--trials", "10"]
+    said = chaos("--seed", str(seed), "--search", search)
+    assert "all is well: 10 trials" in said
+    assert said.count(" s  ") >= 8, "enough happened"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [4, 5])
+def test_the_ledger_is_what_sacct_says(seed: int) -> None:
+    said = chaos("--seed", str(seed), "--search", "asha", "--accounting")
+    assert "the ledger is what sacct says" in said
+
+
+def chaos(*options: str) -> str:
+    """What the program says, which must end well."""
+    command = [sys.executable, str(CHAOS), "--seconds", "25", "--trials", "10", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=380, check=False)
     if done.returncode == _SLURM_IS_MISSING and os.environ.get("CI") != "true":
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert "all is well: 10 trials" in done.stdout
-    assert done.stdout.count(" s  ") >= 8, "enough happened"
+    return done.stdout
