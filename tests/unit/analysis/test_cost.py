@@ -76,12 +76,16 @@ def over(trial: str, at: float, phase: Phase = Phase.TERMINATED, reason: str = "
     return at, e.TrialEnded(trial, phase, reason, error)
 
 
-def account(job: str, begin: float, end: float | None, state: JobState = JobState.COMPLETED, **more: float) -> JobAccount:
+def account(
+    job: str, begin: float, end: float | None, state: JobState = JobState.COMPLETED, **more: float
+) -> JobAccount:
     elapsed = more.get("elapsed", (end or begin) - begin)
     used = more.get("used")
     ends = None if end is None else NOON + end
     held = Amounts(4, 1, 1, 10.0)
-    return JobAccount(job, "gpu", "physics", "ada", NOON + begin, ends, elapsed, state, Amounts(2, 1, 1, 8.0), held, used)
+    return JobAccount(
+        job, "gpu", "physics", "ada", NOON + begin, ends, elapsed, state, Amounts(2, 1, 1, 8.0), held, used
+    )
 
 
 def seconds(book: Ledger) -> dict[str, float]:
@@ -142,7 +146,8 @@ def test_a_failed_trial_is_lost_as_a_whole(empty: ExperimentPaths) -> None:
 
 def test_stopped_by_a_user_or_a_scheduler_is_no_loss(empty: ExperimentPaths) -> None:
     record(
-        empty, *begun("t1", "7", 0), (30, e.StopRequested("t1", "enough")), (40, e.JobEnded("t1", 1, JobState.CANCELLED)),
+        empty, *begun("t1", "7", 0), (30, e.StopRequested("t1", "enough")),
+        (40, e.JobEnded("t1", 1, JobState.CANCELLED)),
         over("t1", 41), *begun("t2", "8", 0), left("t2", 20, Outcome.PAUSED), (21, e.TrialPaused("t2")),
     )  # fmt: skip
     assert seconds(own(empty)) == {"start-up": 4, "user code": 56}
@@ -176,7 +181,8 @@ def test_jobs_in_which_nothing_began(empty: ExperimentPaths) -> None:
         empty, (0, added), (1, e.SubmitRequested("t1", 1)), (2, e.SubmitAcknowledged("t1", 1, "7")),
         (10, e.JobChanged("t1", 1, "7", JobState.RUNNING)), (30, e.JobEnded("t1", 1, JobState.NODE_FAIL)),
         (31, e.RetryScheduled("t1", "lost", counts=False)),
-        (32, e.SubmitRequested("t1", 2)), (33, e.SubmitUnanswered("t1", 2, "?")), (60, e.AttemptRevoked("t1", 2, "gone")),
+        (32, e.SubmitRequested("t1", 2)), (33, e.SubmitUnanswered("t1", 2, "?")),
+        (60, e.AttemptRevoked("t1", 2, "gone")),
     )  # fmt: skip
     assert seconds(own(empty)) == {"preemption": 20}
     orphan = account("9", 40, 45)
