@@ -27,7 +27,7 @@ class Cause(str, Enum):
     PREEMPTION = "preemption"
     """Lost: the work after the last checkpoint, when the cluster ended the job (preemption, time limit, lost node)."""
     FAILURE = "failure"
-    """Lost: the last run of a trial that failed for good; of one that was tried again, the work after its checkpoint."""
+    """Lost: the last run of a trial that failed for good; of one tried again, what came after its checkpoint."""
     ZOMBIE = "zombie"
     """A run that went on after another run had replaced it, and jobs that were not needed any more."""
     DRIVER = "driver"
