@@ -22,7 +22,7 @@ from hpctune.storage import driver_jobs as driverjobs, free_space, lease
 from hpctune.storage.driver_jobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
-from hpctune.storage.reader import read_experiment
+from hpctune.storage.reader import ExperimentView, read_experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class Snapshot:
 def take(paths: ExperimentPaths, now: float) -> Snapshot:
     """Read the experiment. ``now``: Unix seconds. A lease of a driver on another host that looks old is watched for a
     few seconds, because that host's clock may be wrong."""
-    state = read_experiment(paths.root).state
+    events: list[e.Recorded] = []
+    view = read_experiment(paths.root, tell=events.append)
+    state = view.state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
     return Snapshot(
@@ -79,17 +81,17 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         free_space.storage_problem(paths.root),
         free_space.free_bytes(paths.root),
         mirror_status.read(paths),
-        _cost(paths),
+        _cost(view, events),
     )
 
 
-def _cost(paths: ExperimentPaths) -> str:
+def _cost(view: ExperimentView, events: list[e.Recorded]) -> str:
     """What was held, in words. The modules are loaded here: other commands use this module, too."""
     from hpctune.analysis.cost.accounts import OWN_RECORDS
-    from hpctune.analysis.cost.ledger import ledger
+    from hpctune.analysis.cost.ledger import ledger_from
     from hpctune.analysis.cost.tables import summary
 
-    return summary(ledger(paths.root, OWN_RECORDS))
+    return summary(ledger_from(view, events, OWN_RECORDS))
 
 
 @dataclass(frozen=True, slots=True)

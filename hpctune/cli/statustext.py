@@ -64,7 +64,9 @@ def _head(shot: Snapshot, columns: int) -> Iterator[str]:
     if shot.cost:
         yield from textwrap.wrap(f"  cost      {shot.cost}", columns, subsequent_indent=" " * 12)
     if spec.budget is not None:
-        yield f"  budget    {spec.budget.words(shot.state.budget_held)}"
+        held = shot.state.budget_held
+        more = ": no trial starts that could pass it" if spec.budget.warned(held) else ""
+        yield f"  budget    {spec.budget.words(held)}{more}"
     yield from _best(shot, columns)
 
 

@@ -5,7 +5,7 @@ It reads the journal first, and then the records in run files that no driver has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,18 @@ def open_experiment(path: str | Path) -> ExperimentPaths:
     return paths
 
 
-def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = True) -> ExperimentView:
+def read_experiment(
+    path: str | Path,
+    *,
+    with_rows: bool = False,
+    peek: bool = True,
+    tell: Callable[[e.Recorded], object] | None = None,
+) -> ExperimentView:
     """Read the experiment in ``path``.
 
     ``with_rows``: include all its counted results. ``peek``: include the records that live runs have written since
-    their driver last read them.
+    their driver last read them. ``tell``: is called with each event of the journal, so that one reading is enough for
+    those who need the events, too.
     """
     paths = ExperimentPaths(Path(path).expanduser().absolute())
     spec = spec_file.read(paths)
@@ -57,6 +64,8 @@ def read_experiment(path: str | Path, *, with_rows: bool = False, peek: bool = T
     view = ExperimentView(paths, state)
     for recorded in journal.read(paths.journal, sealed_ok=True):
         state.apply(recorded)
+        if tell is not None:
+            tell(recorded)
         if with_rows:
             _note_row(view, recorded.event)
     if peek:

@@ -17,12 +17,13 @@ from hpctune.cluster.amounts import amounts_of
 from hpctune.cluster.pool.sizing import WorkerShape
 from hpctune.cluster.slurm import nodelist
 from hpctune.common.text import count
+from hpctune.model import events as e
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.usage import Amounts, JobAccount
-from hpctune.storage import driver_jobs, journal, worker_files
+from hpctune.storage import driver_jobs, worker_files
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.reader import read_experiment
+from hpctune.storage.reader import ExperimentView, read_experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,13 @@ def ledger(path: str | Path, accounts: slurm.Accounts | None = None) -> Ledger:
     ``accounts``: Slurm's accounts of its jobs; None: asks Slurm, if its jobs run there. Jobs that the accounting does
     not know are taken from the experiment's own records. Raises NotAnExperimentError.
     """
-    view = read_experiment(path)
+    events: list[e.Recorded] = []
+    return ledger_from(read_experiment(path, tell=events.append), events, accounts)
+
+
+def ledger_from(view: ExperimentView, events: Sequence[e.Recorded], accounts: slurm.Accounts | None = None) -> Ledger:
+    """The same from an experiment that was read already, and the ``events`` of its journal."""
     paths, spec = view.paths, view.state.spec
-    events = list(journal.read(paths.journal, sealed_ok=True))
     runs, lanes = Runs.of(events), timeline_of(paths, events)
     drivers = _drivers(paths, view.state.last_at)
     if accounts is None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from hpctune.analysis.cost.ledger import ledger
+from hpctune.analysis.cost.ledger import ledger_from
 from hpctune.analysis.listing import experiment_status
 from hpctune.analysis.page.cost import cost, lanes_of
 from hpctune.analysis.pictures.axes import Axis, axes_of, text_of
@@ -17,9 +17,9 @@ from hpctune.analysis.pictures.importance import MIN_TRIALS, importance
 from hpctune.analysis.pictures.parameters import surface
 from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
-from hpctune.analysis.timeline import timeline
+from hpctune.analysis.timeline import timeline_of
 from hpctune.common.text import clean, shorten
-from hpctune.model import failures
+from hpctune.model import events as e, failures
 from hpctune.output.display.selection import count_words
 from hpctune.storage.reader import ExperimentView, read_experiment
 
@@ -37,7 +37,8 @@ _STATES = list(State)
 
 def experiment_data(path: str | Path, metric: str | None = None, mode: str | None = None) -> dict[str, Any]:
     """Everything that the page shows of the experiment in ``path``. Raises MetricError for a metric without results."""
-    view = read_experiment(path, with_rows=True)
+    events: list[e.Recorded] = []
+    view = read_experiment(path, with_rows=True, tell=events.append)
     data = of_view(view)
     if metric is not None or data.metric is not None:
         metric = data.checked_metric(metric, "The page")
@@ -45,12 +46,12 @@ def experiment_data(path: str | Path, metric: str | None = None, mode: str | Non
         metric = next(iter(data.own_metrics), None)
     how = data.known_mode(mode, metric)
     metrics = [*([metric] if metric is not None else []), *(m for m in data.own_metrics if m != metric)][:MAX_METRICS]
-    lanes = timeline(path)
+    lanes = timeline_of(view.paths, events)
     return (
         _about(view, metric, how)
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
-        | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(ledger(path))}
+        | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(ledger_from(view, events))}
     )
 
 
