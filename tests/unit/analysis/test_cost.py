@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hpctune.analysis.cost.runs import Cause
 from hpctune.analysis.cost.tables import summary
 from hpctune.cli.main import cli
 from hpctune.model import events as e
+from hpctune.model.budget import Budget
 from hpctune.model.ids import RunKey, Tag
 from hpctune.model.jobs import JobState
 from hpctune.model.pool import Began, Claimed, Ended, Left, Ready, WorkerSpec
@@ -306,6 +308,25 @@ def test_the_command(empty: ExperimentPaths) -> None:
     assert summary(own(empty)).endswith("96% user code, 4% start-up")
     status = CliRunner().invoke(cli, ["status", str(empty.root)], standalone_mode=False).output
     assert "\n  cost      0.0456 GPU hours, 0.0911 CPU hours held: 96% user code, 4% start-up\n" in status
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [(12.3, "12.3 of 200 GPU hours held (6%)"), (160.0, "160 of 200 GPU hours held (80%): no trial starts that could")],
+)
+def test_status_shows_the_budget(empty: ExperimentPaths, held: float, words: str) -> None:
+    spec_file.write(empty, replace(spec_file.read(empty), budget=Budget(200.0, "gpuh")))
+    record(empty, (1.0, e.BudgetUsed(1.0, held)))
+    status = CliRunner().invoke(cli, ["status", str(empty.root)], standalone_mode=False).output
+    assert f"\n  budget    {words}" in status
+    data = json.loads(CliRunner().invoke(cli, ["status", str(empty.root), "--json"], standalone_mode=False).output)
+    assert data["budget"] == {"amount": 200.0, "unit": "GPU hours", "held": held}
+
+
+def test_a_wrong_budget_on_the_command_line() -> None:
+    done = CliRunner().invoke(cli, ["resume", "x", "--budget", "5h"])
+    assert done.exit_code == 2
+    assert "budget='5h' is not a budget" in done.output
 
 
 @pytest.mark.parametrize("by", KEYS)
