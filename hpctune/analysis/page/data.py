@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from hpctune.analysis.cost.accounts import Accounts
 from hpctune.analysis.cost.ledger import ledger_from
 from hpctune.analysis.listing import experiment_status
 from hpctune.analysis.page.cost import cost, lanes_of
@@ -35,8 +36,13 @@ MAX_ERROR = 4000
 _STATES = list(State)
 
 
-def experiment_data(path: str | Path, metric: str | None = None, mode: str | None = None) -> dict[str, Any]:
-    """Everything that the page shows of the experiment in ``path``. Raises MetricError for a metric without results."""
+def experiment_data(
+    path: str | Path, metric: str | None = None, mode: str | None = None, accounts: Accounts | None = None
+) -> dict[str, Any]:
+    """Everything that the page shows of the experiment in ``path``. ``accounts``: of its jobs; None: asks Slurm.
+
+    Raises MetricError for a metric without results.
+    """
     events: list[e.Recorded] = []
     view = read_experiment(path, with_rows=True, tell=events.append)
     data = of_view(view)
@@ -51,7 +57,11 @@ def experiment_data(path: str | Path, metric: str | None = None, mode: str | Non
         _about(view, metric, how)
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
-        | {"failures": _failures(data), "lanes": lanes_of(lanes, data), "cost": cost(ledger_from(view, events))}
+        | {
+            "failures": _failures(data),
+            "lanes": lanes_of(lanes, data),
+            "cost": cost(ledger_from(view, events, accounts)),
+        }
     )
 
 

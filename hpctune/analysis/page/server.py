@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from hpctune.analysis.cost.accounts import OWN_RECORDS
 from hpctune.analysis.page.build import as_text, live_page
 from hpctune.analysis.page.data import experiment_data
 from hpctune.common.loopback import LoopbackHandler, LoopbackServer
@@ -64,7 +65,7 @@ class LiveExperiment:
 
     def _renew(self) -> tuple[str, bytes]:
         version, begun = self._fingerprint(), time.monotonic()
-        text = as_text(experiment_data(self.root, self.metric, self.mode))
+        text = as_text(experiment_data(self.root, self.metric, self.mode, OWN_RECORDS))
         self._known = version, gzip.compress(text.encode(), 5)
         self._next = time.monotonic() + IDLE_SHARE * (time.monotonic() - begun)
         return self._known
