@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Write the Python config that another file means.",
     "sweep": "Tune a program as it is, from one command line.",
     "status": "Show how an experiment is doing, from any machine.",
+    "top": "Look at experiments on the whole terminal: trials, curves, output, jobs.",
     "list": "List experiments, or the trials of one.",
     "best": "Show the best trials and their configs.",
     "plot": "Draw the best so far, learning curves, parameters, or a Pareto front.",

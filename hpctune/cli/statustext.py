@@ -35,11 +35,12 @@ WAITING = (Phase.SUBMITTING, Phase.QUEUED, Phase.PENDING, Phase.PAUSED)
 
 def render(shot: Snapshot, columns: int) -> str:
     """The whole status as text, for a terminal of ``columns``."""
-    lines = [*_head(shot, columns), *_running(shot, columns), *_waiting(shot, columns), *_failed(shot, columns)]
+    lines = [*head(shot, columns), *_running(shot, columns), *_waiting(shot, columns), *_failed(shot, columns)]
     return "\n".join([*lines, "", *_tail(shot)])
 
 
-def _head(shot: Snapshot, columns: int) -> Iterator[str]:
+def head(shot: Snapshot, columns: int) -> Iterator[str]:
+    """What the whole experiment does: driver, counts of trials, workers, disk, best."""
     spec, driving = shot.state.spec, shot.driving
     goal = f", {spec.mode} {spec.metric}" if spec.metric else ""
     yield f"Experiment {clean(spec.name)} ({clean(spec.trainable)}{goal})"
