@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
-from hpctune.common.named_state import named_state, take_state
+from hpctune.common.named_state import pickled_by_name
 from hpctune.common.text import nearest
 from hpctune.errors import NotYetSupportedError, UsageError
 
@@ -79,6 +79,7 @@ class WorkerOptions:
         check_flag("adapt_to_queue", self.adapt_to_queue)
 
 
+@pickled_by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlurmOptions(WorkerOptions):
     """Options of the Slurm jobs that run trials. An option that is None is not passed on: the site's default holds.
@@ -173,8 +174,6 @@ class SlurmOptions(WorkerOptions):
         *("quiet_poll_s", "timeout_s", "additional_parameters", *_WORKER_FIELDS, "doorbell"),
     )
     """The order of the fields in pickles of version 0.1.0."""
-    __getstate__ = named_state
-    __setstate__ = take_state
 
     def __post_init__(self) -> None:
         WorkerOptions.__post_init__(self)
@@ -249,6 +248,7 @@ class SlurmOptions(WorkerOptions):
         return isinstance(self.time, str) and (self.time == _AUTO or self.time.startswith(f"{_AUTO}:"))
 
 
+@pickled_by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions(WorkerOptions):
     """Options of trials that run as processes of this machine.
@@ -276,8 +276,6 @@ class LocalOptions(WorkerOptions):
         "doorbell",
     )
     """The order of the fields in pickles of version 0.1.0."""
-    __getstate__ = named_state
-    __setstate__ = take_state
 
     def __post_init__(self) -> None:
         WorkerOptions.__post_init__(self)

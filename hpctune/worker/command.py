@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpctune.common.named_state import named_state, take_state
+from hpctune.common.named_state import pickled_by_name
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.rows import flatten
 from hpctune.storage import values
@@ -25,6 +25,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][\w./-]*)\s*=\s*(\S+?)(?=[,;\s]|$)")
 Parse = Callable[[str], Mapping[str, Any] | None]
 
 
+@pickled_by_name
 @dataclass(frozen=True, slots=True)
 class Command:
     """Run a program for each trial: ``Command("python train.py --lr {lr}")``, or a list of arguments.
@@ -67,9 +68,6 @@ class Command:
         if not self.start_dir:
             with contextlib.suppress(OSError):
                 object.__setattr__(self, "start_dir", str(Path.cwd()))
-
-    __getstate__ = named_state
-    __setstate__ = take_state
 
     def check_files(self) -> None:
         """Raises UsageError if the command names a script that is not there."""

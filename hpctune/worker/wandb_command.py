@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpctune.common.named_state import named_state, take_state
+from hpctune.common.named_state import pickled_by_name
 from hpctune.errors import UsageError
 from hpctune.storage import atomic
 from hpctune.worker.command import Command
@@ -30,6 +30,7 @@ _MACRO = re.compile(r"\$\{(\w+)\}")
 _VARIABLE = re.compile(r"\$\{envvar:([A-Za-z0-9_]*)\}")
 
 
+@pickled_by_name
 @dataclass(frozen=True, slots=True)
 class WandbCommand(Command):
     """A command of a sweep configuration: a list in which words such as ``${args}`` are macros.
@@ -46,9 +47,6 @@ class WandbCommand(Command):
     project: str | None = None
     entity: str | None = None
     agent: bool = False
-
-    __getstate__ = named_state
-    __setstate__ = take_state
 
     def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list and variables. Writes the files that they name to the trial's directory."""

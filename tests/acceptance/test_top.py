@@ -198,7 +198,7 @@ def test_an_experiment_that_is_gone_is_told(tmp_path: Path) -> None:
 
     async def look(user: User) -> None:
         root.rename(tmp_path / "moved")
-        await user.until(lambda: "no experiment" in user.text("#head").lower() or "not an" in user.text("#head"), "it")
+        await user.until(lambda: "There is no directory" in user.text("#head"), "the error")
 
     use(root, look)
 

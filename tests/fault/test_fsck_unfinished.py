@@ -63,7 +63,7 @@ def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
     gone = settled()[0]
     (gone / "result.json").unlink()
     code, report = fsck(search.root)
-    assert (code, report["repaired"], kinds(report, "left")) == (2, [], {"derived files"})
+    assert (code, report["repaired"], kinds(report, "left")) == (2, [], {"derived files"}), report
     assert f"a driver is at work (process {driver.pid} on " in report["refused"]
     assert not (search.root / "quarantine").exists()
     assert not (gone / "result.json").exists()

@@ -26,7 +26,7 @@ callback = WandbLoggerCallback(project="p", api_key="s3cr3t" * 7, mode="offline"
     trials = sorted(path for path in (tmp_path / "exp").glob("train_*") if path.is_dir())
     assert len(trials) == 2
     for trial in trials:
-        run_id = trial.name.split("_", 1)[1].rsplit("_x=", 1)[0].rsplit("_", 1)[0]
+        run_id = trial.name.split("_", 1)[1].rsplit("_x-", 1)[0].rsplit("_", 1)[0]
         rows = history(trial, run_id)
         assert [step for step, _ in rows] == list(range(8))
         assert [row["training_iteration"] for _, row in rows] == list(range(1, 9))

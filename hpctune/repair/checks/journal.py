@@ -31,16 +31,19 @@ class CheckedJournal:
 def check_journal(paths: ExperimentPaths, spec: ExperimentSpec) -> CheckedJournal:
     """Read everything; change nothing. Raises JournalError for the journal of a newer version, OSError."""
     raw = read(paths.journal)
-    contradiction = ""
-    if raw.sound:
+    contradiction, before = "", -1
+    while raw.sound and not contradiction:
         try:
             facts = gather(spec, raw.facts())
-            following = len(facts.state.trials)
-            if DiskEvidence(paths, spec).added(following, trial_id(spec.experiment_id, following)) is None:
-                return CheckedJournal(list(_torn(raw)), facts)
-            contradiction = f"trial number {following} has a directory, but the journal ends before it: its end is lost"
         except (KeyError, AssertionError, AttributeError, TypeError, ValueError) as error:
             contradiction = f"its facts contradict each other ({type(error).__name__}: {error})"
+            break
+        following = len(facts.state.trials)
+        if DiskEvidence(paths, spec).added(following, trial_id(spec.experiment_id, following)) is None:
+            return CheckedJournal(list(_torn(raw)), facts)
+        if following == before:
+            contradiction = f"trial number {following} has a directory, but the journal ends before it: its end is lost"
+        raw, before = read(paths.journal), following  # a driver may have added the trial since
     mended = _mend(raw, paths, spec)
     if mended.lost_trials:
         return CheckedJournal(_hopeless(raw, mended, contradiction), None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpctune.common.named_state import named_state, take_state
+from hpctune.common.named_state import pickled_by_name
 from hpctune.worker.ranks.world import World
 
 TIMEOUT_S = 1800.0
@@ -23,6 +23,7 @@ class Backend:
         """Called after the function, if it returns."""
 
 
+@pickled_by_name
 @dataclass(frozen=True, slots=True)
 class DistributedTrainable:
     """``function`` runs in all ranks of a trial, which has ``per_bundle`` of them for each bundle of its resources.
@@ -43,6 +44,3 @@ class DistributedTrainable:
     def __post_init__(self) -> None:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         object.__setattr__(self, "__name__", name)
-
-    __getstate__ = named_state
-    __setstate__ = take_state
