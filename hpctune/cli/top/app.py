@@ -299,7 +299,8 @@ class ExperimentScreen(Watching):
         for name, text in texts.items():
             self.query_one(f"#{name}-text", Static).update(Text.from_ansi(printable(text)))
             place = self.query_one(f"#{name}")
-            place.border_title = f"{name} of {found.trial_id}"
+            title = "reason" if name == "error" and not found.failed else name
+            place.border_title = f"{title} of {found.trial_id}"
 
     def _show_panel(self) -> None:
         for number_, name in enumerate(PANELS):

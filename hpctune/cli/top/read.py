@@ -70,13 +70,15 @@ def _row(trial: Trial, shot: Snapshot, metric: Sequence[str]) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class TrialDetails:
-    """One trial. ``points``: iteration and metric of each counted result."""
+    """One trial. ``points``: iteration and metric of each counted result. ``error``: if it has none, why it ended, or
+    what it waits for."""
 
     trial_id: str
     points: list[tuple[float, float]]
     config: str
     output: str
     error: str
+    failed: bool
 
 
 def details(shot: Snapshot, trial: Trial) -> TrialDetails:
@@ -91,7 +93,9 @@ def details(shot: Snapshot, trial: Trial) -> TrialDetails:
     streams = dict.fromkeys(name for name in (shot.state.spec.stdout, shot.state.spec.stderr) if name)
     texts = [(name, Stream(name, paths.root / name).last(LAST_LINES)) for name in streams]
     output = "\n".join(f"==> {name} <==\n{text}" if len(texts) > 1 else text for name, text in texts if text)
-    return TrialDetails(trial.trial_id, points, config, output or "(no output)", _error(trial, paths.error))
+    return TrialDetails(
+        trial.trial_id, points, config, output or "(no output)", _error(trial, paths.error), trial.error is not None
+    )
 
 
 def _error(trial: Trial, file: Path) -> str:
