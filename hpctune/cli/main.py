@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from hpctune.cli import exitcodes
 from hpctune.common import streams
@@ -40,9 +41,12 @@ COMMANDS: dict[str, str] = {
     "fetch": "Bring an experiment here from its copy elsewhere.",
     "fsck": "Check an experiment's files, and repair what a crash left.",
     "doctor": "Check a site before the first run.",
+    "completion": "Let a shell complete commands, experiments, trials and partitions.",
     "report": "Report a result from a shell script inside a trial.",
 }
 """Every command with its summary; ``hpctune.cli.NAME`` holds it as ``command``."""
+COMPLETING = "_HPCTUNE_COMPLETE"
+"""Set by a shell that asks how a line may go on."""
 
 
 class LazyGroup(click.Group):
@@ -59,7 +63,14 @@ class LazyGroup(click.Group):
         import_module("hpctune.common.log").show_messages()
         command = import_module(f"hpctune.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
+        if COMPLETING in os.environ:
+            import_module("hpctune.cli.complete").attach(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names of the commands, without importing them."""
+        names = [CompletionItem(name, help=words) for name, words in COMMANDS.items() if name.startswith(incomplete)]
+        return names or click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
