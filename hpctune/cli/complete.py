@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from hpctune.cli import find
+from hpctune.cli import find, profiles
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
@@ -82,6 +82,10 @@ def _partitions(context: click.Context, parameter: click.Parameter, begun: str) 
     return [CompletionItem(f"{lead}{item.value}") for item in _starting(partitions(), last)]
 
 
+def _profiles(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    return _starting(profiles.names(), begun)
+
+
 def partitions() -> list[str]:
     """The names of Slurm's partitions, as sinfo said at most ten minutes ago."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hpctune" / "partitions.json"
@@ -128,6 +132,7 @@ _OFFERS: dict[tuple[str, str], Offer] = {
     ("words", "[DIR] [NAME=DOMAIN]..."): _directories,
     ("like", "TRIAL"): _of_trials,
     ("metric", ""): _metrics,
+    ("profile", ""): _profiles,
     ("partition", ""): _partitions,
     ("driver_partition", ""): _partitions,
 }

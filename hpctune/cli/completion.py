@@ -26,7 +26,7 @@ _THEN = {
 
 @click.command(
     "completion",
-    epilog='Example: eval "$(hpctune completion bash)"',
+    epilog="Example: hpctune completion bash --install",
     help="Print what makes a shell complete hpctune's commands and options, and then experiments, trials, metrics and "
     "Slurm's partitions. Default: the shell in $SHELL. With --install it is written to the user's directory of "
     "completions.",

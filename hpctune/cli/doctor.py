@@ -46,6 +46,11 @@ _INDENT = 8
     "--wait", callback=duration_option, default="120", show_default=True, metavar="TIME",
     help="Maximum time that the test job may wait in the queue.",
 )  # fmt: skip
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Keep the settings that follow as a profile, for hpctune run --profile NAME.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead.")
 @click.pass_context
 def command(
@@ -58,6 +63,7 @@ def command(
     python: str | None,
     no_job: bool,
     wait: float,
+    profile: str | None,
     json_wanted: bool,
 ) -> None:
     """The command."""
@@ -87,7 +93,21 @@ def command(
         click.echo(as_json({"failed": advice.failed, "checks": checks, "settings": settings}))
     else:
         click.echo("\n".join(conclusion(advice)))
+    if profile is not None and not advice.failed:
+        click.echo(_keep(profile, advice.settings), err=json_wanted)
     ctx.exit(1 if advice.failed else 0)
+
+
+def _keep(name: str, settings: Sequence[Setting]) -> str:
+    """Write the profile; returns what is to be said."""
+    from hpctune.cli import profiles
+    from hpctune.cli.runoptions import SLURM_FIELDS
+
+    lines = [(s.name, s.value, s.why) for s in settings if s.name in SLURM_FIELDS]
+    left = [s.name for s in settings if s.name not in SLURM_FIELDS]
+    place = profiles.write(name, lines)
+    more = f" Not in it, because hpctune run has no option for it: {', '.join(left)}." if left else ""
+    return f"\nWrote the profile {name} to {place}: hpctune run CONFIG.py --profile {name}{more}"
 
 
 @contextlib.contextmanager

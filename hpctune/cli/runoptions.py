@@ -9,6 +9,7 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
+from hpctune.cli import profiles
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.values import budget_option, duration_option, literal_pairs, size_option, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
@@ -29,6 +30,7 @@ _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "mail_type": (("--mail-type",), "TYPES", "When Slurm sends mail: FAIL, END, ..."),
     "mail_user": (("--mail-user",), "ADDRESS", "Where it sends mail."),
     "comment": (("--comment",), "TEXT", "Text for the jobs' comment."),
+    "python": (("--python",), "COMMAND", "Interpreter of the jobs. Default: this one."),
     "container": (("--container",), "COMMAND", "Command that runs the worker: 'apptainer exec --nv image.sif'."),
 }
 _SLURM_NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -74,6 +76,15 @@ def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 _COMMON: list[Callable[[Any], Any]] = [
+    click.option(
+        "--profile",
+        is_eager=True,
+        expose_value=False,
+        callback=profiles.use,
+        envvar="HPCTUNE_PROFILE",
+        metavar="NAME",
+        help="Options for jobs from ~/.config/hpctune/config.toml; hpctune doctor --profile NAME writes one.",
+    ),
     click.option(
         "--set",
         "config_values",

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_a_sound_site(slurm_cluster: SlurmCluster, storage: Path) -> None:
     assert {s["name"]: s["value"] for s in report["settings"]} == {"partition": "main"}
     assert err == ""
     nothing_left(slurm_cluster, storage)
+
+
+def test_the_settings_are_kept_as_a_profile(slurm_cluster: SlurmCluster, storage: Path, tmp_path: Path) -> None:
+    code, report, err = doctor(
+        storage, "--no-job", "-p", "scavenge", "--profile", "mine", XDG_CONFIG_HOME=str(tmp_path)
+    )
+    assert code == 0
+    assert "hpctune run CONFIG.py --profile mine" in err
+    kept = tomllib.loads((tmp_path / "hpctune" / "config.toml").read_text())["profile"]["mine"]
+    assert kept["partition"] == "scavenge"
+    assert kept.items() <= {s["name"]: s["value"] for s in report["settings"]}.items()
 
 
 def test_text_fits_the_terminal(slurm_cluster: SlurmCluster, storage: Path) -> None:

@@ -101,7 +101,7 @@ def test_version() -> None:
     ("arguments", "words"),
     [
         (["stauts"], "There is no command 'stauts'. Did you mean: hpctune status"),
-        (["xyzzy"], "There are: run, init, convert, sweep, status, list"),
+        (["xyzzy"], "There are: run, init, convert, sweep, status, top"),
         (["status", "--jsn"], "Did you mean '--json'?"),
         (["status", "/nowhere/at/all"], "There is no directory /nowhere/at/all"),
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
