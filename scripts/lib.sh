@@ -26,7 +26,7 @@ find_python() {
 # It is made anew when pyproject.toml, the version, the Python or the checkout's place changed, so a second run starts at
 # once.
 ensure_venv() {
-  local folder=$1 project=$2 extra=$3 python stamp wanted
+  local folder=$1 project=$2 extra=$3 python stamp wanted quiet=(--quiet)
   python=$(find_python) || exit 1
   stamp=$folder/.hpctune-stamp
   wanted=$("$python" -c '
@@ -37,10 +37,11 @@ print(hashlib.sha256(text).hexdigest())' "$project" "$extra")
   if [[ -x $folder/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
     return 0
   fi
-  say "making $folder with $("$python" --version), installing hpctune[$extra] ..."
+  say "making $folder with $("$python" --version), installing hpctune[$extra] and what it needs ..."
   rm -rf -- "$folder"
   "$python" -m venv -- "$folder" || fail "$python cannot make a virtual environment (Debian: apt-get install python3-venv)."
-  if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
+  [[ -t 2 ]] && quiet=() # on a terminal, pip shows what it loads
+  if ! "$folder/bin/python" -m pip install "${quiet[@]}" --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
     fail "pip could not install the dependencies (its reason is above). Without internet, point pip at a mirror:" \
       "PIP_INDEX_URL=https://mirror.example/simple, or PIP_FIND_LINKS=/folder/with/wheels."
   fi

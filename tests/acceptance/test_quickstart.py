@@ -88,6 +88,26 @@ def test_the_two_commands_of_the_readme_are_there(script: str) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+def test_the_quickstart_script_ends_with_what_was_found(tmp_path: Path) -> None:
+    """The script with this environment in place of its own."""
+    bash = (
+        f'source "{ROOT}/scripts/lib.sh"; ensure_venv() {{ :; }}; project={tmp_path}/checkout; '
+        f"{(ROOT / 'scripts' / 'quickstart.sh').read_text().split('scripts/lib.sh' + chr(34), 1)[1]}"
+    )
+    (tmp_path / "checkout" / ".venv").mkdir(parents=True)
+    (tmp_path / "checkout" / ".venv" / "bin").symlink_to(BIN)
+    (tmp_path / "checkout" / "configs").symlink_to(ROOT / "configs")
+    env = {**os.environ, "HPCTUNE_RESULT_DIR": str(tmp_path / "results")}
+    words = ["bash", "-euo", "pipefail", "-c", bash, "quickstart.sh", "--cluster", "local", "--num-samples", "6"]
+    done = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.split("\n\n")[-1]
+    assert re.search(r"accuracy = 0\.\d+ .*trial \w+", done.stdout), done.stdout
+    assert "learning_rate_init = " in done.stdout
+    assert "The best trial" in table, table
+    assert [line.split()[1] for line in done.stderr.split("Go on:\n")[1].splitlines()] == ["serve", "run", "sweep"]
+
+
 def test_the_quickstart_script_runs_this_config() -> None:
     text = (ROOT / "scripts" / "quickstart.sh").read_text()
-    assert 'hpctune" run "$project/configs/quickstart.py"' in text
+    assert '"$hpctune" run "$project/configs/quickstart.py" "$@"' in text

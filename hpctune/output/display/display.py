@@ -16,7 +16,7 @@ from hpctune.output.display.layout import Status, as_text
 from hpctune.output.display.live import RichProgress
 from hpctune.output.display.reporters import ProgressReporter, TuneReporterBase
 from hpctune.output.display.results import ResultLines
-from hpctune.output.display.status import call_words, status_of
+from hpctune.output.display.status import call_words, expected_in, status_of
 from hpctune.output.display.throttle import Throttle
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
@@ -138,6 +138,8 @@ class ReporterDisplay:
         if self._done or not (self._reporter.should_report(trials, done) or done):
             return
         self._done = done
+        if isinstance(self._reporter, TuneReporterBase):
+            self._reporter.expected = expected_in(state)
         where = self._where or _where(trials)
         info = [f"Results: {where}"] if where else []
         info += [f"Cluster: {call_words(self._calls())}"] if self._calls is not None else []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from hpctune.core.state import ExperimentState
+from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import as_renderable
 from hpctune.output.display.results import ResultLines
 from hpctune.output.display.status import options_for, status_of
@@ -42,6 +43,7 @@ class RichProgress:
         self.console = console or Console(file=stream, highlight=False)
         self._verbose, self._where, self._calls = verbose, where, calls
         self._results = ResultLines() if verbose >= 3 else None
+        self._curves = ShownCurves() if self.console.encoding.lower().startswith("utf") else None
         self._throttle = Throttle(REFRESH_S)
         self._live: Live | None = None
         self._done = False
@@ -68,6 +70,7 @@ class RichProgress:
                 note=note,
                 calls=self._calls() if self._calls is not None else None,
                 options=options_for(state, max_rows=rows, max_error_rows=3),
+                curves=self._curves,
                 table=self._verbose >= 2,
             )
         )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from hpctune.common.checks import check_mode
@@ -84,6 +85,8 @@ class TuneReporterBase(ProgressReporter):
         self._last_report_time = float("-inf")
         self.clock: Callable[[], float] = time.time
         self.verbose = 2
+        self.expected: int | None = None
+        """How many trials there will be, if the driver knows."""
 
     def setup(
         self,
@@ -138,6 +141,7 @@ class TuneReporterBase(ProgressReporter):
             trials[0].experiment_dir_name if trials else "",
             elapsed_s=None if self._start_time is None else now - self._start_time,
             more_to_come=not done,
+            expected=self.expected,
             extra=tuple(line for text in sys_info for line in text.splitlines()),
         )
         tables = self.verbose >= 2 if self._print_intermediate_tables is None else self._print_intermediate_tables
@@ -171,12 +175,11 @@ class JupyterNotebookReporter(TuneReporterBase):
 
     def display(self, text: str) -> None:
         """Show ``text`` (HTML) in the notebook."""
-        from IPython.display import HTML, display  # type: ignore[import-not-found,unused-ignore]
-
+        ipython: Any = import_module("IPython.display")
         if self._overwrite and self._displayed is not None:
-            self._displayed.update(HTML(text))
+            self._displayed.update(ipython.HTML(text))
         else:
-            self._displayed = display(HTML(text), display_id=True)
+            self._displayed = ipython.display(ipython.HTML(text), display_id=True)
 
 
 def as_html(status: Status) -> str:

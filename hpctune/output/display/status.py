@@ -18,6 +18,7 @@ from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display import columns
 from hpctune.output.display.columns import Options, cell
+from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import Column, Status, Table
 from hpctune.output.display.selection import choose, count_words
 from hpctune.output.display.words import phase_word, situation
@@ -35,7 +36,7 @@ _ERROR_WIDTH = 72
 @dataclass(frozen=True, slots=True)
 class StatusContext:
     """Facts that are not in the trials: the time, the directory, the cluster's commands, an outage in words; how many
-    trials are expected, None if that is not known."""
+    trials are expected, None if that is not known; ``curves``: what the metric has been, None: it is not shown."""
 
     now: float
     name: str = ""
@@ -45,6 +46,7 @@ class StatusContext:
     elapsed_s: float | None = None
     more_to_come: bool = False
     expected: int | None = None
+    curves: ShownCurves | None = None
     extra: tuple[str, ...] = ()
 
 
@@ -61,17 +63,19 @@ def status_of(
     note: str = "",
     calls: CallStats | None = None,
     options: Options | None = None,
+    curves: ShownCurves | None = None,
     table: bool = True,
 ) -> Status:
     """The status of an experiment at ``now``."""
     around = StatusContext(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None,
-        _expected(state),
+        expected_in(state), curves,
     )  # fmt: skip
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
 
 
-def _expected(state: ExperimentState) -> int | None:
+def expected_in(state: ExperimentState) -> int | None:
+    """How many trials the experiment will have had at its end; None: nobody knows."""
     if state.ended is not None or state.exhausted:
         return len(state.trials)
     return expected_trials(state.spec.origin, state.num_samples, state.suggested, len(state.added))
@@ -103,7 +107,7 @@ def status(
     return Status(
         title,
         lines,
-        _trial_table(shown, best[1] if best else None, around.now, options) if shown else None,
+        _trial_table(shown, best[1] if best else None, around, options) if shown else None,
         more,
         _error_table(shown_groups) if shown_groups else None,
         f"... {hidden:,} more with errors" if hidden else "",
@@ -176,7 +180,7 @@ def call_words(calls: CallStats) -> str:
     return f"{calls.total:,} calls, {calls.last_minute:,}{budget} in the last minute{put_off}"
 
 
-def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, options: Options) -> Table:
+def _trial_table(trials: Sequence[Trial], best: Trial | None, around: StatusContext, options: Options) -> Table:
     width = options.max_column_length
     parameters, metrics = columns.parameter_columns(trials, options), columns.metric_columns(trials, options)
     rows = []
@@ -186,9 +190,10 @@ def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, option
             (
                 star + cell(trial.name, max(width, 28)),
                 phase_word(trial.phase),
-                cell(situation(trial, now), SITUATION_WIDTH),
+                cell(situation(trial, around.now), SITUATION_WIDTH),
                 *(cell(columns.parameter(trial, key), width) for key in parameters),
                 *(cell(lookup(trial.last, key), width) for key in metrics),
+                around.curves.text(trial, options.metric) if around.curves is not None else "",
             )
         )
     head = [Column(" trial"), Column("status"), Column("where", rank=2)]
@@ -196,6 +201,7 @@ def _trial_table(trials: Sequence[Trial], best: Trial | None, now: float, option
     head += [
         Column(cell(h, max(width, 8)), right=True, rank=0 if key == options.metric else 1) for key, h in metrics.items()
     ]
+    head.append(Column("curve", rank=4))
     return Table(tuple(head), tuple(rows)).without_empty()
 
 

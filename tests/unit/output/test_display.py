@@ -13,6 +13,7 @@ from hpctune.common.text import duration
 from hpctune.errors import TuneError, UsageError
 from hpctune.model.trial import Phase
 from hpctune.output.display.columns import Options, cell
+from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
 from hpctune.output.display.layout import as_renderable, as_text
 from hpctune.output.display.reporters import as_html
@@ -343,3 +344,35 @@ def test_a_broken_reporter_is_named(tmp_path: Path) -> None:
     display = make_display(made.spec, 2, Broken(), io.StringIO())
     with pytest.raises(TuneError, match=r"Reporter Broken failed: KeyError\('x'\)"):
         display.update(made.state, views(made), "", made.now, False)
+
+
+def test_a_live_table_has_curves(tmp_path: Path) -> None:
+    console = importlib.import_module("rich.console")
+    from hpctune.output.display.live import RichProgress
+
+    made = Recorder(tmp_path / "exp")
+    trial = made.add(x=1)
+    made.start(trial)
+    out = io.StringIO()
+    screen = console.Console(file=out, width=120, height=30, force_terminal=True, color_system=None)
+    display = RichProgress(out, console=screen)
+    for n, loss in enumerate((8.0, 4.0, 4.0, 1.0)):
+        made.report(trial, [{"loss": loss}])
+        display.update(made.state, views(made), "", made.now + 100.0 * n, False)
+    display.close()
+    assert "█▄▄▁" in out.getvalue()
+
+
+def test_curves_of_what_was_shown(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp")
+    trial = made.add(x=1)
+    made.start(trial)
+    curves = ShownCurves()
+    assert curves.text(made.state.trials[trial], "loss") == ""
+    for n in range(500):
+        made.report(trial, [{"loss": float(n)}])
+        for _ in range(2):
+            text = curves.text(made.state.trials[trial], "loss")
+    assert (text[0], text[-1], len(text)) == ("▁", "█", 12)
+    made.report(trial, [{"loss": float("nan")}])
+    assert curves.text(made.state.trials[trial], "loss") == text
