@@ -33,6 +33,14 @@ def test_the_version_stands_in_one_place() -> None:
     assert VERSION in done.stdout
 
 
+def test_a_clone_in_the_working_directory_is_not_taken_for_the_package(tmp_path: Path) -> None:
+    """As jobs find it: they start Python with -m, in the directory where the search was started."""
+    (tmp_path / "hpctune" / "scripts").mkdir(parents=True)
+    words = [sys.executable, "-m", "hpctune", "--version"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, VERSION in done.stdout) == (0, True), done.stderr
+
+
 def test_what_must_repeat_the_version_agrees() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == VERSION

@@ -111,3 +111,17 @@ def test_the_quickstart_script_ends_with_what_was_found(tmp_path: Path) -> None:
 def test_the_quickstart_script_runs_this_config() -> None:
     text = (ROOT / "scripts" / "quickstart.sh").read_text()
     assert '"$hpctune" run "$project/configs/quickstart.py" "$@"' in text
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_newcomers_first_steps(tmp_path: Path) -> None:
+    """From a clone, with an environment of its own; fewer than ten commands."""
+    words = [str(ROOT / "scripts" / "first_steps.sh"), str(tmp_path / "here")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=850, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    told = done.stdout.split(" commands:\n")[1].splitlines()
+    assert 5 < len(told) < 10
+    assert all(re.fullmatch(r" *\d+ s   \S.*", line) for line in told), told
+    assert "val_loss = 0." in done.stdout
+    assert (tmp_path / "here" / "search.html").stat().st_size > 10_000
