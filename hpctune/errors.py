@@ -103,6 +103,14 @@ class ClusterUnavailableError(ClusterError):
     """The cluster did not answer. Nothing is concluded from that about any job."""
 
 
+class RemoteClusterError(TuneError):
+    """A cluster that is reached over ssh refuses the connection, lacks something, or cannot do what was asked."""
+
+
+class ConnectionLostError(RemoteClusterError):
+    """The connection to a cluster broke. Nothing is concluded from that about what happened there."""
+
+
 class TrainableError(TuneError):
     """A trainable cannot be used: not callable, wrong signature, not picklable, unknown name."""
 

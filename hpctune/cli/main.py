@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from hpctune.cli import exitcodes
+from hpctune.cli import exitcodes, on
 from hpctune.common import streams
 from hpctune.errors import TuneError
 from hpctune.version import VERSION
@@ -63,6 +63,7 @@ class LazyGroup(click.Group):
         import_module("hpctune.common.log").show_messages()
         command = import_module(f"hpctune.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
+        command = on.add_to(command) if cmd_name in on.COMMANDS else command
         if COMPLETING in os.environ:
             import_module("hpctune.cli.complete").attach(command)
         return command
@@ -77,6 +78,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or suggest a similar name."""
         name = args[0]
+        on.remember(ctx, args[1:])
         if name not in COMMANDS and not name.startswith("-"):
             near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
             hint = f"Did you mean: hpctune {near[0]}" if near else f"There are: {', '.join(COMMANDS)}."
@@ -124,6 +126,7 @@ def cli(ctx: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """The console script: run the command and exit with its code."""
     streams.open_missing()
+    on.tell_other_version()
     if args is None and sys.argv[1:2] == ["resume"]:  # trials may run in this process, which did not load the script
         import_module("hpctune.usercode.main_module").offer()
     code = _guarded(list(sys.argv[1:] if args is None else args))

@@ -22,6 +22,7 @@ from hpctune.cli.runoptions import (
     warn_without_effect,
 )
 from hpctune.cli.searchoptions import NAMES as SEARCH_NAMES, search_options
+from hpctune.cli.sshoptions import refuse_ssh_options, ssh_options
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str,
     "--params", "table", metavar="FILE", help="One trial for each row of a .csv, .json, or line of arguments."
 )
 @search_options
+@ssh_options
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...], **given: Any) -> None:
     """The command."""
+    refuse_ssh_options(given)
     resume = given["resume"]
     if resume is not None and resume.endswith(".py"):  # example: hpctune run --resume CONFIG.py
         arguments = arguments if config is None else (config, *arguments)

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from hpctune.cli import profiles
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
+from hpctune.cli.sshoptions import SSH_FIELDS
 from hpctune.cli.values import budget_option, duration_option, literal_pairs, size_option, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
 
@@ -140,21 +141,26 @@ _COMMON: list[Callable[[Any], Any]] = [
 
 
 class RunCommand(click.Command):
-    """A command whose help lists the options of Slurm jobs and of the driver job in their own sections."""
+    """A command whose help lists the options of Slurm jobs, of the driver job, and of ssh in their own sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Three sections instead of one."""
+        """Several sections instead of one."""
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
         records = [(_section(o), r) for o in options if (r := o.get_help_record(ctx))]
-        for title in ("Options", "Options of Slurm jobs", "Options of the driver as a Slurm job"):
+        for title in ("Options", *_SECTIONS.values()):
             with formatter.section(title):
                 formatter.write_dl([record for section, record in records if section == title])
 
 
+_SECTIONS = {
+    SLURM_FIELDS: "Options of Slurm jobs",
+    DRIVER_FIELDS: "Options of the driver as a Slurm job",
+    SSH_FIELDS | {"on"}: "Options of a cluster that is reached over ssh",
+}
+
+
 def _section(option: click.Option) -> str:
-    if option.name in DRIVER_FIELDS:
-        return "Options of the driver as a Slurm job"
-    return "Options of Slurm jobs" if option.name in SLURM_FIELDS else "Options"
+    return next((title for names, title in _SECTIONS.items() if option.name in names), "Options")
 
 
 EXIT_CODES = "Exit codes: 0 done, 1 trials failed, 2 bad input, 3 left early (jobs go on), 130 a second Ctrl-C."

@@ -79,6 +79,8 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
         _discard_new(prepared)
         raise
     try:
+        for one in prepared:
+            store.tell_launcher(one.paths)
         return _drive_or_hand_over(prepared, overrides)
     finally:
         if len(prepared) == 1:
@@ -113,6 +115,7 @@ def resume_directory(
     )
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
+    store.tell_launcher(prepared.paths)
     return _drive_or_hand_over([prepared], overrides)[0]
 
 

@@ -67,6 +67,17 @@ def with_free_name(prepared: PreparedExperiment) -> PreparedExperiment:
     return replace(prepared, paths=ExperimentPaths(root / free), spec=replace(prepared.spec, name=free))
 
 
+_launcher = os.environ.pop("HPCTUNE_LAUNCH_DIR", None)
+"""Where whoever started this process over ssh wants to know the experiments. Not for the processes that it starts."""
+
+
+def tell_launcher(paths: ExperimentPaths) -> None:
+    """Note that this process drives the experiment, or hands it over, if somebody wants to know."""
+    if _launcher is not None:
+        with contextlib.suppress(OSError), Path(_launcher, "experiments").open("a") as file:
+            file.write(f"{paths.root}\n")
+
+
 def newest(root: Path, trainable: str) -> str | None:
     """The name of the experiment in ``root`` with this trainable that was made last; None if there is none."""
     made: list[tuple[float, str]] = []

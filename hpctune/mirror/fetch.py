@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror import files
@@ -25,6 +25,18 @@ PAUSE_S = 1.0
 Wanted = Callable[[str], bool]
 
 
+class Source(Protocol):
+    """Where an experiment is read from. Its methods raise StorageError if they fail."""
+
+    url: str
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file; None if it is not there."""
+
+    def get(self, name: str, path: Path, size: int) -> None:
+        """Copy the first ``size`` bytes of a file to a local one."""
+
+
 def everything(name: str) -> bool:
     """All files."""
     return True
@@ -36,25 +48,30 @@ def without_checkpoints(name: str) -> bool:
 
 
 def fetch(url: str, directory: Path, wanted: Wanted = everything, *, filesystem: Any = None) -> Manifest:
-    """Bring the files of the mirror at ``url`` into ``directory``, and see that they are as its list says.
+    """Bring the files of the mirror at ``url`` into ``directory``: see :func:`fetch_from`."""
+    return fetch_from(Remote(url, filesystem), directory, wanted)
+
+
+def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, at_once: int = AT_ONCE) -> Manifest:
+    """Bring the wanted files of an experiment into ``directory``, and see that they are as its list says.
 
     Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
-    Returns the list. Raises NotAnExperimentError if there is no mirror, StorageError.
+    ``at_once``: files that are copied side by side. Returns the list. Raises NotAnExperimentError if there is no
+    experiment, StorageError.
     """
-    remote = Remote(url, filesystem)
     for attempt in range(PATIENCE):
         manifest = read_manifest(remote)
         chosen = {name: entry for name, entry in manifest.files.items() if wanted(name)}
-        wrong = _bring(remote, directory, chosen)
+        wrong = _bring(remote, directory, chosen, at_once)
         if not wrong:
             _remove_others(directory, manifest)
             return manifest
         if attempt + 1 < PATIENCE:
             time.sleep(PAUSE_S * 2**attempt)
-    raise StorageError(f"{url}/{wrong[0]} is not as the mirror's list says. Try again after its next pass.")
+    raise StorageError(f"{remote.url}/{wrong[0]} is not as the mirror's list says. Try again after its next pass.")
 
 
-def read_manifest(remote: Remote) -> Manifest:
+def read_manifest(remote: Source) -> Manifest:
     """The list of what a mirror holds. Raises NotAnExperimentError if there is none."""
     text = remote.read(NAME)
     if text is None:
@@ -62,7 +79,7 @@ def read_manifest(remote: Remote) -> Manifest:
     return Manifest.from_json(text)
 
 
-def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry]) -> list[str]:
+def _bring(remote: Source, directory: Path, chosen: dict[str, Entry], at_once: int) -> list[str]:
     """Copy what is not here. Returns the files that do not agree with their entries."""
     last = [name for name in chosen if name == "experiment.json"]
     others = [name for name in chosen if name not in last]
@@ -87,7 +104,7 @@ def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry]) -> list[st
             draft.unlink(missing_ok=True)
         return None
 
-    with ThreadPoolExecutor(AT_ONCE, "hpctune-fetch") as pool:
+    with ThreadPoolExecutor(at_once, "hpctune-fetch") as pool:
         for group in (others, last):
             wrong += [bad for bad in pool.map(one, group) if bad is not None]
             if wrong:
@@ -95,7 +112,7 @@ def _bring(remote: Remote, directory: Path, chosen: dict[str, Entry]) -> list[st
     return wrong
 
 
-def _is_gone(remote: Remote, name: str) -> bool:
+def _is_gone(remote: Source, name: str) -> bool:
     """Whether a file has been removed since the list was read."""
     text = remote.read(NAME)
     return text is not None and name not in Manifest.from_json(text).files

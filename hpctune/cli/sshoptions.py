@@ -1,0 +1,39 @@
+"""The options of ``hpctune run`` that are for ``--on`` only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from click.decorators import FC
+
+from hpctune.cli.values import size_option
+from hpctune.errors import UsageError
+
+SSH_FIELDS = frozenset({"yes", "code", "code_limit", "wheels", "no_doctor", "detach"})
+"""Names of the parameters."""
+_OPTIONS = [
+    click.option("--yes", "-y", is_flag=True, help="Send new files without asking."),
+    click.option("--code", multiple=True, metavar="PATH", help="Bring this file or directory too; repeatable."),
+    click.option(
+        "--code-limit", callback=size_option, metavar="SIZE", help="Maximum size of the files to bring. Default: 100MB."
+    ),
+    click.option("--wheels", metavar="DIR", help="Make the environment from the packages in DIR, without an index."),
+    click.option("--no-doctor", is_flag=True, help="Do not check the cluster before the first run."),
+    click.option("--detach", is_flag=True, help="Return when the search is started; do not follow it."),
+]
+
+
+def ssh_options(function: FC) -> FC:
+    """Add them."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def refuse_ssh_options(given: Mapping[str, Any]) -> None:
+    """Raise UsageError for one that was given without --on."""
+    wrong = next((name for name in sorted(SSH_FIELDS) if given[name]), None)
+    if wrong is not None:
+        raise UsageError(f"--{wrong.replace('_', '-')} is for a cluster that is reached over ssh. Add --on CLUSTER.")

@@ -1,0 +1,208 @@
+"""Which files of a project go to the cluster: those that git tracks or would, or what the config file names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpctune.common.text import count, quoted, size, table
+from hpctune.errors import UsageError
+
+MAX_BYTES = 100_000_000
+"""Maximum size of all files, in bytes, unless the user allows more."""
+MAX_FILES = 20_000
+_WORD = re.compile(r"[\w./+-]*\w")
+_NEVER = frozenset({".git", "__pycache__"})
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """One file. ``path``: in the project. ``hash``: SHA-256 of its content; "" for a link, which has a ``target``."""
+
+    path: str
+    size: int
+    hash: str
+    executable: bool = False
+    target: str = ""
+
+    def to_json(self) -> list[object]:
+        """As :func:`hpctune.remote.cluster_side.assemble` wants it."""
+        return [self.path, self.target] if self.target else [self.path, self.hash, self.executable]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The files that a run needs. ``root``: the directory that they are in. ``tracked``: whether git chose them."""
+
+    root: Path
+    files: tuple[CodeFile, ...]
+    tracked: bool
+
+    @property
+    def name(self) -> str:
+        """The directory's name, as a name there."""
+        return re.sub(r"[^\w-]", "_", self.root.name)[:40] or "project"
+
+    @property
+    def hash(self) -> str:
+        """Of all names and contents."""
+        return hash_of(self.files)
+
+    @property
+    def directory(self) -> str:
+        """Where it is put there, below the cluster's directory."""
+        return f"code/{self.name}-{self.hash[:12]}"
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def describe(self, new: Sequence[CodeFile]) -> str:
+        """What goes there, as a list for people. ``new``: the files whose names are new there."""
+        by = "as git has them, with what is new and not ignored" if self.tracked else "named by the config file"
+        head = f"{self.root}: {count(len(self.files), 'file')}, {size(self.bytes)} ({by}). New there:"
+        return "\n".join([head, *table(("file", "size"), [(f.path, size(f.size)) for f in new], "  ")])
+
+
+def hash_of(files: Iterable[CodeFile]) -> str:
+    """One hash for names and contents."""
+    return hashlib.sha256(repr([file.to_json() for file in files]).encode()).hexdigest()
+
+
+def collect(config: Path, more: Sequence[Path] = (), max_bytes: int = MAX_BYTES) -> Project:
+    """The project of ``config``. ``more``: further files and directories. Raises UsageError for what is too large, is
+    outside of the project, or is not there."""
+    config = config.expanduser().absolute()
+    if not config.is_file():
+        raise UsageError(f"There is no file {config}.")
+    top = _git_root(config.parent)
+    root = top if top is not None else config.parent
+    names = set(_tracked(root)) if top is not None else set(_named(config, root))
+    names.add(_inside(config, root))
+    for path in more:
+        names.update(_below(path.expanduser().absolute(), root))
+    existing = sorted(name for name in names if os.path.lexists(root / name))
+    _check(root, existing, max_bytes, tracked=top is not None)
+    return Project(root, tuple(_file(root, name) for name in existing), top is not None)
+
+
+def _git_root(directory: Path) -> Path | None:
+    done = _git(directory, "rev-parse", "--show-toplevel")
+    return None if done is None else Path(os.fsdecode(done).rstrip("\n"))
+
+
+def _git(directory: Path, *words: str) -> bytes | None:
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=directory, capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _tracked(root: Path) -> Iterator[str]:
+    """The files as git has them: tracked ones (those of submodules too), and new ones that are not ignored."""
+    for words in (("ls-files", "-z", "--recurse-submodules"), ("ls-files", "-z", "--others", "--exclude-standard")):
+        listed = _git(root, *words)
+        if listed is None:
+            raise UsageError(
+                f"git ls-files failed in {root}. Is the repository sound? Try: git -C {quoted(root)} status"
+            )
+        yield from (os.fsdecode(name) for name in listed.split(b"\0") if name and not name.endswith(b"/"))
+
+
+def _named(config: Path, root: Path) -> Iterator[str]:
+    """The modules that a file imports from its own directory, and the files that its text names, with theirs."""
+    left, seen = [config], set[Path]()
+    while left:
+        path = left.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        yield str(path.relative_to(root))
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if path.suffix == ".py":
+            left += _imported(path, root)
+        for word in set(_WORD.findall(text)):
+            beside = root / word
+            if "." in word and beside.is_file() and beside.resolve().is_relative_to(root.resolve()):
+                left.append(root / os.path.normpath(word))
+
+
+def _imported(path: Path, root: Path) -> list[Path]:
+    from hpctune.usercode.sources import collect as sources
+
+    before = list(sys.path)
+    sys.path.insert(0, str(root))
+    try:
+        found = sources([str(path)], [str(root)], [sys.prefix])
+    finally:
+        sys.path[:] = before
+    return [Path(module.file) for module, _ in found.modules.values()]
+
+
+def _below(path: Path, root: Path) -> Iterator[str]:
+    if not path.exists():
+        raise UsageError(f"--code: there is no {path}.")
+    name = _inside(path, root)
+    if not path.is_dir():
+        yield name
+        return
+    for directory, folders, files in os.walk(path):
+        folders[:] = [folder for folder in folders if folder not in _NEVER]
+        yield from (str(Path(directory, file).relative_to(root)) for file in files)
+
+
+def _inside(path: Path, root: Path) -> str:
+    for real in (path, path.parent.resolve() / path.name):
+        for top in (root, root.resolve()):
+            if real.is_relative_to(top):
+                return str(real.relative_to(top))
+    raise UsageError(
+        f"{path} is outside of the project {root}, so it cannot go there with it. Move or copy it into it."
+    )
+
+
+def _check(root: Path, names: list[str], max_bytes: int, *, tracked: bool) -> None:
+    sizes = {name: (root / name).lstat().st_size for name in names}
+    total = sum(sizes.values())
+    if total <= max_bytes and len(names) <= MAX_FILES:
+        return
+    largest = sorted(names, key=lambda name: -sizes[name])[:_SHOWN]
+    advice = "Leave out what is not needed by .gitignore" if tracked else "Move what is not needed elsewhere"
+    raise UsageError(
+        f"{root} has {count(len(names), 'file')} of {size(total)}, more than {size(max_bytes)} or {MAX_FILES} files. "
+        f"The largest: {', '.join(f'{name} ({size(sizes[name])})' for name in largest)}. {advice}, or allow more: "
+        f"--code-limit {total // 1_000_000 + 1}MB"
+    )
+
+
+def _file(root: Path, name: str) -> CodeFile:
+    path = root / name
+    if "\n" in name or not name.isprintable():
+        raise UsageError(f"{root} has a file with an unprintable name: {name!r}. Rename it.")
+    if path.is_symlink():
+        target = path.readlink()
+        inside = not target.is_absolute() and not os.path.normpath(Path(name).parent / target).startswith("..")
+        if inside:
+            return CodeFile(name, 0, "", target=str(target))
+        if not path.is_file():
+            raise UsageError(f"{path} is a link to {target}, outside of the project. Remove it, or ignore it in git.")
+    if not path.is_file():
+        raise UsageError(f"{path} is neither a file nor a link. Remove it, or ignore it in git.")
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return CodeFile(name, len(body), hashlib.sha256(body).hexdigest(), bool(path.stat().st_mode & 0o100))

@@ -1,0 +1,114 @@
+"""An experiment on a cluster, as a source of files that are brought here: its list by hpctune there, files by SFTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpctune.errors import NotAnExperimentError, RemoteClusterError, StorageError
+from hpctune.mirror.fetch import Wanted, fetch_from
+from hpctune.mirror.manifest import NAME, Manifest
+from hpctune.remote.session import Session
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient
+
+AT_ONCE = 4
+"""Files that come side by side; a server allows ten sessions, unless it says otherwise."""
+_BLOCK = 1 << 20
+
+
+class ExperimentThere:
+    """The experiment ``name`` on the cluster, by one connection. ``chosen``: the checkpoints of which checksums are
+    wanted, as TRIAL/CHECKPOINT; "all" for all of them."""
+
+    def __init__(self, session: Session, name: str, chosen: Sequence[str]) -> None:
+        self.url = f"{session.cluster.name}:{name}"
+        self._session, self._name, self._chosen = session, name, chosen
+        self._connection = session.connection
+        self._clients = threading.local()
+        self._opened: list[SFTPClient] = []
+        self._root = ""
+
+    def read(self, name: str) -> bytes | None:
+        """The list of the files."""
+        if name != NAME:
+            raise StorageError(f"{self.url}: only {NAME} is read, not {name}.")
+        out, errors = bytearray(), bytearray()
+        words = ["fetch", self._name, "--contents", *(word for one in self._chosen for word in ("--checkpoint", one))]
+        code = self._session.hpctune(words, {}, out.extend, errors.extend)
+        if code:
+            text = errors.decode(errors="replace").strip().removeprefix("hpctune: error: ")
+            raise NotAnExperimentError(f"{self._session.cluster.name}: {text}")
+        try:
+            said = json.loads(out)
+            self._root = str(said["root"])
+            return json.dumps(said["manifest"]).encode()
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{self.url}: the list of files cannot be read ({error}).") from error
+
+    @property
+    def root(self) -> str:
+        """Its directory there; known after :meth:`read`."""
+        return self._root
+
+    def get(self, name: str, path: Path, size: int) -> None:
+        """Copy the first ``size`` bytes of a file to a local one."""
+        source = f"{self._root}/{name}"
+        traffic = self._session.traffic
+        with self._connection.breaking():
+            try:
+                with self._files.open(source, "rb") as file, path.open("wb") as sink:
+                    file.prefetch(size)
+                    left = size
+                    while left and (block := file.read(min(left, _BLOCK))):
+                        sink.write(block)
+                        left -= len(block)
+                        traffic.received += len(block)
+                    traffic.calls += 3
+            except (FileNotFoundError, PermissionError) as error:
+                raise StorageError(f"{self.url}: {source}: {error.strerror}.") from error
+
+    @property
+    def _files(self) -> SFTPClient:
+        """This thread's own: one client is not for several threads."""
+        client: SFTPClient | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = self._clients.client = self._connection.files()
+            self._opened.append(client)
+        return client
+
+    def close(self) -> None:
+        """End the sessions of the threads."""
+        for client in self._opened:
+            client.close()
+
+
+def bring(session: Session, name: str, directory: Path, wanted: Wanted, chosen: Sequence[str]) -> Manifest:
+    """Bring the wanted files of an experiment there into ``directory``; what is here is not brought again. A broken
+    connection is made again. Raises NotAnExperimentError, StorageError, RemoteClusterError."""
+
+    def once() -> Manifest:
+        there = ExperimentThere(session, name, chosen)
+        try:
+            return fetch_from(there, directory, wanted, at_once=AT_ONCE)
+        finally:
+            there.close()
+
+    return session.insisting(once, lambda: session.traffic.received)
+
+
+def where(session: Session, name: str) -> tuple[str, str]:
+    """The directory of an experiment there, and its id. Raises NotAnExperimentError."""
+
+    def once() -> tuple[str, str]:
+        there = ExperimentThere(session, name, ())
+        text = there.read(NAME)
+        if text is None:
+            raise RemoteClusterError(f"{there.url} has no list of files.")
+        return there.root, Manifest.from_json(text).experiment_id
+
+    return session.insisting(once)
