@@ -50,7 +50,7 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
         driver_job = launch.uses_driver_job(session, given["sbatch"], given["cluster"], prepared.facts)
         task = launch.start(session, wanted, prepared, _with_driver_job(line, driver_job and not given["sbatch"]))
         _tell_started(session, task)
-        return exitcodes.DONE if given["detach"] else _follow(session, task, prepared, driver_job)
+        return exitcodes.DONE if given["detach"] else _follow(session, task, prepared, driver_job, task.began)
 
 
 def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -64,7 +64,7 @@ def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> 
         line = _with_driver_job(["resume", *typed], job and not given["sbatch"])
         task = launch.start_resume(session, prepared, line)
         _tell_started(session, task)
-        return _follow(session, task, prepared, job or given["sbatch"])
+        return _follow(session, task, prepared, job or given["sbatch"], False)
 
 
 def make_environment(session: Session) -> None:
@@ -114,11 +114,11 @@ def _doctor(given: Mapping[str, Any], prepared: Prepared) -> list[str]:
 
 def _dry_run(session: Session, prepared: Prepared, wanted: Wanted, line: list[str]) -> int:
     task = launch.start(session, wanted, prepared, line)
-    return launch.follow(session, task, prepared, driver_job=False, show=_show)[0]
+    return launch.follow(session, task, prepared, driver_job=False, is_new=True, show=_show)[0]
 
 
-def _follow(session: Session, task: Task, prepared: Prepared, driver_job: bool) -> int:
-    ended, experiment = launch.follow(session, task, prepared, driver_job=driver_job, show=_show)
+def _follow(session: Session, task: Task, prepared: Prepared, driver_job: bool, is_new: bool) -> int:
+    ended, experiment = launch.follow(session, task, prepared, driver_job=driver_job, is_new=is_new, show=_show)
     if experiment:
         passthrough.run(session, ["status", experiment])
     return ended

@@ -18,6 +18,8 @@ class Part:
     @property
     def value(self) -> str | None:
         """The option's value as it was typed; None if it has none."""
+        if self.option is None:
+            return None
         flag, sign, value = self.words[0].partition("=")
         if sign and flag.startswith("--"):
             return value
@@ -40,7 +42,7 @@ def parts(command: click.Command, words: Sequence[str]) -> Iterator[Part]:
             yield Part(None, (word,))
             continue
         attached = "=" in word if word.startswith("--") else len(word) > 2
-        optional = option.flag_value is not None and not option.is_flag
+        optional = isinstance(option.flag_value, str) and not option.is_flag
         takes = not option.is_flag and not attached and bool(left) and not (optional and left[0].startswith("-"))
         yield Part(option.name, (word, left.pop(0)) if takes else (word,))
 

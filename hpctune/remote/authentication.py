@@ -42,7 +42,7 @@ class Authentication:
         self._host, self._ask = host, ask
         self.asked = False
         self._tried: list[str] = []
-        self._passphrases: dict[Path, PKey] = {}
+        self._unlocked: dict[Path, PKey] = {}
 
     def log_in(self, transport: Transport) -> None:
         """Authenticate. Raises RemoteClusterError if the server accepts nothing that the user has."""
@@ -126,26 +126,24 @@ class Authentication:
     def _load(self, path: Path) -> PKey | None:
         import paramiko
 
-        if path in self._passphrases:
-            return self._passphrases[path]
+        if path in self._unlocked:
+            return self._unlocked[path]
         if not path.is_file():
             if path in self._host.identities:
                 self._tried.append(f"{path} (there is no such file)")
             return None
-        passphrase = None
+        passphrase: Any = None  # bytes: paramiko says str, and hands it to a library that takes bytes only
         for _ in range(TRIES + 1):
             try:
                 key = paramiko.PKey.from_path(str(path), passphrase)
-            except paramiko.PasswordRequiredException:
-                passphrase = self._question(f"Passphrase of {path}: ", shown=False)
-                continue
             except (paramiko.SSHException, ValueError, TypeError, OSError) as error:
-                if passphrase is not None:
-                    passphrase = self._question(f"Wrong. Passphrase of {path}: ", shown=False)
-                    continue
-                self._tried.append(f"{path} ({error})")
-                return None
-            self._passphrases[path] = key
+                if passphrase is None and not _is_locked(error):
+                    self._tried.append(f"{path} ({error})")
+                    return None
+                wrong = "" if passphrase is None else "Wrong. "
+                passphrase = self._question(f"{wrong}Passphrase of {path}: ", shown=False).encode()
+                continue
+            self._unlocked[path] = key
             return key
         self._tried.append(f"{path} (wrong passphrase)")
         return None
@@ -185,3 +183,10 @@ def _public(path: Path) -> bytes:
         return base64.b64decode(Path(f"{path}.pub").read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return b""
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether a key could not be read because it needs a passphrase."""
+    import paramiko
+
+    return isinstance(error, (paramiko.PasswordRequiredException, TypeError))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 15
 MAX_JUMPS = 8
+ANSWER_S = 300.0
+"""Seconds that a user may take to answer the server's questions."""
 Sink = Callable[[bytes], object]
 
 
@@ -104,6 +106,7 @@ class Connection:
             transport = paramiko.Transport(self._socket(host, jumps, depth))
             self._transports.append(transport)
             known = KnownHosts(host)
+            transport.auth_timeout = ANSWER_S
             options = transport.get_security_options()
             options.key_types = known.preferred(tuple(options.key_types))
             transport.start_client(timeout=host.connect_s)
@@ -146,7 +149,7 @@ class Connection:
     def run(
         self,
         command: str,
-        stdin: Iterable[bytes] = (),
+        stdin: Iterable[bytes] | None,
         stdout: Sink | None = None,
         stderr: Sink | None = None,
         terminal: Terminal | None = None,
@@ -154,7 +157,8 @@ class Connection:
     ) -> int:
         """Run a command of the shell there, and hand on what it prints. Returns its exit code.
 
-        A process that a signal ended has the exit code -1. ``started`` gets the channel.
+        ``stdin``: None keeps it open and empty. A process that a signal ended has the exit code -1. ``started`` gets
+        the channel.
         """
         with self.breaking(), contextlib.closing(self._channel()) as channel:
             if terminal is not None:
@@ -164,8 +168,8 @@ class Connection:
                 started(channel)
             errors = threading.Thread(target=self._drain, args=(channel.recv_stderr, stderr), daemon=True)
             errors.start()
-            feeder = threading.Thread(target=self._feed, args=(channel, stdin), daemon=True)
-            feeder.start()
+            if stdin is not None:
+                threading.Thread(target=self._feed, args=(channel, stdin), daemon=True).start()
             self._drain(channel.recv, stdout)
             errors.join()
             code = channel.recv_exit_status()

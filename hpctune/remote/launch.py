@@ -177,10 +177,12 @@ def note_environment(session: Session, prepared: Prepared) -> None:
     session.call("use", python=prepared.python)
 
 
-def follow(session: Session, task: Task, prepared: Prepared, *, driver_job: bool, show: Show) -> tuple[int, str]:
+def follow(
+    session: Session, task: Task, prepared: Prepared, *, driver_job: bool, is_new: bool, show: Show
+) -> tuple[int, str]:
     """Show what a search prints, until it is over. Returns its exit code, and the experiment to look at afterwards (""
-    if its own output has said all). Raises RemoteClusterError if its process was lost."""
-    began = task.began
+    if its own output has said all). ``is_new``: show all output of the driver jobs, not only the end of the last one's.
+    Raises RemoteClusterError if its process was lost."""
     tasks.follow(session, task, show)
     if task.state == "lost":
         raise RemoteClusterError(
@@ -192,7 +194,7 @@ def follow(session: Session, task: Task, prepared: Prepared, *, driver_job: bool
     if code or not driver_job or not task.experiments:
         return code, ""
     codes = [
-        _code(tasks.follow_driver(session, prepared.python, experiment, show, from_start=began))
+        _code(tasks.follow_driver(session, prepared.python, experiment, show, from_start=is_new))
         for experiment in task.experiments
     ]
     return max(codes), task.experiments[-1]

@@ -23,7 +23,7 @@ from hpctune.remote.connection import Connection, Sink, Terminal, Traffic
 RETRY_S = (0.5, 30.0)
 PATIENCE_S = 600.0
 """Seconds for which a broken connection is made again, counted from its last success."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _T = TypeVar("_T")
 Json = dict[str, Any]
 
@@ -154,6 +154,8 @@ class Session:
         """What an exit code of a command line of :mod:`.shell` means."""
         last = (stderr.strip().splitlines() or [""])[-1]
         cluster, host = self.cluster, self._host
+        if any(words in last for words in ("No space left", "Disk quota exceeded", "File too large")):
+            return self._there(last.rstrip("."), "", errno.ENOSPC)
         if code == shell.NO_PYTHON and cluster.python:
             return RemoteClusterError(
                 f"{host}: there is no {cluster.python}. Correct 'python' of {cluster.name}, or leave it out, then an "
@@ -174,8 +176,6 @@ class Session:
                 f"Nothing was started on {cluster.name} yet, so hpctune is not there. First: hpctune run CONFIG.py "
                 f"--on {quoted(cluster.name)}, or: hpctune doctor --on {quoted(cluster.name)}"
             )
-        if any(os_word in last for os_word in ("No space left", "Disk quota exceeded")):
-            return self._there(last, "", errno.ENOSPC)
         return RemoteClusterError(f"{host}: a command ended with code {code}: {last or 'without a word'}")
 
     # -- its command line -------------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ class Session:
         started: Callable[[Any], object] | None = None,
     ) -> int:  # fmt: skip
         """Run ``hpctune`` there once, and hand on what it prints. Returns its exit code."""
-        command = shell.hpctune(self.cluster, words, variables)
-        code = self.connection.run(command, (), stdout, stderr, terminal, started)
+        command = shell.hpctune(self.cluster, words, variables, terminal=terminal is not None)
+        code = self.connection.run(command, None, stdout, stderr, terminal, started)
         if code in (shell.NO_PYTHON, shell.NO_ENVIRONMENT, shell.NO_DIRECTORY, shell.NOT_SET_UP):
             raise self._failed(code, "")
         return code

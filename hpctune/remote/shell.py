@@ -83,10 +83,20 @@ def store(cluster: RemoteCluster, file: str, length: int) -> str:
     return in_login_shell(cluster, text)
 
 
-def hpctune(cluster: RemoteCluster, words: Sequence[str], variables: Mapping[str, str]) -> str:
-    """The command line of hpctune there, by the environment that was used last."""
+def hpctune(cluster: RemoteCluster, words: Sequence[str], variables: Mapping[str, str], *, terminal: bool) -> str:
+    """The command line of hpctune there, by the environment that was used last.
+
+    Without a terminal, nothing tells it that the connection is gone, so it ends with its stdin.
+    """
     env = shlex.join([f"{name}={value}" for name, value in sorted(variables.items())])
     find = f"[ -s python ] || exit {NO_ENVIRONMENT}; p=$(cat python); "
     if cluster.python:
         find = interpreter(cluster)
-    return in_login_shell(cluster, f'{find}exec env {env} "$p" -m hpctune {shlex.join(words)}')
+    command = f'env {env} "$p" -m hpctune {shlex.join(words)}'
+    if terminal:
+        return in_login_shell(cluster, f"{find}exec {command}")
+    watched = (
+        f"exec 5<&0; {command} </dev/null 5<&- & c=$!; {{ cat <&5 >/dev/null; kill -HUP $c; }} >/dev/null 2>&1 & w=$!; "
+        "wait $c; r=$?; kill $w 2>/dev/null; exit $r"
+    )
+    return in_login_shell(cluster, find + watched)

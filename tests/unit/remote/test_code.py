@@ -1,0 +1,133 @@
+"""Which files go to a cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpctune.errors import UsageError
+from hpctune.remote.code import Project, collect
+
+
+def write(root: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_DOT_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def names(project: Project) -> list[str]:
+    return [file.path for file in project.files]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "project"
+    made.mkdir()
+    return made
+
+
+def git(root: Path, *words: str) -> None:
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=root, check=True, capture_output=True
+    )
+
+
+def test_as_git_has_them(root: Path) -> None:
+    write(root, config_DOT_py="", lib__a_DOT_py="1", old_DOT_py="", big_DOT_bin="x", _DOT_gitignore="*.bin\n")
+    git(root, "init", "-q")
+    git(root, "add", "config.py", "old.py", "lib")
+    git(root, "commit", "-qm", "x")
+    (root / "old.py").unlink()
+    write(root, new_DOT_py="", lib__a_DOT_py="2")
+    project = collect(root / "config.py")
+    assert names(project) == [".gitignore", "config.py", "lib/a.py", "new.py"]
+    assert project.tracked
+    write(root, lib__a_DOT_py="3")
+    changed = collect(root / "config.py")
+    assert changed.hash != project.hash, "what is not committed counts"
+    # A file that git ignores comes if it is the config, or is named.
+    write(root, own_DOT_bin="")
+    assert "own.bin" in names(collect(root / "own.bin"))
+    assert "big.bin" in names(collect(root / "config.py", [root / "big.bin"]))
+    assert collect(root / "lib" / "a.py").root == root
+
+
+def test_without_git_what_the_config_names(root: Path) -> None:
+    write(
+        root,
+        config_DOT_py="import a\nfrom pkg import b\nopen('data/points.csv')\n",
+        a_DOT_py="import json, c",
+        c_DOT_py="",
+        unused_DOT_py="",
+        pkg____init___DOT_py="",
+        pkg__b_DOT_py="from . import d",
+        pkg__d_DOT_py="",
+        data__points_DOT_csv="1",
+        data__others_DOT_csv="1",
+    )
+    (root / "pkg" / "__init__.py").touch()
+    project = collect(root / "config.py", [root / "data" / "others.csv"])
+    assert {"a.py", "c.py", "config.py", "data/others.csv", "data/points.csv", "pkg/b.py", "pkg/d.py"} <= set(
+        names(project)
+    )
+    assert "unused.py" not in names(project)
+    assert not project.tracked
+
+
+def test_a_batch_script_names_its_program(root: Path) -> None:
+    write(
+        root,
+        job_DOT_sbatch="#!/bin/bash\npython train.py --data ./set.txt\n",
+        train_DOT_py="import model",
+        model_DOT_py="",
+    )
+    write(root, set_DOT_txt="")
+    assert names(collect(root / "job.sbatch")) == ["job.sbatch", "model.py", "set.txt", "train.py"]
+
+
+def test_links_and_modes(root: Path, tmp_path: Path) -> None:
+    write(root, config_DOT_py="", run_DOT_sh="")
+    (root / "run.sh").chmod(0o755)
+    (root / "inside").symlink_to("run.sh")
+    (tmp_path / "outside.txt").write_text("x")
+    (root / "outside").symlink_to(tmp_path / "outside.txt")
+    git(root, "init", "-q")
+    by_name = {file.path: file for file in collect(root / "config.py").files}
+    assert by_name["run.sh"].executable
+    assert not by_name["config.py"].executable
+    assert by_name["inside"].target == "run.sh"
+    assert by_name["outside"].size == 1, "its content goes there"
+    (root / "gone").symlink_to("/nowhere")
+    with pytest.raises(UsageError, match="gone is a link to /nowhere, outside of the project"):
+        collect(root / "config.py")
+
+
+def test_limits_and_mistakes(root: Path, tmp_path: Path) -> None:
+    write(root, config_DOT_py="", big_DOT_bin="x" * 3_000_000)
+    with pytest.raises(UsageError, match=r"more than 1 MB.*big.bin \(3 MB\).*--code-limit 4MB"):
+        collect(root / "config.py", [root / "big.bin"], 1_000_000)
+    with pytest.raises(UsageError, match="there is no"):
+        collect(root / "config.py", [root / "nothing"])
+    with pytest.raises(UsageError, match="There is no file"):
+        collect(root / "nothing.py")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match="outside of the project"):
+        collect(root / "config.py", [tmp_path / "other"])
+    git(root, "init", "-q")
+    os.mkfifo(root / "pipe")
+    with pytest.raises(UsageError, match="neither a file nor a link"):
+        collect(root / "config.py", [root / "pipe"])
+
+
+def test_the_same_files_have_the_same_place(root: Path, tmp_path: Path) -> None:
+    write(root, config_DOT_py="1")
+    other = tmp_path / "elsewhere" / "project"
+    other.mkdir(parents=True)
+    write(other, config_DOT_py="1")
+    assert collect(root / "config.py").directory == collect(other / "config.py").directory
+    (other / "config.py").chmod(0o755)
+    assert collect(root / "config.py").directory != collect(other / "config.py").directory
