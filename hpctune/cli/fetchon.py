@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from hpctune.cli.fetch import bring, target_of
 from hpctune.common.text import count, quoted, size
 from hpctune.errors import UsageError
 from hpctune.mirror.options import is_url
-from hpctune.remote import fetch as there
+from hpctune.remote.fetch import Fetching
 from hpctune.remote.session import Session
 
 
@@ -21,16 +22,12 @@ def fetch(session: Session, given: Mapping[str, Any]) -> int:
     name = given["place"]
     if is_url(name):
         raise UsageError(f"{name} is a URL, and is fetched without --on.")
-    root, experiment_id = there.where(session, name)
-    place = f"{session.cluster.name}:{root}"
-    target = target_of(place, root.rpartition("/")[2], given["directory"], lambda: experiment_id)
     checkpoints = given["checkpoints"] or "best"
-    listed = bring(
-        target,
-        checkpoints,
-        given["best"] or 1,
-        lambda wanted, chosen: there.bring(session, root, target, wanted, chosen),
-    )
+    there = Fetching(session, name, ["all"] if checkpoints == "all" else [])
+    place = f"{session.cluster.name}:{there.root}"
+    here = there.root.rpartition("/")[2]
+    target = target_of(place, here, given["directory"], lambda: there.experiment_id)
+    listed = bring(target, checkpoints, given["best"] or 1, functools.partial(there.bring, target))
     click.echo(f"{target}: {place} has {count(len(listed.files), 'file')} of {size(listed.bytes)}.")
     click.echo(session.traffic.describe(), err=True)
     click.echo(f"Look: hpctune status {quoted(target)}. It goes on there: hpctune resume {quoted(name)} --on "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpctune.errors import NotAnExperimentError, RemoteClusterError, StorageError
+from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror.fetch import Wanted, fetch_from
 from hpctune.mirror.manifest import NAME, Manifest
 from hpctune.remote.session import Session
@@ -23,18 +23,23 @@ _BLOCK = 1 << 20
 
 class ExperimentThere:
     """The experiment ``name`` on the cluster, by one connection. ``chosen``: the checkpoints of which checksums are
-    wanted, as TRIAL/CHECKPOINT; "all" for all of them."""
+    wanted, as TRIAL/CHECKPOINT; "all" for all of them. ``known``: the list, if it was just read; then ``name`` is the
+    experiment's directory."""
 
-    def __init__(self, session: Session, name: str, chosen: Sequence[str]) -> None:
+    def __init__(self, session: Session, name: str, chosen: Sequence[str], known: bytes | None = None) -> None:
         self.url = f"{session.cluster.name}:{name}"
         self._session, self._name, self._chosen = session, name, chosen
         self._connection = session.connection
         self._clients = threading.local()
         self._opened: list[SFTPClient] = []
-        self._root = ""
+        self._known = known
+        self._root = name
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes:
         """The list of the files."""
+        if self._known is not None:
+            known, self._known = self._known, None
+            return known
         if name != NAME:
             raise StorageError(f"{self.url}: only {NAME} is read, not {name}.")
         out, errors = bytearray(), bytearray()
@@ -87,28 +92,35 @@ class ExperimentThere:
             client.close()
 
 
-def bring(session: Session, name: str, directory: Path, wanted: Wanted, chosen: Sequence[str]) -> Manifest:
-    """Bring the wanted files of an experiment there into ``directory``; what is here is not brought again. A broken
-    connection is made again. Raises NotAnExperimentError, StorageError, RemoteClusterError."""
+class Fetching:
+    """Brings one experiment there. Broken connections are made again. Raises NotAnExperimentError, StorageError.
 
-    def once() -> Manifest:
-        there = ExperimentThere(session, name, chosen)
-        try:
-            return fetch_from(there, directory, wanted, at_once=AT_ONCE)
-        finally:
-            there.close()
+    ``chosen``: the checkpoints that will be wanted, as far as that is known. ``root``: its directory there.
+    """
 
-    return session.insisting(once, lambda: session.traffic.received)
+    def __init__(self, session: Session, name: str, chosen: Sequence[str]) -> None:
+        self._session, self._name = session, name
+        self._chosen = list(chosen)
+        self._list: bytes | None = session.insisting(self._read)
 
-
-def where(session: Session, name: str) -> tuple[str, str]:
-    """The directory of an experiment there, and its id. Raises NotAnExperimentError."""
-
-    def once() -> tuple[str, str]:
-        there = ExperimentThere(session, name, ())
+    def _read(self) -> bytes:
+        there = ExperimentThere(self._session, self._name, self._chosen)
         text = there.read(NAME)
-        if text is None:
-            raise RemoteClusterError(f"{there.url} has no list of files.")
-        return there.root, Manifest.from_json(text).experiment_id
+        self.root = there.root
+        self.experiment_id = Manifest.from_json(text).experiment_id
+        return text
 
-    return session.insisting(once)
+    def bring(self, directory: Path, wanted: Wanted, chosen: Sequence[str]) -> Manifest:
+        """Bring the wanted files into ``directory``; what is here is not brought again."""
+        if list(chosen) != self._chosen:
+            self._chosen, self._list = list(chosen), None
+
+        def once() -> Manifest:
+            there = ExperimentThere(self._session, self.root, self._chosen, self._list)
+            self._list = None  # one list, one try
+            try:
+                return fetch_from(there, directory, wanted, at_once=AT_ONCE)
+            finally:
+                there.close()
+
+        return self._session.insisting(once, lambda: self._session.traffic.received)

@@ -33,7 +33,8 @@ def run(session: Session, words: list[str]) -> int:
             stack.enter_context(_resized(channel, terminal is not None))
 
         try:
-            return session.hpctune(words, variables, _sink(sys.stdout), _sink(sys.stderr), terminal, started)
+            out, err = _sink(sys.stdout, terminal is not None), _sink(sys.stderr, False)
+            return session.hpctune(words, variables, out, err, terminal, started)
         except ConnectionLostError as error:
             raise ConnectionLostError(
                 f"{error} The experiments there are not touched by that. Call it again."
@@ -68,8 +69,9 @@ def _resized(channel: Any, wanted: bool) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _sink(stream: IO[str]) -> Sink:
+def _sink(stream: IO[str], from_terminal: bool) -> Sink:
     def write(data: bytes) -> None:
+        data = data.replace(b"\r\n", b"\n") if from_terminal else data  # the terminal here does that, too
         stream.flush()
         binary = getattr(stream, "buffer", None)
         if binary is None:

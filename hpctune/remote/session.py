@@ -186,9 +186,15 @@ class Session:
     ) -> int:  # fmt: skip
         """Run ``hpctune`` there once, and hand on what it prints. Returns its exit code."""
         command = shell.hpctune(self.cluster, words, variables, terminal=terminal is not None)
-        code = self.connection.run(command, None, stdout, stderr, terminal, started)
+        last = bytearray()
+
+        def errors(data: bytes) -> None:
+            last.extend(data)
+            stderr(data)
+
+        code = self.connection.run(command, None, stdout, errors, terminal, started)
         if code in (shell.NO_PYTHON, shell.NO_ENVIRONMENT, shell.NO_DIRECTORY, shell.NOT_SET_UP):
-            raise self._failed(code, "")
+            raise self._failed(code, last.decode(errors="replace"))
         return code
 
 

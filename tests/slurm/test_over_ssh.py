@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support.ssh_lab import NAME, Laptop, Sshd, laptop, sshd
 
-from .cluster import SlurmCluster
+from .cluster import SlurmCluster, wait_for
 
 __all__ = ["laptop", "sshd"]
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(280)]
@@ -31,11 +33,12 @@ tuner = tune.Tuner(
 )
 """
 HELPER = "def loss(x, step):\n    return (x - 2) ** 2 + 1 / step\n"
+RUN = ("run", "config.py", "--on", NAME, "--yes", "--name", "far")
 
 
 @pytest.fixture
 def cluster(slurm_cluster: SlurmCluster, sshd: Sshd, tmp_path: Path) -> SlurmCluster:
-    """Slurm, as the account behind ssh sees it; the trials' home is that account's."""
+    """Slurm, as the account behind ssh sees it."""
     tmp_path.chmod(0o755)
     sshd.stop()
     sshd.variables["SLURM_CONF"] = str(slurm_cluster.conf)
@@ -49,8 +52,25 @@ def project(laptop: Laptop, steps: int, pause: float) -> None:
 
 
 def test_the_driver_is_a_job(laptop: Laptop, cluster: SlurmCluster, sshd: Sshd) -> None:
-    project(laptop, 3, 0.1)
-    done = laptop.call("run", "config.py", "--on", NAME, "--yes", "--name", "far")
-    print(done)
-    assert done.code == 0, done
-    assert 0
+    """The first run looks at the site; Ctrl-C changes nothing; the same command follows until the end."""
+    project(laptop, 3, 0.8)
+    first = laptop.start(*RUN)
+    wait_for(lambda: len(cluster.squeue()) >= 2, 60, "the driver jobs")
+    wait_for(lambda: (sshd.home / "hpctune_results" / "far" / "experiment.json").exists(), 60, "the experiment")
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=30)
+    assert first.returncode == 3, (out, err)
+    assert "The first run on cluster: hpctune doctor looks at it." in err
+    assert "ran, " in out, "doctor's test job"
+    assert "No problem was found" in out
+    again = laptop.call(*RUN)
+    assert again.code == 0, again
+    assert "hpctune doctor" not in again.err, "the site is known"
+    assert re.search(r"The driver of .*/far is job \d+, followed by \d+", again.out)
+    assert "3 of 3 (3 completed)" in again.out
+    assert "ends: the experiment is over" in again.out
+    assert "state     finished: all trials are done" in again.out
+    assert re.search(r"received .*; \d+ calls\.", again.err)
+    wait_for(lambda: not cluster.squeue(), 30, "an empty queue")
+    submitted = [job for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
+    assert len(submitted) == 2, "the driver and its successor, once"

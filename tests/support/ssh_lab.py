@@ -7,6 +7,7 @@ is visible there but what came over the connection.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import pty
 import random
@@ -68,7 +69,7 @@ class Sshd:
         self.log = self.directory / "sshd.log"
 
     def start(self, *options: str) -> None:
-        """Start it, and wait until it listens."""
+        """Start it, and wait until it listens. ``options`` go before ours."""
         env = {"HOME": str(self.home), **self.variables}
         wrapper = self.directory / "session"
         wrapper.write_text(
@@ -81,12 +82,12 @@ class Sshd:
         )
         wrapper.chmod(0o755)
         lines = [
-            f"Port {self.port}", "ListenAddress 127.0.0.1", f"HostKey {self.host_key}", "PidFile none", "UsePAM no",
+            *options, f"Port {self.port}", "ListenAddress 127.0.0.1",
+            f"HostKey {self.host_key}", "PidFile none", "UsePAM no",
             "StrictModes no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
             f"AuthorizedKeysFile {self.authorized}", "Subsystem sftp /usr/lib/openssh/sftp-server",
             "PermitRootLogin yes",
             f"ForceCommand {wrapper}", "LogLevel VERBOSE", "MaxStartups 100:30:200", "PerSourceMaxStartups none",
-            *options,
         ]  # fmt: skip
         config = self.directory / "sshd_config"
         config.write_text("\n".join(lines) + "\n")
@@ -311,8 +312,6 @@ def laptop(tmp_path: Path, sshd: Sshd) -> Laptop:
     made = Laptop(tmp_path / "here", tmp_path / "work")
     made.may_enter(sshd)
     made.knows(sshd)
-    made.config.write_text(
-        f"Host {NAME}\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {os.environ.get('USER', 'root')}\n"
-    )
+    made.config.write_text(f"Host {NAME}\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {getpass.getuser()}\n")
     made.clusters(f'[{NAME}]\npython = "{sys.executable}"\n')
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
@@ -14,6 +15,7 @@ from hpctune.errors import ConnectionLostError, RemoteClusterError
 from hpctune.remote import ssh_config
 from hpctune.remote.connection import Connection, Traffic
 from hpctune.remote.ssh_config import SshHost
+from tests.support.ssh_lab import Proxy
 
 
 class Server(paramiko.ServerInterface):
@@ -170,14 +172,16 @@ def test_wrong_answers_and_no_terminal(place: Place, identity: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_lost(place: Place, identity: Path) -> None:
+    proxy = Proxy(place.port)
     place.serve(Server("publickey", key=paramiko.PKey.from_path(str(identity))))
-    connection = Connection(place.host(identity, alive_interval_s=1, alive_count=1), Traffic())
-    place.transports[0].packetizer.readline = None  # type: ignore[assignment]
-    place.transports[0]._log = lambda *_: threading.Event().wait(60)  # type: ignore[assignment] # its thread sleeps
-    place.transports[0].packetizer.set_log(None)
-    with pytest.raises(ConnectionLostError, match="The connection to me@127.0.0.1"):
+    host = place.host(identity, alive_interval_s=1, alive_count=1, key_alias=f"[127.0.0.1]:{place.port}")
+    connection = Connection(replace(host, port=proxy.port), Traffic())
+    proxy.frozen.set()
+    with pytest.raises(ConnectionLostError, match=r"The connection to me@127.0.0.1 .* was lost"):
         connection.run("anything", None)
     connection.close()
+    proxy.frozen.clear()
+    proxy.close()
 
 
 def test_nobody_is_there(tmp_path: Path, place: Place) -> None:
