@@ -5,6 +5,7 @@ stdin; answers are lines of JSON on stdout. Every operation may be repeated, and
 
 - ``look``: what is there.
 - ``put``: store files under the hashes of their contents (``files/``). They come as a tar archive after the request.
+- ``join``: make one stored file of several that are pieces of it.
 - ``assemble``: make a directory of stored files, by rename.
 - ``use``: note the interpreter of later commands.
 - ``start``: begin a task, unless it has begun. A task is a shell script that goes on without a connection.
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 FILES, TASKS = "files", "tasks"
@@ -114,17 +116,39 @@ def put(request: Json, body: BinaryIO) -> None:
             source = archive.extractfile(member)
             if source is None or not set(member.name) <= set("0123456789abcdef"):
                 raise ValueError(f"{member.name} is no hash")
-            _store(source, member.name)
+            _store(iter(lambda source=source: source.read(_BLOCK), b""), member.name)  # type: ignore[misc]
             stored += 1
     answer(stored=stored)
 
 
-def _store(source: Any, name: str) -> None:
+def join(request: Json, body: BinaryIO) -> None:
+    """Store the content ``hash``, which consists of the stored ``pieces``, and remove these."""
+    whole = f"{FILES}/{request['hash']}"
+    try:
+        if not os.path.exists(whole):
+            _store(_blocks_of(request["pieces"]), request["hash"])
+    except FileNotFoundError:
+        if not os.path.exists(whole):  # else another laptop was quicker, and has removed the pieces
+            raise
+    for name in request["pieces"]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{FILES}/{name}")
+    answer(joined=request["hash"])
+
+
+def _blocks_of(names: list[str]) -> Iterator[bytes]:
+    for name in names:
+        with open(f"{FILES}/{name}", "rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+
+def _store(blocks: Iterable[bytes], name: str) -> None:
     temporary = f"{FILES}/.{name}.{os.getpid()}.{os.urandom(4).hex()}"
     digest = hashlib.sha256()
     try:
         with open(temporary, "wb") as file:
-            while block := source.read(_BLOCK):
+            for block in blocks:
                 digest.update(block)
                 file.write(block)
         if digest.hexdigest() != name:
@@ -299,8 +323,8 @@ def _near_end(path: str, bytes_: int) -> int:
             end = file.seek(0, os.SEEK_END)
             if end <= bytes_:
                 return 0
-            file.seek(end - bytes_)
-            return end - bytes_ + len(file.readline())
+            file.seek(end - bytes_ - 1)  # the rest of the line before
+            return end - bytes_ - 1 + len(file.readline())
     except FileNotFoundError:
         return 0
 
@@ -377,7 +401,7 @@ def _is_over(status: Json) -> bool:
     return status["state"] == "finished" or left
 
 
-OPERATIONS = {f.__name__: f for f in (look, put, assemble, use, start, follow, follow_driver)}
+OPERATIONS = {f.__name__: f for f in (look, put, join, assemble, use, start, follow, follow_driver)}
 
 
 def main() -> int:

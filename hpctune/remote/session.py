@@ -20,7 +20,7 @@ from hpctune.remote.address import RemoteCluster
 from hpctune.remote.authentication import Ask, Authentication, ask_on_terminal
 from hpctune.remote.connection import Connection, Sink, Terminal, Traffic
 
-RETRY_S = (0.5, 30.0)
+RETRY_S = (0.5, 15.0)
 PATIENCE_S = 600.0
 """Seconds for which a broken connection is made again, counted from its last success."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

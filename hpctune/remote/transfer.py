@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpctune.common.text import count, size
@@ -11,46 +13,72 @@ from hpctune.mirror.files import blocks
 from hpctune.remote.code import CodeFile
 from hpctune.remote.session import Session
 
-BATCH = 4_000_000
-"""Bytes after which a new batch begins. A connection that breaks loses at most one batch."""
+BATCH = 1_000_000
+"""Bytes after which a new batch begins, and a file is cut into pieces. A connection that breaks loses one batch."""
 
 Say = Callable[[str], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``length`` bytes of a file, from ``start`` on. ``hash``: of these bytes, under which they are stored."""
+
+    hash: str
+    path: Path
+    start: int
+    length: int
+
+
 def send(session: Session, files: Mapping[str, Path], missing: Sequence[str], say: Say) -> None:
     """Bring the contents with the hashes ``missing``. ``files``: where each of them is here."""
-    total = sum(files[name].stat().st_size for name in missing)
-    sent = 0
-    for batch in _batches(files, missing):
-        sent += len(batch)
-        session.call("put", lambda batch=batch: _archive(files, batch))  # type: ignore[misc]
-        session.traffic.files += len(batch)
-        if len(missing) > len(batch):
-            say(f"Sent {sent} of {count(len(missing), 'file')}, {size(total)} in all.")
+    cut = {name: _pieces(name, files[name]) for name in missing}
+    large = {name: pieces for name, pieces in cut.items() if len(pieces) > 1}
+    left = [piece for name, pieces in cut.items() if name not in large for piece in pieces]
+    if large:  # of an earlier try, some may be there
+        of_large = {piece.hash: piece for pieces in large.values() for piece in pieces}
+        left += [of_large[name] for name in session.call("look", hashes=list(of_large))["missing"]]
+    total, sent = sum(piece.length for piece in left), 0
+    for batch in _batches(left):
+        session.call("put", lambda batch=batch: _archive(batch))  # type: ignore[misc]
+        sent += sum(piece.length for piece in batch)
+        if total > BATCH:
+            say(f"Sent {size(sent)} of {size(total)}, {count(len(missing), 'file')}.")
+    for name, pieces in large.items():
+        session.call("join", hash=name, pieces=[piece.hash for piece in pieces])
+    session.traffic.files += len(missing)
 
 
-def _batches(files: Mapping[str, Path], missing: Sequence[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    filled = 0
-    for name in missing:
-        batch.append(name)
-        filled += files[name].stat().st_size
-        if filled >= BATCH:
+def _pieces(name: str, path: Path) -> list[Piece]:
+    """The pieces of a file; a small one is one piece, with its own hash."""
+    length = path.stat().st_size
+    if length <= BATCH:
+        return [Piece(name, path, 0, length)]
+    with path.open("rb") as file:
+        bodies = iter(lambda: file.read(BATCH), b"")
+        return [Piece(hashlib.sha256(b).hexdigest(), path, i * BATCH, len(b)) for i, b in enumerate(bodies)]
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    batch: list[Piece] = []
+    for piece in pieces:
+        if batch and sum(one.length for one in batch) + piece.length > BATCH:
             yield batch
-            batch, filled = [], 0
+            batch = []
+        batch.append(piece)
     if batch:
         yield batch
 
 
-def _archive(files: Mapping[str, Path], names: Sequence[str]) -> Iterator[bytes]:
-    """A tar archive of these files, block by block."""
-    for name in names:
-        entry = tarfile.TarInfo(name)
-        entry.size = files[name].stat().st_size
+def _archive(pieces: Sequence[Piece]) -> Iterator[bytes]:
+    """A tar archive of these pieces, block by block."""
+    for piece in pieces:
+        entry = tarfile.TarInfo(piece.hash)
+        entry.size = piece.length
         yield entry.tobuf()
-        with files[name].open("rb") as file:
-            yield from blocks(file, entry.size)
-        yield bytes(-entry.size % tarfile.BLOCKSIZE)
+        with piece.path.open("rb") as file:
+            file.seek(piece.start)
+            yield from blocks(file, piece.length)
+        yield bytes(-piece.length % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 

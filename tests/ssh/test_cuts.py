@@ -44,7 +44,7 @@ def insist(laptop: Laptop, proxy: Proxy, *words: str, tries: int = 40) -> None:
 def one_search(laptop: Laptop, sshd: Sshd, proxy: Proxy, seed: int, name: str) -> None:
     """A whole session with a bad connection."""
     proxy.random.seed(seed)
-    proxy.between = (1500, 30_000)
+    proxy.between = (3000, 90_000)
     root = laptop.work / "project"
     root.mkdir(exist_ok=True)
     write(root, pause=0.2)
