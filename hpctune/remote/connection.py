@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from paramiko import Channel, SFTPClient, Transport
 
 BLOCK = 1 << 15
+CLOSED = "Socket is closed"
+"""What paramiko says of a channel that has ended."""
 MAX_JUMPS = 8
 ANSWER_S = 300.0
 """Seconds that a user may take to answer the server's questions."""
@@ -217,9 +219,11 @@ class Connection:
 
         try:
             yield
-        except (paramiko.SSHException, EOFError, ConnectionError, TimeoutError) as error:
-            if isinstance(error, paramiko.ChannelException) and self._transport.is_active():
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self._transport.is_active() and isinstance(error, paramiko.ChannelException):
                 raise RemoteClusterError(f"{self.host} opens no further session: {_words(error)}.") from error
+            if self._transport.is_active() and isinstance(error, OSError) and str(error) != CLOSED:
+                raise  # of a file or a stream of this machine
             raise ConnectionLostError(self._lost(_words(error))) from error
 
     def _lost(self, why: str) -> str:

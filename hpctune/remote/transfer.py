@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from hpctune.mirror.files import blocks
 from hpctune.remote.code import CodeFile
 from hpctune.remote.session import Session
 
-BATCH = 1_000_000
-"""Bytes after which a new batch begins, and a file is cut into pieces. A connection that breaks loses one batch."""
+PIECE = 1_000_000
+"""Bytes of the first batch, and of the pieces of a large file. A connection that breaks loses one batch."""
+MAX_BATCH = 32_000_000
+"""Bytes of the largest batch: each is twice as large as the one before, until the connection breaks."""
 
 Say = Callable[[str], object]
 
@@ -37,12 +40,16 @@ def send(session: Session, files: Mapping[str, Path], missing: Sequence[str], sa
     if large:  # of an earlier try, some may be there
         of_large = {piece.hash: piece for pieces in large.values() for piece in pieces}
         left += [of_large[name] for name in session.call("look", hashes=list(of_large))["missing"]]
-    total, sent = sum(piece.length for piece in left), 0
-    for batch in _batches(left):
-        session.call("put", lambda batch=batch: _archive(batch))  # type: ignore[misc]
-        sent += sum(piece.length for piece in batch)
-        if total > BATCH:
-            say(f"Sent {size(sent)} of {size(total)}, {count(len(missing), 'file')}.")
+    total = at = sum(piece.length for piece in left)
+    batch_size, losses = PIECE, session.traffic.reconnects
+    while left:
+        batch, left = _first(left, batch_size)
+        session.call("put", functools.partial(_archive, batch))
+        at -= sum(piece.length for piece in batch)
+        batch_size = PIECE if session.traffic.reconnects > losses else min(2 * batch_size, MAX_BATCH)
+        losses = session.traffic.reconnects
+        if total > PIECE:
+            say(f"Sent {size(total - at)} of {size(total)}, {count(len(missing), 'file')}.")
     for name, pieces in large.items():
         session.call("join", hash=name, pieces=[piece.hash for piece in pieces])
     session.traffic.files += len(missing)
@@ -51,22 +58,22 @@ def send(session: Session, files: Mapping[str, Path], missing: Sequence[str], sa
 def _pieces(name: str, path: Path) -> list[Piece]:
     """The pieces of a file; a small one is one piece, with its own hash."""
     length = path.stat().st_size
-    if length <= BATCH:
+    if length <= PIECE:
         return [Piece(name, path, 0, length)]
     with path.open("rb") as file:
-        bodies = iter(lambda: file.read(BATCH), b"")
-        return [Piece(hashlib.sha256(b).hexdigest(), path, i * BATCH, len(b)) for i, b in enumerate(bodies)]
+        bodies = iter(lambda: file.read(PIECE), b"")
+        return [Piece(hashlib.sha256(b).hexdigest(), path, i * PIECE, len(b)) for i, b in enumerate(bodies)]
 
 
-def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    batch: list[Piece] = []
+def _first(pieces: list[Piece], limit: int) -> tuple[list[Piece], list[Piece]]:
+    """The first pieces, of ``limit`` bytes in all or one, and the others."""
+    taken, filled = 0, 0
     for piece in pieces:
-        if batch and sum(one.length for one in batch) + piece.length > BATCH:
-            yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
+        filled += piece.length
+        if taken and filled > limit:
+            break
+        taken += 1
+    return pieces[:taken], pieces[taken:]
 
 
 def _archive(pieces: Sequence[Piece]) -> Iterator[bytes]:
