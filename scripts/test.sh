@@ -6,7 +6,8 @@
 #   scripts/test.sh tests/unit -k journal    only pytest, with these arguments
 #
 # Makes its own virtual environment (.venv-test). As root on Debian or Ubuntu it installs Slurm, for the tests that
-# bring up a real cluster (and bindfs, for two mounts of one directory); elsewhere those tests are skipped, unless CI=true: then a missing Slurm is a failure.
+# bring up a real cluster, bindfs, for two mounts of one directory, and OpenSSH's server, for clusters that are reached
+# over ssh; elsewhere those tests are skipped, unless CI=true: then it is a failure if one of them is missing.
 # shellcheck disable=SC2329  # the functions are called through `step`
 set -uo pipefail
 
@@ -37,7 +38,7 @@ step() {
 
 have_slurm() {
   local program
-  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db bindfs; do
+  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db bindfs sshd; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || return 1
   done
 }
@@ -54,23 +55,23 @@ apt_install() (
 )
 
 ensure_slurm() {
-  local why
+  local why packages=(slurm-wlm munge slurmdbd mariadb-server bindfs openssh-client openssh-server)
   if have_slurm; then
     echo "Slurm is installed: $(PATH=$PATH:/usr/sbin:/sbin slurmd -V)"
     return 0
   fi
   if ! command -v apt-get >/dev/null; then
-    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd, MariaDB and bindfs as your system does"
+    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd, MariaDB, bindfs and sshd as your system does"
   elif ((EUID)); then
-    why="not root: ask for slurm-wlm munge slurmdbd mariadb-server bindfs"
-  elif apt_install slurm-wlm munge slurmdbd mariadb-server bindfs >"$apt_log" 2>&1 && have_slurm; then
+    why="not root: ask for ${packages[*]}"
+  elif apt_install "${packages[@]}" >"$apt_log" 2>&1 && have_slurm; then
     echo "installed: $(PATH=$PATH:/usr/sbin:/sbin slurmd -V)"
     return 0
   else
     tail -n 15 "$apt_log"
     why="apt-get failed, see above"
   fi
-  echo "The tests on a real Slurm are skipped: $why."
+  echo "The tests on a real Slurm, or behind a real sshd, are skipped: $why."
   [[ ${CI:-} != true ]] # there, skipping would be silent
 }
 

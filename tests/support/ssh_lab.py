@@ -27,6 +27,7 @@ import pytest
 
 BIN = Path(sys.executable).parent
 NAME = "cluster"
+SFTP = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 
 
 def sshd_program() -> str:
@@ -61,6 +62,7 @@ class Sshd:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
+        sshd_program()
         self.directory.mkdir()
         self.home.mkdir(exist_ok=True)
         self.host_key = key(self.directory / "host")
@@ -71,13 +73,14 @@ class Sshd:
     def start(self, *options: str) -> None:
         """Start it, and wait until it listens. ``options`` go before ours."""
         env = {"HOME": str(self.home), **self.variables}
+        sftp = next((place for place in SFTP if Path(place).exists()), SFTP[0])
         wrapper = self.directory / "session"
         wrapper.write_text(
             "#!/bin/sh\n"
             + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
             + f"cd {shlex.quote(str(self.home))}\n"
             + 'case "$SSH_ORIGINAL_COMMAND" in\n  "") exec bash ;;\n'
-            + "  */sftp-server*|internal-sftp*) exec /usr/lib/openssh/sftp-server ;;\n"
+            + f"  */sftp-server*|internal-sftp*) exec {sftp} ;;\n"
             + '  *) exec bash -c "$SSH_ORIGINAL_COMMAND" ;;\nesac\n'
         )
         wrapper.chmod(0o755)
@@ -85,7 +88,7 @@ class Sshd:
             *options, f"Port {self.port}", "ListenAddress 127.0.0.1",
             f"HostKey {self.host_key}", "PidFile none", "UsePAM no",
             "StrictModes no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-            f"AuthorizedKeysFile {self.authorized}", "Subsystem sftp /usr/lib/openssh/sftp-server",
+            f"AuthorizedKeysFile {self.authorized}", f"Subsystem sftp {sftp}",
             "PermitRootLogin yes",
             f"ForceCommand {wrapper}", "LogLevel VERBOSE", "MaxStartups 100:30:200", "PerSourceMaxStartups none",
         ]  # fmt: skip

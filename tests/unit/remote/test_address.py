@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,12 @@ def test_a_wrong_entry_is_refused(home: Path, text: str, words: str) -> None:
     entries(home, text)
     with pytest.raises(UsageError, match=words):
         find("big")
+
+
+def test_the_entry_in_the_documentation(home: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "from-a-laptop.md").read_text()
+    block = page.partition("```toml file=clusters.toml\n")[2].partition("```")[0]
+    entries(home, block)
+    assert find("cluster").modules == ("python/3.12",)
+    listed = set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\| ((?:`\w+`(?:, )?)+) \|", page))))
+    assert listed >= {field.name for field in fields(RemoteCluster)} - {"name"}
