@@ -17,6 +17,7 @@ from hpctune.errors import UsageError
 MAX_BYTES = 100_000_000
 """Maximum size of all files, in bytes, unless the user allows more."""
 MAX_FILES = 20_000
+MAX_LISTED = 50
 _WORD = re.compile(r"[\w./+-]*\w")
 _NEVER = frozenset({".git", "__pycache__"})
 _SHOWN = 5
@@ -68,7 +69,11 @@ class Project:
         """What goes there, as a list for people. ``new``: the files whose names are new there."""
         by = "as git has them, with what is new and not ignored" if self.tracked else "named by the config file"
         head = f"{self.root}: {count(len(self.files), 'file')}, {size(self.bytes)} ({by}). New there:"
-        return "\n".join([head, *table(("file", "size"), [(f.path, size(f.size)) for f in new], "  ")])
+        lines = table(("file", "size"), [(f.path, size(f.size)) for f in new[:MAX_LISTED]], "  ")
+        others = new[MAX_LISTED:]
+        if others:
+            lines.append(f"  and {count(len(others), 'more file')} of {size(sum(f.size for f in others))}")
+        return "\n".join([head, *lines])
 
 
 def hash_of(files: Iterable[CodeFile]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ssh_lab import BIN, NAME, Laptop, Proxy, Said, Sshd, wait_for
+from tests.support.ssh_lab import BIN, NAME, Laptop, Proxy, Said, Sshd, cluster_processes, wait_for
 
 CONFIG = """
 import sys, time
@@ -135,9 +135,14 @@ def test_in_a_terminal_and_fetched(laptop: Laptop, sshd: Sshd, project: Path) ->
     assert (wrong.code, "cluster: There is no experiment 'nothing'" in wrong.err) == (2, True), wrong
 
 
+def of_logs(sshd: Sshd) -> list[int]:
+    """The processes of ``hpctune logs`` there."""
+    return [pid for pid in cluster_processes(sshd.home) if b"\0logs\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> None:
     """Ctrl-C, and a connection that is cut, change nothing there; others may look at the same time."""
-    write(project, pause=0.7)
+    write(project, pause=2.0)
     proxy = Proxy(sshd.port)
     laptop.knows(sshd, proxy.port)
     laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {proxy.port}"))
@@ -149,6 +154,11 @@ def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> N
     assert "Nothing changes on the cluster by that. To see it again: hpctune run project/config.py" in err
     both = [laptop.start(*RUN, "--name", "first") for _ in range(2)]
     wait_for(lambda: "running" in laptop.call("status", "first", "--on", NAME).out, 60, "running trials")
+    looking = laptop.start("logs", "first", "-f", "--on", NAME)
+    wait_for(lambda: of_logs(sshd), 30, "logs -f there")
+    looking.send_signal(signal.SIGINT)
+    assert looking.wait(30) == 130
+    wait_for(lambda: not of_logs(sshd), 30, "the end of logs -f there")
     proxy.cut()
     for process in both:
         out, err = process.communicate(timeout=90)

@@ -131,3 +131,13 @@ def test_the_same_files_have_the_same_place(root: Path, tmp_path: Path) -> None:
     assert collect(root / "config.py").directory == collect(other / "config.py").directory
     (other / "config.py").chmod(0o755)
     assert collect(root / "config.py").directory != collect(other / "config.py").directory
+
+
+def test_a_long_list_is_cut(root: Path) -> None:
+    for number in range(60):
+        (root / f"f{number:02d}.txt").write_text("x" * 100)
+    git(root, "init", "-q")
+    project = collect(root / "f00.txt")
+    lines = project.describe(project.files).splitlines()
+    assert lines[0] == f"{root}: 60 files, 6 kB (as git has them, with what is new and not ignored). New there:"
+    assert lines[-2:] == ["  f49.txt  100 B", "  and 10 more files of 1 kB"]
