@@ -37,8 +37,8 @@ Bring = Callable[[Wanted, Sequence[str]], Manifest]
     help="Which checkpoints: all (the default of a URL), that of the best trial (the default with --on), or none.",
 )  # fmt: skip
 @click.option("--best", type=click.IntRange(min=1), metavar="N", help="The checkpoints of the N best trials.")
-@click.option("--contents", is_flag=True, hidden=True)
-@click.option("--checkpoint", "chosen", multiple=True, hidden=True)
+@click.option("--contents", is_flag=True, hidden=True, help="Print the list of an experiment's files, for --on.")
+@click.option("--checkpoint", "chosen", multiple=True, hidden=True, help="With checksums of this one.")
 def command(
     place: str,
     directory: str | None,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpctune.cli import words
 from hpctune.version import VERSION
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def _dispatched(command: click.Command, here: Callable[..., Any]) -> Callable[..
         ctx = click.get_current_context()
         cluster = cluster_of(ctx)
         if cluster is not None:
+            from hpctune.cli import words
+
             typed = words.without(command, ctx.meta.get(_WORDS, []), {"on"})
             ctx.exit(_there(cluster, command, typed, given))
         return here(*args, **given)
@@ -97,6 +98,7 @@ def _there(named: str, command: click.Command, typed: list[str], given: dict[str
 
 
 def _passed(session: Session, command: click.Command, typed: list[str]) -> int:
+    from hpctune.cli import words
     from hpctune.remote import outputs, passthrough
 
     name = str(command.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
     name = None if given["name"] is None else f"{given['storage_path'] or ''}/{given['name']}"
     repeated = given["resume"] is not None or given["dry_run"]
     wanted = Wanted(project, tuple(line), place, name, repeated, given["wheels"] or "")
-    again = f"hpctune run {' '.join(map(quoted, typed))} --on {quoted(session.cluster.name)}"
+    again = _command_line(session, "run", typed)
     with _Telling(session, again, report=True):
         prepared = launch.prepare(session, wanted, lambda text: _confirmed(text, given["yes"]), _say, _show)
         if given["dry_run"]:
@@ -55,7 +56,7 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
 
 def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> int:
     """Continue an experiment there, and follow it. Returns the exit code."""
-    again = f"hpctune resume {' '.join(map(quoted, typed))} --on {quoted(session.cluster.name)}"
+    again = _command_line(session, "resume", typed)
     with _Telling(session, again, report=True):
         prepared = launch.prepare_without_code(session, _say, _show)
         job = session.call("look", experiment=given["directory"])["sbatch"]
@@ -71,6 +72,11 @@ def make_environment(session: Session) -> None:
     """See that hpctune is there."""
     with _Telling(session, "", report=False):
         launch.note_environment(session, launch.prepare_without_code(session, _say, _show))
+
+
+def _command_line(session: Session, name: str, typed: Sequence[str]) -> str:
+    """The command as the user gave it; --on comes first, because what follows ``--`` is the script's."""
+    return shlex.join(["hpctune", name, "--on", session.cluster.name, *typed])
 
 
 def _check_places(given: Mapping[str, Any]) -> None:

@@ -148,8 +148,10 @@ class RunCommand(click.Command):
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
         records = [(_section(o), r) for o in options if (r := o.get_help_record(ctx))]
         for title in ("Options", *_SECTIONS.values()):
-            with formatter.section(title):
-                formatter.write_dl([record for section, record in records if section == title])
+            own = [record for section, record in records if section == title]
+            if own:
+                with formatter.section(title):
+                    formatter.write_dl(own)
 
 
 _SECTIONS = {

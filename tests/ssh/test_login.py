@@ -151,7 +151,7 @@ def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> N
     first.send_signal(signal.SIGINT)
     out, err = first.communicate(timeout=30)
     assert first.returncode == 3, (out, err)
-    assert "Nothing changes on the cluster by that. To see it again: hpctune run project/config.py" in err
+    assert "Nothing changes on the cluster by that. To see it again: hpctune run --on cluster project/config.py" in err
     both = [laptop.start(*RUN, "--name", "first") for _ in range(2)]
     wait_for(lambda: "running" in laptop.call("status", "first", "--on", NAME).out, 60, "running trials")
     looking = laptop.start("logs", "first", "-f", "--on", NAME)

@@ -45,7 +45,7 @@ def test_help_loads_no_command() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
     ours = {"hpctune.cli", "hpctune.cli.main", "hpctune.cli.exitcodes", "hpctune.errors", "hpctune.version"}
-    ours |= {"hpctune.common", "hpctune.common.streams"}
+    ours |= {"hpctune.cli.on", "hpctune.common", "hpctune.common.streams"}
     assert {m for m in loaded if not m.startswith("hpctune.cli.main")} <= ours
 
 
@@ -102,7 +102,7 @@ def test_version() -> None:
     [
         (["stauts"], "There is no command 'stauts'. Did you mean: hpctune status"),
         (["xyzzy"], "There are: run, init, convert, sweep, status, top"),
-        (["status", "--jsn"], "Did you mean '--json'?"),
+        (["status", "--jsn"], "Did you mean one of: '--json', '--on'?"),
         (["status", "/nowhere/at/all"], "There is no directory /nowhere/at/all"),
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
         (["best", "--scope", "worst", "x"], "'worst' is not one of"),
