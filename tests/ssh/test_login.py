@@ -157,7 +157,8 @@ def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> N
     looking = laptop.start("logs", "first", "-f", "--on", NAME)
     wait_for(lambda: of_logs(sshd), 30, "logs -f there")
     looking.send_signal(signal.SIGINT)
-    assert looking.wait(30) == 130
+    looking.communicate(timeout=30)
+    assert looking.returncode == 130
     wait_for(lambda: not of_logs(sshd), 30, "the end of logs -f there")
     proxy.cut()
     for process in both:
