@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpctune.errors import NotAnExperimentError, StorageError
+from hpctune.errors import ConnectionLostError, NotAnExperimentError, RemoteClusterError, StorageError
 from hpctune.mirror.fetch import Wanted, fetch_from
 from hpctune.mirror.manifest import NAME, Manifest
 from hpctune.remote.session import Session
@@ -30,8 +32,10 @@ class ExperimentThere:
         self.url = f"{session.cluster.name}:{name}"
         self._session, self._name, self._chosen = session, name, chosen
         self._connection = session.connection
-        self._clients = threading.local()
+        self._free: queue.Queue[SFTPClient] = queue.Queue()
         self._opened: list[SFTPClient] = []
+        self._opening = threading.Lock()
+        self._all_opened = False
         self._known = known
         self._root = name
 
@@ -66,7 +70,7 @@ class ExperimentThere:
         traffic = self._session.traffic
         with self._connection.breaking():
             try:
-                with self._files.open(source, "rb") as file, path.open("wb") as sink:
+                with self._client() as files, files.open(source, "rb") as file, path.open("wb") as sink:
                     file.prefetch(size)
                     left = size
                     while left and (block := file.read(min(left, _BLOCK))):
@@ -77,17 +81,37 @@ class ExperimentThere:
             except (FileNotFoundError, PermissionError) as error:
                 raise StorageError(f"{self.url}: {source}: {error.strerror}.") from error
 
-    @property
-    def _files(self) -> SFTPClient:
-        """This thread's own: one client is not for several threads."""
-        client: SFTPClient | None = getattr(self._clients, "client", None)
-        if client is None:
-            client = self._clients.client = self._connection.files()
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[SFTPClient]:
+        """A client that no other thread uses. If the server opens no more sessions, the threads share what there is."""
+        try:
+            client = self._free.get_nowait()
+        except queue.Empty:
+            client = self._another() or self._free.get()
+        try:
+            yield client
+        finally:
+            self._free.put(client)
+
+    def _another(self) -> SFTPClient | None:
+        """One more client; None if the server allows no more than there are."""
+        with self._opening:
+            if self._all_opened:
+                return None
+            try:
+                client = self._connection.files()
+            except ConnectionLostError:
+                raise
+            except RemoteClusterError:
+                self._all_opened = bool(self._opened)
+                if not self._opened:
+                    raise
+                return None
             self._opened.append(client)
-        return client
+            return client
 
     def close(self) -> None:
-        """End the sessions of the threads."""
+        """End the sessions."""
         for client in self._opened:
             client.close()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.support.ssh_lab import NAME, Laptop, Sshd, laptop, sshd
+from tests.support.ssh_lab import NAME, Laptop, Proxy, Said, Sshd, laptop, sshd
 
 from .cluster import SlurmCluster, wait_for
 
@@ -74,3 +75,59 @@ def test_the_driver_is_a_job(laptop: Laptop, cluster: SlurmCluster, sshd: Sshd) 
     wait_for(lambda: not cluster.squeue(), 30, "an empty queue")
     submitted = [job for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
     assert len(submitted) == 2, "the driver and its successor, once"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_a_whole_session_while_the_connection_is_cut(laptop: Laptop, cluster: SlurmCluster, sshd: Sshd) -> None:
+    proxy = Proxy(sshd.port, seed=5)
+    laptop.knows(sshd, proxy.port)
+    laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {proxy.port}"))
+    project(laptop, 20, 0.5)
+    shown = laptop.call("run", "config.py", "--on", NAME, "--yes", "--no-doctor", "--dry-run")
+    assert shown.code == 0, shown
+    assert "far" not in [path.name for path in sshd.home.glob("hpctune_results/*")]
+    assert laptop.call("doctor", "--on", NAME, "--no-job").code == 0
+
+    cut = threading.Event()
+
+    def cutting() -> None:
+        while not cut.wait(proxy.random.uniform(0.3, 4)):
+            proxy.cut()
+            proxy.cuts += 1
+
+    thread = threading.Thread(target=cutting)
+    thread.start()
+    try:
+        said = until_done(laptop, *RUN)
+    finally:
+        cut.set()
+        thread.join()
+    assert "3 of 3 (3 completed)" in said.out
+    assert "state     finished: all trials are done" in laptop.call("status", "far", "--on", NAME).out
+    assert proxy.cuts > 3
+    submitted = [job.id for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
+    assert len(submitted) == 2, "the driver and its successor, once"
+
+    going_on = laptop.start("resume", "far", "--num-samples", "3", "--on", NAME)
+    wait_for(lambda: "running" in laptop.call("status", "far", "--on", NAME).out, 60, "more trials")
+    assert "Told the driver to stop" in laptop.call("stop", "far", "--on", NAME).out
+    out, err = going_on.communicate(timeout=120)
+    assert going_on.returncode == 0, (out, err)
+    assert len([job for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]) == 4, "a job again"
+    assert laptop.call("fetch", "far", "--on", NAME).code == 0
+    assert laptop.call("status", "far").code == 0
+    assert [path.name for path in sshd.home.glob("hpctune_results/*")] == ["far"]
+    wait_for(lambda: not cluster.squeue(), 30, "an empty queue")
+    proxy.close()
+
+
+def until_done(laptop: Laptop, *words: str) -> Said:
+    """Give the same command until it has done its work."""
+    for _ in range(60):
+        said = laptop.call(*words, timeout=300)
+        if said.code == 0:
+            return said
+        assert said.code in (1, 3), said
+        assert re.search(r"was lost|cannot be reached", said.err), said
+    raise AssertionError(f"in vain: {said}")

@@ -125,6 +125,8 @@ def test_in_a_terminal_and_fetched(laptop: Laptop, sshd: Sshd, project: Path) ->
     best = laptop.call("fetch", "first", "--on", NAME)
     assert best.code == 0, best
     assert [path.read_text() for path in here.glob("*/checkpoint_*/state")] == ["3"]
+    sshd.stop()
+    sshd.start("MaxSessions 1")
     every = laptop.call("fetch", "first", "--on", NAME, "--checkpoints", "all")
     assert len(list(here.glob("*/checkpoint_*/state"))) == 9, every
     inodes = {path: path.stat().st_ino for path in here.rglob("*") if path.is_file()}

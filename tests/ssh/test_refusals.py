@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,11 @@ def test_a_cluster_without_python(laptop: Laptop, sshd: Sshd, tmp_path: Path) ->
     said = laptop.call("list", "--on", NAME)
     assert said.code == 1
     assert "there is no /nowhere/python. Correct 'python' of cluster" in said.err
+    bare = Path(sys.base_prefix, "bin", "python3")
+    laptop.clusters(f'[{NAME}]\npython = "{bare}"\n')
+    (laptop.work / "config.py").write_text("")
+    said = laptop.call("run", "config.py", "--yes", "--on", NAME)
+    assert f"{bare} on cluster cannot import hpctune: ModuleNotFoundError" in said.err
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("bash", "sh", "cat", "mkdir", "mv", "rm", "wc", "env"):
