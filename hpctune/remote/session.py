@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib.resources import files
 from typing import Any, TypeVar
 
 from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.errors import ConnectionLostError, RemoteClusterError
-from hpctune.remote import shell, ssh_config
+from hpctune.remote import program, shell, ssh_config
 from hpctune.remote.address import RemoteCluster
 from hpctune.remote.authentication import Ask, Authentication, ask_on_terminal
 from hpctune.remote.connection import Connection, Sink, Terminal, Traffic
@@ -38,9 +36,7 @@ class Session:
         self._ask = ask
         self._authentications: dict[str, Authentication] = {}
         self._connection: Connection | None = None
-        source = files("hpctune.remote").joinpath("cluster_side.py").read_bytes()
-        self._program = source
-        self._file = f"programs/{hashlib.sha256(source).hexdigest()[:16]}.py"
+        self._file, self._program = program.build()
 
     def __enter__(self) -> Session:
         return self

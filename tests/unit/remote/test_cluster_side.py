@@ -18,14 +18,23 @@ from typing import Any
 
 import pytest
 
-from hpctune.remote import cluster_side
+from hpctune.remote import program
+from hpctune.remote.cluster_side import output, tasks
 
-PROGRAM = Path(cluster_side.__file__)
+PROGRAM = Path()
 Call = Callable[..., list[dict[str, Any]]]
 
 
 def command(operation: str) -> list[str]:
-    return [sys.executable, "-I", "-S", str(PROGRAM), operation]  # nothing but the standard library
+    """The program as it is called there, with nothing but the standard library."""
+    return [sys.executable, "-I", "-S", str(PROGRAM), operation]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _program(tmp_path_factory: pytest.TempPathFactory) -> None:
+    global PROGRAM
+    PROGRAM = tmp_path_factory.mktemp("program") / "program.pyz"
+    PROGRAM.write_bytes(program.build()[1])
 
 
 @pytest.fixture
@@ -153,7 +162,7 @@ def test_a_task_outlives_who_began_it_and_may_be_lost(call: Call, tmp_path: Path
     assert call("start", name="run-1", script="", again="ended")[0]["state"] == "running"
     for one in (supervisor, script):
         os.kill(one, signal.SIGKILL)
-    long_ago = time.time() - 2 * cluster_side.DEAD_S
+    long_ago = time.time() - 2 * tasks.DEAD_S
     os.utime(tmp_path / "tasks" / "run-1" / "1" / "alive", (long_ago, long_ago))
     assert call("follow", task="tasks/run-1/1", at=0)[-1]["over"]["state"] == "lost"
     assert call("start", name="run-1", script="exit 0", again="failed")[0]["began"]
@@ -194,7 +203,7 @@ def test_the_output_of_driver_jobs_in_their_order(call: Call, tmp_path: Path) ->
     ],
 )
 def test_whether_somebody_goes_on_with_it(status: dict[str, Any], over: bool) -> None:
-    assert cluster_side._is_over(status) is over
+    assert output._is_over(status) is over
 
 
 def test_a_request_that_broke_off_does_nothing(tmp_path: Path) -> None:
