@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 VARIABLE = "HPCTUNE_ON"
 CLIENT_VERSION = "HPCTUNE_CLIENT_VERSION"
 """The variable by which a command over ssh says which version calls."""
-COMMANDS = ("run", "status", "list", "best", "logs", "add", "stop", "resume", "timeline", "fetch", "fsck", "doctor")
+COMMANDS = (
+    "run",
+    "status",
+    "list",
+    "best",
+    "logs",
+    "add",
+    "stop",
+    "resume",
+    "timeline",
+    "cost",
+    "fetch",
+    "fsck",
+    "doctor",
+)
 """The commands that have the option."""
 OUTPUTS = {"list": "output", "timeline": "gantt"}
 """Options that name a file to be written: it is brought here."""
