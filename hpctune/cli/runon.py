@@ -40,7 +40,7 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
     name = None if given["name"] is None else f"{given['storage_path'] or ''}/{given['name']}"
     repeated = given["resume"] is not None or given["dry_run"]
     wanted = Wanted(project, tuple(line), place, name, repeated, given["wheels"] or "")
-    again = _command_line(session, "run", typed)
+    again = _command_line(session, "run", words.without(command, typed, {"detach"}))
     with _Telling(session, again, report=True):
         prepared = launch.prepare(session, wanted, lambda text: _confirmed(text, given["yes"]), _say, _show)
         if given["dry_run"]:
@@ -51,7 +51,10 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
         driver_job = launch.uses_driver_job(session, given["sbatch"], given["cluster"], prepared.facts)
         task = launch.start(session, wanted, prepared, _with_driver_job(line, driver_job and not given["sbatch"]))
         _tell_started(session, task)
-        return exitcodes.DONE if given["detach"] else _follow(session, task, prepared, driver_job, task.began)
+        if given["detach"]:
+            _say(f"To follow it: {again}")
+            return exitcodes.DONE
+        return _follow(session, task, prepared, driver_job, task.began)
 
 
 def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> int:

@@ -19,6 +19,7 @@ MAX_BYTES = 100_000_000
 MAX_FILES = 20_000
 MAX_LISTED = 50
 _WORD = re.compile(r"[\w./+-]*\w")
+_SECRET = re.compile(r"(^|/)(\.env(\..+)?|\.netrc|credentials(\.json)?|id_(rsa|ecdsa|ed25519)|[^/]+\.(pem|key|p12))$")
 _NEVER = frozenset({".git", "__pycache__"})
 _SHOWN = 5
 
@@ -69,8 +70,11 @@ class Project:
         """What goes there, as a list for people. ``new``: the files whose names are new there."""
         by = "as git has them, with what is new and not ignored" if self.tracked else "named by the config file"
         head = f"{self.root}: {count(len(self.files), 'file')}, {size(self.bytes)} ({by}). New there:"
-        lines = table(("file", "size"), [(f.path, size(f.size)) for f in new[:MAX_LISTED]], "  ")
-        others = new[MAX_LISTED:]
+        doubtful = [file for file in new if _SECRET.search(file.path)]
+        first = [*doubtful, *(file for file in new if file not in doubtful)]
+        rows = [(f.path, size(f.size), "may be a secret" if f in doubtful else "") for f in first[:MAX_LISTED]]
+        lines = table(("file", "size", ""), rows, "  ")
+        others = first[MAX_LISTED:]
         if others:
             lines.append(f"  and {count(len(others), 'more file')} of {size(sum(f.size for f in others))}")
         return "\n".join([head, *lines])

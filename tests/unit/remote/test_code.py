@@ -141,3 +141,13 @@ def test_a_long_list_is_cut(root: Path) -> None:
     lines = project.describe(project.files).splitlines()
     assert lines[0] == f"{root}: 60 files, 6 kB (as git has them, with what is new and not ignored). New there:"
     assert lines[-2:] == ["  f49.txt  100 B", "  and 10 more files of 1 kB"]
+
+
+def test_what_may_be_a_secret_is_listed_first(root: Path) -> None:
+    write(root, config_DOT_py="", _DOT_env="KEY=1", deploy__server_DOT_pem="", keys_DOT_py="")
+    git(root, "init", "-q")
+    project = collect(root / "config.py")
+    shown = [
+        line.split()[0] for line in project.describe(project.files).splitlines() if line.endswith("may be a secret")
+    ]
+    assert shown == [".env", "deploy/server.pem"]
