@@ -61,10 +61,11 @@ def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> 
     """Continue an experiment there, and follow it. Returns the exit code."""
     again = _command_line(session, "resume", typed)
     with _Telling(session, again, report=True):
-        prepared = launch.prepare_without_code(session, _say, _show)
-        job = session.call("look", experiment=given["directory"])["sbatch"]
-        if job is None:
-            job = launch.uses_driver_job(session, False, given["cluster"], prepared.facts)
+        prepared = launch.prepare_without_code(session, _say, _show, given["directory"])
+        launched = prepared.facts["launched"]
+        job = (
+            launched["sbatch"] if launched else launch.uses_driver_job(session, False, given["cluster"], prepared.facts)
+        )
         line = _with_driver_job(["resume", *typed], job and not given["sbatch"])
         task = launch.start_resume(session, prepared, line)
         _tell_started(session, task)
@@ -74,7 +75,7 @@ def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> 
 def make_environment(session: Session) -> None:
     """See that hpctune is there."""
     with _Telling(session, "", report=False):
-        launch.note_environment(session, launch.prepare_without_code(session, _say, _show))
+        launch.prepare_without_code(session, _say, _show)
 
 
 def _command_line(session: Session, name: str, typed: Sequence[str]) -> str:

@@ -83,11 +83,19 @@ def prepare(session: Session, wanted: Wanted, confirm: Confirm, say: Show, show:
     return Prepared(python, facts, f"{facts['here']}/{project.directory}")
 
 
-def prepare_without_code(session: Session, say: Show, show: Show) -> Prepared:
-    """Make or find an environment with nothing but hpctune."""
-    inputs = None if session.cluster.python else environment.inputs(Requirements(), session.cluster.wheels)
-    facts = _look(session, inputs)
-    return Prepared(_python(session, inputs, facts, say, show), facts)
+def prepare_without_code(session: Session, say: Show, show: Show, experiment: str | None = None) -> Prepared:
+    """Find the environment that ``experiment`` was started with, else the one that was used last; if there is none,
+    make one with nothing but hpctune, and let later commands use it."""
+    facts = _look(session, None, experiment=experiment)
+    if session.cluster.python:
+        return Prepared(environment.check_named(session, facts), facts)
+    python = (facts["launched"] or {}).get("python") or facts["used"]
+    if python:
+        return Prepared(python, facts)
+    inputs = environment.inputs(Requirements(), session.cluster.wheels)
+    prepared = Prepared(_python(session, inputs, _look(session, inputs), say, show), facts)
+    note_environment(session, prepared)
+    return prepared
 
 
 def _look(session: Session, inputs: Inputs | None, **request: Any) -> dict[str, Any]:

@@ -38,18 +38,17 @@ def directory_word(directory: str) -> str:
 def in_login_shell(cluster: RemoteCluster, then: str) -> str:
     """``then``, in the cluster's directory, in a login shell with the cluster's modules and set-up lines.
 
-    What the profile prints is dropped. The line works in any login shell, csh too.
+    What the profile prints is dropped, and it cannot read what is meant for the command. The line works in any login
+    shell, csh too.
     """
     place = directory_word(cluster.directory)
-    steps = [f"module load {shlex.quote(name)}" for name in cluster.modules] + [
-        f"{{ {line}; }}" for line in cluster.setup
-    ]
-    ready = "".join(f" && {step}" for step in steps)
+    loads = [f"module load {shlex.quote(name)}" for name in cluster.modules]
+    ready = "".join(f" && {step}" for step in [*loads, *(f"eval {shlex.quote(line)}" for line in cluster.setup)])
     inside = (
-        f"cd; mkdir -p -m 700 {place} 2>&4 && cd {place} 2>&4 || exit {NO_DIRECTORY}; "
-        f"{{ true{ready}; }} 2>&4 || exit {NOT_SET_UP}; unset HPCTUNE_ON; exec >&3 2>&4 3>&- 4>&-; {then}"
+        f"exec 2>&4 4>&- <&5 5<&-; cd; mkdir -p -m 700 {place} && cd {place} >/dev/null || exit {NO_DIRECTORY}; "
+        f"{{ true{ready}; }} || exit {NOT_SET_UP}; unset HPCTUNE_ON; exec >&3 3>&-; {then}"
     )
-    outside = f"exec 3>&1 4>&2 >/dev/null 2>&1; exec bash -lc {shlex.quote(inside)}"
+    outside = f"exec 3>&1 4>&2 5<&0 >/dev/null 2>&1 </dev/null; exec bash -lc {shlex.quote(inside)}"
     return f"exec sh -c {shlex.quote(outside)}"
 
 

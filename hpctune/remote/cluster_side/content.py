@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,8 @@ from .common import BLOCK, FILES, TASKS, Json, answer, names, read, write
 def look(request: Json, body: BinaryIO) -> None:
     """``hashes``: those that may be missing; ``directories``: those that may exist; ``project``: whose file names are
     known from earlier; ``named``: whether this interpreter must have hpctune; ``task``: whether it ended well;
-    ``experiment``: whether its driver is a job (None: it was not started by us)."""
+    ``experiment``: how it was
+    started."""
     version, why = (None, "")
     if request.get("named"):
         version, why = _version(sys.executable)
@@ -37,7 +39,8 @@ def look(request: Json, body: BinaryIO) -> None:
         names=_known_names(request.get("project")),
         environments=[name for name in names("envs") if os.path.isdir(f"envs/{name}/complete")],
         done=_ended_well(request.get("task")),
-        sbatch=_has_driver_job(request.get("experiment")),
+        launched=_launched(request.get("experiment")),
+        used=read("python"),
         hpctune=version,
         why=why,
     )
@@ -64,12 +67,14 @@ def _ended_well(name: str | None) -> bool:
     return any(read(f"{place}/{number}/exit") == "0" for number in names(place))
 
 
-def _has_driver_job(experiment: str | None) -> bool | None:
+def _launched(experiment: str | None) -> Json | None:
+    """How ``experiment`` was started: by which interpreter, and whether its driver is a job. None: not by us."""
     for name in names(TASKS):
         for number in sorted(names(f"{TASKS}/{name}"), reverse=True):
             roots = read(f"{TASKS}/{name}/{number}/experiments").splitlines()
             if experiment and any(root == experiment or root.endswith(f"/{experiment}") for root in roots):
-                return " --sbatch" in read(f"{TASKS}/{name}/{number}/script")
+                script = read(f"{TASKS}/{name}/{number}/script")
+                return {"python": shlex.split(script.splitlines()[-1])[1], "sbatch": " --sbatch" in script}
     return None
 
 

@@ -135,17 +135,15 @@ def test_a_task_is_started_once_by_many(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_task_that_made_an_experiment_is_not_started_again(call: Call, tmp_path: Path) -> None:
-    script = 'echo /results/far >>"$HPCTUNE_LAUNCH_DIR"/experiments; exit 1 # --sbatch'
+    script = 'echo /results/far >>"$HPCTUNE_LAUNCH_DIR"/experiments; exit 1\nexec "/x y/python" -m hpctune run --sbatch'
     task = call("start", name="run-1", script=script, again="failed")[0]["task"]
     wait_for((tmp_path / task / "exit").exists)
     found = call("start", name="run-1", script="exit 0", again="failed")[0]
     assert (found["began"], found["code"], found["experiments"]) == (False, 1, ["/results/far"])
     assert found["script"] == script
-    assert [call("look", experiment=name)[0]["sbatch"] for name in ("far", "/results/far", "other")] == [
-        True,
-        True,
-        None,
-    ]
+    far = {"python": "/x y/python", "sbatch": True}
+    known = [call("look", experiment=name)[0]["launched"] for name in ("far", "/results/far", "other", None)]
+    assert known == [far, far, None, None]
 
 
 def test_a_task_outlives_who_began_it_and_may_be_lost(call: Call, tmp_path: Path) -> None:
