@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.filesystem_support import fill, small_disk
-from tests.support.ssh_lab import NAME, Laptop, Sshd, key
+from tests.support.ssh_lab import NAME, Laptop, Sshd, key, wait_for
+
+RELAY = """
+import os, socket, sys, threading
+there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def back():
+    while data := there.recv(4096):
+        os.write(1, data)
+    os._exit(0)
+threading.Thread(target=back, daemon=True).start()
+while data := os.read(0, 4096):
+    there.sendall(data)
+"""
 
 
 def accept(laptop: Laptop, message: str) -> None:
@@ -121,7 +133,9 @@ def test_through_a_jump_host_and_a_command(laptop: Laptop, sshd: Sshd, tmp_path:
         assert "direct-tcpip" in jump.log.read_text()
     finally:
         jump.stop()
-    proxied = with_jump.replace("ProxyJump gate", "ProxyCommand bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3'")
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    proxied = with_jump.replace("ProxyJump gate", f"ProxyCommand {sys.executable} {relay} %h %p")
     laptop.config.write_text(proxied)
     assert entered(laptop)
 
@@ -143,3 +157,20 @@ def test_mistakes_are_told_before_anything_is_done(laptop: Laptop, words: list[s
     said = laptop.call(*words)
     assert said.code == 2
     assert told in said.err
+
+
+def test_a_key_of_the_agent(laptop: Laptop) -> None:
+    """The key's file is locked, and the agent has it unlocked: nothing is asked."""
+    socket = laptop.home / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(socket.exists, what="the agent")
+        env = {"SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", laptop.identity], env={**laptop.environment(), **env}, check=True)
+        change = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", laptop.identity]
+        subprocess.run(change, check=True, stdout=subprocess.DEVNULL)
+        assert "there is no terminal to ask" in laptop.call("list", "--on", NAME).err
+        assert "There is no experiment in" in laptop.call("list", "--on", NAME, env=env).err
+    finally:
+        agent.kill()
+        agent.wait()
