@@ -38,8 +38,8 @@ def directory_word(directory: str) -> str:
 def in_login_shell(cluster: RemoteCluster, then: str) -> str:
     """``then``, in the cluster's directory, in a login shell with the cluster's modules and set-up lines.
 
-    What the profile prints is dropped, and it cannot read what is meant for the command. The line works in any login
-    shell, csh too.
+    What the profile prints is dropped, and it cannot read what is meant for the command. The user's login shell
+    only has to start sh.
     """
     place = directory_word(cluster.directory)
     loads = [f"module load {shlex.quote(name)}" for name in cluster.modules]

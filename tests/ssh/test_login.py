@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 from tests.support.ssh_lab import BIN, NAME, Laptop, Proxy, Said, Sshd, cluster_processes, wait_for
 
 CONFIG = """
-import sys, time
+import os, sys, time
 import hpctune as tune
 from helper import loss
 
@@ -25,6 +26,8 @@ def train(config):
                 file.write(str(step))
         tune.report({"loss": loss(config["x"], step)})
         time.sleep(PAUSE)
+    while WAIT and not os.path.exists(os.path.expanduser("~/go")):
+        time.sleep(0.1)
     print("trained", sys.argv)
 
 
@@ -46,8 +49,9 @@ def project(laptop: Laptop) -> Path:
     return root
 
 
-def write(root: Path, pause: float = 0.0) -> None:
-    (root / "config.py").write_text(CONFIG.replace("PAUSE", str(pause)))
+def write(root: Path, pause: float = 0.0, *, wait: bool = False) -> None:
+    """``wait``: trials go on until there is a file ``go`` in the home there."""
+    (root / "config.py").write_text(CONFIG.replace("PAUSE", str(pause)).replace("WAIT", str(wait)))
     (root / "helper.py").write_text(HELPER)
 
 
@@ -134,14 +138,20 @@ def test_in_a_terminal_and_fetched(laptop: Laptop, sshd: Sshd, project: Path) ->
     assert (wrong.code, "cluster: There is no experiment 'nothing'" in wrong.err) == (2, True), wrong
 
 
-def of_logs(sshd: Sshd) -> list[int]:
-    """The processes of ``hpctune logs`` there."""
-    return [pid for pid in cluster_processes(sshd.home) if b"\0logs\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def running(sshd: Sshd, word: str) -> list[int]:
+    """The processes there that have ``word`` as a word of their command lines, and are no shells."""
+    found = []
+    for pid in cluster_processes(sshd.home):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if word.encode() in command:
+                found.append(pid)
+    return found
 
 
 def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> None:
     """Ctrl-C, and a connection that is cut, change nothing there; others may look at the same time."""
-    write(project, pause=1.2)
+    write(project, wait=True)
     proxy = Proxy(sshd.port)
     laptop.knows(sshd, proxy.port)
     laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {proxy.port}"))
@@ -154,12 +164,16 @@ def test_leaving_and_coming_back(laptop: Laptop, sshd: Sshd, project: Path) -> N
     both = [laptop.start(*RUN, "--name", "first") for _ in range(2)]
     wait_for(lambda: "running" in laptop.call("status", "first", "--on", NAME).out, 60, "running trials")
     looking = laptop.start("logs", "first", "-f", "--on", NAME)
-    wait_for(lambda: of_logs(sshd), 30, "logs -f there")
+    wait_for(lambda: running(sshd, "logs"), 60, "logs -f there")
     looking.send_signal(signal.SIGINT)
     looking.communicate(timeout=30)
     assert looking.returncode == 130
-    wait_for(lambda: not of_logs(sshd), 30, "the end of logs -f there")
+    wait_for(lambda: not running(sshd, "logs"), 60, "the end of logs -f there")
+    wait_for(lambda: len(running(sshd, "follow")) >= 2, 60, "two that follow")
+    followers = set(running(sshd, "follow"))
     proxy.cut()
+    wait_for(lambda: not followers & set(running(sshd, "follow")), 60, "the end of what followed")
+    (sshd.home / "go").touch()
     for process in both:
         out, err = process.communicate(timeout=90)
         assert process.returncode == 0, (out, err)
