@@ -64,6 +64,19 @@ def cluster_of(ctx: click.Context) -> str | None:
     return named
 
 
+def is_wanted(ctx: click.Context) -> bool:
+    """Whether the command is for a cluster, also before click has come to the option."""
+    typed: list[str] = ctx.meta.get(_WORDS, [])
+    ours = typed[: typed.index("--")] if "--" in typed else typed
+    named = os.environ.get(VARIABLE, "")
+    for word, following in zip(ours, [*ours[1:], ""], strict=True):
+        if word == "--on":
+            named = following
+        elif word.startswith("--on="):
+            named = word.removeprefix("--on=")
+    return bool(named)
+
+
 def remember(ctx: click.Context, typed: list[str]) -> None:
     """Keep the words after the command's name, before click takes them apart."""
     ctx.meta[_WORDS] = list(typed)

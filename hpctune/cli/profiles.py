@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from hpctune.cli import on
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
 
@@ -41,10 +42,10 @@ def names() -> list[str]:
 def use(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
     """The callback of ``--profile``: let the profile's values be the defaults of the other options.
 
-    Raises UsageError for an unknown profile, or an option that the command does not have.
+    With ``--on`` the profile is one of the cluster, and is looked up there. Raises UsageError for an unknown profile, or an option that the command does not have.
     """
-    if name is None:
-        return None
+    if name is None or on.is_wanted(context):
+        return name
     profiles = _profiles()
     if name not in profiles:
         there = f"There are: {', '.join(profiles)}." if profiles else "It has none yet: hpctune doctor --profile NAME"

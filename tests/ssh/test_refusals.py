@@ -144,6 +144,8 @@ def test_through_a_jump_host_and_a_command(laptop: Laptop, sshd: Sshd, tmp_path:
     ("words", "told"),
     [
         (["status", "--on", "nowhere"], "There is no cluster 'nowhere'"),
+        (["run", "config.py", "--profile", "there", "--on", "nowhere"], "There is no cluster 'nowhere'"),
+        (["run", "config.py", "--profile", "here", "--", "--on", "nowhere"], "There is no profile 'here'"),
         (["run", "config.py", "--detach"], "--detach is for a cluster that is reached over ssh. Add --on CLUSTER"),
         (["run", "config.py", "--on", NAME, "--storage-path", "x"], "must be absolute, or begin with ~"),
         (["run", "--on", NAME], "No config file was named"),
