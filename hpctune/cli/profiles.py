@@ -42,7 +42,8 @@ def names() -> list[str]:
 def use(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
     """The callback of ``--profile``: let the profile's values be the defaults of the other options.
 
-    With ``--on`` the profile is one of the cluster, and is looked up there. Raises UsageError for an unknown profile, or an option that the command does not have.
+    With ``--on`` the profile is one of the cluster, and is looked up there. Raises UsageError for an unknown profile,
+    or an option that the command does not have.
     """
     if name is None or on.is_wanted(context):
         return name
