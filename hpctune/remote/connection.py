@@ -6,10 +6,12 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.backoff import Backoff
 from hpctune.common.text import count, size
 from hpctune.errors import ConnectionLostError, RemoteClusterError
 from hpctune.remote import ssh_config
@@ -179,24 +181,35 @@ class Connection:
                 raise ConnectionLostError(self._lost("it was closed"))
             return code
 
-    def files(self) -> SFTPClient:
-        """The files there. Raises RemoteClusterError if the server has no SFTP."""
+    def files(self, *, patient: bool = True) -> SFTPClient:
+        """The files there. ``patient``: wait if the server opens no further session now. Raises RemoteClusterError if
+        it opens none, or has no SFTP."""
         import paramiko
 
         with self.breaking():
-            self.traffic.calls += 2
+            channel = self._channel(patient=patient)
             try:
-                client = paramiko.SFTPClient.from_transport(self._transport)
+                channel.invoke_subsystem("sftp")
             except paramiko.SSHException as error:
                 if not self._transport.is_active():
                     raise
                 raise RemoteClusterError(f"{self.host} has no SFTP: {_words(error)}.") from error
-            assert client is not None
-            return client
+            self.traffic.calls += 1
+            return paramiko.SFTPClient(channel)
 
-    def _channel(self) -> Channel:
+    def _channel(self, *, patient: bool = True) -> Channel:
+        """A new session. That of the command before may not be over there yet, and some servers allow only one."""
+        import paramiko
+
         self.traffic.calls += 2  # the channel, and the command
-        return self._transport.open_session(timeout=self.host.connect_s)
+        pauses = Backoff(0.1, 1.0)
+        while True:
+            try:
+                return self._transport.open_session(timeout=self.host.connect_s)
+            except paramiko.ChannelException:
+                if not patient or pauses.seconds == pauses.longest:
+                    raise
+                time.sleep(pauses.take())
 
     def _drain(self, read: Callable[[int], bytes], sink: Sink | None) -> None:
         with contextlib.suppress(EOFError):

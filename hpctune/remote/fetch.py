@@ -6,12 +6,10 @@ import contextlib
 import json
 import queue
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpctune.common.backoff import Backoff
 from hpctune.errors import ConnectionLostError, NotAnExperimentError, RemoteClusterError, StorageError
 from hpctune.mirror.fetch import Wanted, fetch_from
 from hpctune.mirror.manifest import NAME, Manifest
@@ -100,20 +98,15 @@ class ExperimentThere:
         with self._opening:
             if self._all_opened:
                 return None
-            pauses = Backoff(0.1, 1.0)
-            while True:
-                try:
-                    client = self._connection.files()
-                    break
-                except ConnectionLostError:
+            try:
+                client = self._connection.files(patient=not self._opened)
+            except ConnectionLostError:
+                raise
+            except RemoteClusterError:
+                self._all_opened = bool(self._opened)
+                if not self._opened:
                     raise
-                except RemoteClusterError:
-                    if self._opened:
-                        self._all_opened = True
-                        return None
-                    if pauses.seconds == pauses.longest:
-                        raise
-                    time.sleep(pauses.take())  # the session of the command before may not be over there
+                return None
             self._opened.append(client)
             return client
 
