@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 ALL_S = 60.0
 """Seconds between two collections of all objects."""
+MAX_FROZEN_AT_START = 1000
+"""Objects that Python itself may have frozen at its start: some hundreds in 3.12. ``gc.freeze`` freezes thousands."""
 
 
 @contextlib.contextmanager
@@ -19,7 +21,9 @@ def frozen_gc() -> Iterator[None]:
     cost more the more trials there were. Garbage is still collected, a minute later. If the process has frozen objects
     itself (``gc.freeze``), nothing is changed.
     """
-    if gc.get_freeze_count() or any(isinstance(callback, _FullCollections) for callback in gc.callbacks):
+    if gc.get_freeze_count() > MAX_FROZEN_AT_START or any(
+        isinstance(callback, _FullCollections) for callback in gc.callbacks
+    ):
         yield
         return
     collections = _FullCollections()

@@ -23,7 +23,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
     clock = [0.0]
     monkeypatch.setattr(gc_tuning.time, "monotonic", lambda: clock[0])
     gc.collect()
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < gc_tuning.MAX_FROZEN_AT_START
     with frozen_gc():
         old = Knot()
         gc.collect()
@@ -42,7 +42,7 @@ def test_what_survived_is_not_looked_at_again_until_it_is_time(monkeypatch: pyte
         with frozen_gc():  # a search within a search
             gc.collect()
         assert gc.get_freeze_count() > 1000
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < gc_tuning.MAX_FROZEN_AT_START
     assert not any(isinstance(each, gc_tuning._FullCollections) for each in gc.callbacks)
 
 
