@@ -163,6 +163,7 @@ class Mirror:
             fresh.files[one.name] = Entry(one.size, files.checksum(place / one.name, one.size), one.seen)
         (place / NAME).write_text(fresh.to_json())
         self._copy(str(place), self.url)
+        self.progress = Progress(len(now), len(now), fresh.bytes)
         return fresh
 
 

@@ -206,7 +206,8 @@ def test_means_of_ones_own(tmp_path: Path) -> None:
     for number, means in enumerate((template, function, Own())):
         place = tmp_path / f"it's {number}"
         mirror = mirror_of(simulation, str(place), means=means)
-        mirror.sync()
+        there = mirror.sync()
+        assert (mirror.progress.files, mirror.progress.bytes) == (len(there.files), there.bytes)
         checked(f"file://{place}/exp", tmp_path / "there")
         mirror.sync()
     assert calls == [f"{tmp_path}/it's 1/exp"] * 2 + [f"{tmp_path}/it's 2/exp"] * 2
