@@ -18,7 +18,7 @@ from hpctune.model.rows import flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
-from hpctune.storage import control_file, permissions, values
+from hpctune.storage import checkpoints, control_file, permissions, values
 from hpctune.storage.layout import ExperimentPaths, checkpoint_name
 from hpctune.storage.run_file import RunTail
 
@@ -68,7 +68,9 @@ class DiskEvidence:
         iteration = row.get("training_iteration")
         root = self._paths.trial(trial.dirname)
         name = checkpoint_name(run, iteration) if isinstance(iteration, int) else ""
-        return ResultRow(run, 0, row, name if name and root.checkpoint(name).is_dir() else None)
+        if not name or not root.checkpoint(name).is_dir():
+            return ResultRow(run, 0, row)
+        return ResultRow(run, 0, row, name, checkpoints.bytes_in(root.checkpoint(name)))
 
     def _directory(self, identity: str) -> Path | None:
         try:

@@ -155,6 +155,13 @@ def unreported(paths: TrialPaths, names: Iterable[str], known: Container[str]) -
             yield path
 
 
+def bytes_in(checkpoint: Path) -> int:
+    """The sizes of a checkpoint's files, as :func:`persist` counted them. Raises OSError."""
+    names = (Path(parent, name) for parent, _, inside in os.walk(checkpoint) for name in inside)
+    own = checkpoint / PROGRESS_FILE
+    return sum(path.lstat().st_size for path in names if path != own and path.is_file() and not path.is_symlink())
+
+
 def _sync_tree(directory: Path) -> None:
     for parent, _, names in os.walk(directory):
         for path in (Path(parent, name) for name in names):
