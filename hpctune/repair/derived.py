@@ -6,8 +6,9 @@ import io
 import re
 import struct
 import tempfile
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from hpctune.common import unpickling
@@ -16,13 +17,14 @@ from hpctune.output.callback import Callback, CallbackList
 from hpctune.output.loggers.csv import PROGRESS_FILE, CSVLoggerCallback
 from hpctune.output.loggers.error_file import write_error
 from hpctune.output.loggers.json import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE, JsonLoggerCallback
-from hpctune.output.loggers.tensorboard import TBXLoggerCallback
+from hpctune.output.loggers.tensorboard import RAY, TBXLoggerCallback
 from hpctune.repair.facts import Facts, policy_files
 from hpctune.repair.findings import Finding, RebuildFiles, RebuildPolicyLog
 from hpctune.storage import values
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.trial import Trial as TrialView
 
+LoggerMaker = Callable[[], Callback]
 LOGGERS: dict[str, type[Callback]] = {
     kind.__name__: kind for kind in (JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback)
 }
@@ -32,7 +34,7 @@ _ZONES = timedelta(hours=26)
 _WHEN = re.compile(rb"^(Failure # \d+) \(occurred at ([^)]*)\)$", re.MULTILINE)
 
 
-def project(facts: Facts, trial_id: str, loggers: Sequence[type[Callback]], root: Path) -> dict[str, bytes]:
+def project(facts: Facts, trial_id: str, loggers: Sequence[LoggerMaker], root: Path) -> dict[str, bytes]:
     """The derived files of one trial as the journal wants them: names and contents. ``root``: a scratch directory."""
     trial, scratch = facts.trial(trial_id), ExperimentPaths(root)
     directory = scratch.trial(trial.dirname).root
@@ -50,7 +52,7 @@ def project(facts: Facts, trial_id: str, loggers: Sequence[type[Callback]], root
 
 
 def check_derived(
-    facts: Facts, paths: ExperimentPaths, loggers: Sequence[type[Callback]], *, every: bool, finalized_only: bool
+    facts: Facts, paths: ExperimentPaths, loggers: Sequence[LoggerMaker], *, every: bool, finalized_only: bool
 ) -> Iterator[Finding]:
     """Derived files that are missing or differ. ``every``: rebuild all of them, even if they are sound."""
     for trial in facts.state.trials.values():
@@ -162,16 +164,25 @@ def check_policy_log(facts: Facts, paths: ExperimentPaths, *, every: bool) -> It
         yield Finding("derived files", ", ".join(wrong), what, "rebuilt from the journal", RebuildPolicyLog(wrong))
 
 
-def chosen_loggers(names: Container[str] | None, facts: Facts, paths: ExperimentPaths) -> list[type[Callback]]:
-    """The loggers of the experiment: ``names`` as its driver's bundle has them; None where that cannot be read: then
-    those of which a file is there, or all where none is."""
+def chosen_loggers(
+    names: Container[str] | None, switched_on: Container[str], facts: Facts, paths: ExperimentPaths
+) -> list[LoggerMaker]:
+    """The loggers of the experiment: ``names`` as its driver's bundle has them, with the options ``switched_on``; None
+    where that cannot be read: then those of which a file is there, or all where none is."""
     if names is not None:
-        return [kind for name, kind in LOGGERS.items() if name in names]
+        ray_names = "ray_names" in switched_on or "ray_names" not in names
+        return [_maker(kind, ray_names) for name, kind in LOGGERS.items() if name in names]
     files = {"JsonLoggerCallback": (RESULT_FILE, PARAMS_FILE), "CSVLoggerCallback": (PROGRESS_FILE,)}
-    there = {p.name for t in facts.state.trials.values() for p in paths.root.glob(f"{_glob(t.dirname)}/*")}
-    seen = {name for name, own in files.items() if there & set(own)}
-    seen |= {"TBXLoggerCallback"} if any(name.startswith(EVENTS) for name in there) else set()
-    return [kind for name, kind in LOGGERS.items() if name in seen or not seen]
+    there = {p.name: p for t in facts.state.trials.values() for p in paths.root.glob(f"{_glob(t.dirname)}/*")}
+    seen = {name for name, own in files.items() if there.keys() & set(own)}
+    events = [path for name, path in there.items() if name.startswith(EVENTS)]
+    seen |= {"TBXLoggerCallback"} if events else set()
+    ray_names = any(RAY.encode() in path.read_bytes() for path in events)
+    return [_maker(kind, ray_names) for name, kind in LOGGERS.items() if name in seen or not seen]
+
+
+def _maker(kind: type[Callback], ray_names: bool) -> LoggerMaker:
+    return partial(kind, ray_names=ray_names) if kind is TBXLoggerCallback else kind
 
 
 def _glob(text: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from hpctune.errors import StorageError, UsageError
 from hpctune.model.spec import ExperimentSpec
-from hpctune.output.callback import Callback
 from hpctune.ports import Cluster
 from hpctune.repair.checks.bundle import check_bundles
 from hpctune.repair.checks.job import JobsSeen, ask, check_jobs
@@ -18,7 +17,7 @@ from hpctune.repair.checks.own import check_ownership, walk
 from hpctune.repair.checks.root import LeaseSeen, check_lease, check_root, see_lease
 from hpctune.repair.checks.trial import check_trial
 from hpctune.repair.checks.worker import check_driver_jobs, check_workers
-from hpctune.repair.derived import check_derived, check_policy_log, chosen_loggers
+from hpctune.repair.derived import LoggerMaker, check_derived, check_policy_log, chosen_loggers
 from hpctune.repair.facts import Facts, policy_files
 from hpctune.repair.findings import Finding
 from hpctune.repair.perform import MENDED_JOURNAL
@@ -45,7 +44,7 @@ class Inspection:
 
     findings: list[Finding] = field(default_factory=list)
     facts: Facts | None = None
-    loggers: Sequence[type[Callback]] = ()
+    loggers: Sequence[LoggerMaker] = ()
     cluster: Cluster | None = None
     driven: str = ""
 
@@ -87,7 +86,7 @@ def examine(
     bundles, bundle = check_bundles(paths)
     look.findings += bundles
     if look.facts is not None:
-        look.loggers = chosen_loggers(bundle.names, look.facts, paths)
+        look.loggers = chosen_loggers(bundle.names, bundle.switched_on, look.facts, paths)
         logs_exploits = "log_config" in bundle.switched_on or (bundle.names is None and any(policy_files(paths.root)))
         if logs_exploits and not look.driven:
             look.findings += check_policy_log(look.facts, paths, every=options.rebuild)

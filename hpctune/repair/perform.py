@@ -14,10 +14,9 @@ from pathlib import Path
 from hpctune.core.plan import control_of
 from hpctune.errors import StorageError
 from hpctune.model import events as e
-from hpctune.output.callback import Callback
 from hpctune.ports import Cluster
 from hpctune.repair import findings as f
-from hpctune.repair.derived import project
+from hpctune.repair.derived import LoggerMaker, project
 from hpctune.repair.facts import Facts
 from hpctune.repair.quarantine import Quarantine
 from hpctune.storage import atomic, checkpoints, control_file, run_file, values
@@ -37,7 +36,7 @@ class Repairer:
     def __init__(self, paths: ExperimentPaths, quarantine: Quarantine) -> None:
         self._paths, self._quarantine = paths, quarantine
         self.facts: Facts | None = None
-        self.loggers: Sequence[type[Callback]] = ()
+        self.loggers: Sequence[LoggerMaker] = ()
         self.cluster: Cluster | None = None
         self.heartbeat: Callable[[], None] = lambda: None
 

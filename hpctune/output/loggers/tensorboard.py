@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from hpctune import ray
 from hpctune.model.metric_stats import as_number
-from hpctune.model.rows import NOT_SHOWN, Shape, flatten, shape_of
+from hpctune.model.rows import AUTO_FILLED, NOT_SHOWN, Shape, flatten, shape_of
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.loggers.append_files import AppendFiles
 from hpctune.output.loggers.hparams import summaries
@@ -19,8 +20,11 @@ from hpctune.output.loggers.tfrecord import event_message, file_head, record, sc
 from hpctune.storage import values
 from hpctune.trial import Trial
 
-PREFIX = "ray/tune/"
-"""Of every tag: boards that were made for Ray Tune's files work."""
+RAY = "ray/tune/"
+"""Of every tag, if the script imports ``ray``: boards that were made for Ray Tune's files work."""
+INFO = "~info/"
+"""Else, of the tags of what is filled in. TensorBoard sorts its cards by name, and ``~`` comes after all letters of
+ASCII, so the cards of what the user reported come first."""
 NOT_PLOTTED = NOT_SHOWN | {"pid", "timestamp", "date", "hostname", "node_ip", "trial_id", "experiment_id"}
 HISTOGRAM_BINS = 30
 _Summary = Callable[[Mapping[str, Any]], bytes]
@@ -29,12 +33,19 @@ _Summary = Callable[[Mapping[str, Any]], bytes]
 class TBXLoggerCallback(LoggerCallback):
     """Numbers become scalars, lists of numbers histograms; at the trial's end its hyperparameters are added.
 
-    No thread and no handle stays: tensorboardX's own writer has a thread for each file.
+    The tag of a reported value is its name; that of what is filled in (times, counters) begins with :data:`INFO`. No
+    thread and no handle stays: tensorboardX's own writer has a thread for each file.
+
+    Args:
+        ray_names: Tags as Ray Tune writes them, all with :data:`RAY`. None: if the script imports ``ray``.
     """
 
     rebuilds = True
+    ray_names: bool = True
+    """Of loggers that were pickled before there were other names."""
 
-    def __init__(self) -> None:
+    def __init__(self, ray_names: bool | None = None) -> None:
+        self.ray_names = ray.installed() if ray_names is None else ray_names
         self._files = AppendFiles()
         self._paths: dict[str, str] = {}
         self._quick: ShapeCache[_Summary | None] = ShapeCache()
@@ -49,7 +60,7 @@ class TBXLoggerCallback(LoggerCallback):
 
     def _summary(self, result: Mapping[str, Any]) -> bytes:
         shape = shape_of(result)
-        quick = self._quick[shape] if shape in self._quick else self._quick.note(shape, _quick(shape))
+        quick = self._quick[shape] if shape in self._quick else self._quick.note(shape, _quick(shape, self.ray_names))
         if quick is not None:
             try:
                 return quick(result)
@@ -61,8 +72,9 @@ class TBXLoggerCallback(LoggerCallback):
             if number is None:
                 others.append((key, value))
             else:
-                scalars.append(scalar_head(_tag(key)) + scalar_value(number))
-        return b"".join(scalars) + _histograms(others)
+                scalars.append(scalar_head(tag_of(key, self.ray_names)) + scalar_value(number))
+        named = ((tag_of(key, self.ray_names), value) for key, value in others)
+        return b"".join(scalars) + _histograms(named)
 
     def flush(self) -> None:
         self._files.flush()
@@ -76,7 +88,7 @@ class TBXLoggerCallback(LoggerCallback):
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         path = self._path(trial)
         if trial.has_reported_at_least_once:
-            self._files.append(path, _hyperparameters(trial))
+            self._files.append(path, _hyperparameters(trial, self.ray_names))
         self._files.release(path)
         self._paths.pop(trial.trial_id, None)
 
@@ -84,17 +96,19 @@ class TBXLoggerCallback(LoggerCallback):
         self._files.close()
 
 
-def _quick(shape: Shape) -> _Summary | None:
+def _quick(shape: Shape, ray_names: bool) -> _Summary | None:
     kinds = {key: kind for key, kind in zip(*shape, strict=True) if key not in NOT_PLOTTED}
     numbers = [key for key, kind in kinds.items() if kind in (float, int, bool)]
     if len(numbers) < 2 or any(kind not in (float, int, bool, str, type(None)) for kind in kinds.values()):
         return None
-    chosen, scalars = itemgetter(*numbers), scalars_of([_tag(key) for key in numbers])
+    chosen, scalars = itemgetter(*numbers), scalars_of([tag_of(key, ray_names) for key in numbers])
     return lambda row: scalars(chosen(row))
 
 
-def _tag(key: str) -> str:
-    return _sayable(PREFIX + key)
+def tag_of(key: str, ray_names: bool) -> str:
+    """The tag of a value, by the flat key of a result."""
+    prefix = RAY if ray_names else INFO if key.partition("/")[0] in AUTO_FILLED else ""
+    return _sayable(prefix + key)
 
 
 def events_path(trial: Trial) -> str:
@@ -117,9 +131,9 @@ def _step(result: Mapping[str, Any]) -> int:
 
 
 def _histograms(items: Iterable[tuple[str, Any]]) -> bytes:
-    """The part of a summary that holds lists of numbers."""
+    """The part of a summary that holds lists of numbers, by their tags."""
     written = []
-    for key, value in items:
+    for tag, value in items:
         if value is None or isinstance(value, (str, bytes)):
             continue
         if not (isinstance(value, (list, tuple)) or hasattr(value, "shape")):
@@ -132,7 +146,7 @@ def _histograms(items: Iterable[tuple[str, Any]]) -> bytes:
 
             with contextlib.suppress(ValueError):  # a range beyond floats cannot be cut into bins
                 histogram = make_histogram(np.asarray(numbers, dtype=float), HISTOGRAM_BINS)
-                one = Summary.Value(tag=_tag(key), histo=histogram)
+                one = Summary.Value(tag=tag, histo=histogram)
                 written.append(Summary(value=[one]).SerializeToString())
     return b"".join(written)
 
@@ -152,8 +166,9 @@ def _numbers(value: Any) -> Iterable[float]:
             yield from _numbers(item)
 
 
-def _hyperparameters(trial: Trial) -> bytes:
-    """The records by which TensorBoard's HPARAMS page compares trials."""
+def _hyperparameters(trial: Trial, ray_names: bool) -> bytes:
+    """The records by which TensorBoard's HPARAMS page compares trials: by what the user reported, the experiment's
+    metric first."""
     given = flatten(values.plain(trial.value.varied))
     valid = {
         _sayable(k): _sayable(v) if isinstance(v, str) else v
@@ -161,7 +176,9 @@ def _hyperparameters(trial: Trial) -> bytes:
         if isinstance(v, (bool, int, float, str))
     }
     last = trial.value.last
-    results = flatten({k: v for k, v in last.items() if k not in NOT_PLOTTED})
-    metrics = {_sayable(PREFIX + k): v for k, v in results.items() if as_number(v) is not None}
+    left_out = NOT_PLOTTED if ray_names else AUTO_FILLED
+    results = flatten({k: v for k, v in last.items() if k not in left_out})
+    names = sorted((k for k, v in results.items() if as_number(v) is not None), key=lambda k: k != trial.spec.metric)
+    metrics = {tag_of(k, ray_names): results[k] for k in names}
     wall_time = _wall_time(last, trial)
     return b"".join(record(event_message(wall_time, 0, summary)) for summary in summaries(valid, metrics))

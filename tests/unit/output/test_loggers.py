@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -108,17 +109,19 @@ def test_csv_goes_on_after_the_end(tmp_path: Path) -> None:
     assert [(r["a"], r["b"]) for r in table(trial)] == [("1", ""), ("2", "3")]
 
 
-def test_tensorboard_reads_every_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ray_names", [False, True])
+def test_tensorboard_reads_every_value(tmp_path: Path, ray_names: bool) -> None:
     _, trial = begun(tmp_path / "exp", ODD)
-    log(logger.TBXLoggerCallback(), trial)
+    log(logger.TBXLoggerCallback(ray_names), trial)
+    own = "ray/tune/" if ray_names else ""
     found = scalars(trial)
-    events = found.Scalars("ray/tune/b/c")
+    events = found.Scalars(f"{own}b/c")
     assert [(x.step, x.value) for x in events] == [(1, 2.5), (3, -math.inf)]
     assert [x.wall_time for x in events] == [1_700_000_001.0, 1_700_000_003.0]
-    assert [x.value for x in found.Scalars("ray/tune/flag")] == [1.0]
-    assert math.isnan(found.Scalars("ray/tune/a")[1].value)
-    assert found.Histograms("ray/tune/list")[0].histogram_value.num == 3
-    assert "ray/tune/late" not in found.Tags()["scalars"]
+    assert [x.value for x in found.Scalars(f"{own}flag")] == [1.0]
+    assert math.isnan(found.Scalars(f"{own}a")[1].value)
+    assert found.Histograms(f"{own}list")[0].histogram_value.num == 3
+    assert f"{own}late" not in found.Tags()["scalars"]
 
 
 def test_tensorboard_hyperparameters(tmp_path: Path) -> None:
@@ -134,7 +137,27 @@ def test_tensorboard_hyperparameters(tmp_path: Path) -> None:
     assert start.hparams["deep/on"].bool_value is True
     assert "deep/f" not in start.hparams
     named = metadata.parse_experiment_plugin_data(found["_hparams_/experiment"].plugin_data.content)
-    assert "ray/tune/loss" in {info.name.tag for info in named.metric_infos}
+    assert [info.name.tag for info in named.metric_infos] == ["loss"]
+
+
+def test_tensorboard_shows_the_users_values_first(tmp_path: Path) -> None:
+    row = {"zero": 1.0, "eval": {"accuracy": 0.5}, "_private": 2.0, "9": 3.0, "time_total_s": 4.0, "pid": 7}
+    _, trial = begun(tmp_path / "exp", [row])
+    log(logger.TBXLoggerCallback(), trial)
+    tags = sorted(scalars(trial).Tags()["scalars"])
+    assert set(tags[:3]) == {"9", "_private", "eval/accuracy"}
+    assert [tag for tag in tags if tag.startswith("~info/")] == tags[4:]
+    assert "~info/time_total_s" in tags
+    assert "~info/training_iteration" in tags
+
+
+def test_tensorboard_has_rays_names_if_the_script_imports_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpctune import ray
+
+    assert not logger.TBXLoggerCallback().ray_names
+    monkeypatch.setattr(sys, "path", [ray.SITE, *sys.path])
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    assert logger.TBXLoggerCallback().ray_names
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 1023, 1024, 1025, 1027, 3000])
