@@ -60,12 +60,13 @@ def list_trials(
     """One row for each trial of the experiment in ``path``, in the order in which they were made.
 
     Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last
-    line), ``reason``, ``path``, each key of the last result, and the configuration under ``config/``.
+    line), ``reason``, ``path``, ``started_at``, ``ended_at`` (Unix seconds), each key of the last result, and the
+    configuration under ``config/``.
 
     ``descending`` None: the best first, if ``sort`` is the experiment's metric, else in ascending order.
     """
     view = read_experiment(path)
-    rows = [_trial(trial, view.paths) for trial in view.state.trials.values()]
+    rows = [trial_row(trial, view.paths) for trial in view.state.trials.values()]
     if descending is None and sort is not None:
         descending = _several(sort)[:1] == [view.state.spec.metric] and view.state.spec.mode == "max"
     return select(rows, columns=columns, filter=filter, sort=sort, descending=bool(descending), limit=limit)
@@ -168,7 +169,8 @@ def experiment_status(state: ExperimentState) -> str:
     return "waiting" if state.trials else "new"
 
 
-def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
+def trial_row(trial: Trial, paths: ExperimentPaths) -> Row:
+    """A trial as a row of :func:`list_trials`."""
     attempt = trial.attempt
     last: Mapping[str, Any] = {k: v for k, v in trial.last.items() if k not in NOT_SHOWN}
     return {
@@ -180,6 +182,8 @@ def _trial(trial: Trial, paths: ExperimentPaths) -> Row:
         **flatten(trial.shown_config, "config/"),
         "job_id": attempt.job_id if attempt is not None else last.get("job_id"),
         "node": attempt.nodes if attempt is not None and attempt.nodes else last.get("hostname"),
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
         "failures": trial.failures + (trial.phase is Phase.ERROR),
         "error": failures.words(trial) if trial.error is not None else None,
         "last_error": failures.brief(trial) if trial.error is not None else None,

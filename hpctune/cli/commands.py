@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from hpctune.analysis.listing import list_experiments as experiment_rows, list_trials as trial_rows
+from hpctune.analysis.table_files import write_rows
 from hpctune.cli import find
-from hpctune.cli.list import EXPERIMENT_COLUMNS, print_rows, usual_columns, write_rows
+from hpctune.cli.list import EXPERIMENT_COLUMNS, print_rows, usual_columns
 from hpctune.storage.layout import NOTE
 
 
@@ -31,7 +32,7 @@ def list_trials(
     Args:
         experiment_path: The experiment's directory.
         sort: A column, or several, the most important first.
-        output: A file to write the table to as well: .csv, .json or .pkl.
+        output: A file to write the table to as well: .csv, .json, .parquet or .pkl.
         filter_op: A condition, such as "loss < 0.2".
         info_keys, result_keys: The columns; None: the usual ones.
         limit: How many rows at most.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpctune.cli import find
+from hpctune.cli.progress import Progress
 from hpctune.cli.values import duration_option
 from hpctune.common.text import clean, count
 from hpctune.storage.values import as_json
@@ -125,27 +125,6 @@ def _interruptible_once() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Progress:
-    """One updated status line on a terminal; elsewhere one line for each new step."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet, self._last, self._terminal = quiet, "", sys.stderr.isatty()
-
-    def say(self, text: str) -> None:
-        """Show the current step."""
-        if self._terminal:
-            width = shutil.get_terminal_size((80, 24)).columns
-            click.echo(f"\r\x1b[2K... {clean(text)[: width - 5]}", err=True, nl=False)
-        elif not self._quiet and text.partition(" (")[0].rstrip("0123456789 s,") != self._last:
-            self._last = text.partition(" (")[0].rstrip("0123456789 s,")
-            click.echo(f"... {clean(text)}", err=True)
-
-    def clear(self) -> None:
-        """Clear the status line."""
-        if self._terminal:
-            click.echo("\r\x1b[2K", err=True, nl=False)
 
 
 def _show(part: Advice, area: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +11,9 @@ from typing import Any
 import click
 
 from hpctune.analysis.listing import list_experiments, list_trials
+from hpctune.analysis.table_files import csv_text, write_rows
 from hpctune.cli import find, snapshot
 from hpctune.common.text import clean, count, shorten, shorten_middle, table, when
-from hpctune.errors import UsageError
 from hpctune.mirror.options import is_elsewhere
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -23,7 +21,7 @@ from hpctune.storage.values import as_json
 
 EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at")
 TRIAL_COLUMNS = ("trial_id", "status", "training_iteration")
-TIMES = ("created_at", "updated_at")
+TIMES = ("created_at", "updated_at", "started_at", "ended_at")
 MAX_CONFIG = 6
 HEADINGS = {"last_error": "error"}
 MAX_CELL = 40
@@ -51,7 +49,9 @@ Row = Mapping[str, Any]
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of rows.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead, with every column.")
 @click.option("--csv", "csv_wanted", is_flag=True, help="Print a CSV table instead, with every column.")
-@click.option("-o", "--output", metavar="FILE", help="Write every column to a file: .csv, .json or .pkl (pandas).")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write every column to a file: .csv, .json, .parquet or .pkl (pandas)."
+)
 def command(
     directory: str | None,
     columns: str | None,
@@ -80,7 +80,7 @@ def command(
         click.echo(as_json(rows))
         return
     if csv_wanted:
-        click.echo(_csv(rows), nl=False)
+        click.echo(csv_text(rows), nl=False)
         return
     if not rows:
         click.echo(_nothing(root, paths, wanted), err=True)
@@ -115,30 +115,6 @@ def _driven(row: Row) -> str:
         return status
     shown = snapshot.driver_of(ExperimentPaths(Path(row["path"])), time.time())
     return status if shown.alive else f"{status}, no driver" if shown.alive is False else f"{status}, driver silent"
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write rows to a file, whose ending says how. Raises UsageError for an ending that is not known."""
-    kind = path.suffix.lower()
-    if kind == ".csv":
-        path.write_text(_csv(rows))
-    elif kind == ".json":
-        path.write_text(as_json(rows) + "\n")
-    elif kind in (".pkl", ".p", ".pickle"):
-        import pandas
-
-        pandas.DataFrame(rows).to_pickle(path)
-    else:
-        raise UsageError(f"{path}: the ending says what to write. Possible are .csv, .json and .pkl.")
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    """All columns, in the order in which they appear; an empty cell for no value."""
-    written = io.StringIO()
-    table = csv.DictWriter(written, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return written.getvalue()
 
 
 def _nothing(root: Path, paths: ExperimentPaths | None, wanted: str | None) -> str:

@@ -40,19 +40,25 @@ def command(directories: tuple[str, ...], port: int | None, metric: str | None, 
         raise UsageError(
             f"There is no experiment in {find.storage_path()} (the storage path). Name one: hpctune serve DIR"
         )
-    if port:
-        check_free(port, "--port")
-    server = PageServer([LiveExperiment(paths.root, metric, mode) for paths in found], _port(port))
-    click.echo(f"{count(len(found), 'experiment')}. Open in a browser:\n  {server.address}")
-    there = f"{getpass.getuser()}@{socket.getfqdn()}"
-    click.echo(f"From another computer, first:\n  ssh -N -L {server.port}:127.0.0.1:{server.port} {quoted(there)}")
-    click.echo("Ctrl-C ends it.")
-    signal.signal(signal.SIGTERM, _interrupt)
+    server = PageServer([LiveExperiment(paths.root, metric, mode) for paths in found], free_port(port))
+    tell_address(count(len(found), "experiment"), server.address, server.port)
+    signal.signal(signal.SIGTERM, interrupt)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve()
 
 
-def _port(given: int | None) -> int:
+def tell_address(what: str, address: str, port: int) -> None:
+    """Say where to look, and how from another computer."""
+    click.echo(f"{what}. Open in a browser:\n  {address}")
+    there = f"{getpass.getuser()}@{socket.getfqdn()}"
+    click.echo(f"From another computer, first:\n  ssh -N -L {port}:127.0.0.1:{port} {quoted(there)}")
+    click.echo("Ctrl-C ends it.")
+
+
+def free_port(given: int | None) -> int:
+    """The port that is given, else :data:`PORT`, else 0. Raises UsageError if the given one is taken."""
+    if given:
+        check_free(given, "--port")
     if given is not None:
         return given
     try:
@@ -62,5 +68,6 @@ def _port(given: int | None) -> int:
     return PORT
 
 
-def _interrupt(*_: Any) -> None:
+def interrupt(*_: Any) -> None:
+    """A signal handler that ends like Ctrl-C."""
     raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ RUN_TAG = "hpctune.trial"
 _LAST = "training_iteration"
 """The metric that is written last: how often it is there says how many rows are complete."""
 _MAX_PARAM = 500
+_MAX_METRICS = 500
+"""In one call."""
 
 
 class MLflowLoggerCallback(TrackerCallback):
@@ -77,7 +79,8 @@ class MLflowLoggerCallback(TrackerCallback):
         run_id = _find(self._client, self._experiment, tag)
         if run_id is None:
             tags = {**{k: str(v) for k, v in self.tags.items()}, "trial_name": str(trial), RUN_TAG: tag}
-            run_id = self._client.create_run(self._experiment, run_name=str(trial), tags=tags).info.run_id
+            began = _milliseconds(trial.value.started_at)
+            run_id = self._client.create_run(self._experiment, began, tags, str(trial)).info.run_id
             there = 0
         else:
             there = len(self._client.get_metric_history(run_id, _LAST))
@@ -103,23 +106,40 @@ class MLflowLoggerCallback(TrackerCallback):
             self._client.log_batch(run_id, tags=changed)
 
     def _log(self, trial: Trial, name: str, number: int, row: Mapping[str, Any]) -> None:
-        from mlflow.entities import Metric
+        self._log_rows(name, number, [row])
 
-        step = int(as_number(row.get("timesteps_total")) or as_number(row.get(_LAST)) or number)
-        when = int((as_number(row.get("timestamp")) or 0.0) * 1000)
-        numbers = {k: as_number(v) for k, v in flatten(row).items() if not k.startswith("config/")}
-        metrics = [Metric(k, v, when, step) for k, v in numbers.items() if v is not None and k != _LAST]
-        metrics.append(Metric(_LAST, numbers.get(_LAST) or number, when, step))
-        for start in range(0, len(metrics), 500):
-            self._client.log_batch(self._runs[name], metrics=metrics[start : start + 500])
+    def _log_rows(self, name: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Deliver several rows, many of them in each call; ``first``: the number of the first one."""
+        made = [_metrics(number, row) for number, row in enumerate(rows, first)]
+        together = max(1, _MAX_METRICS // max(map(len, made), default=1))
+        for start in range(0, len(made), together):  # whole rows, so that a killed process leaves no part of one
+            metrics = [metric for row in made[start : start + together] for metric in row]
+            for begin in range(0, len(metrics), _MAX_METRICS):
+                self._client.log_batch(self._runs[name], metrics=metrics[begin : begin + _MAX_METRICS])
 
     def _end(self, trial: Trial, name: str, failed: bool) -> None:
         if self.log_params_on_trial_end:
             self._params(name, trial.value.shown_config)
         if self.save_artifact:
             self._client.log_artifacts(self._runs[name], trial.local_path)
-        self._client.set_terminated(self._runs[name], status="FAILED" if failed else "FINISHED")
+        status, ended = "FAILED" if failed else "FINISHED", _milliseconds(trial.value.ended_at)
+        self._client.set_terminated(self._runs[name], status, ended)
         self._runs.pop(name, None)
+
+
+def _metrics(number: int, row: Mapping[str, Any]) -> list[Any]:
+    """What MLflow keeps of a row."""
+    from mlflow.entities import Metric
+
+    step = int(as_number(row.get("timesteps_total")) or as_number(row.get(_LAST)) or number)
+    when = int((as_number(row.get("timestamp")) or 0.0) * 1000)
+    numbers = {k: as_number(v) for k, v in flatten(row).items() if not k.startswith("config/")}
+    metrics = [Metric(k, v, when, step) for k, v in numbers.items() if v is not None and k != _LAST]
+    return [*metrics, Metric(_LAST, numbers.get(_LAST) or number, when, step)]
+
+
+def _milliseconds(at: float | None) -> int | None:
+    return None if at is None else int(at * 1000)
 
 
 class MLflowLogger:

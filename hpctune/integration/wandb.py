@@ -87,9 +87,13 @@ class WandbLoggerCallback(TrackerCallback):
     def _wants_checkpoints(self) -> bool:
         return self.upload_checkpoints
 
+    def _directory(self, trial: Trial) -> Path:
+        """Where W&B keeps the files of a trial's run."""
+        return Path(trial.local_path)
+
     def _open(self, trial: Trial, name: str) -> int:
         self._finish(name)
-        return next_step(Path(trial.local_path), name)
+        return next_step(self._directory(trial), name)
 
     def _run(self, trial: Trial, name: str) -> Any:
         run = self._runs.get(name)
@@ -97,10 +101,10 @@ class WandbLoggerCallback(TrackerCallback):
             key = self._api_key or _read_key(None, self.api_key_file)
             mode = _mode(self.kwargs.get("mode"), key)
             if mode == "online":
-                self._to_sync += [p.parent for p in files_of(Path(trial.local_path), name) if not _synced(p)]
+                self._to_sync += [p.parent for p in files_of(self._directory(trial), name) if not _synced(p)]
             asked = {"project": self.project, "group": self.group or trial.experiment_dir_name, "name": str(trial)}
             asked |= {k: v for k, v in self.kwargs.items() if k not in ("mode", "settings")}
-            asked |= {"id": name, "resume": "allow", "dir": trial.local_path}
+            asked |= {"id": name, "resume": "allow", "dir": str(self._directory(trial))}
             run = self._runs[name] = self._init(mode, key, asked)
             if self._offline and mode == "online":
                 self._to_sync.append(Path(run.settings.sync_dir))

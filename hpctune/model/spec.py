@@ -54,6 +54,7 @@ class CheckpointPolicy:
 class ExperimentSpec:
     """One search, as data.
 
+    ``metric``, ``mode``: what is optimized. ``more_objectives``: further metrics with their modes, if several are.
     ``num_samples``: -1 means no limit. ``criteria``: flat stop thresholds that workers evaluate. ``time_budget_s``:
     seconds of driven time over all drivers. ``budget``: hours that the jobs may hold. ``max_failures``: -1 means no
     limit. ``fail_fast``: "" (off), "stop" or "raise". ``cluster`` and ``cluster_options``: name and options as given.
@@ -69,6 +70,7 @@ class ExperimentSpec:
     trainable: str
     metric: str | None = None
     mode: str | None = None
+    more_objectives: tuple[tuple[str, str], ...] = ()
     num_samples: int = 1
     seed: int = 0
     criteria: Mapping[str, Any] = field(default_factory=dict)
@@ -106,6 +108,13 @@ class ExperimentSpec:
         if self.fail_fast and self.max_failures != 0:
             raise ValueError("fail_fast and max_failures exclude each other. Remove one of them.")
 
+    @property
+    def objectives(self) -> tuple[tuple[str, str], ...]:
+        """Every metric that is optimized, with its mode: none, one, or several at once."""
+        if self.metric is None or self.mode is None:
+            return ()
+        return ((self.metric, self.mode), *self.more_objectives)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-compatible form; :meth:`from_json` is its inverse."""
         data = asdict(self)
@@ -124,5 +133,6 @@ class ExperimentSpec:
         known["checkpoint"] = CheckpointPolicy(**known.get("checkpoint", {}))
         known["failure_policy"] = FailurePolicy(**data.get("care", {}))
         known["budget"] = Budget.from_json(known.get("budget"))
+        known["more_objectives"] = tuple((metric, mode) for metric, mode in known.get("more_objectives", ()))
         known["export_formats"] = tuple(known.get("export_formats", ()))
         return cls(**known)

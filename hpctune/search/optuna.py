@@ -13,7 +13,7 @@ from hpctune.search.adapters.objective import Loss
 from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter
 from hpctune.search.adapters.points import Evaluated
 from hpctune.search.adapters.unit import snapped
-from hpctune.space import Categorical, Float, Integer, LogUniform, Normal, Quantized, flatten_dict
+from hpctune.space import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized, flatten_dict
 
 if TYPE_CHECKING:
     import optuna
@@ -91,20 +91,12 @@ class OptunaSearch(LibrarySearcher):
     # -- the space --------------------------------------------------------------------------------------------
 
     def _convert(self, parameter: Parameter) -> Any:
-        to = self.library("distributions")
-        match parameter.domain:
-            case Categorical():
-                options = parameter.domain.categories
-                return to.CategoricalDistribution(options if _by_value(parameter) else range(len(options)))
-            case Integer() as domain if isinstance(domain.exact_sampler(), LogUniform):
-                return to.IntDistribution(domain.smallest, domain.largest, log=True)
-            case Integer() as domain:
-                return to.IntDistribution(domain.smallest, domain.largest, step=domain.step)
-            case Float() as domain if not isinstance(domain.exact_sampler(), Normal):
-                log = isinstance(domain.exact_sampler(), LogUniform)
-                step = domain.sampler.q if isinstance(domain.sampler, Quantized) and not log else None
-                return to.FloatDistribution(domain.lower, domain.upper, log=log, step=step)
-        raise self._unsupported(parameter, "Use uniform, for example over the mean and three times sd on each side.")
+        made = distribution(parameter.domain)
+        if made is None:
+            raise self._unsupported(
+                parameter, "Use uniform, for example over the mean and three times sd on each side."
+            )
+        return made
 
     def _take_native(self, space: Any) -> Layout:
         if callable(space):
@@ -271,10 +263,33 @@ class OptunaSearch(LibrarySearcher):
         )
 
 
+def distribution(domain: Domain) -> Any:
+    """The Optuna distribution of a domain; None if there is none."""
+    from optuna import distributions as to
+
+    match domain:
+        case Categorical():
+            options = domain.categories
+            return to.CategoricalDistribution(options if _plain_options(domain) else range(len(options)))
+        case Integer() if isinstance(domain.exact_sampler(), LogUniform):
+            return to.IntDistribution(domain.smallest, domain.largest, log=True)
+        case Integer():
+            return to.IntDistribution(domain.smallest, domain.largest, step=domain.step)
+        case Float() if not isinstance(domain.exact_sampler(), Normal):
+            log = isinstance(domain.exact_sampler(), LogUniform)
+            step = domain.sampler.q if isinstance(domain.sampler, Quantized) and not log else None
+            return to.FloatDistribution(domain.lower, domain.upper, log=log, step=step)
+    return None
+
+
 def _by_value(parameter: Parameter) -> bool:
-    """Whether Optuna gets the options of a choice themselves, which must be simple and differ; else their numbers."""
     assert isinstance(parameter.domain, Categorical)
-    options = parameter.domain.categories
+    return _plain_options(parameter.domain)
+
+
+def _plain_options(domain: Categorical) -> bool:
+    """Whether Optuna gets the options of a choice themselves, which must be simple and differ; else their numbers."""
+    options = domain.categories
     simple = all(option is None or isinstance(option, (bool, int, float, str)) for option in options)
     return simple and len(set(options)) == len(options)
 

@@ -1,0 +1,1 @@
+"""Experiments in the form of other tools: Optuna, MLflow, W&B, TensorBoard, and tables."""

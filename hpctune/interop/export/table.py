@@ -1,0 +1,34 @@
+"""An experiment as one table: a row for each trial, or for each result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpctune.analysis.listing import trial_row
+from hpctune.analysis.load import LoadedExperiment
+from hpctune.analysis.pictures.trials import state_of
+from hpctune.analysis.table_files import write_as
+from hpctune.analysis.tables import flat_row
+from hpctune.interop.export.target import Progress
+
+Row = dict[str, Any]
+
+
+def write_table(loaded: LoadedExperiment, file: Path, form: str, rows: bool, progress: Progress) -> int:
+    """Write the table, in the form csv, json or parquet; returns how many rows it has.
+
+    ``rows``: of all results, else of the trials.
+    """
+    made: list[Row] = []
+    for number, trial in enumerate(loaded.trials, 1):
+        progress(number, len(loaded.trials))
+        if not rows:
+            made.append({"trial_id": trial.trial_id, "state": state_of(trial.value).value})
+            made[-1] |= trial_row(trial.value, loaded.paths)
+            continue
+        for counted in loaded.rows(trial.trial_id):
+            config = counted.row.get("config") or trial.config
+            made.append({"trial_id": trial.trial_id, "name": trial.value.name} | flat_row(counted.row, config))
+    write_as(form, made, file)
+    return len(made)
