@@ -41,7 +41,8 @@ def command(
     from hpctune.interop.export.storages import open_storage
     from hpctune.interop.export.study import StudyExport, study_names
 
-    experiments = [LoadedExperiment(find.experiment(named).root) for named in directories or (None,)]
+    roots = dict.fromkeys(find.experiment(named).root for named in directories or (None,))
+    experiments = [LoadedExperiment(root) for root in roots]
     chosen = [objectives(experiment, metric, mode) for experiment in experiments]
     chosen_port, progress = free_port(port), Progress(quiet=True)
     with tempfile.TemporaryDirectory(prefix="hpctune-dashboard-") as scratch:

@@ -35,10 +35,10 @@ def records(path: Path) -> Iterator[bytes]:
 
 
 def files_of(directory: Path, run_id: str) -> list[Path]:
-    """The files of this run under ``directory``, from the oldest; each process that went on with it made one."""
-    return sorted(
-        directory.glob(f"wandb/*run-*-{run_id}/run-{run_id}.wandb"), key=lambda p: p.parent.name.split("run-")[1]
-    )
+    """The files of this run under ``directory``, from the oldest; each process that went on with it made one. Of two
+    that begin in the same second, the folder of the second one has a number at its end."""
+    files = directory.glob(f"wandb/*run-*-{run_id}*/run-{run_id}.wandb")
+    return sorted(files, key=lambda path: path.parent.name.split("run-")[1])
 
 
 def history(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

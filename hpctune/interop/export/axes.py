@@ -38,16 +38,19 @@ class Axes:
         for name in names:
             values = [params[name] for params in self._params.values() if name in params]
             known = told.get(name) or _of_domains(domains.get(name, []))
-            self.distributions[name] = covering(known, values) if known is not None else inferred(values)
+            if known is not None:
+                self.distributions[name] = covering(known, values)
+            elif len(loaded.trials) == 1 or len(_unique(values)) > 1:
+                self.distributions[name] = inferred(values)
 
     def params(self, trial: Trial) -> dict[str, Value]:
         """The values that a trial has of the parameters that vary."""
-        return {name: _fitting(self.distributions[name], v) for name, v in self._params[trial.trial_id].items()}
+        known = self.distributions
+        return {name: _fitting(known[name], v) for name, v in self._params[trial.trial_id].items() if name in known}
 
     def constants(self, trial: Trial) -> dict[str, Value]:
         """The rest of a trial's configuration."""
-        varied = self._params[trial.trial_id]
-        return {name: simple(value) for name, value in flatten(trial.config).items() if name not in varied}
+        return {name: simple(value) for name, value in flatten(trial.config).items() if name not in self.distributions}
 
 
 def simple(value: Any) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from hpctune.analysis.load import LoadedExperiment
@@ -20,7 +20,7 @@ from hpctune.errors import TuneError
 from hpctune.interop.export.study import Objectives, StudyExport
 from hpctune.storage.layout import ExperimentPaths
 
-REFRESH_S = 10.0
+REFRESH_S = 5.0
 """Seconds between two looks at experiments that are not over."""
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -62,7 +62,9 @@ def guarded(app: App, token: str, cookie: str) -> App:
             given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
             if hmac.compare_digest(given.encode(), token.encode()):
                 keep = f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/"
-                start("303 See Other", [("Location", "/dashboard"), ("Set-Cookie", keep)])
+                path = environ.get("PATH_INFO", "/")
+                there = quote(path) if path.startswith("/dashboard") else "/dashboard"
+                start("303 See Other", [("Location", there), ("Set-Cookie", keep)])
                 return [b""]
         start("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"Open the address that hpctune dashboard has printed: it has a token.\n"]

@@ -290,9 +290,7 @@ def _clash(study: optuna.Study, known: Mapping[str, FrozenTrial], wanted: Mappin
 
 
 def study_names(experiments: Sequence[LoadedExperiment]) -> list[str]:
-    """A name for the study of each experiment: its own, with its id where several have the same."""
+    """A name for the study of each experiment: its own, or its path if several have the same."""
     names = [loaded.paths.root.name for loaded in experiments]
-    return [
-        name if names.count(name) == 1 else f"{name} ({loaded.spec.experiment_id})"
-        for name, loaded in zip(names, experiments, strict=True)
-    ]
+    pairs = zip(names, experiments, strict=True)
+    return [name if names.count(name) == 1 else str(loaded.paths.root) for name, loaded in pairs]
