@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def run(
     run_or_experiment: Any,
     name: str | None = None,
-    metric: str | None = None,
-    mode: str | None = None,
+    metric: str | Sequence[str] | None = None,
+    mode: str | Sequence[str] | None = None,
     stop: Any = None,
     time_budget_s: Any = None,
     config: Mapping[str, Any] | None = None,
@@ -88,7 +88,8 @@ def run(
         run_or_experiment: A function, a class derived from Trainable, or a registered name. Or an Experiment, or a list
             of them, which have their own definitions; then only arguments about the whole run may be given.
         name: The experiment's directory name. Default: the trainable's name with date and time.
-        metric, mode: The name of the reported value to optimize; "min" or "max".
+        metric, mode: The name of the reported value to optimize; "min" or "max". Several: lists of them; the best is a
+            Pareto front then.
         stop: A dict of thresholds, a Stopper, a function (trial_id, result) -> bool, or a list of these.
         time_budget_s: Seconds (or a timedelta) of driven time, over all drivers, after which the experiment stops.
         budget: How many hours the jobs may hold: "200gpuh", "5000cpuh", "40nodeh" or "1000billing". No new trial starts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -22,8 +22,8 @@ class TuneConfig:
     """Options of a search.
 
     Args:
-        mode: "min" or "max".
-        metric: The name of the reported value to optimize.
+        mode: "min" or "max"; of several metrics one for all, or a list with one for each.
+        metric: The name of the reported value to optimize, or a list of names: then the best is a Pareto front.
         search_alg: A Searcher or search algorithm, or its name. Default: random and grid search.
         scheduler: A scheduler, which decides which trials go on, or its name. Default: all do, first come, first
             served.
@@ -39,8 +39,8 @@ class TuneConfig:
     ``Tuner.fit`` checks the values.
     """
 
-    mode: str | None = None
-    metric: str | None = None
+    mode: str | Sequence[str] | None = None
+    metric: str | Sequence[str] | None = None
     search_alg: Searcher | SearchAlgorithm | str | None = None
     scheduler: SchedulerPolicy | str | None = None
     num_samples: int = 1

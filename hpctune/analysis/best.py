@@ -50,6 +50,13 @@ def best_trial(
     return best[1]
 
 
+def check_reported(trials: Sequence[Trial], metric: str) -> None:
+    """Raise MetricError if results were reported, and none of the last ones has this metric."""
+    reported = [trial for trial in trials if trial.has_reported_at_least_once]
+    if reported and all(number(trial.value.last, metric) is None for trial in reported):
+        raise missing_metric(metric, reported_keys(reported), "Metric")
+
+
 def score(trial: Trial, metric: str, mode: str, scope: str) -> float | None:
     """The value used to compare ``trial``; None if it never reported the metric as a number."""
     if scope == "last":

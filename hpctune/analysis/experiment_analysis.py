@@ -11,9 +11,10 @@ from hpctune.analysis.load import LoadedExperiment, experiment_root
 from hpctune.analysis.pictures.trials import PlotData, plot_data
 from hpctune.analysis.plotting import Plots
 from hpctune.checkpoint import Checkpoint
-from hpctune.common.checks import check_mode
+from hpctune.common.checks import check_mode, checked_objectives
 from hpctune.errors import UsageError
 from hpctune.mirror.fetch import readable
+from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import CheckpointRef
 from hpctune.storage.reader import CountedRow
@@ -49,6 +50,7 @@ class ExperimentAnalysis(Plots):
             (or its path on ``storage_filesystem``): it is read from a copy in the cache directory.
         trials: Its trials, if they are already known.
         default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
+            Lists, if several metrics are optimized.
     """
 
     def __init__(
@@ -57,8 +59,8 @@ class ExperimentAnalysis(Plots):
         *,
         storage_filesystem: Any = None,
         trials: Sequence[Trial] | None = None,
-        default_metric: str | None = None,
-        default_mode: str | None = None,
+        default_metric: str | Sequence[str] | None = None,
+        default_mode: str | Sequence[str] | None = None,
     ) -> None:
         one = isinstance(experiment_checkpoint_path, (str, os.PathLike))
         paths: Sequence[AnyPath] = [experiment_checkpoint_path] if one else experiment_checkpoint_path  # type: ignore
@@ -66,8 +68,7 @@ class ExperimentAnalysis(Plots):
             raise UsageError("ExperimentAnalysis needs at least one experiment directory.")
         if storage_filesystem is not None:
             paths = [readable(os.fspath(path), storage_filesystem).root for path in paths]
-        if default_mode is not None:
-            check_mode(default_mode)
+        objectives = checked_objectives(default_metric, default_mode)
         if trials is not None and len(paths) > 1:
             raise UsageError("ExperimentAnalysis takes trials for one experiment only; leave them out for several.")
         self._experiments = [LoadedExperiment(experiment_root(os.fspath(p)), trials) for p in paths]
@@ -75,12 +76,24 @@ class ExperimentAnalysis(Plots):
         """All trials, in the order in which they were made."""
         self._home = {t.trial_id: x for x in self._experiments for t in x.trials}
         spec = self._experiments[0].spec
-        self.default_metric = default_metric or spec.metric
-        self.default_mode = default_mode or spec.mode
+        own = spec.objectives or ((spec.metric, spec.mode),)
+        objectives = own if default_metric is None and len(own) > 1 and default_mode is None else objectives
+        self.default_metric = objectives[0][0] or spec.metric
+        """The metric, or the first one of several."""
+        self.default_mode = objectives[0][1] or spec.mode
+        self.objectives = tuple((str(each), str(how)) for each, how in objectives) if len(objectives) > 1 else ()
+        """The metrics with their modes, if there are several; else empty."""
 
     # -- asking -------------------------------------------------------------------------------------------------
 
     def _metric(self, metric: str | None, what: str) -> str:
+        if metric is None and self.objectives and what == "get_best_trial":
+            names = ", ".join(name for name, _ in self.objectives)
+            raise UsageError(
+                f"The experiment optimizes several metrics ({names}), so there is a Pareto front, and no single best "
+                "trial: get_best_trials() of an ExperimentAnalysis, get_best_results() of a ResultGrid. The best by "
+                f"one of them: metric={self.objectives[0][0]!r}, mode={self.objectives[0][1]!r}."
+            )
         metric = metric or self.default_metric
         if metric is None:
             raise UsageError(f"{what} needs a metric. Pass metric=..., or default_metric=... to ExperimentAnalysis.")
@@ -137,6 +150,36 @@ class ExperimentAnalysis(Plots):
         """
         metric, mode = self._metric(metric, "get_best_trial"), self._mode(mode, "get_best_trial")
         return best.best_trial(self.trials, metric, mode, scope, filter_nan_and_inf)
+
+    def get_best_trials(
+        self, metric: str | Sequence[str] | None = None, mode: str | Sequence[str] | None = None
+    ) -> list[Trial]:
+        """The trials that no other trial beats (the Pareto front), by their last results; the best of the first metric
+        comes first.
+
+        Args:
+            metric: What to compare: a list of metrics; None: the experiment's own.
+            mode: "min" or "max", for all or for each.
+
+        Raises:
+            UsageError: if no metric or mode is known.
+            MetricError: if no result has a metric.
+        """
+        chosen = checked_objectives(metric, mode) if metric is not None else self.objectives
+        known = dict(self.objectives)
+        objectives = [
+            (self._metric(name, "get_best_trials"), self._mode(how or known.get(str(name)), "get_best_trials"))
+            for name, how in chosen or ((None, None),)
+        ]
+        for name, _ in objectives:
+            best.check_reported(self.trials, name)
+        by_id = {trial.trial_id: trial for trial in self.trials}
+        return [by_id[value.trial_id] for value in pareto_front((t.value for t in self.trials), objectives)]
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The Pareto front: see :meth:`get_best_trials`. Of one metric the best trial."""
+        return self.get_best_trials()
 
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
@@ -270,7 +313,7 @@ class ExperimentAnalysis(Plots):
         name = self._experiments[0].paths.root.name
         began_at = self._experiments[0].spec.created_at
         values = [trial.value for trial in self.trials]
-        return plot_data(name, values, rows, self.default_metric, self.default_mode, began_at)
+        return plot_data(name, values, rows, self.default_metric, self.default_mode, began_at, self.objectives)
 
     # -- the run itself -----------------------------------------------------------------------------------------
 

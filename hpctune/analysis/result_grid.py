@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
@@ -38,7 +38,8 @@ class ResultGrid(Plots):
         is one and nothing says what to compare.
 
         Raises:
-            UsageError: without a metric, or a mode, here or in the TuneConfig.
+            UsageError: without a metric, or a mode, here or in the TuneConfig; or with several in the TuneConfig, and
+                none here: there is a Pareto front then, see :meth:`get_best_results`.
             MetricError: if no result has the metric.
             RuntimeError: if no trial has a value to compare.
         """
@@ -57,6 +58,13 @@ class ResultGrid(Plots):
                 "NaN and infinite values count with filter_nan_and_inf=False."
             )
         return Result.of(analysis, trial)
+
+    def get_best_results(
+        self, metric: str | Sequence[str] | None = None, mode: str | Sequence[str] | None = None
+    ) -> list[Result]:
+        """The results of the trials that no other trial beats (see :meth:`ExperimentAnalysis.get_best_trials`): the
+        Pareto front of several metrics; of one metric the best."""
+        return [Result.of(self._analysis, trial) for trial in self._analysis.get_best_trials(metric, mode)]
 
     def get_dataframe(self, filter_metric: str | None = None, filter_mode: str | None = None) -> pd.DataFrame:
         """One line for each trial: its last result, or that with the best value of ``filter_metric``."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hpctune.cli import find
+from hpctune.cli import best_front, find
+from hpctune.common.checks import check_mode
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
 from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
+from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment
 from hpctune.storage.values import as_json
-from hpctune.worker.command import text_of
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
@@ -69,25 +69,31 @@ def _score(trial: Trial, rows: Sequence[CountedRow], metric: str, mode: str, sco
 @click.command(
     "best",
     epilog="Example: hpctune best ~/hpctune_results/mnist --metric eval/acc --mode max -n 3",
-    help=f"Show the best trials with config, value, iteration and checkpoint.\n\n{find.DIR_HELP}",
+    help="Show the best trials with config, value, iteration and checkpoint. Of several metrics: the trials that no "
+    f"other trial beats (the Pareto front), as a table.\n\n{find.DIR_HELP}",
 )
 @find.dir_argument
-@click.option("--metric", help="The metric, such as eval/loss. Default: the experiment's own.")
 @click.option(
-    "--mode", type=click.Choice(["min", "max"]), help="Whether low or high is better. Default: the experiment's own."
+    "--metric", help="The metric, such as eval/loss, or several: loss,latency. Default: the experiment's own."
 )
+@click.option("--mode", help="min or max, or one for each metric: min,max. Default: the experiment's own.")
 @click.option("--scope", type=click.Choice(SCOPES), default="last", show_default=True, help="Which results count.")
 @click.option(
-    "-n", "--number", "most", type=click.IntRange(min=1), default=1, help="How many trials.", show_default=True
+    "-n", "--number", "most", type=click.IntRange(min=1), help="How many trials. Default: 1, or the whole front."
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print a JSON list instead.")
 @click.option("--args", "args_wanted", is_flag=True, help="Print the configurations as command-line arguments instead.")
 def command(
-    directory: str | None, metric: str | None, mode: str | None, scope: str, most: int, json_wanted: bool,
+    directory: str | None, metric: str | None, mode: str | None, scope: str, most: int | None, json_wanted: bool,
     args_wanted: bool,
 ) -> None:  # fmt: skip
     """The command."""
     paths = find.experiment(directory)
+    if "," in (metric or "") or (metric is None and spec_file.read(paths).more_objectives):
+        best_front.show(paths, metric, mode, scope, most, json_wanted, args_wanted)
+        return
+    if mode is not None:
+        check_mode(mode)
     view = read_experiment(paths.root, with_rows=True)
     spec = view.state.spec
     name, how = metric or spec.metric, mode or (spec.mode if metric in (None, spec.metric) else None)
@@ -96,28 +102,16 @@ def command(
         raise UsageError(
             f"The metric or mode is unknown. Give it: hpctune best {quoted(paths.root)} {what}{_known(view)}"
         )
-    found = rank(view, name, how, scope)[:most]
+    found = rank(view, name, how, scope)[: most or 1]
     if json_wanted:
         click.echo(as_json([_data(paths, s, name) for s in found]))
         return
     if args_wanted:
         for scored in found:
-            click.echo(as_arguments(scored.trial.shown_config))
+            click.echo(best_front.as_arguments(scored.trial.shown_config))
         return
     for place, scored in enumerate(found):
         click.echo(("\n" if place else "") + "\n".join(_lines(paths, scored, name, scope)))
-
-
-def as_arguments(config: Mapping[str, Any]) -> str:
-    """A configuration as arguments for a shell: ``--lr 0.1 --amp``. Nested names are joined with dots."""
-    words: list[str] = []
-    for key, value in flatten(config).items():
-        option = f"--{key.replace('/', '.')}"
-        if value is True:
-            words.append(option)
-        elif value is not False and value is not None:
-            words += [option, text_of(value)]
-    return shlex.join(words)
 
 
 def _known(view: ExperimentView) -> str:

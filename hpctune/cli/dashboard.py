@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """The command."""
     dashboard: Any = load("optuna_dashboard", "", "dashboard", "hpctune dashboard")
+    from hpctune.analysis.objectives import objectives
     from hpctune.interop.export.dashboard import DashboardServer, Follower
-    from hpctune.interop.export.objectives import objectives
     from hpctune.interop.export.storages import open_storage
     from hpctune.interop.export.study import StudyExport, study_names
 

@@ -91,7 +91,7 @@ def _optuna(
     **_: Any,
 ) -> list[str]:  # fmt: skip
     load("optuna", "", "optuna", "hpctune export --to optuna")
-    from hpctune.interop.export.objectives import objectives
+    from hpctune.analysis.objectives import objectives
     from hpctune.interop.export.storages import open_storage
     from hpctune.interop.export.study import StudyExport
 

@@ -13,7 +13,7 @@ from click.decorators import FC
 
 from hpctune.cli.parameters import read_pairs, read_rows
 from hpctune.errors import UsageError
-from hpctune.interop.command_search import CommandSearch
+from hpctune.interop.command_search import CommandSearch, several
 from hpctune.interop.program import STYLES
 from hpctune.space import text as space_text
 
@@ -22,7 +22,10 @@ NAMES = (
 )  # fmt: skip
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
-        "--metric", metavar="NAME", help="The metric in the program's output; or what finds it: 'loss: ([0-9.]+)'."
+        "--metric",
+        metavar="NAME",
+        help="The metric in the program's output, or several in one line: loss,latency; or what "
+        "finds it: 'loss: ([0-9.]+)'.",
     ),
     click.option("--max", "mode", flag_value="max", help="A greater metric is better."),
     click.option("--min", "mode", flag_value="min", help="A smaller metric is better (the default)."),
@@ -110,8 +113,10 @@ def show(search: CommandSearch, program: str, parameters: Mapping[str, str], whe
     if search.pattern:
         click.echo(f"Metric:    {search.metric or 'metric'}, found by {search.pattern!r}", err=True)
     elif search.metric:
-        forms = FORMS.replace("NAME", search.metric)
-        click.echo(f"Metric:    {search.metric}, found in lines such as {forms}; else --parse REGEX", err=True)
+        first, *others = several(search.metric)
+        forms = FORMS.replace("NAME", first)
+        also = f", and {', '.join(others)} in the same line" if others else ""
+        click.echo(f"Metric:    {first}{also}, found in lines such as {forms}; else --parse REGEX", err=True)
     else:
         click.echo("Metric:    none (give --metric NAME --max, to see which is best)", err=True)
 

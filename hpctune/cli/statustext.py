@@ -24,8 +24,10 @@ from hpctune.common.text import (
 )
 from hpctune.model import failures
 from hpctune.model.budget import UNITS
+from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
+from hpctune.output.display.status import front_words
 
 MAX_ROWS = 15
 INDENT = " " * 6
@@ -42,7 +44,7 @@ def render(shot: Snapshot, columns: int) -> str:
 def head(shot: Snapshot, columns: int) -> Iterator[str]:
     """What the whole experiment does: driver, counts of trials, workers, disk, best."""
     spec, driving = shot.state.spec, shot.driving
-    goal = f", {spec.mode} {spec.metric}" if spec.metric else ""
+    goal = "".join(f", {mode} {metric}" for metric, mode in spec.objectives)
     yield f"Experiment {clean(spec.name)} ({clean(spec.trainable)}{goal})"
     yield f"  state     {clean(driving.text)}"
     if driving.resume is not None:
@@ -112,6 +114,9 @@ def _best(shot: Snapshot, columns: int) -> Iterator[str]:
         yield "  best      no metric was given; choose one: hpctune best --metric NAME --mode min|max"
     elif best is None:
         yield f"  best      no trial has reported {spec.metric} yet"
+    elif spec.more_objectives:
+        yield f"  front     {front_words(pareto_front(shot.state.trials.values(), spec.objectives), spec.objectives)}"
+        yield f"            the trials: hpctune best {quoted(shot.paths.root)}"
     else:
         value = number(lookup(best.last, spec.metric))
         yield f"  best      {spec.metric} = {value} at iteration {best.last_iteration} of trial {best.trial_id}"

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Collection
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from hpctune.errors import UsageError
 
@@ -91,3 +91,25 @@ def check_port(port: object) -> int:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
         raise UsageError(f"server_port must be a port number, such as {DEFAULT_PORT}, not {port!r}.")
     return port
+
+
+def checked_objectives(metric: object, mode: object) -> tuple[tuple[str | None, str | None], ...]:
+    """Each metric with its mode; ``metric`` and ``mode`` may be one or several, and one mode counts for all metrics.
+
+    Raises UsageError if they are of the wrong kind, or do not fit each other.
+    """
+    metrics: list[Any] = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+    modes: list[Any] = list(mode) if isinstance(mode, (list, tuple)) else [mode]
+    for each in metrics:
+        if not (isinstance(each, str) and each) and metrics != [None]:
+            raise UsageError(f"metric must be the name of a reported value, or a list of names, not {metric!r}.")
+    if not metrics or len(set(metrics)) < len(metrics):
+        raise UsageError(f"metric must be a list of different names, not {metric!r}.")
+    for each in modes:
+        check_choice("mode", each, (None, "min", "max"))
+    modes = modes * len(metrics) if len(modes) == 1 else modes
+    if len(modes) != len(metrics):
+        raise UsageError(f"mode={mode!r} has {len(modes)} modes for {len(metrics)} metrics. Give one, or one for each.")
+    if len(metrics) > 1 and None in modes:
+        raise UsageError(f"Several metrics ({', '.join(metrics)}) need a mode: 'min' or 'max', or one for each.")
+    return tuple(zip(metrics, modes, strict=True))

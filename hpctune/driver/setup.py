@@ -34,8 +34,8 @@ class SearchBinding:
 
     algorithm: SearchAlgorithm
     space: Mapping[str, Any]
-    metric: str | None = None
-    mode: str | None = None
+    metric: str | Sequence[str] | None = None
+    mode: str | Sequence[str] | None = None
 
     def __call__(self, num_samples: int, seed: int) -> SearchPolicy:
         return self.algorithm.bind(self.space, num_samples, seed, metric=self.metric, mode=self.mode)

@@ -28,8 +28,9 @@ class CommandSearch:
     - ``kind``, ``options``: the class of the program, as "module:name", and further arguments of it. ``prints``:
       whether its metric is looked for in what it prints without a ``pattern``.
     - ``space``: the search space, with domains. ``rows``: the configurations to try, in place of samples.
-    - ``metric``, ``mode``: what is optimized; None: nothing. ``pattern``: a regular expression that finds the metric in
-      the program's output; None: the usual forms.
+    - ``metric``, ``mode``: what is optimized; None: nothing; several: a list, or text with commas. A line of the
+      program's output has the first one and, in the form NAME=VALUE, the others. ``pattern``: a regular expression that
+      finds the metric in the program's output; None: the usual forms.
     - ``num_samples``: None: as many as there are rows, one for a space without domains, else SAMPLES.
     - ``slurm``: fields of SlurmOptions. ``cluster``: its name. ``resources``: of a trial, as ``{"cpu": 2}``.
     - ``failure``, ``checkpoint``: arguments of FailureConfig and CheckpointConfig. ``tune``, ``run``: further arguments
@@ -42,8 +43,8 @@ class CommandSearch:
     prints: bool = True
     space: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] | None = None
-    metric: str | None = None
-    mode: str | None = None
+    metric: str | Sequence[str] | None = None
+    mode: str | Sequence[str] | None = None
     pattern: str | None = None
     num_samples: int | None = None
     search_alg: Named = None
@@ -80,16 +81,18 @@ class CommandSearch:
 
     def _call(self) -> Call:
         metric = self.metric or ("metric" if self.pattern else None)
+        metrics = several(metric)
         parse = None
         if metric is not None and (self.prints or self.pattern is not None):
             found_by = () if self.pattern is None else (self.pattern,)
-            parse = call("hpctune.worker.printed:PrintedMetric", metric, *found_by)
+            parse = call("hpctune.worker.printed:PrintedMetric", metrics[0], *found_by)
         program = call(
             self.kind, self.command, parse=parse, cwd=self.cwd, env=dict(self.env) or None,
             resources=self.resources, **self.options,
         )  # fmt: skip
         tune_config = call(
-            "hpctune:TuneConfig", metric=metric, mode=None if metric is None else self.mode or "min",
+            "hpctune:TuneConfig", metric=metrics if len(metrics) > 1 else metric,
+            mode=None if metric is None else self.mode or "min",
             num_samples=self.samples, search_alg=self._searcher(), scheduler=_named("scheduler", self.scheduler),
             **self.tune,
         )  # fmt: skip
@@ -144,3 +147,10 @@ def _named(kind: str, given: Named, **more: Any) -> Any:
     if name is None or not options:
         return name
     return call(f"hpctune:create_{kind}", name, **options)
+
+
+def several(metric: str | Sequence[str] | None) -> list[str]:
+    """The metrics: ``loss,latency`` are two."""
+    if metric is None:
+        return []
+    return [name.strip() for name in metric.split(",")] if isinstance(metric, str) else list(metric)

@@ -29,6 +29,7 @@ CONSTANT = "value"
 _TEXT: dict[str, Any] = {"type": "string"}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _FLAG: dict[str, Any] = {"type": "boolean"}
+_MODE: dict[str, Any] = {"enum": ["min", "max"]}
 _TABLE: dict[str, Any] = {"type": "object"}
 _NAMED: dict[str, Any] = {"anyOf": [_TEXT, {"type": "object", "required": ["name"]}]}
 KEYS: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,8 +40,10 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "parameters": (_TABLE, "The search space: a value, a list of choices, log:1e-4..1e-1, {uniform: [0, 1]}."),
     "trials": ({"type": "array"}, "The configurations to try, in place of samples: a list of mappings."),
     "grid": (_FLAG, "Every combination of the lists, instead of samples."),
-    "metric": (_TEXT, "The metric, as the program prints it."),
-    "mode": ({"enum": ["min", "max"]}, "Whether a smaller or a greater metric is better; min by default."),
+    "metric": (
+        {"anyOf": [_TEXT, {"type": "array"}]}, "The metric, as the program prints it; or several in one line.",
+    ),
+    "mode": ({"anyOf": [_MODE, {"type": "array"}]}, "Whether a smaller or a greater metric is better; min by default."),
     "parse": (_TEXT, "A regular expression that finds the metric in a line."),
     "num_samples": ({"type": "integer", "minimum": -1}, "How many trials (20); -1: without end."),
     "search_alg": (_NAMED, "random, tpe, gp, optuna, ...; or {name: tpe, n_initial_points: 10}."),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hpctune.common.checks import check_choice, check_flag, check_port
+from hpctune.common.checks import check_flag, check_port, checked_objectives
 from hpctune.errors import UsageError
 from hpctune.output.display.reporters import ProgressReporter
 from hpctune.run_config import DEPRECATED, FailureConfig
@@ -31,8 +31,8 @@ class RunOptions:
         UsageError: for an invalid value.
     """
 
-    metric: str | None = None
-    mode: str | None = None
+    metric: str | Sequence[str] | None = None
+    mode: str | Sequence[str] | None = None
     search_alg: Searcher | SearchAlgorithm | str | None = None
     scheduler: SchedulerPolicy | str | None = None
     max_concurrent: int | None = None
@@ -51,9 +51,7 @@ class RunOptions:
     server_port: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, (None, "min", "max"))
-        if self.metric is not None and not isinstance(self.metric, str):
-            raise UsageError(f"metric must be the name of a reported value, not {self.metric!r}.")
+        checked_objectives(self.metric, self.mode)
         check_flag("share_with_group", self.share_with_group)
         if self.server_port is not None:
             check_port(self.server_port)
@@ -65,6 +63,11 @@ class RunOptions:
             raise UsageError(f"callbacks must be a list, not {self.callbacks!r}.")
         if self.reporter is not None and not isinstance(self.reporter, ProgressReporter):
             raise UsageError(f"progress_reporter must be an instance of a ProgressReporter, not {self.reporter!r}.")
+
+    @property
+    def objectives(self) -> tuple[tuple[str | None, str | None], ...]:
+        """Each metric with its mode. Only the first may be None."""
+        return checked_objectives(self.metric, self.mode)
 
     def with_own_policies(self) -> RunOptions:
         """The same options with copies of searcher and scheduler, so that experiments do not share them."""

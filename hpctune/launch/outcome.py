@@ -52,7 +52,9 @@ def trial_error(name: str, error: ErrorInfo) -> TuneError:
 
 
 def analysis_of(
-    driven: Sequence[DrivenExperiment], metric: str | None = None, mode: str | None = None
+    driven: Sequence[DrivenExperiment],
+    metric: str | Sequence[str] | None = None,
+    mode: str | Sequence[str] | None = None,
 ) -> ExperimentAnalysis:
     """The results of all these experiments."""
     trials = driven[0].trials if len(driven) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from hpctune.driver.setup import DriverSetup, SearchBinding, ray_dirname, safe_n
 from hpctune.errors import ResumeError, UsageError
 from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
+from hpctune.launch.objectives import note_on_scheduler, objectives_of, scheduler_for, search_objective
 from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
 from hpctune.launch.overrides import Overrides
 from hpctune.launch.prepared import PreparedExperiment
@@ -29,7 +30,6 @@ from hpctune.model.spec import ExperimentSpec
 from hpctune.output.defaults import default_callbacks, imported_callback
 from hpctune.run_config import FailureConfig
 from hpctune.schedulers.base import SchedulerPolicy
-from hpctune.schedulers.create import as_scheduler
 from hpctune.search import as_search_algorithm
 from hpctune.space.replace import replace_values
 from hpctune.storage.layout import ExperimentPaths
@@ -76,9 +76,10 @@ def resolve(
     cluster = _cluster(options, overrides)
     failure = _failure(experiment, options)
     _check_growth(failure, experiment.resources, cluster)
-    scheduler = as_scheduler(options.scheduler, options.metric, options.mode)
+    scheduler = scheduler_for(options.scheduler, options.objectives)
+    algorithm = as_search_algorithm(options.search_alg)
     setup = DriverSetup(
-        bind_search=SearchBinding(as_search_algorithm(options.search_alg), space, options.metric, options.mode),
+        bind_search=SearchBinding(algorithm, space, *search_objective(algorithm, options.objectives)),
         scheduler=scheduler,
         stopper=experiment.driver_stopper,
         callbacks=[*default_callbacks(options.callbacks, env.auto_loggers), *map(imported_callback, env.callbacks)],
@@ -91,11 +92,10 @@ def resolve(
     root, name = place(experiment.storage_in(overrides.storage_path, env.result_dir), overrides.name or experiment.name)
     if name is None and stored is not None:  # resumed without a name
         name = stored.name
-    metric, mode = _objective(options, scheduler)
-    draft = _spec(experiment, replace(options, metric=metric, mode=mode), failure, cluster, env, identity)
+    draft = _spec(experiment, options, objectives_of(options, scheduler), failure, cluster, env, identity)
     spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
     _check_population(setup.scheduler, spec.num_samples)
-    notes = _notes(spec, setup, root / spec.name)
+    notes = _notes(spec, setup, root / spec.name) + note_on_scheduler(scheduler, spec.objectives)
     num_samples = None
     if stored is not None:
         notes += _differences(stored, spec, root / spec.name)
@@ -179,6 +179,7 @@ KEPT = (
     "trainable",
     "metric",
     "mode",
+    "more_objectives",
     "seed",
     "restore",
     "stdout",
@@ -196,6 +197,9 @@ def _differences(stored: ExperimentSpec, spec: ExperimentSpec, root: object) -> 
         before, after = getattr(stored, name), getattr(spec, name)
         if before and after and before != after:
             raise ResumeError(f"{root} was started with {name}={before!r}. It cannot be resumed with {after!r}.")
+    if stored.more_objectives != spec.more_objectives and spec.metric is not None:
+        before = ", ".join(metric for metric, _ in stored.objectives)
+        raise ResumeError(f"{root} was started with metric={before!r}. It cannot be resumed with other metrics.")
     differing = [name for name in _TOLD_IF_DIFFERENT if getattr(spec, name) != getattr(stored, name)]
     if not differing:
         return ()
@@ -208,17 +212,6 @@ def _notes(spec: ExperimentSpec, setup: DriverSetup, root: object) -> tuple[str,
         endless = "This search has no budget, no time_budget_s and no Stopper. It runs until you stop it:"
         return (f"{endless} hpctune stop {quoted(root)}",)
     return ()
-
-
-def _objective(options: RunOptions, scheduler: SchedulerPolicy) -> tuple[str | None, str | None]:
-    """What is optimized: as the options say, else as the scheduler or the searcher was told itself."""
-    if options.metric is not None:
-        return options.metric, options.mode
-    for told in (scheduler, options.search_alg):
-        metric, mode = getattr(told, "metric", None), getattr(told, "mode", None)
-        if isinstance(metric, str) and mode in ("min", "max"):
-            return metric, mode
-    return None, options.mode
 
 
 def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
@@ -289,6 +282,7 @@ def _automatic_name(spec: ExperimentSpec, env: EnvSettings) -> str:
 def _spec(
     experiment: Experiment,
     options: RunOptions,
+    objectives: Sequence[tuple[str | None, str | None]],
     failure: FailureConfig,
     cluster: ClusterChoice,
     env: EnvSettings,
@@ -296,13 +290,15 @@ def _spec(
 ) -> ExperimentSpec:
     """The definition as data, under the trainable's name."""
     limit = options.max_concurrent
+    (metric, mode), *more = objectives
     spec = ExperimentSpec(
         experiment_id=identity.experiment_id,
         name=safe_name(experiment.trainable_name),
         created_at=identity.created_at,
         trainable=experiment.trainable_name,
-        metric=options.metric if env.strict_metric else None,
-        mode=options.mode,
+        metric=metric if env.strict_metric else None,
+        mode=mode,
+        more_objectives=tuple((str(each), str(how)) for each, how in more) if env.strict_metric else (),
         num_samples=experiment.num_samples,
         seed=identity.seed,
         criteria=experiment.criteria,

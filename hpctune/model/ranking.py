@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from hpctune.model.rows import number
@@ -37,3 +37,39 @@ def best_trial(trials: Iterable[Trial], metric: str | None, mode: str | None) ->
     if metric is None:
         return None
     return best(((number(trial.last, metric), trial) for trial in trials), mode)
+
+
+Objectives = Sequence[tuple[str, str]]
+"""Metrics with their modes."""
+
+
+def pareto_front(trials: Iterable[Trial], objectives: Objectives) -> list[Trial]:
+    """The trials that no other trial beats, by their last results, in the order of the first objective. A trial without
+    a finite value of each metric is not compared."""
+    pairs = [(trial, values) for trial in trials if (values := values_of(trial, objectives)) is not None]
+    chosen = front([values for _, values in pairs], [mode for _, mode in objectives])
+    return [pairs[n][0] for n in chosen]
+
+
+def values_of(trial: Trial, objectives: Objectives) -> tuple[float, ...] | None:
+    """The last value of each metric; None if one is missing or not finite."""
+    values = [number(trial.last, metric) for metric, _ in objectives]
+    sound = tuple(value for value in values if value is not None and math.isfinite(value))
+    return sound if len(sound) == len(values) else None
+
+
+def front(points: Sequence[tuple[float, ...]], modes: Sequence[str]) -> list[int]:
+    """The indexes of the points that no other point beats (is better in one coordinate and worse in none), the best in
+    the first coordinate first. Equal points are all kept."""
+    signs = [1.0 if mode == "min" else -1.0 for mode in modes]
+    turned = [tuple(sign * value for sign, value in zip(signs, point, strict=True)) for point in points]
+    kept: list[int] = []
+    for n in sorted(range(len(points)), key=lambda n: turned[n]):  # whoever beats a point comes before it
+        rivals = kept[-1:] if len(signs) == 2 else kept  # of two coordinates the newest has the best second one
+        if not any(_beats(turned[rival], turned[n]) for rival in rivals):
+            kept.append(n)
+    return kept
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

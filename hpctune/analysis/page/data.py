@@ -51,7 +51,11 @@ def experiment_data(
     else:
         metric = next(iter(data.own_metrics), None)
     how = data.known_mode(mode, metric)
-    metrics = [*([metric] if metric is not None else []), *(m for m in data.own_metrics if m != metric)][:MAX_METRICS]
+    goals = dict(view.state.spec.objectives)
+    first = dict.fromkeys(
+        [*([metric] if metric is not None else []), *(name for name in goals if name in data.own_metrics)]
+    )
+    metrics = [*first, *(name for name in data.own_metrics if name not in first)][:MAX_METRICS]
     lanes = timeline_of(view.paths, events)
     return (
         _about(view, metric, how)
@@ -78,6 +82,7 @@ def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[s
         "updated": state.last_at or spec.created_at,
         "metric": metric,
         "mode": mode or "min",
+        "modes": dict(spec.objectives),
         "assumed": metric is not None and mode is None,
     }
 

@@ -68,8 +68,8 @@ function pictures() {
       section("contour", "Two parameters", x.surfaces.length ? choice("surface", "Over", x.surfaces.map((s, n) => [n, `${s.x} and ${s.y}`]), 0) : "",
         chart("The metric over two parameters", 340, paintContour).canvas),
       section("pareto", "Pareto front", x.metrics.length > 1 ? el("div", { className: "row" },
-        choice("front-x", "Across", metrics.slice(0, 5), 0), choice("front-x-mode", "better", modes, x.metrics[0].name === x.metric ? x.mode : "min"),
-        choice("front-y", "up", metrics.slice(0, 5), 1), choice("front-y-mode", "better", modes, "min")) : "",
+        choice("front-x", "Across", metrics.slice(0, 5), 0), choice("front-x-mode", "better", modes, x.metrics[0].name === x.metric ? x.mode : x.modes[x.metrics[0].name] || "min"),
+        choice("front-y", "up", metrics.slice(0, 5), 1), choice("front-y-mode", "better", modes, x.modes[x.metrics[1].name] || "min")) : "",
       chart("The trials by two metrics", 340, paintFront).canvas),
     ),
   ];

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpctune.analysis.pictures.trials import PlotData
 from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
+from hpctune.model import ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,4 @@ def front(points: Sequence[tuple[float, float]], modes: Sequence[str]) -> list[i
     """The indexes of the points that no other point beats, in the order of the first coordinate."""
     for mode in modes:
         check_mode(mode)
-    x, y = (1.0 if mode == "min" else -1.0 for mode in modes)
-    order = sorted(range(len(points)), key=lambda n: (x * points[n][0], y * points[n][1]))
-    kept: list[int] = []
-    lowest, least_x = math.inf, math.inf
-    for n in order:
-        a, b = x * points[n][0], y * points[n][1]
-        if b < lowest or (b == lowest and a == least_x):
-            kept.append(n)
-            lowest, least_x = b, a
-    return sorted(kept, key=lambda n: points[n])
+    return sorted(ranking.front(points, modes), key=lambda n: points[n])

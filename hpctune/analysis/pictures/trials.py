@@ -60,6 +60,8 @@ class PlotData:
     began_at: float = 0.0
     own_metrics: Sequence[str] = field(default=())
     """Every number in the last results that the user's code reported."""
+    objectives: Sequence[tuple[str, str]] = ()
+    """The metrics with their modes, if several are optimized."""
 
     def checked_metric(self, metric: str | None, what: str) -> str:
         """The metric to show. Raises UsageError if none is known, MetricError if no result has it."""
@@ -85,7 +87,7 @@ class PlotData:
         """The mode that is given, or the experiment's own for its own metric; None: not known."""
         if mode is not None:
             check_mode(mode)
-        return mode or (self.mode if metric == self.metric else None)
+        return mode or (self.mode if metric == self.metric else dict(self.objectives).get(str(metric)))
 
     def _known(self) -> Iterator[Mapping[str, Any]]:
         for trial in self.trials:
@@ -108,6 +110,7 @@ def plot_data(
     metric: str | None = None,
     mode: str | None = None,
     began_at: float = 0.0,
+    objectives: Sequence[tuple[str, str]] = (),
 ) -> PlotData:
     """The data for all pictures. ``rows``: the results that count, by trial id."""
     plotted = [_plotted(trial, rows.get(trial.trial_id, ())) for trial in trials]
@@ -119,7 +122,7 @@ def plot_data(
     }
     if metric in own:
         own = {metric: None} | own
-    return PlotData(name, plotted, metric, mode, began_at, tuple(own))
+    return PlotData(name, plotted, metric, mode, began_at, tuple(own), objectives)
 
 
 def of_view(view: ExperimentView) -> PlotData:
@@ -128,7 +131,7 @@ def of_view(view: ExperimentView) -> PlotData:
     for counted in view.rows:
         rows.setdefault(counted.trial_id, []).append(counted.row)
     spec, name = view.state.spec, view.paths.root.name
-    return plot_data(name, view.state.trials.values(), rows, spec.metric, spec.mode, spec.created_at)
+    return plot_data(name, view.state.trials.values(), rows, spec.metric, spec.mode, spec.created_at, spec.objectives)
 
 
 def _plotted(trial: Trial, rows: Sequence[Mapping[str, Any]]) -> PlotTrial:

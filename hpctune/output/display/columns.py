@@ -17,10 +17,12 @@ ColumnChoice = Sequence[str] | Mapping[str, str] | None
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings of a table: the arguments of Ray Tune's reporters. ``metric`` and ``mode`` say which trial is best."""
+    """Settings of a table: the arguments of Ray Tune's reporters. ``metric`` and ``mode`` say which trial is best;
+    ``objectives``: all metrics with their modes, if there are several."""
 
     metric: str | None = None
     mode: str | None = None
+    objectives: tuple[tuple[str, str], ...] = ()
     metric_columns: ColumnChoice = None
     parameter_columns: ColumnChoice = None
     max_rows: int = 20
@@ -44,6 +46,7 @@ def metric_columns(trials: Sequence[Trial], options: Options) -> dict[str, str]:
         chosen = {k: h for k, h in DEFAULT_METRICS.items() if any(t.last.get(k) is not None for t in trials)}
         chosen |= {key: key for key in _inferred(trials, options)}
         chosen |= {options.metric: options.metric} if options.metric else {}
+        chosen |= {name: name for name, _ in options.objectives}
     return chosen
 
 

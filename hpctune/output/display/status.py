@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.common.text import duration, shorten_middle
+from hpctune.common.text import count, duration, shorten_middle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
 from hpctune.model.progress import expected_trials, stopped_early
-from hpctune.model.ranking import best_trial
+from hpctune.model.ranking import Objectives, best_trial, pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display import columns
@@ -52,7 +52,9 @@ class StatusContext:
 
 def options_for(state: ExperimentState, **changes: Any) -> Options:
     """Options with the experiment's metric and mode."""
-    return Options(**{"metric": state.spec.metric, "mode": state.spec.mode, **changes})
+    spec = state.spec
+    several = spec.objectives if spec.more_objectives else ()
+    return Options(**{"metric": spec.metric, "mode": spec.mode, "objectives": several, **changes})
 
 
 def status_of(
@@ -95,7 +97,10 @@ def status(
 ) -> Status:
     """The block for any collection of trials."""
     best = best_trial(trials, options.metric, options.mode)
-    lines = _lines(trials, counts, best, around, options)
+    front = pareto_front(trials, options.objectives) if options.objectives else []
+    lines = _lines(
+        trials, counts, front_words(front, options.objectives) if options.objectives else best, around, options
+    )
     title = f"Experiment {around.name}" if around.name else "Status"
     failed = [t for t in trials if t.failures or t.phase is Phase.ERROR]
     if not table or not trials:
@@ -107,7 +112,7 @@ def status(
     return Status(
         title,
         lines,
-        _trial_table(shown, best[1] if best else None, around, options) if shown else None,
+        _trial_table(shown, front or ([best[1]] if best else []), around, options) if shown else None,
         more,
         _error_table(shown_groups) if shown_groups else None,
         f"... {hidden:,} more with errors" if hidden else "",
@@ -146,10 +151,19 @@ def _best_lines(best: tuple[float, Trial], options: Options) -> list[tuple[str, 
     return [("Best", found), *(("", line) for line in textwrap.wrap(parameters, BEST_WIDTH, break_on_hyphens=False))]
 
 
+def front_words(front: Sequence[Trial], objectives: Objectives) -> str:
+    """The Pareto front in one line: how many trials, and the best value of each metric with its trial."""
+    if not front:
+        return "no trial has reported every metric yet"
+    best = [(name, best_trial(front, name, mode)) for name, mode in objectives]
+    values = [f"{name}={cell(found[0])} by {found[1].name}" for name, found in best if found is not None]
+    return f"{count(len(front), 'trial')} on the Pareto front; {', '.join(values)}"
+
+
 def _lines(
     trials: Collection[Trial],
     counts: Counter[Phase],
-    best: tuple[float, Trial] | None,
+    best: tuple[float, Trial] | str | None,
     around: StatusContext,
     options: Options,
 ) -> tuple[tuple[str, str], ...]:
@@ -159,7 +173,9 @@ def _lines(
     lines = [("Trials", f"{total:,}{of}{so_far}" + (f" ({count_words(counts)})" if total else ""))]
     if progress := _progress(trials, counts, around):
         lines.append(("Done", progress))
-    if best is not None:
+    if isinstance(best, str):
+        lines.append(("Front", best))
+    elif best is not None:
         lines += _best_lines(best, options)
     if around.elapsed_s is not None:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(around.now))
@@ -180,12 +196,13 @@ def call_words(calls: CallStats) -> str:
     return f"{calls.total:,} calls, {calls.last_minute:,}{budget} in the last minute{put_off}"
 
 
-def _trial_table(trials: Sequence[Trial], best: Trial | None, around: StatusContext, options: Options) -> Table:
+def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusContext, options: Options) -> Table:
     width = options.max_column_length
     parameters, metrics = columns.parameter_columns(trials, options), columns.metric_columns(trials, options)
+    starred = {trial.trial_id for trial in best}
     rows = []
     for trial in trials:
-        star = "*" if best is not None and trial.trial_id == best.trial_id else " "
+        star = "*" if trial.trial_id in starred else " "
         rows.append(
             (
                 star + cell(trial.name, max(width, 28)),
@@ -196,11 +213,10 @@ def _trial_table(trials: Sequence[Trial], best: Trial | None, around: StatusCont
                 around.curves.text(trial, options.metric) if around.curves is not None else "",
             )
         )
+    main = {options.metric, *(name for name, _ in options.objectives)}
     head = [Column(" trial"), Column("status"), Column("where", rank=2)]
     head += [Column(cell(h, max(width, 8)), right=True, rank=3) for h in parameters.values()]
-    head += [
-        Column(cell(h, max(width, 8)), right=True, rank=0 if key == options.metric else 1) for key, h in metrics.items()
-    ]
+    head += [Column(cell(h, max(width, 8)), right=True, rank=0 if key in main else 1) for key, h in metrics.items()]
     head.append(Column("curve", rank=4))
     return Table(tuple(head), tuple(rows)).without_empty()
 

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 import hpctune as tune
 from hpctune.analysis.load import LoadedExperiment
+from hpctune.analysis.objectives import objectives
 from hpctune.errors import UsageError
-from hpctune.interop.export.objectives import objectives
 from hpctune.interop.export.storages import open_storage
 from hpctune.interop.export.study import StudyExport, Written, study_names
 from hpctune.space.describe import described

@@ -1,4 +1,4 @@
-"""What an export takes as an experiment's objectives."""
+"""The objectives that a command works with: as they are given, else the experiment's own."""
 
 from __future__ import annotations
 
