@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hpctune.cli import best_front, find
+from hpctune.cli import find
 from hpctune.common.checks import check_mode
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
@@ -20,6 +21,7 @@ from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, ExperimentView, read_experiment
 from hpctune.storage.values import as_json
+from hpctune.worker.command import text_of
 
 SCOPES = ("last", "avg", "last-5-avg", "last-10-avg", "all")
 
@@ -90,6 +92,8 @@ def command(
     """The command."""
     paths = find.experiment(directory)
     if "," in (metric or "") or (metric is None and spec_file.read(paths).more_objectives):
+        from hpctune.cli import best_front  # imported here, because it reads more than the usual case needs
+
         best_front.show(paths, metric, mode, scope, most, json_wanted, args_wanted)
         return
     if mode is not None:
@@ -108,10 +112,22 @@ def command(
         return
     if args_wanted:
         for scored in found:
-            click.echo(best_front.as_arguments(scored.trial.shown_config))
+            click.echo(as_arguments(scored.trial.shown_config))
         return
     for place, scored in enumerate(found):
         click.echo(("\n" if place else "") + "\n".join(_lines(paths, scored, name, scope)))
+
+
+def as_arguments(config: Mapping[str, Any]) -> str:
+    """A configuration as arguments for a shell: ``--lr 0.1 --amp``. Nested names are joined with dots."""
+    words: list[str] = []
+    for key, value in flatten(config).items():
+        option = f"--{key.replace('/', '.')}"
+        if value is True:
+            words.append(option)
+        elif value is not False and value is not None:
+            words += [option, text_of(value)]
+    return shlex.join(words)
 
 
 def _known(view: ExperimentView) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from hpctune.analysis.load import LoadedExperiment
 from hpctune.analysis.objectives import objectives
+from hpctune.cli.best import as_arguments
 from hpctune.common.text import clean, count, number, settings, table
 from hpctune.errors import UsageError
 from hpctune.model.ranking import Objectives, pareto_front, values_of
-from hpctune.model.rows import flatten
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.values import as_json
-from hpctune.worker.command import text_of
 
 MAX_CONFIG = 100
 """Characters of a configuration in the table."""
@@ -46,18 +43,6 @@ def show(
             header = ["trial", *(name for name, _ in goals), "iter", "config"]
             click.echo("\n".join(table(header, [_row(trial, goals) for trial in shown])))
             click.echo("One of them: --metric NAME --mode min|max -n 1. Whole configurations: --json or --args.")
-
-
-def as_arguments(config: Mapping[str, Any]) -> str:
-    """A configuration as arguments for a shell: ``--lr 0.1 --amp``. Nested names are joined with dots."""
-    words: list[str] = []
-    for key, value in flatten(config).items():
-        option = f"--{key.replace('/', '.')}"
-        if value is True:
-            words.append(option)
-        elif value is not False and value is not None:
-            words += [option, text_of(value)]
-    return shlex.join(words)
 
 
 def _row(trial: Trial, goals: Objectives) -> list[object]:

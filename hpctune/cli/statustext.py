@@ -27,7 +27,7 @@ from hpctune.model.budget import UNITS
 from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.display.status import front_words
+from hpctune.output.display.words import front_words
 
 MAX_ROWS = 15
 INDENT = " " * 6

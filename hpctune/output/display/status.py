@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpctune.common.text import count, duration, shorten_middle
+from hpctune.common.text import duration, shorten_middle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
 from hpctune.model.progress import expected_trials, stopped_early
-from hpctune.model.ranking import Objectives, best_trial, pareto_front
+from hpctune.model.ranking import best_trial, pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display import columns
@@ -21,7 +21,7 @@ from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import Column, Status, Table
 from hpctune.output.display.selection import choose, count_words
-from hpctune.output.display.words import phase_word, situation
+from hpctune.output.display.words import front_words, phase_word, situation
 from hpctune.ports import CallStats
 
 SITUATION_WIDTH = 44
@@ -149,15 +149,6 @@ def _best_lines(best: tuple[float, Trial], options: Options) -> list[tuple[str, 
     if len(found) + len(parameters) <= BEST_WIDTH:
         return [("Best", f"{found} ({parameters})" if parameters else found)]
     return [("Best", found), *(("", line) for line in textwrap.wrap(parameters, BEST_WIDTH, break_on_hyphens=False))]
-
-
-def front_words(front: Sequence[Trial], objectives: Objectives) -> str:
-    """The Pareto front in one line: how many trials, and the best value of each metric with its trial."""
-    if not front:
-        return "no trial has reported every metric yet"
-    best = [(name, best_trial(front, name, mode)) for name, mode in objectives]
-    values = [f"{name}={cell(found[0])} by {found[1].name}" for name, found in best if found is not None]
-    return f"{count(len(front), 'trial')} on the Pareto front; {', '.join(values)}"
 
 
 def _lines(

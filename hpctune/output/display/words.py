@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hpctune.common.text import duration
+from collections.abc import Sequence
+
+from hpctune.common.text import count, duration, number
+from hpctune.model.ranking import Objectives, best_trial
 from hpctune.model.trial import Phase, Trial, VacateReason
 from hpctune.output.display.slurm_reasons import explain
 
@@ -40,3 +43,12 @@ def situation(trial: Trial, now: float) -> str:
         wait = trial.not_before - now
         return f"{trial.reason} (again in {duration(wait, exact=True)})" if wait > 0 else trial.reason
     return trial.reason if trial.phase is Phase.PAUSED else ""
+
+
+def front_words(front: Sequence[Trial], objectives: Objectives) -> str:
+    """The Pareto front in one line: how many trials, and the best value of each metric with its trial."""
+    if not front:
+        return "no trial has reported every metric yet"
+    best = [(name, best_trial(front, name, mode)) for name, mode in objectives]
+    values = [f"{name}={number(found[0])} by {found[1].name}" for name, found in best if found is not None]
+    return f"{count(len(front), 'trial')} on the Pareto front; {', '.join(values)}"

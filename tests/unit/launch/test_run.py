@@ -118,7 +118,8 @@ CASES: dict[str, list[Case]] = {
         Case({"metric": "loss", "mode": "min"}, spec_has(metric="loss", mode="min")),
         Case({"metric": "loss", "mode": "min"}, lambda s: s.setup.bind_search.metric == "loss"),
         Case({"metric": "loss"}, spec_has(metric="loss", mode=None)),
-        Case({"metric": ["a", "b"], "mode": "min"}, error=UsageError, says="metric"),
+        Case({"metric": ["a", "b"], "mode": "min"}, spec_has(metric="a", more_objectives=(("b", "min"),))),
+        Case({"metric": ["a", 3], "mode": "min"}, error=UsageError, says="metric"),
     ],
     "mode": [Case({"mode": "maximum"}, error=ValueError, says="'min' or 'max'")],
     "stop": [
