@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,11 @@ def test_a_served_page_follows_the_experiment_and_keeps_what_was_set(
     pages = served(
         [recorder.paths.root, search(tmp_path / "other", trials=9)],
         """
-        const until = async (test) => { for (let n = 0; n < 150 && !test(); n++) await wait(100); return test(); };
+        // The browser's clock runs ahead while nothing is asked for, so a question to the server is part of each wait.
+        const until = async (test) => {
+          for (let n = 0; n < 150 && !test(); n++) { await fetch("pause"); await wait(50); }
+          return test();
+        };
         await until(() => $("#trials-table"));
         saw.before = $("#best-table").textContent;
         await filter("lr < 55");
@@ -294,6 +299,8 @@ def test_a_served_page_follows_the_experiment_and_keeps_what_was_set(
         if self.path.startswith("/more"):
             recorder.report("1f3a9_00007", [{"loss": 0.25}])
             recorder.start(recorder.add(lr=60.0))
+        if self.path.startswith("/pause"):
+            time.sleep(0.1)
         if self.path.startswith("/end"):
             monkeypatch.setattr(server._Handler, "_data", lambda *_: self.connection.close())
         real(self)
