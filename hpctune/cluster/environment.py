@@ -2,7 +2,8 @@
 
 A driver often runs inside a Slurm job. Then its environment describes *that* job: sbatch would use its memory and CPUs
 as defaults (variables override ``#SBATCH`` lines), srun its CPU binding, MPI its ranks. None of these variables may
-reach a trial's job. The variables that say how to reach the cluster must.
+reach a trial's job. The variables that say how to reach the cluster must. A process of W&B that the driver has started
+is on the driver's node only, so jobs start their own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _FOREIGN = (
     "PMI_",
     "PMIX_",
     "PMI2_",
+    "WANDB_SERVICE",
 )
 _KEPT = frozenset(
     {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_SOCKET", "SLURM_VERSION"}

@@ -22,7 +22,7 @@ from hpctune.storage import values
 from hpctune.trial import Trial
 from hpctune.worker import get_context, get_trial_dir, get_trial_id, get_trial_name
 
-API_KEY, MODE = "WANDB_API_KEY", "WANDB_MODE"
+API_KEY, MODE, SERVICE = "WANDB_API_KEY", "WANDB_MODE", "WANDB_SERVICE"
 PROJECT, GROUP = "WANDB_PROJECT_NAME", "WANDB_GROUP_NAME"
 _SYNC_S = 300.0
 _INFO = frozenset({"trial_id", "experiment_tag", "node_ip", "hostname", "pid", "date"})
@@ -240,6 +240,8 @@ WandbTrainableMixin = wandb_mixin
 
 
 def _package(user: str) -> Any:
+    if "wandb" not in sys.modules:  # what is there is the service of another process, which may be gone or elsewhere
+        os.environ.pop(SERVICE, None)
     return require("wandb", "wandb", user)
 
 

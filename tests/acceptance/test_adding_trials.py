@@ -200,7 +200,7 @@ def test_notes_and_the_functions_of_the_old_command_line(
     assert hpctune(tmp_path, "list", root, "--output", str(pickled)).returncode == 0
     assert sorted(pickle.loads(pickled.read_bytes())["loss"]) == [1, 2, 3]
     done = hpctune(tmp_path, "list", root, "--output", "trials.xml")
-    assert (done.returncode, ".csv, .json and .pkl" in done.stderr) == (2, True)
+    assert (done.returncode, ".csv, .json, .parquet and .pkl" in done.stderr) == (2, True)
     monkeypatch.setenv("EDITOR", "sh -c 'echo edited >> \"$0\"'")
     monkeypatch.delenv("VISUAL", raising=False)
     commands.add_note(root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,14 @@ callback = WandbLoggerCallback(project="p", api_key="s3cr3t" * 7, mode="offline"
         assert [row["training_iteration"] for _, row in rows] == list(range(1, 9))
         assert [row["nested/a"] for _, row in rows] == list(range(1, 9))
     assert b"s3cr3t" not in text_of(tmp_path)
+
+
+def test_the_service_of_another_process_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that is started by a process with runs of its own, such as a notebook, has a service of its own."""
+    code = "import os; from hpctune.integration import wandb; wandb._package('x'); print(os.environ.get(wandb.SERVICE))"
+    monkeypatch.setenv("WANDB_SERVICE", "2-1-unix-/nothing/there")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
 
 
 def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def everything_counted_once(place: Place, trials: int, stop: int) -> None:
     assert twice == {}, "a trial ran twice"
 
 
+@pytest.mark.nightly
 def test_hands_over_before_its_time_is_up_until_all_is_done(
     place: Place, slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_the_whole_session(laptop: Laptop, sshd: Sshd, project: Path) -> None:
     assert experiments(sshd) == ["first"]
 
 
+@pytest.mark.nightly
 def test_in_a_terminal_and_fetched(laptop: Laptop, sshd: Sshd, project: Path) -> None:
     run = (*RUN, "--name", "first")
     asked = laptop.in_terminal(*run, answers={"Send them? [Y/n]": "n"})

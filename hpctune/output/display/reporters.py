@@ -168,7 +168,7 @@ class JupyterNotebookReporter(TuneReporterBase):
 
     def report(self, trials: Sequence[Trial], done: bool, *sys_info: str) -> None:
         status = self.status(trials, done, *sys_info)
-        if "IPython" in sys.modules:
+        if _in_notebook():
             self.display(as_html(status))
         else:
             print(as_text(status), flush=True)
@@ -180,6 +180,12 @@ class JupyterNotebookReporter(TuneReporterBase):
             self._displayed.update(ipython.HTML(text))
         else:
             self._displayed = ipython.display(ipython.HTML(text), display_id=True)
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs this code. A library may have imported IPython without one."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def as_html(status: Status) -> str:

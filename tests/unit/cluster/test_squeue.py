@@ -226,3 +226,4 @@ def test_the_variables_of_a_surrounding_job_are_dropped_and_the_cluster_is_kept(
     others = {"PATH": "/bin", "HOME": "/h", "OMP_NUM_THREADS": "2"}
     assert outside_any_job({**environ, **others, "CUDA_VISIBLE_DEVICES": "0"}) == {"SLURM_CONF": "/c", **others}
     assert outside_any_job({"CUDA_VISIBLE_DEVICES": "0"}) == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert outside_any_job({"WANDB_SERVICE": "2-1-unix-/tmp/s", "WANDB_MODE": "offline"}) == {"WANDB_MODE": "offline"}
