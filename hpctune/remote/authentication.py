@@ -51,6 +51,8 @@ class Authentication:
         try:
             left = self._log_in(transport)
         except paramiko.AuthenticationException as error:
+            if not self._tried and not transport.is_active():  # it was cut before anything was offered
+                raise paramiko.SSHException(str(error)) from error
             raise self._refused(f"{error}".rstrip(".")) from error
         except paramiko.SSHException as error:
             if self._tried and not transport.is_active():

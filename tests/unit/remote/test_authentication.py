@@ -13,6 +13,7 @@ import pytest
 
 from hpctune.errors import ConnectionLostError, RemoteClusterError
 from hpctune.remote import ssh_config
+from hpctune.remote.authentication import Authentication
 from hpctune.remote.connection import Connection, Traffic
 from hpctune.remote.ssh_config import SshHost
 from tests.support.ssh_lab import Proxy
@@ -188,3 +189,17 @@ def test_nobody_is_there(tmp_path: Path, place: Place) -> None:
     place.close()
     with pytest.raises(ConnectionLostError, match=r"cannot be reached: .*refused.*Try by hand: ssh -p"):
         Connection(place.host(), Traffic())
+
+
+def test_a_cut_before_anything_was_offered_is_no_refusal(tmp_path: Path) -> None:
+    class Cut:
+        def auth_none(self, user: str) -> None:
+            raise paramiko.AuthenticationException("Authentication failed: transport shut down or saw EOF")
+
+        def is_active(self) -> bool:
+            return False
+
+    login = Authentication(ssh_config.lookup("nowhere", None, None), lambda text, shown: "")
+    with pytest.raises(paramiko.SSHException, match="saw EOF") as caught:
+        login.log_in(Cut())  # type: ignore[arg-type]
+    assert not isinstance(caught.value, paramiko.AuthenticationException)
