@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 
 import click
@@ -12,6 +10,7 @@ from hpctune.analysis.cost.groups import KEYS, Group, grouped, total
 from hpctune.analysis.cost.ledger import Ledger, ledger_of
 from hpctune.analysis.cost.tables import cost_table, value_lines
 from hpctune.analysis.cost.value import Value
+from hpctune.analysis.table_files import csv_text
 from hpctune.cli import find
 from hpctune.common.text import clean, table
 from hpctune.model.usage import Amounts
@@ -38,7 +37,7 @@ def command(directories: tuple[str, ...], by: str, csv_wanted: bool, json_wanted
     if json_wanted:
         click.echo(as_json(as_dict(ledger, groups, by)))
     elif csv_wanted:
-        click.echo(_csv([*groups, total(ledger)], by), nl=False)
+        click.echo(csv_text([group.as_dict(by) for group in (*groups, total(ledger))]), nl=False)
     else:
         click.echo("\n".join(_text(ledger, groups, by)))
 
@@ -68,15 +67,6 @@ def _value_dict(value: Value) -> dict[str, object]:
         "best_trial": value.best or None,
         "best_cost": amounts(value.best_cost),
     }
-
-
-def _csv(groups: list[Group], by: str) -> str:
-    written = io.StringIO()
-    rows = [group.as_dict(by) for group in groups]
-    writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return written.getvalue()
 
 
 def _text(ledger: Ledger, groups: list[Group], by: str) -> Iterator[str]:

@@ -14,7 +14,9 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static
 
 from hpctune.cli.main import cli
-from hpctune.cli.top.app import ExperimentList, ExperimentScreen, Question, TextScreen, TopApp, printable
+from hpctune.cli.top.app import ExperimentList, TopApp
+from hpctune.cli.top.dialogs import Question, TextScreen
+from hpctune.cli.top.experiment import ExperimentScreen, printable
 from hpctune.storage import inbox
 from hpctune.storage.layout import ExperimentPaths
 from tests.support.output_support import Recorder

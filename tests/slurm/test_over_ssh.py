@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ssh_lab import NAME, Laptop, Proxy, Said, Sshd, laptop, sshd
+from tests.support.ssh_lab import HELPER, NAME, Laptop, Proxy, Said, Sshd, laptop, sshd
 
 from .cluster import SlurmCluster, wait_for
 
@@ -33,7 +33,6 @@ tuner = tune.Tuner(
     tune_config=tune.TuneConfig(metric="loss", mode="min"),
 )
 """
-HELPER = "def loss(x, step):\n    return (x - 2) ** 2 + 1 / step\n"
 RUN = ("run", "config.py", "--on", NAME, "--yes", "--name", "far")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ssh_lab import BIN, NAME, Laptop, Proxy, Said, Sshd, cluster_processes, wait_for
+from tests.support.ssh_lab import BIN, HELPER, NAME, Laptop, Proxy, Said, Sshd, cluster_processes, wait_for
 
 CONFIG = """
 import os, sys, time
@@ -37,7 +37,6 @@ tuner = tune.Tuner(
     tune_config=tune.TuneConfig(metric="loss", mode="min"),
 )
 """
-HELPER = "def loss(x, step):\n    return (x - 2) ** 2 + 1 / step\n"
 RUN = ("run", "project/config.py", "--on", NAME, "--cluster", "local", "--no-doctor")
 
 

@@ -27,6 +27,8 @@ import pytest
 
 BIN = Path(sys.executable).parent
 NAME = "cluster"
+HELPER = "def loss(x, step):\n    return (x - 2) ** 2 + 1 / step\n"
+"""A module of the project, which the script imports."""
 SFTP = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 
 

@@ -1,44 +1,22 @@
-"""The screens of ``hpctune top``: all experiments, one of them, and the questions before something is changed."""
+"""The application of ``hpctune top``, and its list of experiments."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.events import Resize
-from textual.screen import ModalScreen, Screen
-from textual.widgets import Button, DataTable, Footer, Input, Label, ProgressBar, Static
+from textual.widgets import DataTable, Footer, Static
 
-from hpctune.cli.snapshot import Snapshot
 from hpctune.cli.top import read
-from hpctune.cli.top.read import TrialDetails, TrialTable
+from hpctune.cli.top.experiment import ExperimentScreen
+from hpctune.cli.top.watching import Settings, Watching, fill
 from hpctune.common.text import clean, duration, number
-from hpctune.common.text_plot import curve
-from hpctune.errors import TuneError
-from hpctune.model.trial import Phase
 from hpctune.storage.layout import ExperimentPaths
-
-WIDE = 120
-"""From this many columns on, all panels of a trial stand side by side."""
-LOAD = 5.0
-"""The next look comes at the earliest after this many times the seconds of the last one."""
-PANELS = ("curve", "config", "output", "error")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[^0-9;?m]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
-"""Escape sequences that are no colours, and characters that are no text."""
-_STYLES = {
-    Phase.RUNNING: "green", Phase.QUEUED: "yellow", Phase.PAUSED: "cyan", Phase.ERROR: "red", Phase.TERMINATED: "",
-}  # fmt: skip
 
 
 class TopApp(App[None]):
@@ -67,65 +45,15 @@ class TopApp(App[None]):
         self, storage: Path, experiment: ExperimentPaths | None, *, every_s: float = 3.0, read_only: bool = False
     ) -> None:
         super().__init__(ansi_color=False)
-        self.storage, self.experiment, self.every_s, self.read_only = storage, experiment, every_s, read_only
+        self.storage, self.experiment = storage, experiment
+        self.settings = Settings(every_s, read_only)
         self.animation_level = "none"
 
     def on_mount(self) -> None:
         """Show the list, and the experiment above it."""
-        self.push_screen(ExperimentList())
+        self.push_screen(ExperimentList(self.storage, self.settings))
         if self.experiment is not None:
-            self.push_screen(ExperimentScreen(self.experiment))
-
-    def hpctune(self, words: Sequence[str], *, here: bool = False) -> None:
-        """Call a command of hpctune. ``here``: on this terminal, until it ends; else what it says is shown."""
-        call = [sys.executable, "-m", "hpctune", *words]
-        if here:
-            with self.suspend():
-                subprocess.run(call, check=False)
-            return
-        done = subprocess.run(call, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        said = (done.stdout + done.stderr).strip()
-        self.notify(said or "done", severity="error" if done.returncode else "information", timeout=10, markup=False)
-
-
-class Watching(Screen[None]):
-    """A screen that looks again and again, in a thread, so that a slow filesystem does not stop the keys."""
-
-    _looked_s = 0.0
-    _next = 0.0
-
-    def on_mount(self) -> None:
-        """Look at once, then regularly."""
-        self.set_interval(0.25, self._look_when_due)
-        self.look()
-
-    def _look_when_due(self) -> None:
-        if self.is_current and time.monotonic() >= self._next:
-            self.look()
-
-    @work(thread=True, exclusive=True)
-    def look(self) -> None:
-        """Read, then show."""
-        self._next = float("inf")
-        begun = time.monotonic()
-        try:
-            show = self.read()
-        except TuneError as error:
-            words = str(error)
-            show = lambda: self.told(words)  # noqa: E731
-        taken = time.monotonic() - begun
-        app = self.app
-        assert isinstance(app, TopApp)
-        self._next = time.monotonic() + max(app.every_s, LOAD * taken)
-        app.call_from_thread(show)
-
-    def read(self) -> Callable[[], None]:
-        """Read what is shown, and return what shows it."""
-        raise AssertionError
-
-    def told(self, words: str) -> None:
-        """Show an error in place of the head."""
-        self.query_one("#head", Static).update(Text(words, style="red"))
+            self.push_screen(ExperimentScreen(self.experiment, self.settings))
 
 
 class ExperimentList(Watching):
@@ -133,6 +61,10 @@ class ExperimentList(Watching):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.quit", "quit")]
     COLUMNS = ("name", "status", "trials", "best", "metric", "changed")
+
+    def __init__(self, storage: Path, settings: Settings) -> None:
+        super().__init__(settings)
+        self.storage = storage
 
     def compose(self) -> ComposeResult:
         """The head and the table."""
@@ -147,14 +79,12 @@ class ExperimentList(Watching):
 
     def read(self) -> Callable[[], None]:
         """Read the experiments."""
-        app = self.app
-        assert isinstance(app, TopApp)
-        rows, storage, now = read.experiment_rows(app.storage), app.storage, time.time()
-        return lambda: self._show(rows, storage, now)
+        rows, now = read.experiment_rows(self.storage), time.time()
+        return lambda: self._show(rows, now)
 
-    def _show(self, rows: list[dict[str, Any]], storage: Path, now: float) -> None:
+    def _show(self, rows: list[dict[str, Any]], now: float) -> None:
         table = self.query_one(DataTable)
-        self.query_one("#head", Static).update(f"{len(rows)} experiments in {storage}; Enter opens one")
+        self.query_one("#head", Static).update(f"{len(rows)} experiments in {self.storage}; Enter opens one")
         lines = {
             row["path"]: [
                 clean(row["name"]), row["status"], str(row.get("trials") or 0), number(row.get("best")),
@@ -167,323 +97,5 @@ class ExperimentList(Watching):
     @on(DataTable.RowSelected)
     def open(self, event: DataTable.RowSelected) -> None:
         """Show the chosen experiment."""
-        self.app.push_screen(ExperimentScreen(ExperimentPaths(Path(str(event.row_key.value)))))
-
-
-class ExperimentScreen(Watching):
-    """One experiment: how it stands, its trials, and one trial in detail."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back"),
-        Binding("slash", "filter", "filter"),
-        Binding("s", "sort", "sort"),
-        Binding("tab", "panel", "panel", priority=True),
-        Binding("j", "jobs", "jobs"),
-        Binding("x", "stop_trial", "stop trial"),
-        Binding("X", "stop", "stop all"),
-        Binding("a", "add", "add"),
-        Binding("r", "resume", "resume"),
-        Binding("q", "app.quit", "quit"),
-    ]
-
-    def __init__(self, paths: ExperimentPaths) -> None:
-        super().__init__()
-        self.paths = paths
-        self.shot: Snapshot | None = None
-        self.table: TrialTable | None = None
-        self.sort, self.descending, self.filter, self.panel = "", False, "", 0
-        self.details: TrialDetails | None = None
-
-    def compose(self) -> ComposeResult:
-        """The head, the trials, and the panels of one of them."""
-        yield Static(id="head")
-        yield ProgressBar(show_eta=False)
-        yield Input(id="filter", placeholder='loss < 0.3 and status == "RUNNING"; empty: all trials')
-        yield DataTable(id="trials", cursor_type="row", zebra_stripes=True)
-        with Horizontal(id="panels"):
-            for name in PANELS:
-                with VerticalScroll(id=name, classes="panel", can_focus=True) as panel:
-                    panel.border_title = name
-                    yield Static(id=f"{name}-text", markup=False)
-        yield Footer()
-
-    def on_mount(self) -> None:
-        """Give the table the focus."""
-        self._show_panel()
-        self.query_one(DataTable).focus()
-        super().on_mount()
-
-    def on_resize(self, event: Resize) -> None:
-        """All panels side by side, or one, as there is room."""
-        self.query_one("#panels").set_class(event.size.width < WIDE, "narrow")
-        self.call_after_refresh(self._show_details)
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    def read(self) -> Callable[[], None]:
-        """Read the experiment, and the trial under the cursor."""
-        shot = read.take(self.paths)
-        table = read.trial_table(shot)
-        trial = shot.state.trials.get(self._chosen() or next(iter(shot.state.trials), ""))
-        found = read.details(shot, trial) if trial is not None else None
-        return lambda: self._show(shot, table, found)
-
-    def _show(self, shot: Snapshot, table: TrialTable, found: TrialDetails | None) -> None:
-        if self.table is None or self.table.columns != table.columns:
-            widget = self.query_one(DataTable)
-            widget.clear(columns=True)
-            for name in table.columns:
-                widget.add_column(Text(name), key=name)
-        self.shot, self.table = shot, table
-        self.query_one("#head", Static).update(Text("\n".join(read.head(shot, self.app.size.width - 2))))
-        done, all_ = read.progress(shot)
-        self.query_one(ProgressBar).update(total=all_, progress=done)
-        self._fill()
-        if found is not None and found.trial_id == (self._chosen() or found.trial_id):
-            self.details = found
-            self._show_details()
-
-    def _fill(self) -> None:
-        if self.table is None or self.shot is None:
-            return
-        try:
-            chosen = self.table.chosen(self.filter, self.sort, self.descending)
-        except TuneError as error:
-            self.notify(str(error), severity="error", markup=False)
-            self.filter = ""
-            chosen = self.table.chosen("", self.sort, self.descending)
-        trials = self.shot.state.trials
-        fill(self.query_one(DataTable), {n: self._line(n, trials[n].phase) for n in chosen})
-        shown = f"{self.sort} {'descending' if self.descending else 'ascending'}" if self.sort else ""
-        kept = f"{len(chosen)} of {len(trials)}: {self.filter}" if self.filter else ""
-        self.query_one(DataTable).border_title = ", ".join(filter(None, (shown, kept)))
-
-    def _line(self, trial_id: str, phase: Phase) -> list[str | Text]:
-        assert self.table is not None
-        identity, status, *rest = (clean(cell) for cell in self.table.cells(trial_id))
-        return [identity, Text(status, style=_STYLES.get(phase, "")), *rest]
-
-    def _chosen(self) -> str | None:
-        table = self.query_one(DataTable)
-        if not table.row_count or not 0 <= table.cursor_row < table.row_count:
-            return None
-        return str(table.coordinate_to_cell_key((table.cursor_row, 0)).row_key.value)  # type: ignore[arg-type]
-
-    @on(DataTable.RowHighlighted)
-    def moved(self) -> None:
-        """Another trial is under the cursor: read it soon."""
-        chosen = self._chosen()
-        if self.shot is not None and chosen is not None and (self.details is None or self.details.trial_id != chosen):
-            self.read_details(chosen)
-
-    @work(thread=True, exclusive=True, group="details")
-    def read_details(self, trial_id: str) -> None:
-        """Read one trial and show it."""
-        assert self.shot is not None
-        found = read.details(self.shot, self.shot.state.trials[trial_id])
-        self.app.call_from_thread(self._take_details, found)
-
-    def _take_details(self, found: TrialDetails) -> None:
-        if found.trial_id == self._chosen():
-            self.details = found
-            self._show_details()
-
-    def _show_details(self) -> None:
-        found = self.details
-        if found is None or self.shot is None:
-            return
-        panel = self.query_one("#curve")
-        lines = curve(found.points, panel.content_size.width - 1, panel.content_size.height)
-        texts = {"curve": "\n".join(lines) or "(no values of the metric)", "config": found.config}
-        texts |= {"output": found.output, "error": found.error}
-        for name, text in texts.items():
-            self.query_one(f"#{name}-text", Static).update(Text.from_ansi(printable(text)))
-            place = self.query_one(f"#{name}")
-            title = "reason" if name == "error" and not found.failed else name
-            place.border_title = f"{title} of {found.trial_id}"
-
-    def _show_panel(self) -> None:
-        for number_, name in enumerate(PANELS):
-            self.query_one(f"#{name}").set_class(number_ == self.panel, "shown")
-
-    # -- keys ------------------------------------------------------------------------------------------------------
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """With --read-only nothing can be changed."""
-        app = self.app
-        assert isinstance(app, TopApp)
-        return not (app.read_only and action in ("stop", "stop_trial", "add", "resume"))
-
-    def action_back(self) -> None:
-        """Close the filter, or go back to the list."""
-        box = self.query_one("#filter", Input)
-        if box.has_class("open"):
-            box.remove_class("open")
-            self.query_one(DataTable).focus()
-        else:
-            self.app.pop_screen()
-
-    def action_filter(self) -> None:
-        """Ask for a filter."""
-        box = self.query_one("#filter", Input)
-        box.add_class("open")
-        box.value = self.filter
-        box.focus()
-
-    @on(Input.Submitted, "#filter")
-    def filtered(self, event: Input.Submitted) -> None:
-        """Show the trials that the filter lets through."""
-        self.filter = event.value
-        self.query_one("#filter").remove_class("open")
-        self.query_one(DataTable).focus()
-        self._fill()
-
-    def action_sort(self) -> None:
-        """Sort by the next column."""
-        if self.table is not None:
-            names = ["", *self.table.columns]
-            self._sort_by(names[(names.index(self.sort) + 1) % len(names)] if self.sort in names else "")
-
-    @on(DataTable.HeaderSelected)
-    def sorted_by(self, event: DataTable.HeaderSelected) -> None:
-        """Sort by the column whose name was clicked, the other way the second time."""
-        name = str(event.column_key.value)
-        if name == self.sort:
-            self.descending = not self.descending
-            self._fill()
-        else:
-            self._sort_by(name)
-
-    def _sort_by(self, name: str) -> None:
-        spec = self.shot.state.spec if self.shot is not None else None
-        self.sort = name
-        self.descending = spec is not None and name == spec.metric and spec.mode == "max"
-        self._fill()
-
-    def action_panel(self) -> None:
-        """Show the next panel, or give it the focus."""
-        self.panel = (self.panel + 1) % len(PANELS)
-        self._show_panel()
-        self._show_details()
-
-    def action_jobs(self) -> None:
-        """Jobs, and why they wait."""
-        if self.shot is not None:
-            self.app.push_screen(TextScreen(read.status_text(self.shot, self.app.size.width - 2)))
-
-    # -- changes ---------------------------------------------------------------------------------------------------
-
-    def _call(self, *words: str, here: bool = False) -> None:
-        app = self.app
-        assert isinstance(app, TopApp)
-        app.hpctune(words, here=here)
-        self.look()
-
-    def action_stop_trial(self) -> None:
-        """Stop the trial under the cursor, after a question."""
-        chosen = self._chosen()
-        if chosen is not None:
-            stop = lambda _: self._call("stop", "--dir", str(self.paths.root), chosen)  # noqa: E731
-            self.app.push_screen(Question(f"Stop trial {chosen}?", {"Stop": stop}))
-
-    def action_stop(self) -> None:
-        """Stop the experiment, after a question."""
-        stop = lambda _: self._call("stop", str(self.paths.root))  # noqa: E731
-        self.app.push_screen(Question(f"Stop all trials of {self.paths.root.name}, and start no more?", {"Stop": stop}))
-
-    def action_add(self) -> None:
-        """Ask for a configuration, and add it."""
-        add = lambda text: self._call("add", str(self.paths.root), *shlex.split(text))  # noqa: E731
-        self.app.push_screen(
-            Question("Try one more configuration. What is not given is sampled.", {"Add": add}, "lr=0.1 batch=64")
-        )
-
-    def action_resume(self) -> None:
-        """Drive the experiment, after a question."""
-        root = str(self.paths.root)
-        ways: dict[str, Callable[[str], None]] = {"Here": lambda _: self._call("resume", root, here=True)}
-        words = "Resume the experiment? Here: a driver on this terminal; Ctrl-C ends it, jobs go on."
-        if self.shot is not None and self.shot.state.spec.cluster == "slurm":
-            ways["As a job"] = lambda _: self._call("resume", root, "--sbatch")
-            words += " As a job: the driver is a Slurm job."
-        self.app.push_screen(Question(words, ways))
-
-
-class TextScreen(ModalScreen[None]):
-    """A text, until a key."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,j", "app.pop_screen", "back")]
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-
-    def compose(self) -> ComposeResult:
-        """The text."""
-        with VerticalScroll():
-            yield Static(Text(self.text))
-        yield Footer()
-
-
-class Question(ModalScreen[None]):
-    """Asks before something is done. ``ways``: what each button does with the text. ``example``: asks for a text."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.pop_screen", "no")]
-
-    def __init__(self, words: str, ways: dict[str, Callable[[str], None]], example: str = "") -> None:
-        super().__init__()
-        self.words, self.ways, self.example = words, ways, example
-
-    def compose(self) -> ComposeResult:
-        """The words, the text, the buttons."""
-        with Vertical(id="question"):
-            yield Label(self.words, markup=False)
-            if self.example:
-                yield Input(placeholder=self.example)
-            with Horizontal():
-                yield Button("No", id="no")
-                for number_, name in enumerate(self.ways):
-                    yield Button(name, id=f"way-{number_}", variant="warning")
-
-    @on(Input.Submitted)
-    def entered(self) -> None:
-        """Enter in the text: the first way."""
-        self._do(next(iter(self.ways)))
-
-    @on(Button.Pressed)
-    def pressed(self, event: Button.Pressed) -> None:
-        """Do it, or not."""
-        if event.button.id == "no":
-            self.app.pop_screen()
-        else:
-            self._do(list(self.ways)[int(str(event.button.id).removeprefix("way-"))])
-
-    def _do(self, name: str) -> None:
-        text = self.query_one(Input).value if self.example else ""
-        self.app.pop_screen()
-        self.ways[name](text)
-
-
-def printable(text: str) -> str:
-    """``text`` without what could move the cursor; colours stay."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join(_CONTROL.sub("", line.rpartition("\r")[2]) for line in lines).expandtabs(4)
-
-
-def fill(table: DataTable[Any], lines: Mapping[str, Sequence[str | Text]]) -> None:
-    """Put ``lines`` into the table; the cursor stays on its line, and nothing is drawn again if nothing has changed."""
-    keys = [str(key.value) for key in table.rows]
-    if keys == list(lines):
-        for key, cells in lines.items():
-            for column, cell in zip(table.ordered_columns, cells, strict=True):
-                if table.get_cell(key, column.key) != cell:
-                    table.update_cell(key, column.key, cell, update_width=True)
-        return
-    at = keys[table.cursor_row] if 0 <= table.cursor_row < len(keys) else ""
-    across, down = table.scroll_offset
-    table.clear()
-    for key, cells in lines.items():
-        table.add_row(*cells, key=key)
-    if at in lines:
-        table.move_cursor(row=list(lines).index(at), scroll=False)
-    table.scroll_to(across, down, animate=False)
+        paths = ExperimentPaths(Path(str(event.row_key.value)))
+        self.app.push_screen(ExperimentScreen(paths, self.settings))

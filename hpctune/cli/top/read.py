@@ -16,6 +16,7 @@ from hpctune.common.text import duration, number, shorten
 from hpctune.model import failures, rows
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import Phase, Trial
+from hpctune.output.display.status import expected_in
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
 
@@ -117,9 +118,7 @@ def head(shot: Snapshot, columns: int) -> list[str]:
 
 def progress(shot: Snapshot) -> tuple[int, int | None]:
     """How many trials are over, and of how many; None: nobody knows."""
-    done = sum(shot.state.phases[phase] for phase in Phase if phase.final)
-    wanted = shot.state.num_samples
-    return done, max(wanted, len(shot.state.trials)) if wanted > 0 else None
+    return sum(shot.state.phases[phase] for phase in Phase if phase.final), expected_in(shot.state)
 
 
 def status_text(shot: Snapshot, columns: int) -> str:

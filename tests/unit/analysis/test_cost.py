@@ -31,20 +31,10 @@ from hpctune.model.usage import Amounts, JobAccount
 from hpctune.storage import journal, spec_file, worker_files
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.worker_files import WorkerFile
-from tests.support.cli_support import Maker
 
 NOON = datetime(2024, 5, 17, 12).timestamp()
 """A Friday."""
 TWO_CPUS = Resources((Bundle(2.0, 1.0),))
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> ExperimentPaths:
-    """An experiment of which nothing has happened."""
-    maker = Maker(tmp_path / "exp")
-    for segment in (tmp_path / "exp" / "journal").glob("*"):
-        segment.unlink()
-    return ExperimentPaths(maker.root)
 
 
 def record(paths: ExperimentPaths, *events: tuple[float, e.Event]) -> None:

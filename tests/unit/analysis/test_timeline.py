@@ -22,20 +22,10 @@ from hpctune.model.resources import Resources
 from hpctune.storage import journal, worker_files
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.worker_files import WorkerFile
-from tests.support.cli_support import Maker
 
 
 def spans(lane: Lane) -> list[tuple[str, float, float, str]]:
     return [(span.use.value, span.begin, span.end, span.trial) for span in lane.spans]
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> ExperimentPaths:
-    """An experiment of which nothing has happened."""
-    maker = Maker(tmp_path / "exp")
-    for segment in (tmp_path / "exp" / "journal").glob("*"):
-        segment.unlink()
-    return ExperimentPaths(maker.root)
 
 
 def record(paths: ExperimentPaths, *events: tuple[float, e.Event]) -> None:
