@@ -285,11 +285,11 @@ class Chaos:
 
     def _compare_cost(self) -> int:
         """Compare `hpctune cost` with plain sums of what sacct says of the partition of the trials."""
+        deadline = time.monotonic() + 60
+        while "Unknown" in self._sacct("End") and time.monotonic() < deadline:
+            time.sleep(0.5)  # Slurm tells slurmdbd of an end a little later; until then the two would differ by seconds
         said = self.ask(sys.executable, "-m", "hpctune.cli.main", "cost", str(self.root), "--json")
-        lines = self.ask(
-            "sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--partition=scavenge",
-            "--starttime=now-1days", "--format=CPUTimeRAW,ElapsedRaw,AllocNodes",
-        )  # fmt: skip
+        lines = self._sacct("CPUTimeRAW,ElapsedRaw,AllocNodes")
         found = json.loads(said)
         rows = [[int(word) for word in line.split("|")] for line in lines.splitlines()]
         sums = {
@@ -301,6 +301,13 @@ class Chaos:
         right = bool(rows) and all(abs(found["total"][name] - value) <= 0.01 * value for name, value in sums.items())
         print("the ledger is what sacct says" if right else "the ledger is not what sacct says", flush=True)
         return 0 if right else 1
+
+    def _sacct(self, columns: str) -> str:
+        """What sacct says of the allocations in the partition of the trials."""
+        return self.ask(
+            "sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--partition=scavenge",
+            "--starttime=now-1days", f"--format={columns}",
+        )  # fmt: skip
 
     def close(self) -> None:
         """End every driver, and the cluster with all its jobs."""

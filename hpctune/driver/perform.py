@@ -215,6 +215,8 @@ class Performer:
                 if unwanted:
                     self._cluster.cancel(unwanted)
                 if not left or self._clock.now() >= killed_by:
+                    # Also when no job was left to tidy: there may be scripts of jobs that the cluster has forgotten.
+                    self._cluster.tidy(sorted(self.cleanup_pending))
                     return
             except ClusterUnavailableError:
                 if late:

@@ -117,3 +117,20 @@ def test_a_cluster_that_is_away_at_the_end_is_asked_again(tmp_path: Path, monkey
     simulation.clock.after(5.0, lambda: setattr(simulation.cluster, "outage", False))
     driver.leave("finished")
     assert set(tidied) == set(simulation.cluster.jobs_by_id)
+
+
+def test_the_cluster_tidies_at_the_end_even_if_it_has_forgotten_all_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller that restarts forgets the jobs of its last seconds. Their scripts are there nevertheless."""
+    simulation = Simulation(tmp_path / "exp", num_samples=1, iterations=1)
+    driver = simulation.driver()
+    driver.start()
+    while not driver.finished:
+        simulation.clock.sleep(max(driver.step(), 1.0))
+    simulation.cluster.jobs_by_id.clear()
+    driver._performer.cleanup_pending.clear()
+    calls: list[list[str]] = []
+    monkeypatch.setattr(type(simulation.cluster), "tidy", lambda self, jobs: calls.append(list(jobs)))
+    driver.leave("finished")
+    assert calls == [[]]
