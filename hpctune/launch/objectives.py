@@ -36,14 +36,30 @@ def scheduler_for(given: Any, objectives: Objectives) -> SchedulerPolicy:
     return as_scheduler(given, *objectives[0])
 
 
-def note_on_scheduler(scheduler: SchedulerPolicy, objectives: Objectives) -> tuple[str, ...]:
-    """A note on which of several metrics the scheduler uses."""
-    metric = getattr(scheduler, "metric", None)
-    if len(objectives) < 2 or metric is None:
-        return ()
-    name, names = type(scheduler).__name__, ", ".join(str(each) for each, _ in objectives)
-    choose = f"To choose another one: {name}(metric=..., mode=...)."
-    return (f"{name} compares trials by one metric: {metric}, of {names}. {choose}",)
+def notes_on_scheduler(
+    scheduler: SchedulerPolicy, objectives: Objectives, algorithm: SearchAlgorithm
+) -> tuple[str, ...]:
+    """Notes on which of several metrics the scheduler uses, and on a searcher that it was not made for."""
+    notes, name, searcher = [], type(scheduler).__name__, _innermost(algorithm)
+    metric, made_for = getattr(scheduler, "metric", None), getattr(scheduler, "made_for", None)
+    if len(objectives) > 1 and metric is not None:
+        names = ", ".join(str(each) for each, _ in objectives)
+        choose = f"To choose another one: {name}(metric=..., mode=...)."
+        notes.append(f"{name} compares trials by one metric: {metric}, of {names}. {choose}")
+    if made_for is not None and made_for not in {each.__name__ for each in type(searcher).__mro__}:
+        notes.append(
+            f"{name} is made for the searcher {made_for}, which learns from short trials. The searcher of this search "
+            f"is {type(searcher).__name__}, so nothing learns from them. Use search_alg={made_for}(), or scheduler="
+            f"HyperBandScheduler()."
+        )
+    return tuple(notes)
+
+
+def _innermost(algorithm: SearchAlgorithm) -> Any:
+    searcher: Any = algorithm
+    while (inner := getattr(searcher, "searcher", None)) is not None:
+        searcher = inner
+    return searcher
 
 
 def search_objective(algorithm: SearchAlgorithm, objectives: Objectives) -> tuple[Any, Any]:
@@ -51,9 +67,7 @@ def search_objective(algorithm: SearchAlgorithm, objectives: Objectives) -> tupl
 
     Raises UsageError if there are several, and the searcher takes one only and was not told which.
     """
-    searcher = algorithm
-    while (inner := getattr(searcher, "searcher", None)) is not None:
-        searcher = inner
+    searcher = _innermost(algorithm)
     if len(objectives) == 1 or not hasattr(searcher, "metric"):  # random and grid search compare nothing
         return objectives[0]
     if getattr(searcher, "several_metrics", True):

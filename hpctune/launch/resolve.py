@@ -20,7 +20,7 @@ from hpctune.driver.setup import DriverSetup, SearchBinding, ray_dirname, safe_n
 from hpctune.errors import ResumeError, UsageError
 from hpctune.launch.arguments import place
 from hpctune.launch.definition import Experiment
-from hpctune.launch.objectives import note_on_scheduler, objectives_of, scheduler_for, search_objective
+from hpctune.launch.objectives import notes_on_scheduler, objectives_of, scheduler_for, search_objective
 from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
 from hpctune.launch.overrides import Overrides
 from hpctune.launch.prepared import PreparedExperiment
@@ -95,7 +95,7 @@ def resolve(
     draft = _spec(experiment, options, objectives_of(options, scheduler), failure, cluster, env, identity)
     spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
     _check_population(setup.scheduler, spec.num_samples)
-    notes = _notes(spec, setup, root / spec.name) + note_on_scheduler(scheduler, spec.objectives)
+    notes = _notes(spec, setup, root / spec.name) + notes_on_scheduler(scheduler, spec.objectives, algorithm)
     num_samples = None
     if stored is not None:
         notes += _differences(stored, spec, root / spec.name)

@@ -13,5 +13,8 @@ class HyperBandForBOHB(HyperBandScheduler):
     Made for :class:`hpctune.search.bohb.TuneBOHB`; the arguments are those of :class:`HyperBandScheduler`.
     """
 
+    made_for = "TuneBOHB"
+    """The searcher whose model the short trials are for."""
+
     def _order(self, table: list[list[Rung]]) -> list[list[Rung]]:
         return table[::-1]

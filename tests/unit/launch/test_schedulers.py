@@ -14,9 +14,11 @@ import pytest
 import hpctune
 from hpctune import schedulers
 from hpctune.errors import UsageError
+from hpctune.launch.objectives import notes_on_scheduler
 from hpctune.model.decisions import CONTINUE, Decision, Pause, Stop
 from hpctune.model.trial import Trial
 from hpctune.schedulers import FIFOScheduler, TrialScheduler, as_scheduler, create_scheduler
+from hpctune.search import as_search_algorithm
 
 NAMES = [
     ("hb_bohb", "HyperBandForBOHB"),
@@ -137,3 +139,18 @@ def test_a_method_that_fits_neither_form_is_refused_when_it_is_defined() -> None
         class Odd(TrialScheduler):
             def on_trial_result(self, a: Any, b: Any, c: Any, d: Any) -> Any:
                 return "CONTINUE"
+
+
+@pytest.mark.parametrize(
+    ("searcher", "told"),
+    [(None, "BasicVariantGenerator"), ("hyperopt", "HyperOptSearch"), ("bohb", None), ("limited", None)],
+)
+def test_the_scheduler_of_bohb_without_its_searcher_is_told(searcher: str | None, told: str | None) -> None:
+    from hpctune.search import ConcurrencyLimiter, create_searcher
+
+    algorithm: Any = as_search_algorithm(
+        ConcurrencyLimiter(create_searcher("bohb"), 2) if searcher == "limited" else searcher
+    )
+    scheduler = create_scheduler("hb_bohb", metric="loss", mode="min")
+    notes = notes_on_scheduler(scheduler, [("loss", "min")], algorithm)
+    assert [f"The searcher of this search is {told}," in note for note in notes] == ([] if told is None else [True])
