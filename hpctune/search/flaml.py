@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hpctune.common.packages import load
-from hpctune.errors import UsageError
+from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.search.adapters.axes import Axis, AxisSearcher, Kind, plain
 from hpctune.search.adapters.isolation import quiet
 from hpctune.search.adapters.library import Loss
+from hpctune.search.adapters.parameters import Layout
 from hpctune.search.adapters.points import Evaluated
 from hpctune.space import flatten_dict
+from hpctune.space.points import same
 
 _LOSS = "hpctune_loss"
 _ATTEMPTS = 100
@@ -182,6 +184,35 @@ class BlendSearch(AxisSearcher):
         self._search = before  # as if it had not been asked: it will be again
         return None
 
+    def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
+        """Bring FLAML to where it was after this suggestion, even if the points to try were changed for the resume.
+
+        FLAML itself has the points, and takes the first. So the recorded one is moved to their front; if the record is
+        none of them, FLAML is asked as though there were none.
+        """
+        layout = self._ready()
+        points = self._search._points_to_evaluate
+        number = self._recorded_point(config, layout, points)
+        if number is not None:
+            points.insert(0, points.pop(number))
+            super().on_suggestion_replayed(trial_id, config)
+            return
+        self._search._points_to_evaluate = []
+        super().on_suggestion_replayed(trial_id, config)
+        self._search._points_to_evaluate = points
+
+    def _recorded_point(
+        self, config: Mapping[str, Any], layout: Layout, points: Sequence[Mapping[str, Any]]
+    ) -> int | None:
+        try:
+            recorded = self._theirs(layout.flatten(config, strict=False, where="The recorded configuration"), False)
+        except SearchSpaceError:  # the space was changed for the resume
+            return None
+        for number, point in enumerate(points):
+            if all(name in recorded and same(recorded[name], value) for name, value in point.items()):
+                return number
+        return None
+
     def _adopt(self, trial_id: str, values: dict[str, Any]) -> dict[str, Any]:
         if self._asked.pop(trial_id, None) is not None:
             with quiet():
@@ -196,7 +227,10 @@ class BlendSearch(AxisSearcher):
     def _tell(self, trial_id: str, values: dict[str, Any], loss: Loss | None) -> None:
         config = self._asked.pop(trial_id, None)
         known = config is not None
-        result = {**self._result, _LOSS: loss, "config": config if known else self._theirs(values)}
+        theirs = config if config is not None else self._theirs(values)
+        reported = {name: each for name, each in self._result.items() if not name.startswith("config/")}
+        flat = {f"config/{name}": each for name, each in theirs.items()}  # FLAML reads one form here, the other there
+        result = {**reported, **flat, _LOSS: loss, "config": theirs}
         with quiet():
             if loss is None:
                 self._search.on_trial_complete(trial_id, error=True)

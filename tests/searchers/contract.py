@@ -84,6 +84,19 @@ class SearcherContract:
         assert -1 <= second["y"] <= 1
         assert third["x"] not in (0.25, 0.5)
 
+    def test_points_that_were_changed_for_a_resume(self) -> None:
+        """What was tried is not tried again, and what is new is tried: in whatever order the list is now."""
+        a, b, c, d = ({"x": x, "y": y} for x, y in ((0.25, 0.5), (0.5, 0.0), (0.75, -0.5), (0.125, 0.25)))
+        tried = ask_and_tell(self.make(PLANE, points_to_evaluate=[a, b, c]), square, 2)
+        resumed: Any = self.make(PLANE, points_to_evaluate=[d, b, a])
+        for number, config in enumerate(tried):
+            resumed.on_suggestion_replayed(str(number), config)
+            resumed.on_trial_complete(str(number), {"loss": square(config)})
+        assert resumed.suggest("2") == pytest.approx(d)
+        resumed.on_trial_complete("2", {"loss": square(d)})
+        next_one: Any = resumed.suggest("3")
+        assert all(next_one != pytest.approx(point) for point in (a, b, c, d))
+
     def test_points_with_rewards_are_learned_from_and_not_tried(self) -> None:
         points = [{"x": 0.25, "y": 0.5}, {"x": 0.5, "y": 0.0}]
         known = self.make(PLANE, points_to_evaluate=points, evaluated_rewards=[0.3, 0.1])

@@ -53,6 +53,14 @@ def test_begins_where_trials_are_cheap() -> None:
     assert list(searcher._search._ls.space["p1"].choice_cost) == [2, 3]  # FLAML sorts them
 
 
+@pytest.mark.parametrize("kind", [BlendSearch, CFO])
+def test_the_search_goes_on_from_the_best_of_several_points(kind: Any) -> None:
+    points = [{"x": 0.25, "y": 0.5}, {"x": 0.65, "y": 0.25}, {"x": 0.125, "y": 0.25}]
+    configs = ask_and_tell(kind("loss", "min", PLANE, points_to_evaluate=points), square, 12)
+    assert configs[:3] == [pytest.approx(point) for point in points]
+    assert min(map(square, configs[3:])) < 0.2
+
+
 def test_constraints_of_configurations_and_of_results() -> None:
     kept = BlendSearch("loss", "min", PLANE, config_constraints=[(lambda config: config["x"], "<=", 0.5)])
     assert all(config["x"] <= 0.5 for config in ask_and_tell(kept, square, 25))
