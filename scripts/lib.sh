@@ -22,11 +22,21 @@ find_python() {
     "Name one with PYTHON=/path/to/python3."
 }
 
-# ensure_venv FOLDER PROJECT EXTRA [pip options]: a virtual environment with PROJECT[EXTRA] installed in editable mode.
-# It is made anew when pyproject.toml, the version, the Python or the checkout's place changed, so a second run starts at
-# once.
+# with_uv FOLDER WHAT...: install WHAT with uv, which finds the versions in seconds where pip needs a minute or two. Fails
+# where uv cannot be had, and where pip has a mirror to use, because uv does not read pip's variables.
+with_uv() {
+  local folder=$1
+  shift
+  [[ -z ${PIP_INDEX_URL:-}${PIP_NO_INDEX:-} ]] &&
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input uv 2>/dev/null &&
+    "$folder/bin/uv" pip install --quiet --python "$folder/bin/python" "$@" 2>/dev/null
+}
+
+# ensure_venv FOLDER PROJECT EXTRA [uv]: a virtual environment with PROJECT[EXTRA] installed in editable mode, with pip,
+# or with uv where that works. It is made anew when pyproject.toml, the version, the Python or the checkout's place
+# changed, so a second run starts at once.
 ensure_venv() {
-  local folder=$1 project=$2 extra=$3 python stamp wanted quiet=(--quiet)
+  local folder=$1 project=$2 extra=$3 tool=${4:-pip} python stamp wanted quiet=(--quiet)
   python=$(find_python) || exit 1
   stamp=$folder/.hpctune-stamp
   wanted=$("$python" -c '
@@ -41,6 +51,10 @@ print(hashlib.sha256(text).hexdigest())' "$project" "$extra")
   rm -rf -- "$folder"
   "$python" -m venv -- "$folder" || fail "$python cannot make a virtual environment (Debian: apt-get install python3-venv)."
   [[ -t 2 ]] && quiet=() # on a terminal, pip shows what it loads
+  if [[ $tool == uv ]] && with_uv "$folder" -e "${project}[$extra]"; then
+    printf '%s' "$wanted" >"$stamp"
+    return 0
+  fi
   if ! "$folder/bin/python" -m pip install "${quiet[@]}" --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
     fail "pip could not install the dependencies (its reason is above). Without internet, point pip at a mirror:" \
       "PIP_INDEX_URL=https://mirror.example/simple, or PIP_FIND_LINKS=/folder/with/wheels."

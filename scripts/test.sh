@@ -86,7 +86,7 @@ trap 'rm -f "$apt_log"' EXIT
 step "Slurm" ensure_slurm
 heading "virtual environment"
 begin=$SECONDS
-ensure_venv "$venv" "$project" dev || exit 1
+ensure_venv "$venv" "$project" dev uv || exit 1
 printf -- '-- virtual environment: ok, %d s\n' $((SECONDS - begin))
 PATH=$venv/bin:$PATH # for the `hpctune` that tests start
 export PATH

@@ -50,6 +50,7 @@ def killed_driver(search: Search, *, jobs: bool, await_jobs: bool = True) -> Non
 
 def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
     search = make(trials=3)
+    (search.side / "hold_00002").touch()
     driver = search.start()
 
     def settled() -> list[Path]:
@@ -59,7 +60,6 @@ def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
 
     search.wait(lambda: search.results_so_far() >= 1, "a result")
     search.wait(settled, "a trial that is over")
-    (search.side / "hold").touch()
     gone = settled()[0]
     (gone / "result.json").unlink()
     code, report = fsck(search.root)
@@ -68,7 +68,7 @@ def test_while_a_driver_works_nothing_is_touched(make: Make) -> None:
     assert not (search.root / "quarantine").exists()
     assert not (gone / "result.json").exists()
     assert json.loads((search.root / "lease.json").read_bytes())["pid"] == driver.pid
-    (search.side / "hold").unlink()
+    (search.side / "hold_00002").unlink()
     output, errors = driver.communicate(timeout=90)
     assert output == "finished\n", errors
     assert fsck(search.root)[0] == 1

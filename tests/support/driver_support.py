@@ -37,7 +37,7 @@ def climb(config):
         with checkpoint.as_directory() as directory:
             done = int((Path(directory) / "i").read_text())
     for i in range(done + 1, {iterations} + 1):
-        while (side / "hold").exists():
+        while (side / "hold").exists() or (side / f"hold{{trial[-6:]}}").exists():
             time.sleep(0.02)
         time.sleep({pause_s})
         with tune.checkpoint_dir(step=i) as directory:
@@ -60,7 +60,11 @@ if __name__ == "__main__":
 
 
 class Search:
-    """One experiment in ``results``, and its drivers. ``side``: where trials leave notes, and find orders."""
+    """One experiment in ``results``, and its drivers.
+
+    ``side``: where trials leave notes, and find orders: all wait if there is a file ``hold``, and trial 2 if there is a
+    file ``hold_00002``.
+    """
 
     def __init__(
         self, tmp_path: Path, *, results: Path | None = None, trials: int = 3, pause_s: float = 0.03, more: str = ""

@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpctune.interop.optuna.policy import StudyPolicy, StudySearch
@@ -153,7 +152,7 @@ class StudyMirror(Callback):
             storage.set_trial_system_attr(trial._trial_id, MARK, mark)
             if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                 return trial._trial_id
-            with contextlib.suppress(UpdateFinishedTrialError):  # another process has it
+            with contextlib.suppress(RuntimeError):  # UpdateFinishedTrialError: another process has it
                 storage.set_trial_system_attr(trial._trial_id, MARK, "")
         return None
 

@@ -431,20 +431,24 @@ def test_logs_of_all_trials_have_their_numbers(maker: Maker) -> None:
     assert text("logs", maker.root, "--stderr").splitlines() == ["00001 | a warning"]
 
 
-def test_logs_of_all_trials_are_followed_until_the_end(maker: Maker) -> None:
-    def later() -> None:
-        running = maker.dir("abcde_00003") / "stdout"
-        running.write_text("half a ")
-        time.sleep(0.5)
-        with running.open("a") as file:
-            file.write("line\nthe end")
-        time.sleep(0.5)
-        finish(maker)
+def test_logs_of_all_trials_are_followed_until_the_end(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = maker.dir("abcde_00003") / "stdout"
+    orders = [
+        lambda: running.write_text("half a "),
+        lambda: running.write_text("half a line\nthe end"),
+        lambda: finish(maker),
+    ]
 
-    thread = threading.Thread(target=later)
-    thread.start()
-    shown = hpctune("logs", maker.root, "-f", "-n", "0").stdout.splitlines()
-    thread.join()
+    def sleep(seconds: float) -> None:
+        """The command has looked: something happens, and it looks again."""
+        if orders:
+            orders.pop(0)()
+        time.sleep(0.01)
+
+    monkeypatch.setattr(
+        "hpctune.cli.logsall.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic, time=time.time)
+    )
+    shown = CliRunner().invoke(cli, ["logs", str(maker.root), "-f", "-n", "0"]).output.splitlines()
     assert shown == ["00003 | half a line", "00003 | the end"]
 
 
