@@ -1,4 +1,4 @@
-"""``hpctune export``: an experiment in the form of another tool."""
+"""``hpctune export``: an experiment as an archive, or in the form of another tool."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from hpctune.errors import UsageError
 from hpctune.interop.export import target as to
 
 TABLES = ("csv", "parquet", "json")
-TARGETS = ("optuna", "mlflow", "wandb", *TABLES, "tensorboard")
+CHECKPOINTS = ("best", "last", "all", "none")
+TARGETS = ("archive", "optuna", "mlflow", "wandb", *TABLES, "tensorboard")
 
 
 @click.command(
     "export",
-    epilog="Example: hpctune export mnist --to optuna",
-    help="Write an experiment in the form of another tool. The experiment itself stays as it is, and may be running: "
-    "what is there of it now is written, and the same command brings optuna, mlflow, wandb and tensorboard up to date "
-    "later, with every trial once.\n\n"
+    epilog="Examples: hpctune export mnist mnist.tar.gz --best 3\n\nhpctune export mnist --to optuna",
+    help="Write an experiment as one archive to keep or to give away, or in the form of another tool. The experiment "
+    "itself stays as it is, and may be running: what is there of it now is written. The same command brings optuna, "
+    "mlflow, wandb and tensorboard up to date later, with every trial once.\n\n"
+    "An archive has the best trials with configurations and checkpoints, a table of all trials, the definition of the "
+    "search, and the versions it was made with.\n\n"
     "\b\n"
-    "--to         TARGET (-o), and its default\n"
+    "--to         TARGET, and its default\n"
+    "archive      NAME.tar.gz; .tar, .tgz, .tar.xz, .zip, a URL of one, a folder\n"
     "optuna       NAME.db (SQLite), a journal (.log), or a URL of a storage\n"
     "mlflow       mlflow.db (SQLite), a folder, or a tracking URI; $MLFLOW_TRACKING_URI\n"
     "wandb        folder NAME-wandb, for `wandb sync`\n"
@@ -38,28 +42,66 @@ TARGETS = ("optuna", "mlflow", "wandb", *TABLES, "tensorboard")
     f"{find.DIR_HELP}",
 )
 @find.dir_argument
-@click.option("--to", "form", type=click.Choice(TARGETS), required=True, help="The form.")
-@click.option("-o", "--output", "target", metavar="TARGET", help="A file, a folder or a URL, as above.")
+@click.argument("target", metavar="[TARGET]", required=False)
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(TARGETS),
+    help="The form. Default: a table if TARGET ends with .csv, .parquet or .json, else an archive.",
+)
+@click.option("-o", "--output", metavar="TARGET", help="TARGET as an option, if DIR is left out.")
+@click.option(
+    "--best",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With archive: the N best trials. Default: the best one; of several metrics, the whole front.",
+)
+@click.option(
+    "--checkpoints",
+    type=click.Choice(CHECKPOINTS),
+    default="best",
+    show_default=True,
+    help="With archive: which checkpoints of these trials.",
+)
 @click.option("--name", help="Optuna's study, MLflow's experiment, W&B's project. Default: the experiment's name.")
-@click.option("--metric", help="With optuna: the metric, or several: loss,latency. Default: the experiment's own.")
-@click.option("--mode", help="With optuna: min or max, or one for each metric: min,max.")
-@click.option("--rows", is_flag=True, help="With csv, parquet and json: a row for each result.")
-@click.option("--force", is_flag=True, help="Replace a file; write a study anew if finished trials have gone on.")
-def command(directory: str | None, form: str, target: str | None, **options: Any) -> None:
+@click.option(
+    "--metric", help="With archive and optuna: the metric, or several: loss,latency. Default: the experiment's own."
+)
+@click.option("--mode", help="With archive and optuna: min or max, or one for each metric: min,max.")
+@click.option(
+    "--rows", is_flag=True, help="With csv, parquet and json: a row for each result. With archive: results.csv too."
+)
+@click.option(
+    "--force", is_flag=True, help="Replace what is there; write a study anew if finished trials have gone on."
+)
+def command(directory: str | None, target: str | None, output: str | None, form: str | None, **options: Any) -> None:
     """The command."""
+    if target is not None and output is not None:
+        raise UsageError(f"Two targets: {target} and -o {output}. Name one.")
+    target = target or output
+    form = form or _form_of(target, directory)
     _fits(form)
     paths = find.experiment(directory)
-    write = {"optuna": _optuna, "mlflow": _mlflow, "wandb": _wandb, "tensorboard": _tensorboard}.get(form, _table)
+    writers: dict[str, Callable[..., list[str]]] = {
+        "archive": _archive, "optuna": _optuna, "mlflow": _mlflow, "wandb": _wandb, "tensorboard": _tensorboard,
+        "csv": _table, "parquet": _table, "json": _table,
+    }  # fmt: skip
     progress = Progress(quiet=True)
     name = paths.root.name
 
     def tell(done: int, of: int) -> None:
         progress.say(f"Writing trials ({done} of {of})")
 
-    default = {"optuna": f"{name}.db", "mlflow": "", "wandb": f"{name}-wandb", "tensorboard": f"{name}-tensorboard"}
+    default = {
+        "archive": f"{name}.tar.gz",
+        "optuna": f"{name}.db",
+        "mlflow": "",
+        "wandb": f"{name}-wandb",
+        "tensorboard": f"{name}-tensorboard",
+    }
     place = target or default.get(form, f"{name}.{form}")
     try:
-        lines = write(lambda: LoadedExperiment(paths.root), place, tell, form=form, **options)
+        lines = writers[form](lambda: LoadedExperiment(paths.root), place, tell, form=form, **options)
     finally:
         progress.clear()
     click.echo("\n".join(lines))
@@ -67,12 +109,25 @@ def command(directory: str | None, form: str, target: str | None, **options: Any
 
 _ONLY = {
     "name": ("optuna", "mlflow", "wandb"),
-    "metric": ("optuna",),
-    "mode": ("optuna",),
-    "rows": TABLES,
-    "force": ("optuna", *TABLES),
+    "metric": ("archive", "optuna"),
+    "mode": ("archive", "optuna"),
+    "rows": ("archive", *TABLES),
+    "force": ("archive", "optuna", *TABLES),
+    "best": ("archive",),
+    "checkpoints": ("archive",),
 }
 """The forms that an option means something to."""
+
+
+def _form_of(target: str | None, directory: str | None) -> str:
+    """What is to be written if ``--to`` is not given."""
+    if target is None:
+        raise UsageError(
+            f"Export to what? An archive: hpctune export {quoted(directory or 'NAME')} TARGET.tar.gz. Another tool: "
+            f"--to {', --to '.join(TARGETS[1:])}."
+        )
+    ending = target.rpartition(".")[2].lower()
+    return ending if ending in TABLES else "archive"
 
 
 def _fits(form: str) -> None:
@@ -84,6 +139,26 @@ def _fits(form: str) -> None:
 
 
 Load = Callable[[], LoadedExperiment]
+
+
+def _archive(
+    read: Load, place: str, tell: to.Progress, *, best: int | None, checkpoints: str, metric: str | None,
+    mode: str | None, rows: bool, force: bool, **_: Any,
+) -> list[str]:  # fmt: skip
+    from hpctune.analysis.objectives import objectives
+    from hpctune.cli.best import as_arguments
+    from hpctune.interop.export.archive import choose, pack
+    from hpctune.interop.export.packing import packing
+
+    experiment = read()
+    goals = objectives(experiment, metric, mode)
+    chosen = choose(experiment, goals, best, checkpoints)
+    with packing(place, force) as into:
+        pack(experiment, into, chosen, goals, tell, rows=rows, arguments=as_arguments)
+    saved = sum(len(each.checkpoints) for each in chosen)
+    which = ", ".join(each.trial.trial_id for each in chosen) or "no trial has reported a value yet"
+    said = f"the best of {count(len(experiment.trials), 'trial')} ({which}), {count(saved, 'checkpoint')}"
+    return [f"{place}: {said}. README.md says what is in it."]
 
 
 def _optuna(

@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "plot": "Draw the best so far, learning curves, parameters, or a Pareto front.",
     "html": "Write one page with everything about experiments, to send to others.",
     "serve": "Show experiments in a browser, as they go on.",
-    "export": "Write an experiment for Optuna, MLflow, W&B, TensorBoard, or as a table.",
+    "export": "Write an experiment as an archive, for Optuna, MLflow and others, or as a table.",
     "dashboard": "Show experiments in optuna-dashboard, as they go on.",
     "timeline": "Show where the time of an experiment's jobs went, as a picture.",
     "cost": "Show the CPU, GPU and node hours of experiments, and what they were used for.",
