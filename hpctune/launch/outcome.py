@@ -31,7 +31,7 @@ def conclude(driven: Sequence[DrivenExperiment], raise_on_failed_trial: bool) ->
         raise trial_error(failed[0].value.name, error)
     if raise_on_failed_trial:
         raise TuneError("Trials did not complete", failed)
-    log.warning(f"Trials did not complete: {', '.join(map(str, failed))}")
+    log.warning(f"Trials did not complete: {', '.join(trial.trial_id for trial in failed)}")
 
 
 def trial_error(name: str, error: ErrorInfo) -> TuneError:

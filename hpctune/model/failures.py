@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hpctune.model.trial import Trial
+from hpctune.model.trial import Phase, Trial
 
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?([eE][-+]?\d+)?")
+
+
+def troubles(trial: Trial) -> int:
+    """How often the trial has failed; the failure that ended it counts."""
+    return trial.failures + (trial.phase is Phase.ERROR)
 
 
 def words(trial: Trial) -> str:
@@ -33,8 +38,13 @@ def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
     (its id, name and directory), are the same."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        text = words(trial)
-        for own in (trial.dirname, trial.name, trial.trial_id):
-            text = text.replace(own, "")
-        groups.setdefault(_VARIES.sub("#", text), []).append(trial)
+        groups.setdefault(kind(trial), []).append(trial)
     return sorted(groups.values(), key=len, reverse=True)
+
+
+def kind(trial: Trial) -> str:
+    """What is equal for the same failure of several trials: its text without numbers and what identifies the trial."""
+    text = words(trial)
+    for own in (trial.dirname, trial.name, trial.trial_id):
+        text = text.replace(own, "")
+    return _VARIES.sub("#", text)

@@ -61,14 +61,24 @@ def values_of(trial: Trial, objectives: Objectives) -> tuple[float, ...] | None:
 def front(points: Sequence[tuple[float, ...]], modes: Sequence[str]) -> list[int]:
     """The indexes of the points that no other point beats (is better in one coordinate and worse in none), the best in
     the first coordinate first. Equal points are all kept."""
-    signs = [1.0 if mode == "min" else -1.0 for mode in modes]
-    turned = [tuple(sign * value for sign, value in zip(signs, point, strict=True)) for point in points]
+    turned = [_turned(point, modes) for point in points]
     kept: list[int] = []
     for n in sorted(range(len(points)), key=lambda n: turned[n]):  # whoever beats a point comes before it
-        rivals = kept[-1:] if len(signs) == 2 else kept  # of two coordinates the newest has the best second one
+        rivals = kept[-1:] if len(modes) == 2 else kept  # of two coordinates the newest has the best second one
         if not any(_beats(turned[rival], turned[n]) for rival in rivals):
             kept.append(n)
     return kept
+
+
+def improves(point: tuple[float, ...], known: Iterable[tuple[float, ...]], modes: Sequence[str]) -> bool:
+    """Whether no point of ``known`` equals ``point`` or beats it."""
+    mine = _turned(point, modes)
+    return not any(mine == (its := _turned(other, modes)) or _beats(its, mine) for other in known)
+
+
+def _turned(point: tuple[float, ...], modes: Sequence[str]) -> tuple[float, ...]:
+    """The point, with signs that make smaller better in each coordinate."""
+    return tuple(value if mode == "min" else -value for value, mode in zip(point, modes, strict=True))
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

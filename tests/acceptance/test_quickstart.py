@@ -43,7 +43,7 @@ def test_the_quickstart_ends_with_the_best(tmp_path: Path) -> None:
     assert len(rows) == 24
     best = max(float(trial[-1]["accuracy"]) for trial in rows.values())  # type: ignore[arg-type]
     assert best > 0.95
-    printed = re.search(r"^Best: +accuracy=([\d.]+) by train_(\w+)\n((?: +\S.*\n)+)", last_block, re.MULTILINE)
+    printed = re.search(r"^Best: +accuracy=([\d.]+) by (\w+)\n((?: +\S.*\n)+)", last_block, re.MULTILINE)
     assert printed is not None, last_block
     assert float(printed[1]) == pytest.approx(best, rel=1e-5)
     (directory,) = [d for d in rows if d.name.startswith(f"train_{printed[2]}_")]

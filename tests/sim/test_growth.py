@@ -19,8 +19,7 @@ from hpctune.driver.engine import Driver
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.callback import Callback
-from hpctune.output.display import display, throttle
-from hpctune.output.display.layout import Status
+from hpctune.output.display import plain, throttle
 from hpctune.output.loggers.csv import CSVLoggerCallback
 from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -150,22 +149,20 @@ def test_who_looks_at_all_trials_leaves_nothing_behind(root: Path) -> None:
     work.driver.leave("enough")
 
 
-def test_a_status_block_that_takes_long_is_made_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_takes_long_is_made_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, made = itertools.count(), list[float]()
 
-    def slow_status(state: ExperimentState, now: float, **how: Any) -> Status:
+    def slow_line(state: ExperimentState, now: float, note: str) -> str:
         made.append(now)
-        return Status("", (("Trials", "0"),))
+        return ""
 
     monkeypatch.setattr(throttle, "perf_counter", lambda: float(next(seconds)))  # each takes a second
-    monkeypatch.setattr(display, "status_of", slow_status)
+    monkeypatch.setattr(plain, "progress_line", slow_line)
     state = ExperimentState(ExperimentSpec("51a1a7ed", "exp", 0.0, "f"))
-    shown = display.PlainDisplay(io.StringIO(), block_s=10.0)
+    shown = plain.PlainDisplay(io.StringIO(), line_s=10.0)
     for now in range(120):
         shown.update(state, (), "", float(now), done=False)
     assert made == [0.0, 50.0, 100.0]
-    shown.update(state, (), "", 120.0, done=True)
-    assert made[-1] == 120.0, "the last one is shown in any case"
 
 
 @pytest.mark.nightly

@@ -1,28 +1,24 @@
-"""The driver's display: nothing, a text block at intervals, a live table, or the output of a reporter."""
+"""The driver's display: nothing, lines of text, a live table, or the output of a reporter."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol, TextIO
 
 from hpctune.core.state import ExperimentState
 from hpctune.errors import TuneError
 from hpctune.model.spec import ExperimentSpec
-from hpctune.output.display.layout import Status, as_text
 from hpctune.output.display.live import RichProgress
+from hpctune.output.display.plain import PlainDisplay
 from hpctune.output.display.reporters import ProgressReporter, TuneReporterBase
 from hpctune.output.display.results import ResultLines
-from hpctune.output.display.status import call_words, expected_in, status_of
-from hpctune.output.display.throttle import Throttle
+from hpctune.output.display.status import call_words, expected_in
+from hpctune.output.display.stream import SafeStream
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
-BLOCK_S = 30.0
-"""Seconds between two blocks if something changed; ten times that if nothing changed."""
 Calls = Callable[[], CallStats]
 
 
@@ -47,64 +43,6 @@ class SilentDisplay:
 
     def message(self, text: str) -> None:
         SafeStream(sys.stderr).write(text.rstrip("\n") + "\n")
-
-    def close(self) -> None:
-        return
-
-
-class SafeStream:
-    """A text stream that may be closed, or unable to show a character, without harm to who writes to it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Write lines."""
-        with contextlib.suppress(OSError, ValueError):
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:
-                encoding = self._stream.encoding or "ascii"
-                self._stream.write(text.encode(encoding, "replace").decode(encoding))
-            self._stream.flush()
-
-
-class PlainDisplay:
-    """A block of text now and then. ``verbose`` 1: without tables; 3: and a line for each result."""
-
-    def __init__(
-        self, stream: TextIO, verbose: int = 2, where: str = "", calls: Calls | None = None, block_s: float = BLOCK_S
-    ) -> None:
-        self._lines, self._verbose, self._block_s = SafeStream(stream), verbose, block_s
-        self._where, self._calls = where, calls
-        self._results = ResultLines() if verbose >= 3 else None
-        self._shown_at, self._throttle = float("-inf"), Throttle(block_s / 10)
-        self._shown: Status | None = None
-        self._done = False
-
-    def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
-        if self._results is not None:
-            for line in self._results.news(state):
-                self._lines.write(line + "\n")
-        if self._done or (not done and now - self._shown_at < self._block_s):
-            return
-        if not done and not self._throttle.due(now):
-            return
-        with self._throttle.measured(now):
-            status = self._status(state, trials, note, now)
-        gist = replace(status, lines=tuple(line for line in status.lines if line[0] not in ("Time", "Cluster")))
-        if not done and gist == self._shown and now - self._shown_at < 10 * self._block_s:
-            return
-        self._shown_at, self._shown, self._done = now, gist, done
-        self._lines.write(as_text(status) + "\n")
-
-    def _status(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float) -> Status:
-        calls = self._calls() if self._calls is not None else None
-        where = self._where or _where(trials)
-        return status_of(state, now, where=where, note=note, calls=calls, table=self._verbose >= 2)
-
-    def message(self, text: str) -> None:
-        self._lines.write(text.rstrip("\n") + "\n")
 
     def close(self) -> None:
         return

@@ -44,13 +44,14 @@ class Table:
         """The table without columns in which nothing stands."""
         return self.only([n for n in range(len(self.columns)) if any(row[n].strip() for row in self.rows)])
 
-    def fitting(self, width: int) -> Table:
-        """The table without the columns that do not fit into ``width``; the least important are dropped first."""
+    def fitting(self, width: int, gap: int = _GAP) -> Table:
+        """The table without the columns that do not fit into ``width``; the least important are dropped first. ``gap``:
+        what is between two columns."""
         widths, kept, room = self.widths(), list[int](), width
         for n in sorted(range(len(self.columns)), key=lambda n: (self.columns[n].rank, n)):
-            if self.columns[n].rank == 0 or widths[n] + _GAP <= room:
+            if self.columns[n].rank == 0 or widths[n] + gap <= room:
                 kept.append(n)
-                room -= widths[n] + _GAP
+                room -= widths[n] + gap
         return self.only(sorted(kept))
 
 
@@ -66,14 +67,14 @@ class Status:
     more_errors: str = ""
 
 
-def as_text(status: Status) -> str:
-    """The block as plain text, every line ended."""
+def as_text(status: Status, columns: int | None = None) -> str:
+    """The block as plain text, every line ended. ``columns``: the width that there is; None: any."""
     width = max(len(heading) for heading, _ in status.lines) + 1
     parts = [f"== {status.title} =="]
     parts += [f"{heading + ':' if heading else '':<{width}} {text}".rstrip() for heading, text in status.lines]
     for table, more in ((status.trials, status.more), (status.errors, status.more_errors)):
         if table is not None:
-            parts.append(table_text(table))
+            parts.append(table_text(table if columns is None else table.fitting(columns - 1, gap=3)))
         if more:
             parts.append(more)
     return "\n".join(parts) + "\n"

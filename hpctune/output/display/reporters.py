@@ -15,6 +15,7 @@ from hpctune.errors import UsageError
 from hpctune.output.display import status as table
 from hpctune.output.display.columns import DEFAULT_METRICS, ColumnChoice, Options
 from hpctune.output.display.layout import Status, Table, as_text
+from hpctune.output.display.stream import columns_of
 from hpctune.trial import Trial
 
 
@@ -148,7 +149,7 @@ class TuneReporterBase(ProgressReporter):
         return table.status(values, Counter(v.phase for v in values), around, self.options(), table=done or tables)
 
     def _progress_str(self, trials: Sequence[Trial], done: bool, *sys_info: str) -> str:
-        return as_text(self.status(trials, done, *sys_info))
+        return as_text(self.status(trials, done, *sys_info), columns_of(sys.stdout))
 
 
 class CLIReporter(TuneReporterBase):
@@ -171,7 +172,7 @@ class JupyterNotebookReporter(TuneReporterBase):
         if _in_notebook():
             self.display(as_html(status))
         else:
-            print(as_text(status), flush=True)
+            print(as_text(status, columns_of(sys.stdout)), flush=True)
 
     def display(self, text: str) -> None:
         """Show ``text`` (HTML) in the notebook."""

@@ -102,7 +102,7 @@ def status(
         trials, counts, front_words(front, options.objectives) if options.objectives else best, around, options
     )
     title = f"Experiment {around.name}" if around.name else "Status"
-    failed = [t for t in trials if t.failures or t.phase is Phase.ERROR]
+    failed = [t for t in trials if failures.troubles(t)]
     if not table or not trials:
         return Status(title, lines)
     shown, more = choose(trials, best[1] if best else None, options)
@@ -127,24 +127,38 @@ def _progress(trials: Collection[Trial], counts: Counter[Phase], around: StatusC
     share = min(1.0, ended / expected)
     full = int(share * BAR_WIDTH)
     bar = f"[{'#' * full}{'-' * (BAR_WIDTH - full)}] {ended:,} of {expected:,}"
-    early = sum(map(stopped_early, trials)) if len(trials) <= MAX_LOOKED_AT else 0
-    parts = [
-        f"{amount:,} {word}"
-        for amount, word in (
-            (counts[Phase.TERMINATED] - early, "completed"),
-            (early, "stopped early"),
-            (counts[Phase.ERROR], "failed"),
-        )
-        if amount
-    ]
-    if 0 < ended < expected and around.elapsed_s:
-        parts.append(f"about {duration(around.elapsed_s / ended * (expected - ended))} left")
+    parts = ended_words(trials, counts)
+    if left := _left(ended, expected, around.elapsed_s):
+        parts.append(left)
     return f"{bar} ({', '.join(parts)})" if parts else bar
+
+
+def ended_words(trials: Collection[Trial], counts: Counter[Phase]) -> list[str]:
+    """How the finished trials ended: ``["4 completed", "2 stopped early", "1 failed"]``."""
+    early = sum(map(stopped_early, trials)) if len(trials) <= MAX_LOOKED_AT else 0
+    how = {
+        "completed": counts[Phase.TERMINATED] - early,
+        "stopped early": early,
+        "failed": counts[Phase.ERROR],
+    }
+    return [f"{amount:,} {word}" for word, amount in how.items() if amount]
+
+
+def time_left(state: ExperimentState, now: float) -> str:
+    """``about 12 min left``, from the pace so far; "" if nothing is known."""
+    ended = state.phases[Phase.TERMINATED] + state.phases[Phase.ERROR]
+    return _left(ended, expected_in(state), elapsed_s(state, now))
+
+
+def _left(ended: int, expected: int | None, elapsed: float | None) -> str:
+    if not expected or not elapsed or not 0 < ended < expected:
+        return ""
+    return f"about {duration(elapsed / ended * (expected - ended))} left"
 
 
 def _best_lines(best: tuple[float, Trial], options: Options) -> list[tuple[str, str]]:
     """The best value so far; its parameters beside it if they fit, else below, some in each line."""
-    found = f"{options.metric}={cell(best[0])} by {best[1].name}"
+    found = f"{options.metric}={cell(best[0])} by {best[1].trial_id}"
     parameters = columns.parameters_text(best[1], 400)
     if len(found) + len(parameters) <= BEST_WIDTH:
         return [("Best", f"{found} ({parameters})" if parameters else found)]
@@ -196,7 +210,8 @@ def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusC
         star = "*" if trial.trial_id in starred else " "
         rows.append(
             (
-                star + cell(trial.name, max(width, 28)),
+                star + trial.trial_id,
+                "" if trial.name.endswith(trial.trial_id) else cell(trial.name, max(width, 28)),
                 phase_word(trial.phase),
                 cell(situation(trial, around.now), SITUATION_WIDTH),
                 *(cell(columns.parameter(trial, key), width) for key in parameters),
@@ -205,7 +220,7 @@ def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusC
             )
         )
     main = {options.metric, *(name for name, _ in options.objectives)}
-    head = [Column(" trial"), Column("status"), Column("where", rank=2)]
+    head = [Column(" trial"), Column("name", rank=2), Column("status"), Column("where", rank=2)]
     head += [Column(cell(h, max(width, 8)), right=True, rank=3) for h in parameters.values()]
     head += [Column(cell(h, max(width, 8)), right=True, rank=0 if key in main else 1) for key, h in metrics.items()]
     head.append(Column("curve", rank=4))
@@ -217,9 +232,9 @@ def _error_table(groups: Sequence[Sequence[Trial]]) -> Table:
     rows = []
     for group in groups:
         trial = group[0]
-        times = sum(each.failures + (each.phase is Phase.ERROR) for each in group)
+        times = sum(map(failures.troubles, group))
         last = shorten_middle(cell(failures.brief(trial)), _ERROR_WIDTH)
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        rows.append((cell(trial.name, 40) + more, str(times), last, f"{trial.dirname}/error.txt"))
+        rows.append((trial.trial_id + more, str(times), last, f"{trial.dirname}/error.txt"))
     head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1))
     return Table((*head, Column("file", rank=3)), tuple(rows))

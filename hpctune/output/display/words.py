@@ -50,5 +50,5 @@ def front_words(front: Sequence[Trial], objectives: Objectives) -> str:
     if not front:
         return "no trial has reported every metric yet"
     best = [(name, best_trial(front, name, mode)) for name, mode in objectives]
-    values = [f"{name}={number(found[0])} by {found[1].name}" for name, found in best if found is not None]
+    values = [f"{name}={number(found[0])} by {found[1].trial_id}" for name, found in best if found is not None]
     return f"{count(len(front), 'trial')} on the Pareto front; {', '.join(values)}"

@@ -11,7 +11,9 @@ import pytest
 
 from hpctune.common.text import duration
 from hpctune.errors import TuneError, UsageError
+from hpctune.model import events as e
 from hpctune.model.trial import Phase
+from hpctune.output.display import plain
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
@@ -28,23 +30,23 @@ BLOCK = """\
 == Experiment exp ==
 Trials:  5 so far (1 running, 1 queued, 1 error, 2 terminated)
 Done:    [##############----------] 3 of 5 (2 completed, 1 failed)
-Best:    loss=1 by train_1f3a9_00000 (lr=0.1, net/width=8)
+Best:    loss=1 by 1f3a9_00000 (lr=0.1, net/width=8)
 Results: /scratch/exp
 Cluster: 42 calls, 3 of 20 allowed in the last minute
 Note:    slurm: squeue does not answer
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
 |  trial             | status     | where                         |   lr | net/width | iter | total time (s) | eval/acc | loss |
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
-|  train_1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
-|  train_1f3a9_00004 | queued     | job 104: next in line: waits for free nodes |  0.3 |         8 |      |                |          |      |
-|  train_1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
-| *train_1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
-|  train_1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
+|  1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
+|  1f3a9_00004 | queued     | job 104: next in line: waits for free nodes |  0.3 |         8 |      |                |          |      |
+|  1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
+| *1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
+|  1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
 | failed trial      | failures | last error            | file                                                                         |
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
-| train_1f3a9_00002 |        1 | ValueError: no memory | train_1f3a9_00002_2,lr=0.5,net={'width': 8}/error.txt |
+| 1f3a9_00002 |        1 | ValueError: no memory | train_1f3a9_00002_2,lr=0.5,net={'width': 8}/error.txt |
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
 """  # noqa: E501
 
@@ -91,7 +93,7 @@ def test_long_parameters_of_the_best_have_lines_of_their_own(tmp_path: Path) -> 
     trials = [replace(best, evaluated=evaluated, config=evaluated)]
     lines = status(trials, made.state.phases, StatusContext(made.now), options_for(made.state)).lines
     at = [heading for heading, _ in lines].index("Best")
-    assert lines[at][1].endswith(best.name)
+    assert lines[at][1].endswith(best.trial_id)
     assert all(heading == "" and len(text) <= 100 for heading, text in lines[at + 1 : at + 3])
     assert "parameter_number_11=11" in " ".join(text for _, text in lines)
 
@@ -109,8 +111,8 @@ def test_ten_thousand_trials_in_twenty_rows(tmp_path: Path) -> None:
     assert len(status.trials.rows) == 20
     assert status.more == "... 9,980 more: 9,980 terminated"
     names = [row[0].strip() for row in status.trials.rows]
-    assert names[0] == "train_1f3a9_00003"  # what runs comes first
-    assert "*train_1f3a9_00000" in names  # the best is always there
+    assert names[0] == "1f3a9_00003"  # what runs comes first
+    assert "*1f3a9_00000" in names  # the best is always there
     assert names[-1] == "x09994"  # and the newest
 
 
@@ -142,7 +144,7 @@ def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
     console.Console(file=out, width=width, height=40).print(as_renderable(status_of(made.state, made.now, where="/x")))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    row = next(line for line in lines if line.startswith(" train_1f3a9") and " runn" in line)
+    row = next(line for line in lines if line.startswith(" 1f3a9") and " runn" in line)
     assert row.split()[-1] == "5" or width < 40  # the metric is never left out
     assert ("node7" in row) == (width >= 120)
 
@@ -163,7 +165,7 @@ def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     display.update(made.state, views(made), "", made.now + 100, True)
     display.close()
     assert "job 105 [submitted]" in out.getvalue()
-    assert "train_1f3a9_00003" in out.getvalue()
+    assert "1f3a9_00003" in out.getvalue()
 
 
 class Tty(io.StringIO):
@@ -182,18 +184,103 @@ def test_the_display_suits_the_stream(tmp_path: Path, monkeypatch: pytest.Monkey
     assert isinstance(make_display(spec, 2, None, Tty()), PlainDisplay)
 
 
-def test_plain_blocks_come_now_and_then(tmp_path: Path) -> None:
-    made, out = usual(tmp_path / "exp"), io.StringIO()
-    display = PlainDisplay(out, 2, "/scratch/exp", block_s=30)
+class Log:
+    """A plain display that writes to a log, and its new lines without the time."""
 
-    def blocks(now: float, done: bool = False) -> int:
-        display.update(made.state, views(made), "", T0 + now, done)
-        return out.getvalue().count("== Experiment")
+    def __init__(self, made: Recorder, **options: Any) -> None:
+        self.made, self.out = made, io.StringIO()
+        self.display = PlainDisplay(self.out, 2, "/scratch/exp", **options)
 
-    assert [blocks(0), blocks(29), blocks(31)] == [1, 1, 1]  # nothing has changed
-    made.add(lr=9)
-    assert [blocks(35), blocks(36), blocks(300), blocks(336)] == [2, 2, 2, 3]
-    assert [blocks(337, done=True), blocks(338, done=True)] == [4, 4]
+    def __call__(self, after: float, done: bool = False) -> list[str]:
+        before = len(self.out.getvalue())
+        self.display.update(self.made.state, views(self.made), "", T0 + after, done)
+        return [line[21:] for line in self.out.getvalue()[before:].splitlines()]
+
+
+def test_without_a_terminal_a_line_comes_each_minute(tmp_path: Path) -> None:
+    log = Log(usual(tmp_path / "exp"), line_s=60)
+    line = "3 of 5 done (2 completed, 1 failed), 1 running, 1 queued; best loss=1 by 1f3a9_00000; about 7 s left"
+    told = log(12)
+    assert told[0] == "experiment exp, results: /scratch/exp"
+    assert told[-1] == line
+    assert log(71) == []
+    assert len(log(73)) == 1
+    done = log(74, done=True)
+    assert any("node7" in text for text in done)  # the table
+    assert log(75, done=True) == []
+
+
+def test_a_new_best_is_told_at_once(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp")
+    log, trial, other = Log(made, best_s=5), made.add(lr=0.1), made.add(lr=0.2)
+    log(0)
+    for each in (trial, other):
+        made.start(each)
+    made.report(trial, [{"loss": 4.0}])
+    assert log(10) == ["new best: loss=4 by 1f3a9_00000 (lr=0.1)"]
+    made.report(other, [{"loss": 5.0}])
+    assert log(20) == []
+    made.report(other, [{"loss": 3.0}])
+    assert log(21) == ["new best: loss=3 by 1f3a9_00001 (lr=0.2)"]
+    made.report(trial, [{"loss": 2.0}])
+    assert log(22) == [], "the next one waits"
+    made.report(trial, [{"loss": 1.0}])
+    assert log(27) == ["new best: loss=1 by 1f3a9_00000 (lr=0.1)"], "only the newest is told"
+    made.report(trial, [{"loss": float("nan")}, {"loss": 7.0}])
+    assert "best loss=3 by 1f3a9_00001" in log(70)[0]
+    made.report(trial, [{"loss": 2.0}])
+    assert log(80) == ["new best: loss=2 by 1f3a9_00000 (lr=0.1)"], "the best was worse since"
+
+
+def test_several_metrics_tell_what_is_new_on_the_front(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", more_objectives=(("size", "min"),))
+    log = Log(made)
+    log(0)
+    for n in range(5):
+        trial = made.add(lr=n)
+        made.start(trial)
+        made.report(trial, [{"loss": float(n), "size": 9.0 - n}])
+    made.report(trial, [{"loss": 4.0, "size": 6.0}])
+    told = log(10)
+    assert told[0] == "new on the Pareto front: loss=0, size=9 by 1f3a9_00000 (lr=0)"
+    assert told[-1] == "new on the Pareto front: 1 more"
+    assert "4 trials on the Pareto front; loss=0 by 1f3a9_00000" in log(70)[0]
+
+
+def test_the_same_failure_is_told_once_and_counted(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp")
+    log = Log(made)
+    log(0)
+    for n in range(4):
+        trial = made.add(lr=n)
+        made.start(trial)
+        made.fail(trial, f"no memory for {n} GB")
+        told = log(1 + n)
+        assert told == ([f"failed: {trial}: ValueError: no memory for 0 GB (train_{trial}_0,lr=0/error.txt)"][n:])
+    assert log(61)[1:] == ["failed: 1f3a9_00000 and 3 more trials: ValueError: no memory for 0 GB"]
+    assert len(log(122)) == 1
+
+
+def test_what_was_before_a_resume_is_no_news(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    made.record(e.DriverStopped("told to leave"), e.DriverStarted(2, "login1", 4712, "0.1"))
+    log = Log(made)
+    assert not any(text.startswith(("new", "failed")) for text in log(100))
+    made.report("1f3a9_00003", [{"loss": 1.5}])
+    assert log(110) == []
+    made.report("1f3a9_00003", [{"loss": 0.5}])
+    assert log(120) == ["new best: loss=0.5 by 1f3a9_00003 (lr=0.2, net/width=8)"]
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_dumb_terminal_has_a_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr(plain, "columns_of", lambda stream: columns)
+    log = Log(usual(tmp_path / "exp"))
+    log(100)
+    log(101, done=True)
+    lines = log.out.getvalue().splitlines()
+    assert max(len(line) for line in lines if not line.startswith(("Results", "Done", "Best", "Trials"))) <= columns
+    assert any("| loss |" in line for line in lines)
 
 
 def test_verbosity(tmp_path: Path) -> None:
@@ -202,12 +289,12 @@ def test_verbosity(tmp_path: Path) -> None:
     for verbose in (1, 2, 3):
         out = io.StringIO()
         display = make_display(made.spec, verbose, None, out)
-        display.update(made.state, views(made), "", made.now, False)
+        display.update(made.state, views(made), "", made.now, True)
         display.message("job 105 submitted")
         texts[verbose] = out.getvalue()
-    assert "train_1f3a9_00003" not in texts[1]
+    assert "| " not in texts[1]
     assert "| " in texts[2]
-    assert "train_1f3a9_00003: iteration 1, loss=5, eval/acc=0.2, after 2 s\n" in texts[3]
+    assert "1f3a9_00003: iteration 1, loss=5, eval/acc=0.2, after 2 s\n" in texts[3]
     assert texts[2].endswith("job 105 submitted\n")
 
 
@@ -224,7 +311,7 @@ def test_each_result_is_said_once(tmp_path: Path) -> None:
     assert lines() == []
     made.report("1f3a9_00003", [{"loss": 4.5}])
     made.finish("1f3a9_00003")
-    assert lines() == ["train_1f3a9_00003: iteration 2, loss=4.5, after 4 s"]
+    assert lines() == ["1f3a9_00003: iteration 2, loss=4.5, after 4 s"]
 
 
 def test_a_stream_that_fails_is_no_error(tmp_path: Path) -> None:
@@ -271,7 +358,7 @@ def test_cli_reporter_takes_all_of_rays_arguments(tmp_path: Path, capsys: pytest
     reporter.report(views(made), False, "Results: /scratch")
     text = capsys.readouterr().out
     assert "Trials: 5/9 (" in text
-    assert "loss=5 by train_1f3a9_00003" in text
+    assert "loss=5 by 1f3a9_00003" in text
     assert "Results: /scratch" in text
     assert "... 2 more" in text
     head = next(line for line in text.splitlines() if "status" in line)
@@ -323,9 +410,9 @@ def test_notebook_reporter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     made = usual(tmp_path / "exp")
     reporter = JupyterNotebookReporter(overwrite=True, max_progress_rows=5, metric="loss", mode="min")
     reporter.report(views(made), True)
-    assert "train_1f3a9_00000" in capsys.readouterr().out
+    assert "1f3a9_00000" in capsys.readouterr().out
     page = as_html(reporter.status(views(made), True, "<b>"))
-    assert "<td>*train_1f3a9_00000</td>" in page
+    assert "<td>*1f3a9_00000</td>" in page
     assert "&lt;b&gt;" in page
 
 
