@@ -42,6 +42,7 @@ class StatusPublisher:
         """Write ``driver.json`` now. Returns why it cannot be written, or ""."""
         self._published_at = now
         words = (getattr(self._cluster, "summary", str)(), self._waits.words(self._cluster, state, now))
+        self._display.about([(head, text) for head, text in zip(("Workers", "Queue"), words, strict=True) if text])
         note = self._with_disk(note)
         try:
             DriverStatus(self._cluster.name, now, note, self._cluster.stats(), *words).write(self._paths)

@@ -36,6 +36,9 @@ class QuietDisplay:
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
         """Nothing."""
 
+    def about(self, facts: Sequence[tuple[str, str]]) -> None:
+        """Nothing."""
+
     def message(self, text: str) -> None:
         """Nothing."""
 

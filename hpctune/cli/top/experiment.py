@@ -27,6 +27,7 @@ from hpctune.common.text import clean
 from hpctune.common.text_plot import curve
 from hpctune.errors import TuneError
 from hpctune.model.trial import Phase
+from hpctune.output.display.layout import AMBER, GREEN, RED, TEAL
 from hpctune.storage.layout import ExperimentPaths
 
 WIDE = 120
@@ -34,9 +35,7 @@ WIDE = 120
 PANELS = ("curve", "config", "output", "error")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[^0-9;?m]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 """Escape sequences that are no colours, and characters that are no text."""
-_STYLES = {
-    Phase.RUNNING: "green", Phase.QUEUED: "yellow", Phase.PAUSED: "cyan", Phase.ERROR: "red", Phase.TERMINATED: "",
-}  # fmt: skip
+_STYLES = {Phase.RUNNING: GREEN, Phase.QUEUED: AMBER, Phase.PAUSED: TEAL, Phase.ERROR: RED, Phase.TERMINATED: ""}
 
 
 class ExperimentScreen(Watching):
@@ -48,8 +47,8 @@ class ExperimentScreen(Watching):
         Binding("s", "sort", "sort"),
         Binding("tab", "panel", "panel", priority=True),
         Binding("j", "jobs", "jobs"),
-        Binding("x", "stop_trial", "stop trial"),
-        Binding("X", "stop", "stop all"),
+        Binding("x", "stop_trial", "stop"),
+        Binding("X", "stop", "all"),
         Binding("a", "add", "add"),
         Binding("r", "resume", "resume"),
         Binding("q", "app.quit", "quit"),
@@ -74,7 +73,7 @@ class ExperimentScreen(Watching):
                 with VerticalScroll(id=name, classes="panel", can_focus=True) as panel:
                     panel.border_title = name
                     yield Static(id=f"{name}-text", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Give the table the focus."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hpctune.analysis import listing
 from hpctune.cli import snapshot, statustext
 from hpctune.cli.outputfiles import Stream
 from hpctune.cli.snapshot import Snapshot
-from hpctune.common.text import duration, number, shorten
+from hpctune.common.text import duration, number
 from hpctune.model import failures, rows
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import Phase, Trial
@@ -113,7 +114,8 @@ def take(paths: ExperimentPaths) -> Snapshot:
 
 def head(shot: Snapshot, columns: int) -> list[str]:
     """How the experiment stands, in a few lines."""
-    return [shorten(line, columns) for line in statustext.head(shot, columns)]
+    lines = statustext.head(shot, columns)
+    return [part for line in lines for part in textwrap.wrap(line, columns, subsequent_indent=" " * 12)]
 
 
 def progress(shot: Snapshot) -> tuple[int, int | None]:

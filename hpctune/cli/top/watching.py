@@ -64,7 +64,8 @@ class Watching(Screen[None]):
 
     def told(self, words: str) -> None:
         """Show an error in place of the head."""
-        self.query_one("#head", Static).update(Text(words, style="red"))
+        if self.is_attached:  # not closed meanwhile
+            self.query_one("#head", Static).update(Text(words, style="red"))
 
 
 def fill(table: DataTable[Any], lines: Mapping[str, Sequence[str | Text]]) -> None:

@@ -14,7 +14,7 @@ from hpctune.output.display.live import RichProgress
 from hpctune.output.display.plain import PlainDisplay
 from hpctune.output.display.reporters import ProgressReporter, TuneReporterBase
 from hpctune.output.display.results import ResultLines
-from hpctune.output.display.status import call_words, expected_in
+from hpctune.output.display.status import Facts, call_words, expected_in
 from hpctune.output.display.stream import SafeStream
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
@@ -28,6 +28,9 @@ class Display(Protocol):
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
         """Called at each turn of the driver; shows something when it is time. ``note``: an outage, in words."""
 
+    def about(self, facts: Facts) -> None:
+        """Facts about workers and queue, to be shown from now on."""
+
     def message(self, text: str) -> None:
         """Show one line, now."""
 
@@ -39,6 +42,9 @@ class SilentDisplay:
     """Shows only messages, on stderr. Urgent messages are shown even in the quiet mode."""
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
+        return
+
+    def about(self, facts: Facts) -> None:
         return
 
     def message(self, text: str) -> None:
@@ -57,6 +63,7 @@ class ReporterDisplay:
         self._reporter, self._lines, self._where, self._calls = reporter, SafeStream(stream), where, calls
         self._results = ResultLines() if verbose >= 3 else None
         self._verbose, self._ready, self._done, self._now = verbose, False, False, 0.0
+        self._facts: Facts = ()
 
     def _setup(self, state: ExperimentState, now: float) -> None:
         spec = state.spec
@@ -81,6 +88,7 @@ class ReporterDisplay:
         where = self._where or _where(trials)
         info = [f"Results: {where}"] if where else []
         info += [f"Cluster: {call_words(self._calls())}"] if self._calls is not None else []
+        info += [f"{heading}: {text}" for heading, text in self._facts]
         info += [f"Note: {note}"] if note else []
         try:
             self._reporter.report(trials, done, *info)
@@ -90,6 +98,9 @@ class ReporterDisplay:
             raise TuneError(
                 f"Reporter {type(self._reporter).__name__} failed: {error!r}. Mend or remove it."
             ) from error
+
+    def about(self, facts: Facts) -> None:
+        self._facts = facts
 
     def message(self, text: str) -> None:
         self._lines.write(text.rstrip("\n") + "\n")

@@ -6,22 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpctune.common.text import shorten_middle
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table as RichTable
 
-_STYLES = {"running": "green", "queued": "yellow", "submitting": "yellow", "paused": "cyan", "error": "red"}
+GREEN, AMBER, TEAL, RED = "color(28)", "color(130)", "color(30)", "color(160)"
+"""Colours of the 256 of a terminal that can be read on black and on white."""
+_STYLES = {"running": GREEN, "queued": AMBER, "submitting": AMBER, "paused": TEAL, "error": RED}
+LEAST = 30
+"""Characters to which a column that shrinks may be cut."""
 _GAP = 2
 """Between two columns on a rich console."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``right``: align right. ``rank``: if space is short, columns of a high rank are dropped; rank 0 always stays."""
+    """``right``: align right. ``rank``: if space is short, columns of a high rank are dropped; rank 0 always stays.
+    ``shrinks``: before that, its texts are cut in the middle, down to LEAST characters."""
 
     heading: str
     right: bool = False
     rank: int = 0
+    shrinks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +55,26 @@ class Table:
     def fitting(self, width: int, gap: int = _GAP) -> Table:
         """The table without the columns that do not fit into ``width``; the least important are dropped first. ``gap``:
         what is between two columns."""
-        widths, kept, room = self.widths(), list[int](), width
+        needs = [min(w, LEAST) if c.shrinks else w for w, c in zip(self.widths(), self.columns, strict=True)]
+        kept, room = list[int](), width
         for n in sorted(range(len(self.columns)), key=lambda n: (self.columns[n].rank, n)):
-            if self.columns[n].rank == 0 or widths[n] + gap <= room:
+            if self.columns[n].rank == 0 or needs[n] + gap <= room:
                 kept.append(n)
-                room -= widths[n] + gap
-        return self.only(sorted(kept))
+                room -= needs[n] + gap
+        return self.only(sorted(kept))._shrunk(LEAST + room)
+
+    def _shrunk(self, width: int) -> Table:
+        """The table with the texts of the column that shrinks cut to ``width``."""
+        rows = (
+            tuple(shorten_middle(t, width) if c.shrinks else t for t, c in zip(row, self.columns, strict=True))
+            for row in self.rows
+        )
+        return Table(self.columns, tuple(rows))
+
+    def without(self, other: Table) -> str:
+        """The headings of ``other`` that this table lacks, in words for the reader; "" if there are none."""
+        left_out = [column.heading.strip() for column in other.columns if column not in self.columns]
+        return f"(no room for: {', '.join(left_out)})" if left_out else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +96,8 @@ def as_text(status: Status, columns: int | None = None) -> str:
     parts += [f"{heading + ':' if heading else '':<{width}} {text}".rstrip() for heading, text in status.lines]
     for table, more in ((status.trials, status.more), (status.errors, status.more_errors)):
         if table is not None:
-            parts.append(table_text(table if columns is None else table.fitting(columns - 1, gap=3)))
+            shown = table if columns is None else table.fitting(columns - 1, gap=3)
+            parts += filter(None, (table_text(shown), shown.without(table)))
         if more:
             parts.append(more)
     return "\n".join(parts) + "\n"
@@ -102,7 +125,7 @@ def as_renderable(status: Status) -> RenderableType:
     head.add_column(style="dim", no_wrap=True)
     head.add_column(overflow="fold")
     for heading, text in status.lines:
-        head.add_row(heading, Text(text, style="yellow" if heading == "Note" else ""))
+        head.add_row(heading, Text(text, style=AMBER if heading == "Note" else ""))
     parts: list[RenderableType] = [Text(status.title, style="bold"), head]
     for table, more in ((status.trials, status.more), (status.errors, status.more_errors)):
         if table is not None:
@@ -119,7 +142,12 @@ class _Fitted:
         self._table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield _rich_table(self._table.fitting(options.max_width))
+        from rich.text import Text
+
+        shown = self._table.fitting(options.max_width)
+        yield _rich_table(shown)
+        if left_out := shown.without(self._table):
+            yield Text(left_out, style="dim")
 
 
 def _rich_table(table: Table) -> RichTable:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hpctune.core.state import ExperimentState
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import as_renderable
 from hpctune.output.display.results import ResultLines
-from hpctune.output.display.status import options_for, status_of
+from hpctune.output.display.status import Facts, options_for, status_of
 from hpctune.output.display.throttle import Throttle
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
 REFRESH_S = 0.5
 _AROUND_ROWS = 17
 """Lines of the block that are not trials: headings, errors, what was left out."""
+
+
+def live_block(state: ExperimentState, now: float, *, height: int, **more: Any) -> RenderableType:
+    """The status block for a terminal of ``height`` lines. ``more``: as for :func:`status_of`."""
+    rows = min(20, max(height - _AROUND_ROWS, 3))
+    return as_renderable(status_of(state, now, options=options_for(state, max_rows=rows, max_error_rows=3), **more))
 
 
 class RichProgress:
@@ -46,6 +52,7 @@ class RichProgress:
         self._curves = ShownCurves() if self.console.encoding.lower().startswith("utf") else None
         self._throttle = Throttle(REFRESH_S)
         self._live: Live | None = None
+        self._facts: Facts = ()
         self._done = False
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
@@ -61,18 +68,16 @@ class RichProgress:
             self.close()
 
     def _draw(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float) -> None:
-        rows = min(20, max(self.console.height - _AROUND_ROWS, 3))
-        block = as_renderable(
-            status_of(
-                state,
-                now,
-                where=self._where or (trials[0].local_experiment_path if len(trials) else ""),
-                note=note,
-                calls=self._calls() if self._calls is not None else None,
-                options=options_for(state, max_rows=rows, max_error_rows=3),
-                curves=self._curves,
-                table=self._verbose >= 2,
-            )
+        block = live_block(
+            state,
+            now,
+            height=self.console.height,
+            where=self._where or (trials[0].local_experiment_path if len(trials) else ""),
+            note=note,
+            calls=self._calls() if self._calls is not None else None,
+            facts=self._facts,
+            curves=self._curves,
+            table=self._verbose >= 2,
         )
         if self._live is None:
             from rich.live import Live
@@ -82,6 +87,9 @@ class RichProgress:
             self.console.show_cursor(True)  # a killed driver must not leave the terminal without a cursor
         else:
             self._live.update(block, refresh=True)
+
+    def about(self, facts: Facts) -> None:
+        self._facts = facts
 
     def message(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -15,7 +15,7 @@ from hpctune.model.trial import Trial as TrialValue
 from hpctune.output.display.layout import as_text
 from hpctune.output.display.lines import NewBests, NewFailures, progress_line
 from hpctune.output.display.results import News, result_line
-from hpctune.output.display.status import status_of
+from hpctune.output.display.status import Facts, status_of
 from hpctune.output.display.stream import SafeStream, columns_of
 from hpctune.output.display.throttle import Throttle
 from hpctune.ports import CallStats
@@ -47,6 +47,7 @@ class PlainDisplay:
         self._news, self._failures = News(), NewFailures()
         self._bests: NewBests | None = None
         self._line_due, self._best_due = Throttle(line_s), Throttle(best_s)
+        self._facts: Facts = ()
         self._done = False
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
@@ -82,7 +83,7 @@ class PlainDisplay:
 
     def _end(self, state: ExperimentState, where: str, note: str, now: float) -> None:
         calls = self._calls() if self._calls is not None else None
-        status = status_of(state, now, where=where, note=note, calls=calls, table=self._verbose >= 2)
+        status = status_of(state, now, where=where, note=note, calls=calls, facts=self._facts, table=self._verbose >= 2)
         self._lines.write("\n" + as_text(status, self._columns) + "\n")
         self._done = True
 
@@ -95,6 +96,9 @@ class PlainDisplay:
         if self._columns is not None:
             text = "\n".join(textwrap.wrap(text, self._columns, subsequent_indent="  ", break_on_hyphens=False))
         self._lines.write(text + "\n")
+
+    def about(self, facts: Facts) -> None:
+        self._facts = facts
 
     def message(self, text: str) -> None:
         self._lines.write(text.rstrip("\n") + "\n")

@@ -32,11 +32,15 @@ RECORD_LAG_S = 15.0
 _ERROR_WIDTH = 72
 """By how much the recorded driven time of a living driver may lag."""
 
+Facts = Sequence[tuple[str, str]]
+"""Headings with texts."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatusContext:
-    """Facts that are not in the trials: the time, the directory, the cluster's commands, an outage in words; how many
-    trials are expected, None if that is not known; ``curves``: what the metric has been, None: it is not shown."""
+    """What is not in the trials: the time, the directory, the cluster's commands, an outage in words; how many trials
+    are expected, None if that is not known; ``facts`` about workers and queue; ``curves``: what the metric has been,
+    None: it is not shown."""
 
     now: float
     name: str = ""
@@ -48,6 +52,7 @@ class StatusContext:
     expected: int | None = None
     curves: ShownCurves | None = None
     extra: tuple[str, ...] = ()
+    facts: Facts = ()
 
 
 def options_for(state: ExperimentState, **changes: Any) -> Options:
@@ -66,12 +71,13 @@ def status_of(
     calls: CallStats | None = None,
     options: Options | None = None,
     curves: ShownCurves | None = None,
+    facts: Facts = (),
     table: bool = True,
 ) -> Status:
     """The status of an experiment at ``now``."""
     around = StatusContext(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None,
-        expected_in(state), curves,
+        expected_in(state), curves, facts=facts,
     )  # fmt: skip
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
 
@@ -189,6 +195,7 @@ def _lines(
         lines.append(("Results", around.where))
     if around.calls is not None and (around.calls.total or around.calls.budget_per_minute is not None):
         lines.append(("Cluster", call_words(around.calls)))
+    lines += around.facts
     if around.note:
         lines.append(("Note", around.note))
     return (*lines, *(("", text) for text in around.extra))
@@ -236,5 +243,5 @@ def _error_table(groups: Sequence[Sequence[Trial]]) -> Table:
         last = shorten_middle(cell(failures.brief(trial)), _ERROR_WIDTH)
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         rows.append((trial.trial_id + more, str(times), last, f"{trial.dirname}/error.txt"))
-    head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1))
+    head = (Column("failed trial"), Column("failures", right=True, rank=2), Column("last error", rank=1, shrinks=True))
     return Table((*head, Column("file", rank=3)), tuple(rows))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from hpctune.output.display import plain
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
-from hpctune.output.display.layout import as_renderable, as_text
+from hpctune.output.display.layout import AMBER, GREEN, RED, TEAL, as_renderable, as_text
 from hpctune.output.display.reporters import as_html
 from hpctune.output.display.selection import choose
 from hpctune.output.display.status import StatusContext, options_for, status, status_of
@@ -147,6 +148,31 @@ def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
     row = next(line for line in lines if line.startswith(" 1f3a9") and " runn" in line)
     assert row.split()[-1] == "5" or width < 40  # the metric is never left out
     assert ("node7" in row) == (width >= 120)
+
+
+def test_a_narrow_terminal_says_what_it_leaves_out(tmp_path: Path) -> None:
+    console = importlib.import_module("rich.console")
+    made, out = usual(tmp_path / "exp"), io.StringIO()
+    facts = [("Workers", "3 of 4 run"), ("Queue", "jobs waited 9 s")]
+    block = as_renderable(status_of(made.state, made.now, facts=facts))
+    console.Console(file=out, width=80, height=40).print(block)
+    assert re.search(r"no room for: where, .*\)\n", out.getvalue())
+    assert "ValueError: no memory" in out.getvalue()
+    assert re.search(r"Queue +jobs waited 9 s", out.getvalue())
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG."""
+    triplet = importlib.import_module("rich.color").Color.parse(colour).get_truecolor()
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in triplet)]
+    return float(sum(part * share for part, share in zip(linear, (0.2126, 0.7152, 0.0722), strict=True)))
+
+
+@pytest.mark.parametrize("colour", [GREEN, AMBER, TEAL, RED])
+def test_colours_can_be_read_on_light_and_on_dark(colour: str) -> None:
+    own = luminance(colour)
+    assert 1.05 / (own + 0.05) >= 4.3, "on white"
+    assert (own + 0.05) / (luminance("#181a1f") + 0.05) >= 3, "on a dark background"
 
 
 def test_live_table_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
