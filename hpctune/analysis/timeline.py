@@ -7,7 +7,7 @@ when the driver saw that it ran. All clocks are taken for one: those of the node
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -82,11 +82,29 @@ def timeline(path: str | Path) -> list[Lane]:
 
 def timeline_of(paths: ExperimentPaths, events: Sequence[e.Recorded]) -> list[Lane]:
     """The same from the ``events`` of its journal."""
-    last = max((recorded.at for recorded in events), default=0.0)
-    workers = sorted(p.name for p in paths.workers.iterdir()) if paths.workers.is_dir() else []
-    lanes = [lane for name in workers for lane in _worker(paths, name, last)]
-    lanes += [lane for lane in _jobs(events, last) if not ASSIGNMENT.fullmatch(lane.job_id)]
-    return sorted((lane for lane in lanes if lane.spans), key=lambda lane: lane.spans[0].begin)
+    made = Timeline()
+    for recorded in events:
+        made.take(recorded)
+    return made.lanes(paths)
+
+
+class Timeline:
+    """The allocations of an experiment, from its events as they come."""
+
+    def __init__(self) -> None:
+        self._jobs, self._last = _Jobs(), 0.0
+
+    def take(self, recorded: e.Recorded) -> None:
+        """Use the next event."""
+        self._last = max(self._last, recorded.at)
+        self._jobs.take(recorded.event, recorded.at)
+
+    def lanes(self, paths: ExperimentPaths) -> list[Lane]:
+        """The allocations so far; the records of workers are read now."""
+        workers = sorted(p.name for p in paths.workers.iterdir()) if paths.workers.is_dir() else []
+        lanes = [lane for name in workers for lane in _worker(paths, name, self._last)]
+        lanes += [lane for lane in self._jobs.lanes(self._last) if not ASSIGNMENT.fullmatch(lane.job_id)]
+        return sorted((lane for lane in lanes if lane.spans), key=lambda lane: lane.spans[0].begin)
 
 
 def seconds(lanes: Sequence[Lane]) -> dict[Use, float]:
@@ -95,13 +113,6 @@ def seconds(lanes: Sequence[Lane]) -> dict[Use, float]:
 
 
 # -- a job for each trial ----------------------------------------------------------------------------------------------
-
-
-def _jobs(events: Sequence[e.Recorded], last: float) -> list[Lane]:
-    jobs = _Jobs()
-    for recorded in events:
-        jobs.take(recorded.event, recorded.at)
-    return jobs.lanes(last)
 
 
 class _Jobs:
@@ -118,11 +129,15 @@ class _Jobs:
 
     def lanes(self, last: float) -> list[Lane]:
         """All allocations; those that are not over end at ``last``."""
-        for run in list(self._since):
-            self._end(run, last)
-        for attempt in list(self._began):
-            self._never_claimed(attempt, last)
-        return list(self._lanes.values())
+        over = _Jobs()
+        over._asked, over._waits_since = self._asked, self._waits_since
+        over._began, over._since, over._lanes = dict(self._began), dict(self._since), dict(self._lanes)
+        for run in self._since:
+            over._lanes[run] = replace(self._lanes[run], spans=list(self._lanes[run].spans))
+            over._end(run, last)
+        for attempt in self._began:
+            over._never_claimed(attempt, last)
+        return list(over._lanes.values())
 
     def take(self, event: e.Event, at: float) -> None:
         """Use the next event."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpctune.analysis.followed import FollowedExperiment, Reading
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.driver import status_file
@@ -22,7 +23,6 @@ from hpctune.storage import driver_jobs as driverjobs, free_space, lease
 from hpctune.storage.driver_jobs import DriverJob
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.lease import Holder
-from hpctune.storage.reader import ExperimentView, read_experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,11 @@ class Snapshot:
         return [t for t in self.state.trials.values() if t.phase in phases]
 
 
-def take(paths: ExperimentPaths, now: float) -> Snapshot:
+def take(followed: FollowedExperiment, now: float) -> Snapshot:
     """Read the experiment. ``now``: Unix seconds. A lease of a driver on another host that looks old is watched for a
     few seconds, because that host's clock may be wrong."""
-    events: list[e.Recorded] = []
-    view = read_experiment(paths.root, tell=events.append)
-    state = view.state
+    paths, read = followed.paths, followed.read()
+    state = read.view.state
     seen = driving(paths, state, now, patience_s=lease.PATIENCE_S)
     jobs = driver_jobs(paths, seen)
     return Snapshot(
@@ -81,17 +80,17 @@ def take(paths: ExperimentPaths, now: float) -> Snapshot:
         free_space.storage_problem(paths.root),
         free_space.free_bytes(paths.root),
         mirror_status.read(paths),
-        _cost(view, events),
+        _cost(read),
     )
 
 
-def _cost(view: ExperimentView, events: list[e.Recorded]) -> str:
+def _cost(read: Reading) -> str:
     """What was held, in words. The modules are loaded here: other commands use this module, too."""
     from hpctune.analysis.cost.accounts import OWN_RECORDS
     from hpctune.analysis.cost.ledger import ledger_from
     from hpctune.analysis.cost.tables import summary
 
-    return summary(ledger_from(view, events, OWN_RECORDS))
+    return summary(ledger_from(read, OWN_RECORDS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import time
 
 import click
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import find, snapshot, statustext
-from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.values import as_json
 
 MAX_LOAD = 20
@@ -27,17 +27,18 @@ MAX_LOAD = 20
 def command(directory: str | None, json_wanted: bool, watch: float | None) -> None:
     """The command."""
     paths = find.experiment(directory)
+    followed = FollowedExperiment(paths.root)
     while True:
         began = time.monotonic()
-        finished = _show(paths, json_wanted, watching=watch is not None)
+        finished = _show(followed, json_wanted, watching=watch is not None)
         if watch is None or finished:
             return
         time.sleep(max(watch, MAX_LOAD * (time.monotonic() - began)))
 
 
-def _show(paths: ExperimentPaths, json_wanted: bool, watching: bool) -> bool:
+def _show(followed: FollowedExperiment, json_wanted: bool, watching: bool) -> bool:
     """Print the status once; returns whether the experiment is over."""
-    shot = snapshot.take(paths, time.time())
+    shot = snapshot.take(followed, time.time())
     if json_wanted:
         click.echo(as_json(statustext.as_dict(shot), indent=None if watching else 2))
     else:

@@ -33,18 +33,22 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     timeout = 60
 
     def permitted(self, given: str | None = None) -> bool:
-        """Whether the request has the token, or ``given`` is it.
-
-        A request whose Host is another name is refused, because a page of somebody else could have made it.
-        """
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+        """Whether the request has the token, or ``given`` is it, and :func:`may_ask` permits it."""
         if given is None:
             given = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        known = hmac.compare_digest(given.encode(), self.server.token.encode())
-        return known and host in ("localhost", ADDRESS)
+        return may_ask(self.headers.get("Host", ""), given, self.server.token)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are not told."""
+
+
+def may_ask(host: str, given: str, token: str) -> bool:
+    """Whether a request with the header ``Host: host`` and the token ``given`` is permitted.
+
+    One whose Host is another name is refused, because a page of somebody else could have made it.
+    """
+    known = hmac.compare_digest(given.encode(), token.encode())
+    return known and (host.rpartition(":")[0] or host) in ("localhost", ADDRESS)
 
 
 def check_free(port: int, option: str) -> None:

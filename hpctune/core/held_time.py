@@ -34,6 +34,13 @@ class HeldTime:
         self._ended: dict[str, tuple[Resources, float]] = {}
         """Seconds of all attempts that are over, by the text of their resources."""
 
+    def copy(self) -> HeldTime:
+        """Another one that is equal."""
+        made = HeldTime()
+        made.longest_s, made.live = self.longest_s, dict(self.live)
+        made._before, made._ended = dict(self._before), dict(self._ended)
+        return made
+
     def apply(self, event: e.TrialEvent, at: float, resources: Resources) -> None:
         """Use an event that was recorded at ``at``. ``resources``: those of its trial before it."""
         match event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,16 @@ class ExperimentState:
         for recorded in events:
             state.apply(recorded)
         return state
+
+    def copy(self) -> ExperimentState:
+        """Another state that is equal; to apply an event to one does not change the other."""
+        made = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (dict, set, list)):
+                setattr(made, name, copy.copy(value))
+        made._in_phase = {phase: dict(ids) for phase, ids in self._in_phase.items()}
+        made.held_time, made._packer = self.held_time.copy(), Packer()
+        return made
 
     @property
     def live(self) -> int:

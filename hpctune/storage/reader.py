@@ -67,11 +67,11 @@ def read_experiment(
         if tell is not None:
             tell(recorded)
         if with_rows:
-            _note_row(view, recorded.event)
+            note_row(view, recorded.event)
     if peek:
-        for recorded in _unfolded(view):
+        for recorded in unfolded(view):
             if with_rows:
-                _note_row(view, recorded.event)
+                note_row(view, recorded.event)
     return view
 
 
@@ -89,14 +89,15 @@ def counted_rows(paths: ExperimentPaths, trial_ids: Collection[str]) -> dict[str
     return rows
 
 
-def _note_row(view: ExperimentView, event: e.Event) -> None:
+def note_row(view: ExperimentView, event: e.Event) -> None:
+    """Use an event for the view's rows."""
     if isinstance(event, e.ResultReported) and event.verdict is e.Verdict.COUNTED:
         view.rows.append(CountedRow(event.run.trial_id, event.row, event.checkpoint))
     elif isinstance(event, e.TrialReopened) and event.restart:
         view.rows[:] = [r for r in view.rows if r.trial_id != event.trial_id]
 
 
-def _unfolded(view: ExperimentView) -> Iterator[e.Recorded]:
+def unfolded(view: ExperimentView) -> Iterator[e.Recorded]:
     """Apply the records of live attempts that are not in the journal to the view's own state, and yield them."""
     state = view.state
     for trial in list(state.active_trials()):

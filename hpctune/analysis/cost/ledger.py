@@ -12,18 +12,17 @@ from hpctune.analysis.cost import accounts as slurm
 from hpctune.analysis.cost.allocations import Allocation, allocations
 from hpctune.analysis.cost.runs import Cause, Runs
 from hpctune.analysis.cost.value import Value, value_of
-from hpctune.analysis.timeline import Lane, Use, timeline_of
+from hpctune.analysis.followed import FollowedExperiment, Reading
+from hpctune.analysis.timeline import Lane, Use
 from hpctune.cluster.amounts import amounts_of
 from hpctune.cluster.pool.sizing import WorkerShape
 from hpctune.cluster.slurm import nodelist
 from hpctune.common.text import count
-from hpctune.model import events as e
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.usage import Amounts, JobAccount
 from hpctune.storage import driver_jobs, worker_files
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.reader import ExperimentView, read_experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +78,13 @@ def ledger(path: str | Path, accounts: slurm.Accounts | None = None) -> Ledger:
     ``accounts``: Slurm's accounts of its jobs; None: asks Slurm, if its jobs run there. Jobs that the accounting does
     not know are taken from the experiment's own records. Raises NotAnExperimentError.
     """
-    events: list[e.Recorded] = []
-    return ledger_from(read_experiment(path, tell=events.append), events, accounts)
+    return ledger_from(FollowedExperiment(path).read(), accounts)
 
 
-def ledger_from(view: ExperimentView, events: Sequence[e.Recorded], accounts: slurm.Accounts | None = None) -> Ledger:
-    """The same from an experiment that was read already, and the ``events`` of its journal."""
+def ledger_from(read: Reading, accounts: slurm.Accounts | None = None) -> Ledger:
+    """The same from an experiment that was read already."""
+    view, runs, lanes = read.view, read.runs, read.lanes
     paths, spec = view.paths, view.state.spec
-    runs, lanes = Runs.of(events), timeline_of(paths, events)
     drivers = _drivers(paths, view.state.last_at)
     if accounts is None:
         ids = {*runs.attempts, *(lane.job_id for lane in lanes), *(lane.job_id for lane in drivers)}

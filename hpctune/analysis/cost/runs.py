@@ -95,7 +95,7 @@ class Runs:
         """The runs in a journal."""
         runs = cls()
         for recorded in events:
-            runs._take(recorded.event, recorded.at)
+            runs.take(recorded)
         return runs
 
     def at(self, trial: str, attempt: int, begin: float, end: float) -> Run | None:
@@ -111,7 +111,9 @@ class Runs:
         """The resources that this attempt asked for."""
         return self._asked.get((trial, attempt))
 
-    def _take(self, event: e.Event, at: float) -> None:
+    def take(self, recorded: e.Recorded) -> None:
+        """Use the next event."""
+        event, at = recorded.event, recorded.at
         match event:
             case e.ResultReported():
                 self._reported(event, at)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hpctune.analysis.cost.accounts import Accounts
 from hpctune.analysis.cost.ledger import ledger_from
+from hpctune.analysis.followed import FollowedExperiment, Reading
 from hpctune.analysis.listing import experiment_status
 from hpctune.analysis.page.cost import cost, lanes_of
 from hpctune.analysis.pictures.axes import Axis, axes_of, text_of
@@ -18,11 +19,10 @@ from hpctune.analysis.pictures.importance import MIN_TRIALS, importance
 from hpctune.analysis.pictures.parameters import surface
 from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
-from hpctune.analysis.timeline import timeline_of
 from hpctune.common.text import clean, shorten
-from hpctune.model import events as e, failures
+from hpctune.model import failures
 from hpctune.output.display.selection import count_words
-from hpctune.storage.reader import ExperimentView, read_experiment
+from hpctune.storage.reader import ExperimentView
 
 MAX_METRICS = 12
 MAX_FRONT_METRICS = 5
@@ -43,8 +43,14 @@ def experiment_data(
 
     Raises MetricError for a metric without results.
     """
-    events: list[e.Recorded] = []
-    view = read_experiment(path, with_rows=True, tell=events.append)
+    return data_of(FollowedExperiment(path).read(), metric, mode, accounts)
+
+
+def data_of(
+    read: Reading, metric: str | None = None, mode: str | None = None, accounts: Accounts | None = None
+) -> dict[str, Any]:
+    """The same of an experiment that was read already."""
+    view = read.view
     data = of_view(view)
     if metric is not None or data.metric is not None:
         metric = data.checked_metric(metric, "The page")
@@ -56,15 +62,14 @@ def experiment_data(
         [*([metric] if metric is not None else []), *(name for name in goals if name in data.own_metrics)]
     )
     metrics = [*first, *(name for name in data.own_metrics if name not in first)][:MAX_METRICS]
-    lanes = timeline_of(view.paths, events)
     return (
         _about(view, metric, how)
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
         | {
             "failures": _failures(data),
-            "lanes": lanes_of(lanes, data),
-            "cost": cost(ledger_from(view, events, accounts)),
+            "lanes": lanes_of(read.lanes, data),
+            "cost": cost(ledger_from(read, accounts)),
         }
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
 import secrets
 import threading
 import time
@@ -14,8 +13,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from hpctune.analysis.cost.accounts import OWN_RECORDS
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.analysis.page.build import as_text, live_page
-from hpctune.analysis.page.data import experiment_data
+from hpctune.analysis.page.data import data_of
 from hpctune.common.loopback import LoopbackHandler, LoopbackServer
 from hpctune.errors import TuneError
 
@@ -31,7 +31,7 @@ _HEADERS = {
 
 @dataclass
 class LiveExperiment:
-    """The data of one experiment, read again when its journal has changed.
+    """The data of one experiment, read again when it has changed, and only what is new.
 
     ``metric`` and ``mode``: as for :func:`hpctune.analysis.page.build.page`.
     """
@@ -40,8 +40,12 @@ class LiveExperiment:
     metric: str | None = None
     mode: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _followed: FollowedExperiment = field(init=False)
     _known: tuple[str, bytes] | None = None
     _next: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._followed = FollowedExperiment(self.root)
 
     def read(self) -> tuple[str, bytes]:
         """A version, and the data as compressed JSON.
@@ -52,7 +56,7 @@ class LiveExperiment:
         if self._known is None:
             with self._lock:
                 return self._known or self._renew()
-        if time.monotonic() >= self._next and self._fingerprint() != self._known[0] and self._lock.acquire(False):
+        if time.monotonic() >= self._next and self._version() != self._known[0] and self._lock.acquire(False):
             threading.Thread(target=self._renew_and_release, daemon=True).start()
         return self._known
 
@@ -64,19 +68,15 @@ class LiveExperiment:
             self._lock.release()
 
     def _renew(self) -> tuple[str, bytes]:
-        version, begun = self._fingerprint(), time.monotonic()
-        text = as_text(experiment_data(self.root, self.metric, self.mode, OWN_RECORDS))
+        version, begun = self._version(), time.monotonic()
+        text = as_text(data_of(self._followed.read(), self.metric, self.mode, OWN_RECORDS))
         self._known = version, gzip.compress(text.encode(), 5)
         self._next = time.monotonic() + IDLE_SHARE * (time.monotonic() - begun)
         return self._known
 
-    def _fingerprint(self) -> str:
-        """Changes with the journal. It costs one listing of a directory."""
-        try:
-            files = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(self.root / "journal"))
-        except OSError:
-            files = []
-        return f'"{hash(tuple(files)) & 0xFFFFFFFFFFFFFFFF:016x}"'
+    def _version(self) -> str:
+        """Changes with the experiment, and once more after a reading that finds other trials that are not over."""
+        return f'"{self._followed.fingerprint()}"'
 
 
 class PageServer:

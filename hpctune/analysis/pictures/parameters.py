@@ -105,13 +105,15 @@ def surface(data: PlotData, x: str, y: str, metric: str | None = None, size: int
     data.checked_params([x, y], what)
     if x == y:
         raise UsageError(f"A contour needs two different parameters, not {x!r} twice.")
-    shown, _ = valued(data, metric)
+    shown, known = valued(data, metric)
     across, up = axes_of(shown, [x, y])
     both = [
         t for t, a, b in zip(shown.trials, across.places, up.places, strict=True) if a is not None and b is not None
     ]
-    shown, values = valued(PlotData(data.name, both, data.metric, data.mode), metric)
-    across, up = axes_of(shown, [x, y])
+    values = known
+    if len(both) < len(shown.trials):
+        shown, values = valued(PlotData(data.name, both, data.metric, data.mode), metric)
+        across, up = axes_of(shown, [x, y])
     grid = _shepard(across, up, values, size).tolist() if both else []
     return Surface(data.name, metric, [t.label for t in both], across, up, values, grid)
 

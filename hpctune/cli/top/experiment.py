@@ -18,6 +18,7 @@ from textual.coordinate import Coordinate
 from textual.events import Resize
 from textual.widgets import DataTable, Footer, Input, ProgressBar, Static
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli.snapshot import Snapshot
 from hpctune.cli.top import read
 from hpctune.cli.top.dialogs import Question, TextScreen
@@ -56,7 +57,7 @@ class ExperimentScreen(Watching):
 
     def __init__(self, paths: ExperimentPaths, settings: Settings) -> None:
         super().__init__(settings)
-        self.paths = paths
+        self.paths, self._followed = paths, FollowedExperiment(paths.root)
         self.shot: Snapshot | None = None
         self.table: TrialTable | None = None
         self.sort, self.descending, self.filter, self.panel = "", False, "", 0
@@ -90,7 +91,7 @@ class ExperimentScreen(Watching):
 
     def read(self) -> Callable[[], None]:
         """Read the experiment, and the trial under the cursor."""
-        shot = read.take(self.paths)
+        shot = read.take(self._followed)
         table = read.trial_table(shot)
         trial = shot.state.trials.get(self._chosen() or next(iter(shot.state.trials), ""))
         found = read.details(shot, trial) if trial is not None else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.analysis import listing
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import snapshot, statustext
 from hpctune.cli.outputfiles import Stream
 from hpctune.cli.snapshot import Snapshot
@@ -18,7 +19,6 @@ from hpctune.model import failures, rows
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.status import expected_in
-from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows
 
 LAST_LINES = 200
@@ -107,9 +107,9 @@ def _error(trial: Trial, file: Path) -> str:
         return failures.words(trial) if trial.error is not None else trial.reason or "(no error)"
 
 
-def take(paths: ExperimentPaths) -> Snapshot:
+def take(followed: FollowedExperiment) -> Snapshot:
     """The experiment as it is now."""
-    return snapshot.take(paths, time.time())
+    return snapshot.take(followed, time.time())
 
 
 def head(shot: Snapshot, columns: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import http.cookies
 import secrets
 import threading
@@ -15,9 +14,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from hpctune.analysis.load import LoadedExperiment
 from hpctune.common.log import log
-from hpctune.common.loopback import ADDRESS
+from hpctune.common.loopback import ADDRESS, may_ask
 from hpctune.errors import TuneError
 from hpctune.interop.export.study import Objectives, StudyExport
+from hpctune.storage.follow import fingerprint
 from hpctune.storage.layout import ExperimentPaths
 
 REFRESH_S = 5.0
@@ -54,18 +54,17 @@ def guarded(app: App, token: str, cookie: str) -> App:
     """``app`` for requests to this machine that have the token: in the address, from which on a cookie has it."""
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST", "").rpartition(":")[0]
+        host = environ.get("HTTP_HOST", "")
         kept = http.cookies.SimpleCookie(environ.get("HTTP_COOKIE", "")).get(cookie)
-        if host in ("localhost", ADDRESS):
-            if kept is not None and hmac.compare_digest(kept.value.encode(), token.encode()):
-                return app(environ, start)
-            given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
-            if hmac.compare_digest(given.encode(), token.encode()):
-                keep = f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/"
-                path = environ.get("PATH_INFO", "/")
-                there = quote(path) if path.startswith("/dashboard") else "/dashboard"
-                start("303 See Other", [("Location", there), ("Set-Cookie", keep)])
-                return [b""]
+        if kept is not None and may_ask(host, kept.value, token):
+            return app(environ, start)
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[0]
+        if may_ask(host, given, token):
+            keep = f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/"
+            path = environ.get("PATH_INFO", "/")
+            there = quote(path) if path.startswith("/dashboard") else "/dashboard"
+            start("303 See Other", [("Location", there), ("Set-Cookie", keep)])
+            return [b""]
         start("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"Open the address that hpctune dashboard has printed: it has a token.\n"]
 
@@ -84,7 +83,7 @@ class Follower:
         self, experiments: Sequence[tuple[ExperimentPaths, StudyExport, Objectives]], refresh_s: float = REFRESH_S
     ) -> None:
         self._experiments, self._refresh_s = list(experiments), refresh_s
-        self._seen: dict[Path, object] = {}
+        self._seen: dict[Path, tuple[list[str], str]] = {}
         self._told: set[Path] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hpctune dashboard", daemon=True)
@@ -92,10 +91,13 @@ class Follower:
     def bring_up_to_date(self, progress: Callable[[int, int], object] = lambda done, of: None) -> None:
         """Write what is new in each experiment to its study."""
         for paths, study, objectives in self._experiments:
-            stand = _stand(paths)
-            if self._seen.get(paths.root) != stand:
-                study.write(LoadedExperiment(paths.root), objectives, progress)
-                self._seen[paths.root] = stand
+            live, seen = self._seen.get(paths.root, ([], ""))
+            stand = fingerprint(paths, live)
+            if stand != seen:
+                loaded = LoadedExperiment(paths.root)
+                study.write(loaded, objectives, progress)
+                live = [trial.value.dirname for trial in loaded.trials if not trial.value.phase.final]
+                self._seen[paths.root] = live, stand
 
     def start(self) -> None:
         """Follow from now on."""
@@ -112,16 +114,3 @@ class Follower:
                 self.bring_up_to_date()
             except (TuneError, OSError) as error:
                 log.warning(f"hpctune: the studies cannot be brought up to date: {error}")
-
-
-def _stand(paths: ExperimentPaths) -> object:
-    """Changes if the experiment's journal or a run file changes."""
-    files = [*Path(paths.journal).glob("*"), *paths.root.glob("*/run-*.jsonl")]
-    return sorted((str(path), status.st_size) for path in files if (status := _status(path)) is not None)
-
-
-def _status(path: Path) -> Any:
-    try:
-        return path.stat()
-    except OSError:
-        return None

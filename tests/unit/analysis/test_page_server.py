@@ -100,13 +100,13 @@ def test_only_what_has_changed_is_sent_again(pages: PageServer, recorder: Record
 def test_a_slow_reading_keeps_nobody_waiting(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = LiveExperiment(recorder.paths.root)
     first = shown.read()
-    go_on, real = threading.Event(), server.experiment_data
+    go_on, real = threading.Event(), server.data_of
 
     def slow(*given: Any) -> dict[str, Any]:
         go_on.wait(60)
         return real(*given)
 
-    monkeypatch.setattr(server, "experiment_data", slow)
+    monkeypatch.setattr(server, "data_of", slow)
     monkeypatch.setattr(server, "IDLE_SHARE", 0.0)
     shown._next = 0.0
     recorder.report("1f3a9_00000", [{"loss": 0.5}])
@@ -124,7 +124,7 @@ def test_an_experiment_that_vanishes_keeps_what_was_known(recorder: Recorder, mo
         asked.set()
         raise TuneError("gone")
 
-    monkeypatch.setattr(server, "experiment_data", gone)
+    monkeypatch.setattr(server, "data_of", gone)
     shown._next = 0.0
     recorder.report("1f3a9_00000", [{"loss": 0.5}])
     assert shown.read() == first

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hpctune.core.change import changed
 from hpctune.core.resume import ResumeChoice
+from hpctune.core.state import ExperimentState
 from hpctune.driver.engine import Driver
 from hpctune.errors import NotAnExperimentError
 from hpctune.model.trial import Phase
-from hpctune.storage import reader
+from hpctune.storage import journal, reader
+from hpctune.storage.follow import ExperimentFollower, fingerprint as fingerprint_of
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import counted_rows, read_experiment
 from hpctune.testing.simulated import Curve
@@ -126,3 +128,73 @@ def test_what_is_no_experiment(tmp_path: Path) -> None:
 def test_an_experiment_that_was_only_just_made(simulation: Simulation) -> None:
     view = read_experiment(str(simulation.paths.root), with_rows=True)
     assert (view.state.trials, view.rows, view.paths) == ({}, [], ExperimentPaths(simulation.paths.root))
+
+
+def same(followed: ExperimentFollower, simulation: Simulation) -> None:
+    seen, whole = followed.view(), read_experiment(simulation.paths.root, with_rows=True)
+    assert vars_of(seen.state) == vars_of(whole.state)
+    assert seen.rows == whole.rows
+
+
+def vars_of(state: ExperimentState) -> dict[str, object]:
+    own = {name: value for name, value in vars(state).items() if name not in ("_packer", "held_time")}
+    return own | {"held": vars(state.held_time)}
+
+
+def test_a_follower_sees_what_a_new_reader_sees(simulation: Simulation) -> None:
+    begun: list[list[object]] = []
+
+    def begin() -> Callable[[object], object]:
+        begun.append([])
+        return begun[-1].append
+
+    driver = simulation.driver()
+    driver.start()
+    followed = ExperimentFollower(simulation.paths.root, begin)
+    for turn in range(12):
+        simulation.clock.sleep(max(driver.step(), 20.0))
+        same(followed, simulation)
+        if turn == 6:
+            driver.leave("another one goes on")
+            simulation.clock.sleep(120.0)
+            same(followed, simulation)  # results that no driver has read
+            driver = simulation.driver()
+            driver.start()
+    driver.leave("done")
+    same(followed, simulation)
+    assert len(begun) == 1, "the journal was read once"
+    assert begun[0] == list(journal.read(simulation.paths.journal))
+
+
+def test_a_follower_begins_again_if_the_journal_is_another(simulation: Simulation, running: Driver) -> None:
+    times: list[int] = []
+
+    def begin() -> Callable[[object], object]:
+        times.append(1)
+        return lambda recorded: None
+
+    followed = ExperimentFollower(simulation.paths.root, begin)
+    followed.view()
+    (segment,) = simulation.paths.journal.iterdir()
+    content = segment.read_bytes()
+    segment.write_bytes(content[: len(content) // 2])  # cut, as fsck does with damage
+    same(followed, simulation)
+    segment.write_bytes(content)
+    same(followed, simulation)
+    assert len(times) == 2
+    simulation.paths.spec.touch()
+    same(followed, simulation)
+    assert len(times) == 3
+
+
+def test_the_fingerprint_changes_with_journal_and_live_run_files(simulation: Simulation, running: Driver) -> None:
+    paths = simulation.paths
+    live = [trial.dirname for trial in running.state.active_trials()]
+    before = fingerprint_of(paths, live)
+    assert fingerprint_of(paths, live) == before
+    simulation.clock.sleep(60.0)  # workers report, no driver looks
+    assert fingerprint_of(paths, live) != before
+    assert fingerprint_of(paths) == fingerprint_of(paths)
+    journaled = fingerprint_of(paths)
+    running.step()
+    assert fingerprint_of(paths) != journaled
