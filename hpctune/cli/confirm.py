@@ -11,8 +11,11 @@ from hpctune.analysis import confirmed as again
 from hpctune.cli import find
 from hpctune.cli.add import tell
 from hpctune.cli.best import rank
-from hpctune.common.text import number, quoted, table
+from hpctune.common.text import count, number, quoted, table
 from hpctune.errors import UsageError
+from hpctune.model.ranking import Objectives, pareto_front
+from hpctune.model.rows import lookup
+from hpctune.model.trial import Trial
 from hpctune.storage import inbox
 from hpctune.storage.reader import ExperimentView, read_experiment
 
@@ -21,7 +24,9 @@ from hpctune.storage.reader import ExperimentView, read_experiment
     "confirm",
     epilog="Example: hpctune confirm ~/hpctune_results/mnist --top 3 --seeds 5",
     help="Run the best configurations again with fresh seeds, so that luck is told from merit. Then, and without --top "
-    "later on, show their means with intervals, and whether the best is the best.\n\n" + find.DIR_HELP,
+    "later on, show their means with intervals, and whether the best is the best. "
+    "With several metrics, the configurations are those on the Pareto front, and each metric is shown.\n\n"
+    + find.DIR_HELP,
 )
 @find.dir_argument
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many configurations to run again.")
@@ -36,14 +41,25 @@ def command(
     paths = find.experiment(directory)
     view = read_experiment(paths.root, with_rows=True)
     spec = view.state.spec
+    goals = spec.objectives if metric is None else ()
     metric, mode = metric or spec.metric, mode or spec.mode
     if metric is None or mode is None:
         raise UsageError(
             f"The metric or mode is unknown: hpctune confirm {quoted(paths.root)} --metric NAME --mode max"
         )
+    goals = goals if len(goals) > 1 else ((metric, mode),)
     if top is not None:
-        _ask(view, top, seeds, seed_name, metric, mode)
+        _ask(view, top, seeds, seed_name, goals)
         return
+    for number_, goal in enumerate(goals):
+        if number_:
+            click.echo("")
+        _show(view, *goal)
+
+
+def _show(view: ExperimentView, metric: str, mode: str) -> None:
+    """Print what the runs with fresh seeds say of one metric."""
+    paths = view.paths
     made = again.confirmed(paths, view.state, metric, mode)
     if not made:
         raise UsageError(f"Nothing was run again yet: hpctune confirm {quoted(paths.root)} --top 3 --seeds 5")
@@ -62,27 +78,41 @@ def command(
     click.echo(again.verdict(made, mode))
 
 
-def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, metric: str, mode: str) -> None:
-    """Add the trials."""
-    paths, state = view.paths, view.state
-    own = [one for one in rank(view, metric, mode, "last") if one.trial.trial_id not in state.added]
+def _best(view: ExperimentView, goals: Objectives) -> list[Trial]:
+    """The trials of the search, best first; with several metrics those on the Pareto front. Raises UsageError if there
+    is none."""
+    added = view.state.added
+    if len(goals) > 1:
+        trials = [trial for name, trial in view.state.trials.items() if name not in added]
+        own = pareto_front(trials, goals)
+    else:
+        own = [one.trial for one in rank(view, *goals[0], "last") if one.trial.trial_id not in added]
     if not own:
         raise UsageError("No trial of the search has a result yet.")
-    if seed_name not in own[0].trial.config:
+    return own
+
+
+def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, goals: Objectives) -> None:
+    """Add the trials."""
+    paths, state = view.paths, view.state
+    own = _best(view, goals)
+    if len(goals) > 1:
+        click.echo(f"{count(len(own), 'trial')} on the Pareto front of {', '.join(name for name, _ in goals)}:")
+    if seed_name not in own[0].config:
         click.echo(
             f"The configurations have no {seed_name!r} (--seed-name), so what varies from run to run must come from "
             "the program itself.",
             err=True,
         )
-    for one in own[:top]:
-        trial = one.trial
+    for trial in own[:top]:
         configs: list[inbox.NewConfig] = []
         for _ in range(seeds):
             config = again.with_seed(trial.config, seed_name, secrets.randbelow(2**31))
             varied = dict(trial.evaluated) | ({seed_name: config[seed_name]} if seed_name in config else {})
             configs.append((config, varied))
+        values = ", ".join(f"{name} = {number(lookup(trial.last, name))}" for name, _ in goals)
         posted = inbox.post(paths, inbox.ADD, trials=configs)
         again.note(paths, posted.command_id, trial.trial_id)
-        click.echo(f"  {trial.trial_id} ({metric} = {number(one.value)}) {seeds} times")
+        click.echo(f"  {trial.trial_id} ({values}) {seeds} times")
     tell(paths, state, min(top, len(own)) * seeds)
     click.echo(f"What it says: hpctune confirm {quoted(paths.root)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from hpctune.core.state import ExperimentState
 from hpctune.model import actions as a
-from hpctune.model.ranking import best, best_trial
+from hpctune.model.ranking import best, best_trial, pareto_front
 from hpctune.model.spec import CheckpointPolicy
 from hpctune.model.trial import CheckpointRef, Phase, Trial
 
@@ -54,7 +54,8 @@ def spare_of_all(state: ExperimentState, in_use: frozenset[str]) -> list[a.Delet
     First those go that a later one of their trial has replaced, from the lowest iteration on. Then those of trials that
     ended in good order, the worst trial first. Never removed are: what an attempt has started from, or would start
     from; the newest of each trial that is not over or has failed, because it may go on; the newest and the best of the
-    best trial, and the best of all. If it is not known which trial is the best, each keeps its newest.
+    best trial (with several metrics: of each trial on the Pareto front), and the best of all. If it is not known which
+    trial is the best, each keeps its newest.
     """
     policy, totals = state.spec.checkpoint, state.checkpoints
     count = totals.count - policy.max_total if policy.max_total is not None else 0
@@ -76,13 +77,13 @@ def _by_worth(state: ExperimentState, in_use: frozenset[str]) -> list[tuple[Tria
     """The checkpoints that may be removed, the least valuable first."""
     mode = state.spec.mode
     trials = [state.trials[trial_id] for trial_id in state.saved]
-    leader = best_trial(state.trials.values(), state.spec.metric, mode)
+    leaders = _leaders(state)
     record = best(((c.metric, (t.trial_id, c.name)) for t in trials for c in t.checkpoints), mode)
     ranked: list[tuple[tuple[float, ...], Trial, CheckpointRef]] = []
     for trial in trials:
         newest, top = trial.checkpoints[-1], _best_of(trial, state)
-        leads = leader is not None and leader[1].trial_id == trial.trial_id
-        stays = trial.phase is not Phase.TERMINATED or leader is None or leads
+        leads = trial.trial_id in leaders
+        stays = trial.phase is not Phase.TERMINATED or not leaders or leads
         for checkpoint in trial.checkpoints:
             if f"{trial.dirname}/{checkpoint.name}" in in_use:
                 continue
@@ -97,6 +98,15 @@ def _by_worth(state: ExperimentState, in_use: frozenset[str]) -> list[tuple[Tria
             ranked.append(((*at, float(trial.index)), trial, checkpoint))
     ranked.sort(key=lambda item: item[0])
     return [(trial, checkpoint) for _, trial, checkpoint in ranked]
+
+
+def _leaders(state: ExperimentState) -> frozenset[str]:
+    """The best trial, with several metrics those on the Pareto front; empty if that is not known."""
+    spec = state.spec
+    if spec.more_objectives:
+        return frozenset(trial.trial_id for trial in pareto_front(state.trials.values(), spec.objectives))
+    found = best_trial(state.trials.values(), spec.metric, spec.mode)
+    return frozenset([found[1].trial_id] if found is not None else [])
 
 
 def _best_of(trial: Trial, state: ExperimentState) -> CheckpointRef | None:

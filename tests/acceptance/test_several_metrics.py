@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import hpctune as tune
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.analysis.page.data import experiment_data
 from hpctune.analysis.pictures import pareto
 from hpctune.cli.main import cli
+from hpctune.cli.top import read
 from hpctune.errors import MetricError, ResumeError, UsageError
 from hpctune.schedulers import ASHAScheduler
 from hpctune.search.gp import GPSearch
@@ -141,3 +143,32 @@ def test_a_program_that_prints_two_metrics(tmp_path: Path, monkeypatch: pytest.M
     assert [d["values"] for d in data] == [
         {"loss": 0.0, "latency": 9.0}, {"loss": 1.0, "latency": 8.0}, {"loss": 4.0, "latency": 7.0},
     ]  # fmt: skip
+
+
+def test_the_front_is_confirmed_for_each_metric(tmp_path: Path) -> None:
+    grid = fit(tmp_path)
+    root = tmp_path / "two"
+    front = {trial.trial_id for trial in tune.ExperimentAnalysis(root).best_trials}
+    asked = hpctune("confirm", root, "--top", "2", "--seeds", "2")
+    assert f"{len(front)} trial" in asked
+    lines = [line.split() for line in asked.splitlines() if line.startswith("  ") and " times" in line]
+    assert len(lines) == min(2, len(front))
+    assert {words[0] for words in lines} <= front
+    assert all("latency" in words for words in lines)
+    tune.Tuner.restore(str(root), train, cluster="debug").fit()
+    shown = hpctune("confirm", root)
+    assert shown.count("in the search") == 2
+    assert "mean loss" in shown
+    assert "mean latency" in shown
+    assert "latency" not in hpctune("confirm", root, "--metric", "loss", "--mode", "min")
+    assert len(grid) == 8
+
+
+def test_top_has_a_column_for_each_metric_and_marks_the_front(tmp_path: Path) -> None:
+    fit(tmp_path)
+    shot = read.take(FollowedExperiment(tmp_path / "two"))
+    table = read.trial_table(shot)
+    assert table.columns[3:6] == ("loss", "latency", "front")
+    front = {trial.trial_id for trial in tune.ExperimentAnalysis(tmp_path / "two").best_trials}
+    assert set(table.chosen("front == True", "", False)) == front
+    assert {name for name in table.rows if table.cells(name)[5] == "*"} == front

@@ -159,6 +159,11 @@ def test_stop_and_add_go_through_the_inbox_after_a_question(tmp_path: Path) -> N
         await user.pilot.click("#no")
         assert len(posted()) == 1
         await user.press("a")
+        user.app.screen.query_one(Input).value = "lr='0.1"
+        await user.press("enter")
+        await user.until(lambda: "cannot be read" in str([n.message for n in user.app._notifications]), "the mistake")
+        user.app.clear_notifications()
+        await user.press("a")
         await user.press("enter")
         await user.until(lambda: list(user.app._notifications), "what is missing")
 

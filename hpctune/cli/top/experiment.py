@@ -246,12 +246,18 @@ class ExperimentScreen(Watching):
         if here:
             with self.app.suspend():
                 subprocess.run(call, check=False)
+            self.look()
         else:
-            done = subprocess.run(call, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-            severity: Literal["error", "information"] = "error" if done.returncode else "information"
-            said = (done.stdout + done.stderr).strip()
-            self.notify(said or "done", severity=severity, timeout=10, markup=False)
-        self.look()
+            self._call_aside(call)
+
+    @work(thread=True, group="commands")
+    def _call_aside(self, call: list[str]) -> None:
+        """Call a command in a thread, so that keys go on, and show what it says."""
+        done = subprocess.run(call, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        severity: Literal["error", "information"] = "error" if done.returncode else "information"
+        said = (done.stdout + done.stderr).strip()
+        self.notify(said or "done", severity=severity, timeout=10, markup=False)
+        self.app.call_from_thread(self.look)
 
     def action_stop_trial(self) -> None:
         """Stop the trial under the cursor, after a question."""
@@ -268,9 +274,17 @@ class ExperimentScreen(Watching):
 
     def action_add(self) -> None:
         """Ask for a configuration, and add it."""
-        ways = {"Add": lambda text: self._call("add", str(self.paths.root), *shlex.split(text))}
+        ways: dict[str, Callable[[str], None]] = {"Add": self._add}
         words = "Try one more configuration. What is not given is sampled."
         self.app.push_screen(Question(words, ways, "lr=0.1 batch=64"))
+
+    def _add(self, text: str) -> None:
+        try:
+            words = shlex.split(text)
+        except ValueError as error:  # a quotation mark that is not closed
+            self.notify(f"This cannot be read: {text} ({error})", severity="error", timeout=10, markup=False)
+            return
+        self._call("add", str(self.paths.root), *words)
 
     def action_resume(self) -> None:
         """Drive the experiment, after a question."""

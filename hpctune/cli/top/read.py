@@ -16,6 +16,7 @@ from hpctune.cli.outputfiles import Stream
 from hpctune.cli.snapshot import Snapshot
 from hpctune.common.text import duration, number
 from hpctune.model import failures, rows
+from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.status import expected_in
@@ -45,17 +46,25 @@ class TrialTable:
         row = self.rows[trial_id]
         texts = {name: "" if row.get(name) is None else number(row[name]) for name in self.columns}
         texts["time"] = "" if row["time"] is None else duration(row["time"])
+        if "front" in texts:
+            texts["front"] = "*" if row["front"] else ""
         return [texts[name] for name in self.columns]
 
 
 def trial_table(shot: Snapshot) -> TrialTable:
-    """Id, state, iteration, the metric, how long it runs or has run, and what varies."""
+    """Id, state, iteration, the metrics, how long it runs or has run, and what varies. With several metrics, "front" is
+    true for the trials on the Pareto front."""
     spec = shot.state.spec
-    metric = [spec.metric] if spec.metric else []
+    metric = [name for name, _ in spec.objectives]
     trials = shot.state.trials.values()
+    several = bool(spec.more_objectives)
+    front = {trial.trial_id for trial in pareto_front(trials, spec.objectives)} if several else set()
     varied = dict.fromkeys(name for trial in trials for name in flatten(snapshot.what_varied(trial)))
-    columns = ("trial_id", "status", "iteration", *metric, "time", *varied)
-    return TrialTable(columns, {trial.trial_id: _row(trial, shot, metric) for trial in trials})
+    columns = ("trial_id", "status", "iteration", *metric, *(["front"] if several else []), "time", *varied)
+    table = {trial.trial_id: _row(trial, shot, metric) for trial in trials}
+    for trial_id, row in table.items() if several else ():
+        row["front"] = trial_id in front
+    return TrialTable(columns, table)
 
 
 def _row(trial: Trial, shot: Snapshot, metric: Sequence[str]) -> Row:

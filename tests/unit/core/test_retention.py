@@ -77,6 +77,14 @@ def test_the_leader_keeps_its_best_and_its_newest() -> None:
     assert removed(*trials, max_total=1) == ["t0 c1", "t1 c1"]
 
 
+def test_with_several_metrics_the_front_keeps_its_newest() -> None:
+    spec = replace(SPEC, more_objectives=(("size", "min"),))
+    points = ((1, 9), (5, 2), (6, 8), (7, 9))
+    trials = [{"phase": T, **refs(loss), "last": {"loss": loss, "size": size}} for loss, size in points]
+    assert removed(*trials, spec=spec, max_total=1) == ["t3 c1", "t2 c1"]
+    assert removed(*trials, max_total=1) == ["t3 c1", "t2 c1", "t1 c1"]
+
+
 def test_the_attribute_of_the_retention_says_which_is_the_best_of_a_trial() -> None:
     scored = tuple(CheckpointRef(f"c{i}", i, score, 10, 1.0) for i, score in enumerate((1.0, 3.0, 2.0, 0.0), 1))
     trials = ({"phase": R, "checkpoints": scored, "last": {"loss": 1.0}}, {"phase": T, **refs(0.5)})
