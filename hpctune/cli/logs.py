@@ -7,10 +7,12 @@ import time
 
 import click
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import find, snapshot
 from hpctune.cli.logsall import show_all, show_failed
 from hpctune.cli.outputfiles import Stream
 from hpctune.common.text import quoted
+from hpctune.common.throttle import Throttle
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
 from hpctune.storage import driver_jobs, spec_file
@@ -20,8 +22,6 @@ from hpctune.storage.reader import read_experiment
 FOLLOW_S = 0.5
 """Seconds between two reads of the files."""
 STATE_S = 2.0
-MAX_LOAD = 20
-"""Minimum pause between two reads of the experiment, as a multiple of the time that one read takes."""
 
 
 @click.command(
@@ -141,22 +141,21 @@ def _follow(paths: ExperimentPaths, trial: Trial, streams: list[Stream]) -> Tria
     """Print new output until the trial is over; returns the trial's final state."""
     if not any(s.offset for s in streams) and not trial.phase.final:
         click.echo(f"{_standing(trial, streams)} Waiting for its output.", err=True)
-    due = time.monotonic()
+    followed, throttle = FollowedExperiment(paths.root), Throttle(STATE_S)
     while True:
-        began = time.monotonic()
         over = False
-        if began >= due:
-            trial, over = _look(paths, trial)
-            due = time.monotonic() + max(STATE_S, MAX_LOAD * (time.monotonic() - began))
+        if throttle.due(time.monotonic()):
+            with throttle.measured(time.monotonic()):
+                trial, over = _look(followed, trial)
         _print(streams, [s.news() for s in streams])
         if over:
             return trial
         time.sleep(FOLLOW_S)
 
 
-def _look(paths: ExperimentPaths, trial: Trial) -> tuple[Trial, bool]:
+def _look(followed: FollowedExperiment, trial: Trial) -> tuple[Trial, bool]:
     """The trial's current state, and whether no more output will come."""
-    state = read_experiment(paths.root).state
+    paths, state = followed.paths, followed.read().view.state
     trial = state.trials[trial.trial_id]
     if trial.phase.final:
         return trial, True

@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import snapshot
 from hpctune.cli.outputfiles import Stream
 from hpctune.common.text import count, quoted
+from hpctune.common.throttle import Throttle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
 from hpctune.model.trial import Phase, Trial
 from hpctune.storage.layout import ExperimentPaths
-from hpctune.storage.reader import read_experiment
 
 LAST_LINES = 10
 """Lines of each trial that are shown, if nothing else is asked for."""
-FOLLOW_S, STATE_S, MAX_LOAD = 0.5, 2.0, 20
-"""Seconds between two reads of the files, and of the experiment; the latter takes one part in MAX_LOAD at most."""
+FOLLOW_S, STATE_S = 0.5, 2.0
+"""Seconds between two reads of the files, and of the experiment."""
 COLORS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_green", "bright_blue")
 FAILURE_LINES = 5
 
@@ -51,18 +52,18 @@ def show_all(paths: ExperimentPaths, streams_of: StreamsOf, lines: int | None, *
     """Print the last ``lines`` lines of each trial that has begun; with ``follow``, what they print until the end."""
     shown: dict[str, _Lines] = {}
     finished: set[str] = set()
-    due = 0.0
-    wanted = LAST_LINES if lines is None else lines
+    wanted: int | None = LAST_LINES if lines is None else lines
+    followed, throttle = FollowedExperiment(paths.root), Throttle(STATE_S)
     while True:
-        began = time.monotonic()
         over = False
-        if began >= due:
-            state = read_experiment(paths.root).state
+        if throttle.due(time.monotonic()):
+            with throttle.measured(time.monotonic()):
+                state = followed.read().view.state
             for trial in state.trials.values():
-                _begin(trial, shown, streams_of, None if due else wanted, last=not follow)
+                _begin(trial, shown, streams_of, wanted, last=not follow)
+            wanted = None
             ended = {name for name in shown if state.trials[name].phase.final} - finished
             over = _is_over(paths, state) or not follow
-            due = time.monotonic() + max(STATE_S, MAX_LOAD * (time.monotonic() - began))
             for name in ended:
                 shown[name].news(last=True)
             finished |= ended

@@ -9,10 +9,8 @@ import click
 
 from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import find, snapshot, statustext
+from hpctune.common.throttle import Throttle
 from hpctune.storage.values import as_json
-
-MAX_LOAD = 20
-"""Minimum pause between two reads as a multiple of the time of one read, so watching a huge experiment stays cheap."""
 
 
 @click.command(
@@ -28,12 +26,13 @@ def command(directory: str | None, json_wanted: bool, watch: float | None) -> No
     """The command."""
     paths = find.experiment(directory)
     followed = FollowedExperiment(paths.root)
+    throttle = Throttle(watch or 0.0)
     while True:
-        began = time.monotonic()
-        finished = _show(followed, json_wanted, watching=watch is not None)
+        with throttle.measured(time.monotonic()):
+            finished = _show(followed, json_wanted, watching=watch is not None)
         if watch is None or finished:
             return
-        time.sleep(max(watch, MAX_LOAD * (time.monotonic() - began)))
+        time.sleep(throttle.wait_s(time.monotonic()))
 
 
 def _show(followed: FollowedExperiment, json_wanted: bool, watching: bool) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import click
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import exitcodes, find, snapshot
 from hpctune.cli.snapshot import Driving
 from hpctune.common.text import count, quoted
+from hpctune.common.throttle import Throttle
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.model.trial import Trial
@@ -80,9 +82,10 @@ def _meant(state: ExperimentState, targets: Sequence[str]) -> list[Trial]:
 
 def _wait(paths: ExperimentPaths, targets: Sequence[str]) -> int:
     """Wait until the trials are over, or no driver is left to end them."""
+    followed, throttle = FollowedExperiment(paths.root), Throttle(WAIT_S)
     while True:
-        began = time.monotonic()
-        state = read_experiment(paths.root).state
+        with throttle.measured(time.monotonic()):
+            state = followed.read().view.state
         left = [t for t in _meant(state, targets) if not t.phase.final]
         if state.ended is not None or (targets and not left):
             click.echo("Stopped.")
@@ -91,4 +94,4 @@ def _wait(paths: ExperimentPaths, targets: Sequence[str]) -> int:
         if driving.alive is False:
             click.echo(f"hpctune: error: {driving.text}. To continue: {driving.resume}", err=True)
             return exitcodes.FAILED
-        time.sleep(max(WAIT_S, 20 * (time.monotonic() - began)))
+        time.sleep(throttle.wait_s(time.monotonic()))

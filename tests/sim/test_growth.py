@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from hpctune.common import throttle
 from hpctune.core.compact import Packed
 from hpctune.core.state import ExperimentState
 from hpctune.driver.engine import Driver
 from hpctune.model.spec import ExperimentSpec
 from hpctune.model.trial import Trial
 from hpctune.output.callback import Callback
-from hpctune.output.display import plain, throttle
+from hpctune.output.display import plain
 from hpctune.output.loggers.csv import CSVLoggerCallback
 from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.schedulers.async_hyperband import AsyncHyperBandScheduler
@@ -162,7 +163,7 @@ def test_a_line_that_takes_long_is_made_rarely(monkeypatch: pytest.MonkeyPatch) 
     shown = plain.PlainDisplay(io.StringIO(), line_s=10.0)
     for now in range(120):
         shown.update(state, (), "", float(now), done=False)
-    assert made == [0.0, 50.0, 100.0]
+    assert made == [0.0, 51.0, 102.0]
 
 
 @pytest.mark.nightly

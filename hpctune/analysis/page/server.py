@@ -17,10 +17,9 @@ from hpctune.analysis.followed import FollowedExperiment
 from hpctune.analysis.page.build import as_text, live_page
 from hpctune.analysis.page.data import data_of
 from hpctune.common.loopback import LoopbackHandler, LoopbackServer
+from hpctune.common.throttle import Throttle
 from hpctune.errors import TuneError
 
-IDLE_SHARE = 5.0
-"""An experiment is read again at the earliest after this many times the seconds that the last reading took."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -42,7 +41,7 @@ class LiveExperiment:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _followed: FollowedExperiment = field(init=False)
     _known: tuple[str, bytes] | None = None
-    _next: float = 0.0
+    _throttle: Throttle = field(default_factory=lambda: Throttle(0.0))
 
     def __post_init__(self) -> None:
         self._followed = FollowedExperiment(self.root)
@@ -56,7 +55,7 @@ class LiveExperiment:
         if self._known is None:
             with self._lock:
                 return self._known or self._renew()
-        if time.monotonic() >= self._next and self._version() != self._known[0] and self._lock.acquire(False):
+        if self._throttle.due(time.monotonic()) and self._version() != self._known[0] and self._lock.acquire(False):
             threading.Thread(target=self._renew_and_release, daemon=True).start()
         return self._known
 
@@ -68,10 +67,10 @@ class LiveExperiment:
             self._lock.release()
 
     def _renew(self) -> tuple[str, bytes]:
-        version, begun = self._version(), time.monotonic()
-        text = as_text(data_of(self._followed.read(), self.metric, self.mode, OWN_RECORDS))
-        self._known = version, gzip.compress(text.encode(), 5)
-        self._next = time.monotonic() + IDLE_SHARE * (time.monotonic() - begun)
+        with self._throttle.measured(time.monotonic()):
+            version = self._version()
+            text = as_text(data_of(self._followed.read(), self.metric, self.mode, OWN_RECORDS))
+            self._known = version, gzip.compress(text.encode(), 5)
         return self._known
 
     def _version(self) -> str:

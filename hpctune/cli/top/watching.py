@@ -13,10 +13,8 @@ from textual import work
 from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
+from hpctune.common.throttle import Throttle
 from hpctune.errors import TuneError
-
-LOAD = 5.0
-"""The next look comes at the earliest after this many times the seconds of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,9 @@ class Settings:
 class Watching(Screen[None]):
     """A screen that looks again and again, in a thread, so that a slow filesystem does not stop the keys."""
 
-    _next = 0.0
-
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self._throttle = settings, Throttle(settings.every_s)
 
     def on_mount(self) -> None:
         """Look at once, then regularly."""
@@ -42,20 +38,17 @@ class Watching(Screen[None]):
         self.look()
 
     def _look_when_due(self) -> None:
-        if self.is_current and time.monotonic() >= self._next:
+        if self.is_current and self._throttle.due(time.monotonic()):
             self.look()
 
     @work(thread=True, exclusive=True)
     def look(self) -> None:
         """Read, then show."""
-        self._next = float("inf")
-        begun = time.monotonic()
-        try:
-            show = self.read()
-        except TuneError as error:
-            show = partial(self.told, str(error))
-        taken = time.monotonic() - begun
-        self._next = time.monotonic() + max(self.settings.every_s, LOAD * taken)
+        with self._throttle.measured(time.monotonic()):
+            try:
+                show = self.read()
+            except TuneError as error:
+                show = partial(self.told, str(error))
         self.app.call_from_thread(show)
 
     def read(self) -> Callable[[], None]:

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from hpctune.common.throttle import DRIVER_FACTOR, Throttle
 from hpctune.core.state import ExperimentState
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import as_renderable
 from hpctune.output.display.results import ResultLines
 from hpctune.output.display.status import Facts, options_for, status_of
-from hpctune.output.display.throttle import Throttle
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -50,7 +50,7 @@ class RichProgress:
         self._verbose, self._where, self._calls = verbose, where, calls
         self._results = ResultLines() if verbose >= 3 else None
         self._curves = ShownCurves() if self.console.encoding.lower().startswith("utf") else None
-        self._throttle = Throttle(REFRESH_S)
+        self._throttle = Throttle(REFRESH_S, DRIVER_FACTOR)
         self._live: Live | None = None
         self._facts: Facts = ()
         self._done = False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from hpctune.common.text import when
+from hpctune.common.throttle import DRIVER_FACTOR, Throttle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
 from hpctune.model.rows import number
@@ -17,7 +18,6 @@ from hpctune.output.display.lines import NewBests, NewFailures, progress_line
 from hpctune.output.display.results import News, result_line
 from hpctune.output.display.status import Facts, status_of
 from hpctune.output.display.stream import SafeStream, columns_of
-from hpctune.output.display.throttle import Throttle
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -46,7 +46,7 @@ class PlainDisplay:
         self._where, self._calls = where, calls
         self._news, self._failures = News(), NewFailures()
         self._bests: NewBests | None = None
-        self._line_due, self._best_due = Throttle(line_s), Throttle(best_s)
+        self._line_due, self._best_due = Throttle(line_s, DRIVER_FACTOR), Throttle(best_s, DRIVER_FACTOR)
         self._facts: Facts = ()
         self._done = False
 

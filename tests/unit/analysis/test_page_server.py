@@ -15,6 +15,7 @@ import pytest
 
 from hpctune.analysis.page import server
 from hpctune.analysis.page.server import LiveExperiment, PageServer
+from hpctune.common.throttle import Throttle
 from hpctune.errors import TuneError
 from tests.slurm.cluster import wait_for
 from tests.support.output_support import Recorder
@@ -107,8 +108,7 @@ def test_a_slow_reading_keeps_nobody_waiting(recorder: Recorder, monkeypatch: py
         return real(*given)
 
     monkeypatch.setattr(server, "data_of", slow)
-    monkeypatch.setattr(server, "IDLE_SHARE", 0.0)
-    shown._next = 0.0
+    shown._throttle = Throttle(0.0, 0.0)
     recorder.report("1f3a9_00000", [{"loss": 0.5}])
     assert [shown.read() for _ in range(3)] == [first] * 3
     go_on.set()
@@ -125,7 +125,7 @@ def test_an_experiment_that_vanishes_keeps_what_was_known(recorder: Recorder, mo
         raise TuneError("gone")
 
     monkeypatch.setattr(server, "data_of", gone)
-    shown._next = 0.0
+    shown._throttle = Throttle(0.0, 0.0)
     recorder.report("1f3a9_00000", [{"loss": 0.5}])
     assert shown.read() == first
     assert asked.wait(60)
