@@ -113,7 +113,8 @@ def _best(shot: Snapshot, columns: int) -> Iterator[str]:
     if spec.metric is None:
         yield "  best      no metric was given; choose one: hpctune best --metric NAME --mode min|max"
     elif best is None:
-        yield f"  best      no trial has reported {spec.metric} yet"
+        reported = any(lookup(trial.last, spec.metric) is not None for trial in shot.state.trials.values())
+        yield f"  best      no trial has {'a finite' if reported else 'reported'} {spec.metric} yet"
     elif spec.more_objectives:
         yield f"  front     {front_words(pareto_front(shot.state.trials.values(), spec.objectives), spec.objectives)}"
         yield f"            the trials: hpctune best {quoted(shot.paths.root)}"

@@ -30,6 +30,7 @@ from hpctune.storage.inbox import Inbox
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from tests.support.cli_support import BIN, Maker, checksum, demo, finish, hpctune
+from tests.support.output_support import Recorder
 
 
 def run(*arguments: object) -> Result:
@@ -158,6 +159,15 @@ def test_status_of_an_experiment_without_trials(tmp_path: Path) -> None:
     assert "not driven yet" in shown
     assert "none yet (num_samples 6)" in shown
     assert f"hpctune resume {maker.root}" in shown
+
+
+def test_status_of_a_metric_that_is_never_finite(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "new")
+    trial = made.add(x=1)
+    made.start(trial)
+    assert "no trial has reported loss yet" in text("status", made.paths.root)
+    made.report(trial, [{"loss": float("nan")}])
+    assert "no trial has a finite loss yet" in text("status", made.paths.root)
 
 
 def test_status_knows_a_killed_driver_on_this_host(maker: Maker) -> None:
