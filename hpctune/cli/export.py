@@ -23,7 +23,7 @@ TARGETS = ("archive", "optuna", "mlflow", "wandb", *TABLES, "tensorboard")
 
 @click.command(
     "export",
-    epilog="Examples: hpctune export mnist mnist.tar.gz --best 3\n\nhpctune export mnist --to optuna",
+    epilog="Example: hpctune export mnist mnist.tar.gz --best 3\n\nhpctune export mnist --to optuna",
     help="Write an experiment as one archive to keep or to give away, or in the form of another tool. The experiment "
     "itself stays as it is, and may be running: what is there of it now is written. The same command brings optuna, "
     "mlflow, wandb and tensorboard up to date later, with every trial once.\n\n"
