@@ -36,7 +36,8 @@ class CheckpointConfig:
         checkpoint_score_attribute: The reported value by which the best are kept. None: the newest are kept.
         checkpoint_score_order: "max" (default) or "min".
         checkpoint_frequency: Class trainables save a checkpoint every this many iterations (default 0: never).
-        checkpoint_at_end: Whether class trainables save a checkpoint when they end.
+        checkpoint_at_end: Whether class trainables save a checkpoint when they end. None: with a Tuner they do, with
+            ``run()`` they do not.
 
         max_total_checkpoints: How many checkpoints all trials together may keep. Beyond that those are removed that are
             needed least. None: no limit.

@@ -186,8 +186,8 @@ class Trial:
 
     @property
     def last_result(self) -> dict[str, Any]:
-        """The last counted result; empty before the first. Of a trainable that came to its end and reported nothing:
-        what is known of every trial."""
+        """The last counted result; empty before the first. ``done`` is true in it if the trial has ended without an
+        error. Of a trainable that came to its end and reported nothing: what is known of every trial."""
         value = self._value
         came_to_its_end = value.phase is Phase.TERMINATED and value.started_at is not None and value.stop is None
         if came_to_its_end and not value.last:
@@ -198,7 +198,9 @@ class Trial:
                 "done": True,
                 "hostname": "",  # where an attempt ran is in its results only
             }
-        return dict(self._value.last)
+        if value.last and value.phase is Phase.TERMINATED:
+            return {**value.last, "done": True}
+        return dict(value.last)
 
     @property
     def has_reported_at_least_once(self) -> bool:

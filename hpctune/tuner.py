@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,9 +21,9 @@ from hpctune.launch.outcome import conclude
 from hpctune.launch.remote import bring_here, has_mirror
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
-from hpctune.launch.trainables import as_trainable, trainable_name
+from hpctune.launch.trainables import as_trainable, is_function_trainable, trainable_name
 from hpctune.mirror.options import is_elsewhere
-from hpctune.run_config import FailureConfig, RunConfig
+from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.unpicklable import find_unpicklable, picklable
@@ -213,11 +213,18 @@ class Tuner:
             local_dir=run.local_dir,
             storage_filesystem=run.storage_filesystem,
             sync_config=run.sync_config,
-            checkpoint_config=run.checkpoint_config,
+            checkpoint_config=self._checkpoint_config(),
             trial_name_creator=tune.trial_name_creator,
             trial_dirname_creator=tune.trial_dirname_creator,
             log_to_file=run.log_to_file,
         )
+
+    def _checkpoint_config(self) -> CheckpointConfig:
+        """The run's. If it does not say otherwise, a class trainable saves a checkpoint when it ends."""
+        config = CheckpointConfig.parse(self._run.checkpoint_config)
+        if config.checkpoint_at_end is None and not is_function_trainable(as_trainable(self._trainable)):
+            return replace(config, checkpoint_at_end=True)
+        return config
 
     def options(self) -> RunOptions:
         """The options besides the experiment itself."""

@@ -12,6 +12,7 @@ from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.notebook import result_html
 from hpctune.analysis.pictures.trials import plot_data
 from hpctune.checkpoint import Checkpoint
+from hpctune.core.retention import best_names
 from hpctune.errors import UsageError
 from hpctune.model.rows import NOT_SHOWN
 from hpctune.model.trial import CheckpointRef, Phase
@@ -84,12 +85,14 @@ class Result:
 
     @cached_property
     def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]] | None:
-        """The checkpoints that are kept, oldest first, each with the result at which it was made."""
+        """The best ``num_to_keep`` checkpoints, oldest first, each with the result at which it was made. The newest,
+        which is kept in any case, is ``checkpoint``."""
         if self._source is None:
             return self._checkpoints
         analysis, trial = self._source
         kept = best.checkpoint_rows(trial, analysis.rows_of(trial))
-        return [(trial.open_checkpoint(ref), dict(row)) for ref, row in kept]
+        names = best_names(trial.value.checkpoints, trial.spec.checkpoint)
+        return [(trial.open_checkpoint(ref), dict(row)) for ref, row in kept if ref.name in names]
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """The checkpoint with the best value of ``metric``; None if there is no checkpoint."""

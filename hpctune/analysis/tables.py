@@ -31,7 +31,7 @@ def last_results(trials: Sequence[Trial]) -> pd.DataFrame:
     """The last result of each trial, by trial id; trials without one have their configuration only."""
     import pandas as pd
 
-    lines = [flat_row(t.value.last, t.config) | {"trial_id": t.trial_id} for t in trials]
+    lines = [flat_row(t.last_result if t.value.last else {}, t.config) | {"trial_id": t.trial_id} for t in trials]
     return pd.DataFrame(lines, columns=None if lines else ["trial_id"]).set_index("trial_id")
 
 

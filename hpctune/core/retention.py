@@ -35,14 +35,17 @@ def spare_of_trial(trial: Trial, policy: CheckpointPolicy, in_use: frozenset[str
 
 def _kept(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> frozenset[str]:
     """The names to keep: the best (or newest) ``keep`` ones, and always the newest, which restarts need."""
-    assert policy.keep is not None
-    newest = checkpoints[-1].name
+    return frozenset({checkpoints[-1].name, *best_names(checkpoints, policy)})
+
+
+def best_names(checkpoints: Sequence[CheckpointRef], policy: CheckpointPolicy) -> list[str]:
+    """The names of the best (or newest) ``keep`` ones, the best first."""
     ranked = list(reversed(checkpoints))
     if policy.score_attribute is not None:
         sign = 1.0 if policy.score_order == "max" else -1.0
         worst = float("-inf")
         ranked.sort(key=lambda c: worst if c.score is None or c.score != c.score else sign * c.score, reverse=True)
-    return frozenset({newest, *(c.name for c in ranked[: policy.keep])})
+    return [c.name for c in ranked[: policy.keep]]
 
 
 # -- all trials -------------------------------------------------------------------------------------------------------

@@ -125,10 +125,10 @@ class SearcherPolicy:
             self.searcher.on_unpause(trial_id)
 
     def on_complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
-        """Pass the end of a trial on, once, if the trial is one of the searcher's."""
+        """Pass the end of a trial on, once, if the trial is one of the searcher's; no result of one that failed."""
         if trial_id in self._suggested:
             self._suggested.remove(trial_id)
-            last = None if result is None else dict(result)
+            last = None if result is None or error else dict(result)
             self.searcher.on_trial_complete(trial_id, result=last, error=error)
 
     def learn(self, config: Mapping[str, Any], result: Mapping[str, Any] | None, error: bool) -> None:

@@ -88,7 +88,7 @@ class Searcher:
         """Learn from an intermediate result."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn from a trial's last result. It is None if there was none; ``error`` says whether the trial failed."""
+        """Learn from a trial's last result. It is None if there was none, and if the trial failed (``error``)."""
 
     def on_suggestion_replayed(self, trial_id: str, config: dict[str, Any]) -> None:
         """Take note, on resume, that ``suggest(trial_id)`` returned ``config`` before the interruption.

@@ -98,6 +98,12 @@ class Domain(ABC):
         changed.sampler = sampler
         return changed
 
+    def _drawn(self: D, sampler: Sampler) -> D:
+        """Return this domain, drawn by ``sampler``. Raises SearchSpaceError if its distribution has been chosen."""
+        if "sampler" in vars(self):
+            raise SearchSpaceError(f"{self!r} has a distribution already; a domain has only one.")
+        return self._with(sampler)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Domain) or type(self) is not type(other):
             return NotImplemented

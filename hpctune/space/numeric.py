@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class Float(Domain):
-    """Real numbers from ``lower`` to ``upper``, both included; None means without bound."""
+    """Real numbers from ``lower`` to ``upper``, both included; None means without bound. The bounds may be equal."""
 
     def __init__(self, lower: float | None = None, upper: float | None = None) -> None:
         self.lower = -math.inf if lower is None else _number(lower, "lower bound")
         self.upper = math.inf if upper is None else _number(upper, "upper bound")
-        _check_order(self.lower, self.upper)
+        if self.lower != self.upper:
+            _check_order(self.lower, self.upper)
 
     @property
     def domain_str(self) -> str:
@@ -37,17 +38,17 @@ class Float(Domain):
     def uniform(self) -> Float:
         """Return this domain, drawn uniformly. Raises SearchSpaceError if a bound is missing."""
         self._check_bounded("uniform")
-        return self._with(Uniform())
+        return self._drawn(Uniform())
 
     def loguniform(self, base: float = 10) -> Float:
         """Return this domain, drawn uniformly in the logarithm. Raises SearchSpaceError if lower <= 0."""
         _check_log(self.lower)
         self._check_bounded("loguniform")
-        return self._with(LogUniform(base))
+        return self._drawn(LogUniform(base))
 
     def normal(self, mean: float = 0.0, sd: float = 1.0) -> Float:
         """Return this domain, drawn from a bell curve and clipped to the bounds (if it has any)."""
-        return self._with(Normal(_finite(mean, "mean"), _finite(sd, "standard deviation")))
+        return self._drawn(Normal(_finite(mean, "mean"), _finite(sd, "standard deviation")))
 
     def quantized(self, q: float) -> Float:
         """Return this domain rounded to multiples of ``q``. Raises SearchSpaceError if a bound is no multiple."""
@@ -111,12 +112,12 @@ class Integer(Domain):
 
     def uniform(self) -> Integer:
         """Return this domain, drawn uniformly."""
-        return self._with(Uniform())
+        return self._drawn(Uniform())
 
     def loguniform(self, base: float = 10) -> Integer:
         """Return this domain, drawn uniformly in the logarithm. Raises SearchSpaceError if lower <= 0."""
         _check_log(self.lower)
-        return self._with(LogUniform(base))
+        return self._drawn(LogUniform(base))
 
     def quantized(self, q: int) -> Integer:
         """Return this domain rounded to multiples of ``q``. Raises SearchSpaceError if it contains none."""

@@ -16,7 +16,7 @@ class TrialPlateauStopper(Stopper):
     Args:
         metric: Which reported value to watch.
         std: The standard deviation of the last results below which the trial is stopped.
-        num_results: How many of the last results to look at (fewer, if there are not so many yet).
+        num_results: How many of the last results to look at (with fewer, a trial goes on).
         grace_period: How many results a trial may report in any case.
         metric_threshold: Stop only trials that are at least as good as this.
         mode: Whether good is small ("min") or large ("max"); needed with ``metric_threshold``.
@@ -52,7 +52,7 @@ class TrialPlateauStopper(Stopper):
         self._iterations[trial_id] = self._iterations.get(trial_id, 0) + 1
         if self._iterations[trial_id] < self._grace_period or not self._good_enough(value):
             return False
-        return standard_deviation(values) < self._std
+        return len(values) == self._num_results and standard_deviation(values) < self._std
 
     def _good_enough(self, value: float) -> bool:
         if self._metric_threshold is None:

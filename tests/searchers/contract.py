@@ -19,6 +19,7 @@ DOMAINS = {
     "numbers": s.choice([16, 32, 64]),
     "lists": s.choice([[1, 2], (3,), {"k": [4]}]),
     "one": s.choice(["only"]),
+    "equal": s.uniform(2, 2),
 }
 TREE = {
     "x": s.uniform(0, 1),

@@ -180,12 +180,19 @@ def _parameters(
                 f"{who} cannot search '{name}': it is a sample_from, whose values it cannot know. "
                 "Use a domain such as uniform or choice for it, and compute what depends on it in the trainable."
             )
-        yield Parameter(name, leaf, condition)
+        yield Parameter(name, _searched(leaf), condition)
         if isinstance(leaf, Categorical):
             for option, category in enumerate(leaf.categories):
                 if has_unresolved(category):
                     inner = f"{name}/{option}/" if branches(category) is not None else f"{name}/{option}"
                     yield from _parameters(category, who, computed, inner, Condition(name, option))
+
+
+def _searched(domain: Domain) -> Domain:
+    """The domain as libraries search it: bounds that are equal, which most of them refuse, are a choice of one."""
+    if isinstance(domain, Float) and domain.lower == domain.upper:
+        return Categorical([domain.lower])
+    return domain
 
 
 def _nested(node: Any, path: KeyPath, values: Mapping[str, Any], prefix: str = "", whole: bool = False) -> Any:

@@ -158,6 +158,12 @@ def test_sample_from_is_called_with_spec_or_with_nothing() -> None:
     assert repr(function) == "Function(<lambda>)"
 
 
+def test_bounds_may_be_equal() -> None:
+    assert s.uniform(2, 2).sample() == s.loguniform(2, 2).sample() == s.quniform(2, 2, 0.5).sample() == 2.0
+    assert s.uniform(2, 2).is_valid(2.0)
+    assert not s.uniform(2, 2).is_valid(2.1)
+
+
 def test_sample_from_cannot_disturb_or_escape_the_seed() -> None:
     def noisy() -> tuple[float, float]:
         return np.random.uniform(), random.random()
@@ -181,7 +187,9 @@ def test_sample_from_cannot_disturb_or_escape_the_seed() -> None:
         (lambda: s.choice([1, 2], size=2), ["size=2", "choice(categories)"]),
         (lambda: s.randn([0, 1, 2]), ["randn([0, 1, 2])", "mean must be a number"]),
         (lambda: s.uniform(5, 1), ["uniform(5, 1)", "lower bound 5.0", "upper bound 1.0"]),
-        (lambda: s.uniform(1, 1), ["smaller"]),
+        (lambda: s.randint(1, 1), ["smaller"]),
+        (lambda: s.Float(0, 1).normal().uniform(), ["has a distribution already"]),
+        (lambda: s.sample_from(lambda a, b: 1), ["function of spec, or of nothing", "(a, b)"]),
         (lambda: s.uniform(0, float("nan")), ["upper bound", "nan"]),
         (lambda: s.uniform(0, float("inf")), ["needs a lower and an upper bound"]),
         (lambda: s.uniform(0, "1"), ["upper bound must be a number", "'1'"]),

@@ -142,6 +142,11 @@ def test_trial_plateau_spread_is_that_of_the_population() -> None:
     assert answers(TrialPlateauStopper("m", std=above), values)[-1] is True
 
 
+def test_trial_plateau_needs_num_results() -> None:
+    stopper = TrialPlateauStopper("m", std=0.1, num_results=3, grace_period=1)
+    assert answers(stopper, [1, 1, 1]) == [False, False, True]
+
+
 def test_trial_plateau_spares_trials_that_are_not_good_enough() -> None:
     for mode, good, bad in (("min", 0.5, 1.5), ("max", 1.5, 0.5)):
         stopper = TrialPlateauStopper("m", num_results=2, grace_period=2, metric_threshold=1.0, mode=mode)
