@@ -191,16 +191,21 @@ class Trial:
         value = self._value
         came_to_its_end = value.phase is Phase.TERMINATED and value.started_at is not None and value.stop is None
         if came_to_its_end and not value.last:
-            return {
-                "trial_id": self.trial_id,
-                "experiment_tag": self.experiment_tag,
-                "config": self.config,
-                "done": True,
-                "hostname": "",  # where an attempt ran is in its results only
-            }
+            return self.known_fields
         if value.last and value.phase is Phase.TERMINATED:
             return {**value.last, "done": True}
         return dict(value.last)
+
+    @property
+    def known_fields(self) -> dict[str, Any]:
+        """The fields of a result that are known of a trial without one."""
+        return {
+            "trial_id": self.trial_id,
+            "experiment_tag": self.experiment_tag,
+            "config": self.config,
+            "done": self.is_finished(),
+            "hostname": "",  # where an attempt ran is in its results only
+        }
 
     @property
     def has_reported_at_least_once(self) -> bool:

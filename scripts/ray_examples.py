@@ -21,6 +21,7 @@ CANNOT = {
     "pbt_ppo_example.py": "RLlib is not here",
     "utils.py": "no script: the others import it",
 }
+_NETWORK = re.compile("URLError|ConnectionError|HTTPError|Error downloading|couldn't connect to")
 _MISSING = re.compile(r"No module named '([\w.]+)'|needs the package (\w+), which is not")
 
 
@@ -48,10 +49,13 @@ def run(path: Path, cluster: str, limit_s: float) -> tuple[str, float]:
             )
         except subprocess.TimeoutExpired:
             return f"not finished after {limit_s:g} s", time.monotonic() - began
+        errors_of_trials = "".join(file.read_text() for file in Path(results).rglob("error.txt"))
     seconds = time.monotonic() - began
     if done.returncode == 0:
         return "runs", seconds
-    text = done.stdout + done.stderr
+    text = done.stdout + done.stderr + errors_of_trials
+    if _NETWORK.search(text):
+        return "not run: its data could not be downloaded", seconds
     missing = _MISSING.search(text)
     if missing:
         return f"not run: the package {missing[1] or missing[2]} is not installed", seconds

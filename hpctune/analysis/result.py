@@ -26,7 +26,7 @@ class Result:
     """What came of one trial.
 
     Attributes:
-        metrics: Its last result; None before the first.
+        metrics: Its last result. Before the first: what is known of every trial, or None if it has not started.
         checkpoint: Its newest checkpoint.
         error: Why it failed, if it did; the text is the traceback.
         path: Its directory.
@@ -49,7 +49,8 @@ class Result:
     def of(cls, analysis: ExperimentAnalysis, trial: Trial) -> Result:
         """What came of ``trial``; tables and checkpoints are read when they are asked for."""
         error = trial.get_error() if trial.value.phase is Phase.ERROR else None
-        result = cls(trial.last_result or None, trial.checkpoint, error, trial.local_path)
+        known = trial.known_fields if trial.start_time is not None else None
+        result = cls(trial.last_result or known, trial.checkpoint, error, trial.local_path)
         result._source = analysis, trial
         return result
 

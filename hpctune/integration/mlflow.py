@@ -180,7 +180,8 @@ def setup_mlflow(
 
     Raises:
         MissingPackageError: without the package mlflow (or mlflow-skinny).
-        UsageError: if there is no such experiment in MLflow, and none is to be made.
+        UsageError: if MLflow has no experiment of the name that is stated, and none is to be made. Without a name it
+            is the name of this experiment.
     """
     mlflow = _package("setup_mlflow")
     if rank_zero_only and get_context().get_world_rank() != 0:
@@ -195,10 +196,11 @@ def setup_mlflow(
         mlflow.set_tracking_uri(uri)
     if registry_uri:
         mlflow.set_registry_uri(registry_uri)
-    wanted = experiment_name or os.environ.get(EXPERIMENT_NAME) or get_context().get_experiment_name() or "Default"
+    stated = experiment_name or os.environ.get(EXPERIMENT_NAME)
+    wanted = stated or get_context().get_experiment_name() or "Default"
     found = experiment_id or getattr(client.get_experiment_by_name(wanted), "experiment_id", None)
     if found is None:
-        if not (own or create_experiment_if_not_exists):
+        if stated and not (own or create_experiment_if_not_exists):
             raise UsageError(
                 f"MLflow has no experiment {wanted!r}. Make it there, or pass create_experiment_if_not_exists=True."
             )

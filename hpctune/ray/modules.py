@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from hpctune.ray import install
+from hpctune.ray import examples, install
 from hpctune.ray.names import VALUES, children, known, sources
 from hpctune.ray.not_here import NOT_HERE
 
@@ -115,6 +115,8 @@ class _Finder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if not name.startswith("ray."):
             return None
+        if f"{name}.".startswith(f"{examples.PACKAGE}.") and (spec := examples.find(name)) is not None:
+            return spec
         return ModuleSpec(name, _Loader(), origin="hpctune", is_package=True)
 
 

@@ -163,6 +163,11 @@ VALUES: dict[tuple[str, str], str] = {
     ("ray.tune", "save_checkpoint"): "hpctune.session:save_checkpoint",
     ("ray.tune", "load_checkpoint"): "hpctune.session:load_checkpoint",
     ("ray.tune", "ScalingConfig"): "hpctune.train.scaling:ScalingConfig",
+    **{
+        (home, name): f"hpctune:{name}"
+        for home in ("ray.tune.util", "ray.tune.utils", "ray.tune.utils.util")
+        for name in ("pin_in_object_store", "get_pinned_object")
+    },
 }
 """Names that are elsewhere than the rest of their module: "module:name"."""
 

@@ -46,6 +46,8 @@ NOT_HERE: dict[str, str] = {
     "ray.train.get_dataset_shard": "Ray Data is not here. Load the data in the trainable.",
     "ray.tune.automl": "It is a search algorithm of 0.x: choose one of ray.tune.search.",
     "ray.tune.execution": _INTERNAL,
+    "ray.tune.examples": "Ray's example scripts come with Ray. Copy the file beside your script and import it from "
+    "there, or install Ray: hpctune then finds them in it.",
     "ray.tune.experimental": _INTERNAL,
     "ray.tune.impl": _INTERNAL,
     "ray.tune.integration.docker": "Slurm's nodes share a filesystem; containers are SlurmOptions(container=...).",

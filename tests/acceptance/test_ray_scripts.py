@@ -183,3 +183,25 @@ def test_resume_needs_no_choice(tmp_path: Path) -> None:
     (tmp_path / "mended").touch()
     run(tmp_path, script, "resume", str(tmp_path / "results" / "old"), "--errored")
     assert [row["of_ray"] for row in last_rows(tmp_path)] == [True, True]
+
+
+def test_examples_of_ray_are_found_where_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "ray" / "tune" / "examples" / "more"
+    folder.mkdir(parents=True)
+    (folder / "common.py").write_text(
+        "from ray import tune\n\ndef train(config):\n    tune.report({'x': config['x']})\n"
+    )
+    script = """
+from ray import tune
+from ray.tune.examples.more.common import train
+
+tune.run(train, name="old", config={"x": 3})
+"""
+    (folder / "script.py").write_text(script)
+    run(tmp_path, "", "run", str(folder / "script.py"), "--cluster", "local")
+    assert [row["x"] for row in last_rows(tmp_path)] == [3]
+
+
+def test_without_rays_examples_the_import_says_what_to_do(tmp_path: Path) -> None:
+    done = run(tmp_path, "from ray.tune.examples.mnist_pytorch import ConvNet\n", "run", "script.py", code=2)
+    assert "Copy the file beside your script" in done.stderr

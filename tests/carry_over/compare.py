@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 ARGUMENTS = ("AssertionError", "AttributeError", "RuntimeError", "TypeError")
 """What Ray raises for some wrong arguments. Here it is always a UsageError, which is a ValueError."""
+_ABSENT = "(absent)"
 
 
-def differences(expected: Any, found: Any, where: str = "") -> list[str]:
-    """Where ``found`` is not ``expected``, in words. An exception may be of a class derived from the expected one."""
-    if isinstance(expected, dict) and "raises" in expected:
-        classes = found.get("raises", []) if isinstance(found, dict) else []
-        wanted = next(name for name in expected["raises"] if not name.startswith("Ray"))
-        if wanted in ARGUMENTS and "UsageError" in classes:
-            return []
-        return [] if wanted in classes else [f"{where}: raises {wanted} there, here {found!r}"]
-    if isinstance(expected, dict) and isinstance(found, dict):
-        keys = [*expected, *(key for key in found if key not in expected)]
-        absent = object()
-        pairs = [(key, expected.get(key, absent), found.get(key, absent)) for key in keys]
-        return [
-            line
-            for key, one, two in pairs
-            for line in (
-                differences(one, two, f"{where}[{key!r}]")
-                if absent not in (one, two)
-                else [f"{where}[{key!r}]: only {'here' if one is absent else 'there'}"]
-            )
-        ]
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        pairs_of = enumerate(zip(expected, found, strict=True))
-        return [line for n, (one, two) in pairs_of for line in differences(one, two, f"{where}[{n}]")]
-    if isinstance(expected, float) and isinstance(found, int | float) and math.isclose(expected, found, rel_tol=1e-9):
-        return []
-    same = expected == found and isinstance(expected, bool) == isinstance(found, bool)
-    return [] if same else [f"{where}: {expected!r} there, here {found!r}"]
+class Difference(NamedTuple):
+    """``where``: the case, and the place in what it observed. ``there``: with Ray; ``here``: with hpctune."""
+
+    where: str
+    there: Any
+    here: Any
+
+
+def differences(there: Any, here: Any, where: str) -> Iterator[Difference]:
+    """Where ``here`` is not ``there``. An exception may be of a class derived from the expected one."""
+    if isinstance(there, dict) and "raises" in there:
+        if not _raises(there["raises"], here):
+            yield Difference(where, there, here)
+    elif isinstance(there, dict) and isinstance(here, dict):
+        for key in dict.fromkeys((*there, *here)):
+            yield from differences(there.get(key, _ABSENT), here.get(key, _ABSENT), f"{where}[{key!r}]")
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for n, (one, two) in enumerate(zip(there, here, strict=True)):
+            yield from differences(one, two, f"{where}[{n}]")
+    elif not _equal(there, here):
+        yield Difference(where, there, here)
+
+
+def _raises(wanted: list[str], here: Any) -> bool:
+    classes = here.get("raises", []) if isinstance(here, dict) else []
+    first = next(name for name in wanted if not name.startswith("Ray"))
+    return first in classes or (first in ARGUMENTS and "UsageError" in classes)
+
+
+def _equal(there: Any, here: Any) -> bool:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (there, here))
+    return math.isclose(there, here, rel_tol=1e-9) if numbers else type(there) is type(here) and bool(there == here)
+
+
+def same_here(wanted: Any, here: Any) -> bool:
+    """Whether ``here`` is what a wanted difference says: a value, or the name of an exception's class."""
+    if isinstance(here, dict) and "raises" in here:
+        return wanted in here["raises"]
+    return _equal(wanted, here)

@@ -71,13 +71,22 @@ def case_of_a_class(place: Path) -> Any:
     for name, options in made.items():
         config = CheckpointConfig(**options)
         result = fit(Counter, place, name=name, stop={"training_iteration": 3}, checkpoint_config=config)[0]
-        found[name] = [len(kept(result)), Path(result.checkpoint.path, "count").read_text() if result.checkpoint else None]
+        found[name] = [
+            len(kept(result)),
+            Path(result.checkpoint.path, "count").read_text() if result.checkpoint else None,
+        ]
     return found
 
 
 def case_of_a_class_in_run(place: Path) -> Any:
     found = run(Counter, place, stop={"training_iteration": 3})
-    asked = run(Counter, place, name="b", stop={"training_iteration": 3}, checkpoint_config=CheckpointConfig(checkpoint_at_end=True))
+    asked = run(
+        Counter,
+        place,
+        name="b",
+        stop={"training_iteration": 3},
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=True),
+    )
     return [len(kept(found.trials[0])), len(kept(asked.trials[0]))]
 
 
@@ -128,7 +137,13 @@ def case_value(place: Path) -> Any:
     copy = Path(one.to_directory(str(place / "b")))
     with one.as_directory() as folder:
         same = Path(folder) == place / "a"
-    return [(copy / "file").read_text(), same, one.get_metadata(), one.path == str(place / "a"), Path(one.to_directory(), "file").exists()]
+    return [
+        (copy / "file").read_text(),
+        same,
+        one.get_metadata(),
+        one.path == str(place / "a"),
+        Path(one.to_directory(), "file").exists(),
+    ]
 
 
 def case_no_checkpoint_at_first(place: Path) -> Any:
@@ -175,7 +190,12 @@ def case_a_class_goes_on(place: Path) -> Any:
         failure_config=FailureConfig(max_failures=1),
     )[0]
     frame = result.metrics_dataframe
-    return [result.error is None, list(frame["count"]), list(frame["training_iteration"]), result.metrics["iterations_since_restore"]]
+    return [
+        result.error is None,
+        list(frame["count"]),
+        list(frame["training_iteration"]),
+        result.metrics["iterations_since_restore"],
+    ]
 
 
 def case_too_many_failures(place: Path) -> Any:
@@ -215,11 +235,19 @@ def case_errors_of_results(place: Path) -> Any:
             raise ValueError("by design")
 
     grid = fit(fails, place, {"x": tune.grid_search([0, 1])}, {"metric": "loss", "mode": "max"})
-    return [grid.num_errors, grid.num_terminated, "by design" in str(grid.errors[0]), grid[0].error, grid.get_best_result().config]
+    return [
+        grid.num_errors,
+        grid.num_terminated,
+        "by design" in str(grid.errors[0]),
+        grid[0].error,
+        grid.get_best_result().config,
+    ]
 
 
 def case_restore(place: Path) -> Any:
-    first = fit(Counter, place, stop={"training_iteration": 3}, checkpoint_config=CheckpointConfig(checkpoint_at_end=True))
+    first = fit(
+        Counter, place, stop={"training_iteration": 3}, checkpoint_config=CheckpointConfig(checkpoint_at_end=True)
+    )
     path = first[0].checkpoint.path
     again = run(Counter, place, name="b", restore=path, stop={"training_iteration": 5})
     last = again.trials[0].last_result

@@ -11,10 +11,18 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig
 from ray.tune.logger import LoggerCallback
 
-HOOKS = (
-    "on_trial_start on_trial_restore on_trial_save on_trial_result on_trial_complete on_trial_error on_trial_recover "
-    "on_checkpoint on_experiment_end setup"
-).split()
+HOOKS = [
+    "on_trial_start",
+    "on_trial_restore",
+    "on_trial_save",
+    "on_trial_result",
+    "on_trial_complete",
+    "on_trial_error",
+    "on_trial_recover",
+    "on_checkpoint",
+    "on_experiment_end",
+    "setup",
+]
 
 
 def listener(base: type = Callback) -> Any:

@@ -11,7 +11,16 @@ import numpy as np
 from lab import Counter, iterations, run, steps
 from ray import tune
 
-OWN = {"job_id", "attempt", "node_list", "experiment_id", "episodes_total", "timesteps_total", "timesteps_since_restore"}
+OWN = {
+    "checkpoint_dir_name",
+    "job_id",
+    "attempt",
+    "node_list",
+    "experiment_id",
+    "episodes_total",
+    "timesteps_total",
+    "timesteps_since_restore",
+}
 """Fields that not every version has."""
 
 
@@ -75,9 +84,8 @@ def case_files(place: Path) -> Any:
         "params": json.loads((folder / "params.json").read_text()),
         "rows": [row["loss"] for row in rows],
         "row": {key: type(value).__name__ for key, value in sorted(rows[0].items()) if key not in OWN},
-        "columns": [column for column in table[0] if column not in OWN],
+        "columns": sorted(column for column in table[0] if column not in OWN | {"experiment_tag"}),
         "table": [float(row["loss"]) for row in table],
-        "flat": [row["config/n/m"] for row in table],
     }
 
 
@@ -87,7 +95,7 @@ def case_nested_results(place: Path) -> Any:
 
     found = run(train, place)
     last, frame = found.trials[0].last_result, found.results_df
-    columns = [each for each in frame.columns if each[0] in "alwfe" and "/" in each or each in ("l", "w", "f", "e")]
+    columns = [each for each in frame.columns if (each[0] in "alwfe" and "/" in each) or each in ("l", "w", "f", "e")]
     with (Path(found.trials[0].path) / "progress.csv").open() as file:
         row = next(csv.DictReader(file))
     return [last["a"], last["l"], sorted(columns), row["a/c/d"], row["l"], row["w"], row["f"]]
@@ -124,23 +132,6 @@ def case_metric_analysis(place: Path) -> Any:
     trial = run(train, place).trials[0]
     kept = trial.metric_analysis
     return {key: {name: kept[key].get(name) for name in ("max", "min", "avg", "last")} for key in ("v", "n/w")}
-
-
-def case_output_of_trials(place: Path) -> Any:
-    def train(config: dict[str, Any]) -> None:
-        print("spoken")
-        tune.report({"loss": 1})
-
-    folder = Path(run(train, place, log_to_file=True).trials[0].path)
-    own = Path(run(train, place, name="b", log_to_file="mine.txt").trials[0].path)
-    two = Path(run(train, place, name="c", log_to_file=("o.txt", "e.txt")).trials[0].path)
-    return [
-        "spoken" in (folder / "stdout").read_text(),
-        (folder / "stderr").exists(),
-        "spoken" in (own / "mine.txt").read_text(),
-        "spoken" in (two / "o.txt").read_text(),
-        (two / "e.txt").exists(),
-    ]
 
 
 def case_an_error_leaves_files(place: Path) -> Any:

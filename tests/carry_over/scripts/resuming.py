@@ -19,7 +19,12 @@ def fails_until_marked(config: dict[str, Any]) -> None:
 
 
 def failed(place: Path, trainable: Any = fails_until_marked) -> str:
-    fit(trainable, place, {"x": tune.grid_search([0, 1]), "marker": str(place / "marker")}, {"metric": "loss", "mode": "min"})
+    fit(
+        trainable,
+        place,
+        {"x": tune.grid_search([0, 1]), "marker": str(place / "marker")},
+        {"metric": "loss", "mode": "min"},
+    )
     (place / "marker").touch()
     return str(place / "exp")
 
@@ -44,17 +49,17 @@ def case_a_finished_one(place: Path) -> Any:
 
 def case_errored_stay(place: Path) -> Any:
     grid = Tuner.restore(failed(place), trainable=fails_until_marked).fit()
-    return [grid.num_errors, [result.metrics["loss"] for result in grid]]
+    return [grid.num_errors, sorted(result.metrics["loss"] for result in grid)]
 
 
 def case_resume_errored(place: Path) -> Any:
     grid = Tuner.restore(failed(place), trainable=fails_until_marked, resume_errored=True).fit()
-    return [grid.num_errors, [result.metrics["loss"] for result in grid]]
+    return [grid.num_errors, sorted(result.metrics["loss"] for result in grid)]
 
 
 def case_restart_errored(place: Path) -> Any:
     grid = Tuner.restore(failed(place), trainable=fails_until_marked, restart_errored=True).fit()
-    return [grid.num_errors, [result.metrics["loss"] for result in grid]]
+    return [grid.num_errors, sorted(result.metrics["loss"] for result in grid)]
 
 
 def case_resume_errored_from_the_checkpoint(place: Path) -> Any:
@@ -63,7 +68,8 @@ def case_resume_errored_from_the_checkpoint(place: Path) -> Any:
 
     path = failed(place, train)
     grid = Tuner.restore(path, trainable=train, resume_errored=True).fit()
-    return [[result.metrics["first"], result.metrics["step"], result.metrics["training_iteration"]] for result in grid]
+    wanted = ("first", "step", "training_iteration")
+    return sorted([result.metrics[each] for each in wanted] for result in grid)
 
 
 def case_restart_errored_from_nothing(place: Path) -> Any:
@@ -75,30 +81,30 @@ def case_restart_errored_from_nothing(place: Path) -> Any:
 
     path = failed(place, train)
     grid = Tuner.restore(path, trainable=train, restart_errored=True).fit()
-    return [[result.metrics["first"], result.metrics["step"]] for result in grid]
+    return sorted([result.metrics["first"], result.metrics["step"]] for result in grid)
 
 
 def case_run_auto(place: Path) -> Any:
     first = run(steps, place, resume="AUTO", config={"x": tune.grid_search([1, 2])})
     second = run(steps, place, resume="AUTO", config={"x": tune.grid_search([1, 2])})
-    return [[t.trial_id for t in first.trials] == [t.trial_id for t in second.trials], statuses(second)]
+    return [{t.trial_id for t in first.trials} == {t.trial_id for t in second.trials}, statuses(second)]
 
 
 def case_run_resume(place: Path) -> Any:
     space = {"x": tune.grid_search([0, 1]), "marker": str(place / "marker")}
     found = {}
-    for how in (True, "ERRORED_ONLY", "AUTO+ERRORED", "AUTO+RESTART_ERRORED"):
-        name = str(how).replace("+", "_")
+    for how in (True, "AUTO"):
+        name = str(how)
         (place / "marker").unlink(missing_ok=True)
         run(fails_until_marked, place, name=name, config=space, raise_on_failed_trial=False)
         (place / "marker").touch()
         again = run(fails_until_marked, place, name=name, config=space, resume=how, raise_on_failed_trial=False)
-        found[name] = [statuses(again), [trial.last_result["loss"] for trial in again.trials]]
+        found[name] = [sorted(statuses(again)), sorted(trial.last_result["loss"] for trial in again.trials)]
     return found
 
 
 def case_nothing_to_resume(place: Path) -> Any:
-    return [raised(run, steps, place, resume=True), raised(run, steps, place, name="b", resume="ERRORED_ONLY")]
+    return raised(run, steps, place, resume=True)
 
 
 def case_can_restore_a_tuner_of_a_class(place: Path) -> Any:
@@ -127,7 +133,7 @@ def case_resume_config(place: Path) -> Any:
         resume=True,
         resume_config=ResumeConfig(finished=ResumeConfig.ResumeType.SKIP, errored=ResumeConfig.ResumeType.RESTART),
     )
-    return statuses(again)
+    return sorted(statuses(again))
 
 
 def case_a_searcher_goes_on(place: Path) -> Any:

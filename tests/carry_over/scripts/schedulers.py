@@ -17,7 +17,9 @@ TOLD = {"metric": "loss", "mode": "min"}
 
 
 def far(place: Path, scheduler: Any, space: Any = BEST_FIRST, trainable: Any = steps, **options: Any) -> Any:
-    return iterations(run(trainable, place, name=f"e{len(list(place.iterdir()))}", config=space, scheduler=scheduler, **options))
+    return iterations(
+        run(trainable, place, name=f"e{len(list(place.iterdir()))}", config=space, scheduler=scheduler, **options)
+    )
 
 
 def case_fifo(place: Path) -> Any:
@@ -34,7 +36,9 @@ def case_asha(place: Path) -> Any:
         "by step": {"time_attr": "step", "reduction_factor": 3},
         "max": {"mode": "max"},
     }
-    return {name: far(place, schedulers.ASHAScheduler(**{**TOLD, "max_t": 9, **options})) for name, options in made.items()}
+    return {
+        name: far(place, schedulers.ASHAScheduler(**{**TOLD, "max_t": 9, **options})) for name, options in made.items()
+    }
 
 
 def case_asha_other_order(place: Path) -> Any:
@@ -58,7 +62,9 @@ def case_median(place: Path) -> Any:
 
 def case_hyperband(place: Path) -> Any:
     band = schedulers.HyperBandScheduler(**TOLD, time_attr="training_iteration", max_t=9)
-    return sorted(far(place, band, {"x": tune.grid_search([1, 2, 3, 4, 5, 6, 7, 8])}, Counter, max_concurrent_trials=None))
+    return sorted(
+        far(place, band, {"x": tune.grid_search([1, 2, 3, 4, 5, 6, 7, 8])}, Counter, max_concurrent_trials=None)
+    )
 
 
 def case_hyperband_of_a_function(place: Path) -> Any:

@@ -148,7 +148,14 @@ def case_incomplete_searchers(place: Path) -> Any:
 def case_base_of_searchers(place: Path) -> Any:
     one = Asked(metric="a", mode="min")
     two = Asked(metric=["a", "b"], mode=["min", "max"])
-    return [one.metric, one.mode, two.metric, two.mode, Asked().metric, raised(Searcher, metric=["a", "b"], mode=["min"])]
+    return [
+        one.metric,
+        one.mode,
+        two.metric,
+        two.mode,
+        Asked().metric,
+        raised(Searcher, metric=["a", "b"], mode=["min"]),
+    ]
 
 
 def case_grid_with_a_searcher(place: Path) -> Any:

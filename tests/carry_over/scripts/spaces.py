@@ -99,7 +99,12 @@ def case_validity(place: Path) -> Any:
 
 def case_samples(place: Path) -> Any:
     one, many = tune.uniform(0, 1).sample(), tune.uniform(0, 1).sample(size=3)
-    return [type(one).__name__, len(many), len(tune.choice([1, 2]).sample(size=4)), type(tune.randint(0, 9).sample(size=2)[0]).__name__]
+    return [
+        type(one).__name__,
+        len(many),
+        len(tune.choice([1, 2]).sample(size=4)),
+        type(tune.randint(0, 9).sample(size=2)[0]).__name__,
+    ]
 
 
 def case_order_of_a_grid(place: Path) -> Any:

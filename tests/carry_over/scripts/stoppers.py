@@ -64,10 +64,6 @@ def case_noop(place: Path) -> Any:
     return [until(made, [1]), made.stop_all()]
 
 
-def case_base(place: Path) -> Any:
-    return [raised(tune.Stopper(), "a", {}), raised(tune.Stopper().stop_all)]
-
-
 def case_all_stop(place: Path) -> Any:
     class All(tune.Stopper):
         seen = 0
@@ -92,7 +88,5 @@ def case_a_dict_of_more(place: Path) -> Any:
 
 
 def case_per_trial_functions(place: Path) -> Any:
-    found = run(
-        steps, place, config={"x": tune.grid_search([1, 4])}, stop=lambda trial_id, result: result["loss"] <= 1
-    )
+    found = run(steps, place, config={"x": tune.grid_search([1, 4])}, stop=lambda trial_id, result: result["loss"] <= 1)
     return iterations(found)
