@@ -7,7 +7,6 @@ have *perturb* (each value times 1.2 or 0.8) and *resample* (a new value of the 
 from __future__ import annotations
 
 import copy
-import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
@@ -16,6 +15,7 @@ from typing import Any
 from hpctune.errors import UsageError
 from hpctune.schedulers.metric import positive
 from hpctune.space import Domain, flatten_dict, format_vars
+from hpctune.space.function import accepts
 from hpctune.space.randomness import as_generator, seeded_globals
 from hpctune.space.tree import is_grid
 
@@ -86,17 +86,7 @@ def _can_draw(values: object) -> bool:
         return not values.is_function() and not values.is_grid()
     if isinstance(values, (list, tuple)):
         return bool(values)
-    return callable(values) and _needs_nothing(values)
-
-
-def _needs_nothing(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:  # a builtin that does not say what it needs
-        return True
-    return True
+    return callable(values) and (accepts(values) or accepts(values, None))
 
 
 def completed(config: Mapping[str, Any], mutations: Mutations, rng: random.Random) -> dict[str, Any]:
@@ -118,7 +108,7 @@ def draw(values: Any, rng: random.Random) -> Any:
     if isinstance(values, Domain):
         return values.sample(random_state=as_generator(rng.getrandbits(63)))
     with seeded_globals(as_generator(rng.getrandbits(63))):
-        return values()
+        return values() if accepts(values) else values(None)  # Ray's examples have "lambda _: ..." as well
 
 
 def explore(

@@ -21,7 +21,7 @@ class Function(Domain):
     def __init__(self, func: Callable[..., Any]) -> None:
         if not callable(func) or isinstance(func, Domain):
             raise SearchSpaceError(f"sample_from takes a function of spec, for example a lambda, not {func!r}.")
-        if not _accepts(func, None) and not _accepts(func):
+        if not accepts(func, None) and not accepts(func):
             raise SearchSpaceError(
                 f"sample_from takes a function of spec, or of nothing. {getattr(func, '__name__', func)!r} has the "
                 f"parameters {inspect.signature(func)}."
@@ -50,10 +50,10 @@ class Function(Domain):
     def call(self, rng: Generator, spec: object) -> Any:
         """Return what the function makes of ``spec``, with the global random numbers seeded from ``rng``."""
         with seeded_globals(rng):
-            return self.func(spec) if _accepts(self.func, None) else self.func()
+            return self.func(spec) if accepts(self.func, None) else self.func()
 
 
-def _accepts(func: Callable[..., Any], *arguments: object) -> bool:
+def accepts(func: Callable[..., Any], *arguments: object) -> bool:
     """Return whether a function can be called with these arguments; one that does not tell is called with none."""
     try:
         inspect.signature(func).bind(*arguments)

@@ -15,6 +15,8 @@ WANTED: dict[str, tuple[Any, str]] = {
     "entry_points.wrong_arguments['concurrent']": ("ValueError", _EARLY),
     "entry_points.wrong_arguments['resume']": ("UsageError", _EARLY),
     "entry_points.report_of_something_else": ("nothing", "report(3) reports the metric _metric, as in 1.x"),
+    "entry_points.with_parameters_wrong[0]": ("TrainableError", "as for every unknown trainable"),
+    "entry_points.of_the_context[2]": (True, "a trial's working directory is its directory"),
     "entry_points.default_dirnames[1]": ("0_m=2,x=1.235,y=a", "four significant digits: 1.235, and 1.234e-05"),
     "entry_points.tags[0]": (
         "0_flag=True,list=1_2,long=a_very_long_word_that_goes_on_an,none=None,of=3,small=1.234e-05",

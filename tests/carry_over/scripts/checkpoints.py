@@ -170,7 +170,7 @@ def case_starts_again(place: Path) -> Any:
 
     analysis = run(train, place, config={"marker": str(place / "marker")}, max_failures=1)
     trial = analysis.trials[0]
-    return [trial.status, trial.num_failures, list(analysis.trial_dataframes.values())[0]["n"].tolist()]
+    return [trial.status, trial.num_failures, next(iter(analysis.trial_dataframes.values()))["n"].tolist()]
 
 
 def case_a_class_goes_on(place: Path) -> Any:

@@ -6,7 +6,6 @@ The expected values, in recorded/documented.json, are those of these documents; 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ class Old(tune.Trainable):
         return {"n": self.n}
 
     def _save(self, checkpoint_dir: str) -> str:
-        path = os.path.join(checkpoint_dir, "state")
+        path = f"{checkpoint_dir}/state"
         Path(path).write_text(json.dumps(self.n))
         return path
 

@@ -121,8 +121,7 @@ def case_grid_as_a_dict(place: Path) -> Any:
 
 
 def case_grid_of_domains(place: Path) -> Any:
-    found = configs(place, {"a": tune.grid_search([{"x": 1}, {"x": 2}]), "b": tune.choice([[1, 2]])})
-    return found
+    return configs(place, {"a": tune.grid_search([{"x": 1}, {"x": 2}]), "b": tune.choice([[1, 2]])})
 
 
 def case_choice_of_domains(place: Path) -> Any:

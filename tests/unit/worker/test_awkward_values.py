@@ -104,14 +104,14 @@ def test_a_working_directory_that_is_gone_is_named(tmp_path: Path, monkeypatch: 
     os.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("draw", [lambda x: x, lambda spec, *, seed: 1, int.__add__])
-def test_a_mutation_that_needs_an_argument_is_refused(draw: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("draw", [lambda spec, other: 1, lambda spec, *, seed: 1, int.__add__])
+def test_a_mutation_that_needs_two_arguments_is_refused(draw: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="a function without arguments"):
         PopulationBasedTraining(hyperparam_mutations={"m": {"lr": draw}})
 
 
 def test_mutations_without_needs_are_taken() -> None:
-    for draw in (lambda: 1, lambda x=1: x, lambda *args: 1, dict):
+    for draw in (lambda: 1, lambda _: 1, lambda x=1: x, lambda *args: 1, dict):
         PopulationBasedTraining(hyperparam_mutations={"lr": draw})
 
 
