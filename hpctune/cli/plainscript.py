@@ -49,9 +49,10 @@ def look_at(path: Path) -> Script:
             continue
         imported = list(_imported(tree))
         packages = {name.partition(".")[0] for name in imported}
-        script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree)
+        asks = _asks_for_ray(tree)
+        script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree) or asks
         script.calls_wandb_agent = script.calls_wandb_agent or ("wandb" in packages and _calls_agent(tree))
-        script.imports_ray = script.imports_ray or "ray" in packages
+        script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or "optuna" in packages
         script.optimizes = script.optimizes or _optimizes(tree)
         for name in imported:
@@ -90,6 +91,18 @@ def _optimizes(tree: ast.Module) -> bool:
     """Whether the module calls a method ``optimize``."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return any(isinstance(function, ast.Attribute) and function.attr == "optimize" for function in calls)
+
+
+def _asks_for_ray(tree: ast.Module) -> bool:
+    """Whether the module asks another package to search with Ray: FLAML (``use_ray=``), Transformers (``backend=``)."""
+    keywords = (word for node in ast.walk(tree) if isinstance(node, ast.Call) for word in node.keywords)
+    return any(
+        isinstance(word.value, ast.Constant)
+        and (
+            (word.arg == "use_ray" and bool(word.value.value)) or (word.arg == "backend" and word.value.value == "ray")
+        )
+        for word in keywords
+    )
 
 
 def _calls_agent(tree: ast.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 
 from hpctune.common import forks
 from hpctune.common.poll import wait_readable
@@ -31,10 +32,12 @@ class WallClock:
         self._busy_since = time.monotonic()
         forks.own(self)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         for end in (self._wake_out, self._wake_in):
-            with contextlib.suppress(OSError):
-                os.close(end)
+            try:  # without names of the module: at the interpreter's end they may be gone
+                close(end)
+            except OSError:
+                continue
 
     def forget(self) -> None:
         """In a forked child: nobody is to be woken from there."""

@@ -135,8 +135,8 @@ class Projector:
                 view = trials.view(event.run.trial_id)
                 calls.on_trial_result(step, trials, view, event.row)
                 if event.checkpoint is not None:
-                    calls.on_trial_save(step, trials, view)
                     calls.on_checkpoint(step, trials, view, view.checkpoint)
+                    calls.on_trial_save(step, trials, view)
             case e.RetryScheduled():
                 self._error_file(state, event.trial_id)
                 if event.counts:

@@ -164,6 +164,10 @@ VALUES: dict[tuple[str, str], str] = {
     ("ray.tune", "load_checkpoint"): "hpctune.session:load_checkpoint",
     ("ray.tune", "ScalingConfig"): "hpctune.train.scaling:ScalingConfig",
     **{
+        (home, "_BackwardsCompatibleNumpyRng"): "hpctune.ray.random_numbers:CompatibleGenerator"
+        for home in ("ray.tune.sample", "ray.tune.search.sample", "ray.tune.suggest.sample")
+    },
+    **{
         (home, name): f"hpctune:{name}"
         for home in ("ray.tune.util", "ray.tune.utils", "ray.tune.utils.util")
         for name in ("pin_in_object_store", "get_pinned_object")

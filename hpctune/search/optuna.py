@@ -86,6 +86,7 @@ class OptunaSearch(LibrarySearcher):
         self._define: Callable[..., Any] | None = None
         self._study: optuna.Study | None = None
         self._trials: dict[str, optuna.Trial] = {}
+        self._space = space  # FLAML's BlendSearch reads it
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
 
     # -- the space --------------------------------------------------------------------------------------------

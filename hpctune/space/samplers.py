@@ -10,6 +10,9 @@ from hpctune.errors import SearchSpaceError
 class Sampler:
     """Base of all samplers."""
 
+    def __str__(self) -> str:
+        return type(self).__name__
+
     def suffix(self) -> str:
         """Return the method call that gives a domain this sampler, as domains show it in their repr."""
         return ""

@@ -9,6 +9,7 @@ _ONCE = "a result that is reported again after a restart counts once"
 _COUNT = "an iteration has a number of its own, which grows with each report"
 _ON = "a trial that is restored goes on counting, as the documents of Ray Tune 1.x say"
 _FULL = "a file shows all that is known"
+_NAMED = "the error says which metrics were reported; with Ray it is None"
 _TYPES = "a value that could not be drawn is not valid"
 
 WANTED: dict[str, tuple[Any, str]] = {
@@ -50,6 +51,10 @@ WANTED: dict[str, tuple[Any, str]] = {
     "classes.by_hand[5]": (3, _ON),
     "classes.incomplete[0]": ("TrainableError", "the error names the class and the method"),
     "classes.incomplete[1]": ("TrainableError", "the error names the class and the method"),
+    "analyses.without_a_metric[5]": ("MetricError", _NAMED),
+    "analyses.without_a_metric[7]": ("MetricError", _NAMED),
+    "hooks.order_of_failures[6][0]": ("on_trial_restore", "a trial that goes on from a checkpoint is restored"),
+    "hooks.trials_of_a_hook[2][0]": ("TERMINATED", "a trial that is complete has ended"),
     "resuming.can_restore[2]": ("UsageError", "no experiment at a path is a wrong argument"),
     "resuming.nothing_to_resume": ("ValueError", "as the documents of 1.x say"),
 }

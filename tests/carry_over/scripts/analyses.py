@@ -56,9 +56,9 @@ def case_without_a_metric(place: Path) -> Any:
         raised(found.get_best_trial, "v"),
         raised(found.get_best_trial, "v", "middle"),
         raised(found.get_best_trial, "v", "min", "nowhere"),
-        which(found.get_best_trial("nobody", "min")),
+        raised(found.get_best_trial, "nobody", "min"),
         which(found.get_best_trial("n/w", "max")),
-        found.get_best_config("nobody", "min"),
+        raised(found.get_best_config, "nobody", "min"),
     ]
 
 
