@@ -116,11 +116,7 @@ class Trial:
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
         """The resources in Ray Tune's form."""
-        bundles = [
-            {"CPU": b.cpus, "GPU": b.gpus} | ({"memory": b.memory_bytes} if b.memory_bytes else {}) | dict(b.custom)
-            for b in self.resources.bundles
-        ]
-        return PlacementGroupFactory(bundles, self.resources.strategy)
+        return self.resources.placement_group_factory()
 
     # -- directories and nodes ----------------------------------------------------------------------------------
 

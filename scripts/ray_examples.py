@@ -20,8 +20,12 @@ CANNOT = {
     "pb2_ppo_example.py": "RLlib is not here",
     "pbt_ppo_example.py": "RLlib is not here",
     "utils.py": "no script: the others import it",
+    "common.py": "no script: the others import it",
+    "mnist_ptl_mini.py": "it needs PyTorch Lightning 1",
+    "pbt_transformers.py": "it needs an earlier Transformers",
 }
 _NETWORK = re.compile("URLError|ConnectionError|HTTPError|Error downloading|couldn't connect to")
+_SMALL = re.compile(r"A trial needs \d+ [CG]PUs, and this machine offers \d+")
 _MISSING = re.compile(r"No module named '([\w.]+)'|needs the package (\w+), which is not")
 
 
@@ -56,6 +60,8 @@ def run(path: Path, cluster: str, limit_s: float) -> tuple[str, float]:
     text = done.stdout + done.stderr + errors_of_trials
     if _NETWORK.search(text):
         return "not run: its data could not be downloaded", seconds
+    if small := _SMALL.search(text):
+        return f"not run: {small[0]}", seconds
     missing = _MISSING.search(text)
     if missing:
         return f"not run: the package {missing[1] or missing[2]} is not installed", seconds

@@ -80,3 +80,19 @@ class LiveTrials:
     def get_live_trials(self) -> list[Trial]:
         """The trials, oldest first."""
         return list(self.trials)
+
+    @property
+    def _resource_updater(self) -> _Totals:
+        """The name that allocation functions in Ray Tune's examples ask."""
+        return _Totals(self.total)
+
+
+class _Totals:
+    def __init__(self, total: Amount) -> None:
+        self._total = total
+
+    def get_num_cpus(self) -> float:
+        return self._total.cpus
+
+    def get_num_gpus(self) -> float:
+        return self._total.gpus

@@ -121,6 +121,11 @@ class ResourceChangingScheduler:
         """What ``trial`` asked for first."""
         return self._first.get(trial.trial_id, trial.resources)
 
+    @property
+    def _base_trial_resources(self) -> PlacementGroupFactory | None:
+        """What the first trial asked for first: the name that allocation functions in Ray Tune's examples ask."""
+        return next((first.placement_group_factory() for first in self._first.values()), None)
+
     def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
         """The base scheduler's decision; where the trial goes on, perhaps with other resources."""
         self._note(trial)

@@ -120,6 +120,22 @@ def test_a_function_of_ones_own() -> None:
     assert seen == [(2, 2.0, 1), (2, 2.0, 2)]
 
 
+def test_the_function_of_rays_example_asks_by_these_names() -> None:
+    def allocate(controller: Any, t: Trial, result: Any, scheduler: Any) -> Any:
+        first = scheduler._base_trial_resources.required_resources["CPU"]
+        total = controller._resource_updater.get_num_cpus()
+        return PlacementGroupFactory([{"CPU": max(first, total // len(controller.get_live_trials()))}])
+
+    scheduler = ResourceChangingScheduler(resources_allocation_function=allocate)
+    scheduler.on_trial_add(trial(0))
+    scheduler.on_trial_add(trial(1))
+    assert scheduler.on_trial_result(trial(0), row(1)) == CONTINUE
+    scheduler.on_trial_complete(trial(1), row(1))
+    decision = scheduler.on_trial_result(trial(0), row(2))
+    assert isinstance(decision, Reallocate)
+    assert decision.resources == Resources.parse({"cpu": 2})
+
+
 def test_a_fresh_copy_shares_nothing() -> None:
     scheduler = ResourceChangingScheduler()
     scheduler.on_trial_add(trial(0))
