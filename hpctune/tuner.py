@@ -21,7 +21,7 @@ from hpctune.launch.outcome import conclude
 from hpctune.launch.remote import bring_here, has_mirror
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
-from hpctune.launch.trainables import as_trainable, is_function_trainable, trainable_name
+from hpctune.launch.trainables import as_trainable, trainable_name
 from hpctune.mirror.options import is_elsewhere
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
 from hpctune.storage import spec_file
@@ -29,7 +29,7 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.unpicklable import find_unpicklable, picklable
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig, TuneConfig
-from hpctune.worker import Command
+from hpctune.worker import Command, is_class_trainable
 from hpctune.worker.parameters import BoundTrainable
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Tuner:
     def _checkpoint_config(self) -> CheckpointConfig:
         """The run's. If it does not say otherwise, a class trainable saves a checkpoint when it ends."""
         config = CheckpointConfig.parse(self._run.checkpoint_config)
-        if config.checkpoint_at_end is None and not is_function_trainable(as_trainable(self._trainable)):
+        if config.checkpoint_at_end is None and is_class_trainable(as_trainable(self._trainable)):
             return replace(config, checkpoint_at_end=True)
         return config
 
