@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,14 +23,54 @@ from tests.integrations.searches import killed_and_resumed, text_of
 pytest.importorskip("mlflow")
 
 
+@contextlib.contextmanager
+def mlflow_server(place: Path) -> Iterator[str]:
+    """The address of a real server on loopback, which keeps its runs in ``place``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--backend-store-uri", f"sqlite:///{place}/server.db", "--workers", "1"]
+    said = place / "server.log"
+    with said.open("w") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, cwd=place, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
+                break
+            assert server.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("store", ["files", pytest.param("sqlite", marks=pytest.mark.nightly)])
 def test_a_killed_driver_and_a_failed_trial_go_on_in_the_same_runs(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    uri = (tmp_path / "runs").as_uri() if store == "files" else f"sqlite:///{tmp_path}/runs.db"
+    _goes_on_in_the_same_runs(tmp_path, uri, monkeypatch)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    not any(metadata.distributions(name="mlflow")), reason="the server is in the package mlflow, not in mlflow-skinny"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mlflow_server(tmp_path) as address:
+        _goes_on_in_the_same_runs(tmp_path, address, monkeypatch)
+
+
+def _goes_on_in_the_same_runs(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.tracking import MlflowClient
 
-    uri = (tmp_path / "runs").as_uri() if store == "files" else f"sqlite:///{tmp_path}/runs.db"
     callback = f"""from hpctune.integration.mlflow import MLflowLoggerCallback
 callback = MLflowLoggerCallback({uri!r}, experiment_name="m", tags={{"a": 1}}, tracking_token="s3cr3t")"""
     killed_and_resumed(tmp_path, callback, {})
