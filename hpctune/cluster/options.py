@@ -157,6 +157,7 @@ class SlurmOptions(WorkerOptions):
     srun_args: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     array: bool = True
+    hetjob: bool = True
     max_submitted: int = 200
     calls_per_minute: int | None = 60
     poll_s: float = 5.0
@@ -178,6 +179,7 @@ class SlurmOptions(WorkerOptions):
     def __post_init__(self) -> None:
         WorkerOptions.__post_init__(self)
         check_flag("array", self.array)
+        check_flag("hetjob", self.hetjob)
         check_flag("doorbell", self.doorbell)
         for name in ("modules", "setup", "srun_args"):
             _set(self, name, _lines(name, getattr(self, name)))

@@ -14,6 +14,7 @@ from hpctune.errors import StorageError
 from hpctune.storage import bundle
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.worker.channel import Channel
+from hpctune.worker.job import of_parts
 from hpctune.worker.session import Session, current, set_current
 
 
@@ -21,7 +22,7 @@ from hpctune.worker.session import Session, current, set_current
 def trial_environment(session: Session, experiment: ExperimentPaths, paths: TrialPaths) -> Iterator[None]:
     """Set the process up for ``session``, and restore it afterwards."""
     before, outer = _here(), current()
-    channel = Channel(session, other_nodes=int(os.environ.get("SLURM_JOB_NUM_NODES") or 1) > 1)
+    channel = Channel(session, other_nodes=sum(int(each or 1) for each in of_parts("SLURM_JOB_NUM_NODES")) > 1)
     additions = {**channel.environment, "TUNE_ORIG_WORKING_DIR": _original_cwd(experiment, before)}
     set_current(session)
     try:

@@ -25,6 +25,18 @@ def in_slurm_tasks() -> bool:
     return slurm_job() is not None and not os.environ.get("HPCTUNE_JOB_ID", "").startswith("debug-")
 
 
+def job_parts() -> int:
+    """How many parts the enclosing Slurm job has: 1, or more if it is a heterogeneous one."""
+    return max(1, int(os.environ.get("SLURM_HET_SIZE") or 1))
+
+
+def of_parts(name: str) -> list[str]:
+    """A variable of the enclosing Slurm job (such as ``SLURM_NTASKS``), for each of its parts."""
+    parts = job_parts()
+    names = [name] if parts == 1 else [f"{name}_HET_GROUP_{number}" for number in range(parts)]
+    return [os.environ.get(each, "") for each in names]
+
+
 def job_began() -> float | None:
     """Start of the enclosing job's script (Unix seconds); None if unknown, as in a trial of a worker."""
     job_id, _, at = os.environ.get("HPCTUNE_JOB_BEGAN", "").partition(" ")

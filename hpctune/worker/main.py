@@ -22,7 +22,7 @@ from hpctune.worker import scratch
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.environment import trial_environment
 from hpctune.worker.error_info import error_info
-from hpctune.worker.job import job_began, job_id_here, restart_count
+from hpctune.worker.job import job_began, job_id_here, of_parts, restart_count
 from hpctune.worker.runners import run_trainable
 from hpctune.worker.session import Session
 from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, pauses, retry_limit_s, retry_storage
@@ -94,7 +94,7 @@ def _run_claimed(
 
 
 def _nodes() -> str:
-    return os.environ.get("SLURM_JOB_NODELIST", "")
+    return ",".join(filter(None, of_parts("SLURM_JOB_NODELIST")))
 
 
 # -- before the claim ----------------------------------------------------------------------------------------------

@@ -190,6 +190,71 @@ def test_a_worker_that_stays_holds_trials_of_several_nodes(
     assert len({row["job"] for row in rows}) == 1
 
 
+DIFFERENT = """
+import json, os, pathlib, time
+import hpctune as tune
+from hpctune.train import DataParallelTrainer, ScalingConfig
+
+
+def train(config):
+    context, checkpoint = tune.get_context(), tune.get_checkpoint()
+    rank = context.get_world_rank()
+    start = int(pathlib.Path(checkpoint.path, "step").read_text()) if checkpoint is not None else 0
+    own = {"node": os.environ["SLURMD_NODENAME"], "gpus": os.environ["CUDA_VISIBLE_DEVICES"], "pid": os.getpid()}
+    for step in range(start + 1, 6):
+        with tune.checkpoint_dir(step) as directory:
+            pathlib.Path(directory, f"rank-{rank}").write_text(json.dumps(own))
+            if rank == 0:
+                pathlib.Path(directory, "step").write_text(str(step))
+        tune.report(step=step, loss=1 / step, size=context.get_world_size(), job=os.environ["SLURM_JOB_ID"])
+        time.sleep(0.3)
+
+
+tuner = tune.Tuner(
+    DataParallelTrainer(train, scaling_config=ScalingConfig(
+        num_workers=3, use_gpu=True, resources_per_worker={"CPU": 1, "GPU": 1}, trainer_resources={"CPU": 2},
+        placement_strategy="SPREAD",
+    )),
+    param_space={"train_loop_config": {"who": tune.grid_search([0, 1])}},
+    run_config=tune.RunConfig(name="run"),
+)
+"""
+
+
+@pytest.mark.parametrize("lost", ["requeued", pytest.param("node", marks=pytest.mark.nightly)])
+def test_bundles_that_differ_are_a_heterogeneous_job(
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search], lost: str
+) -> None:
+    """Each part has what it asks for; after a preemption of the job, or the loss of a node, all begins again."""
+    search = searches(DIFFERENT, "-p", "main")
+    wait_for(lambda: sum(f.stat().st_size > 0 for f in search.experiment.glob("*/result.json")) == 2, 60, "results")
+    (job, *_) = {row["job"] for rows in search.rows().values() for row in rows}
+    parts = slurm_cluster.run("squeue", "--noheader", f"--job={job}", "--format=%i %C %D %b").splitlines()
+    assert [part.split()[0] for part in parts] == [f"{job}+0", f"{job}+1"]
+    assert [part.split()[1:3] for part in parts] == [["3", "1"], ["2", "2"]]
+    if lost == "requeued":
+        slurm_cluster.run("scontrol", "requeue", job)
+    else:
+        saved = next(path for path in search.experiment.glob("*/checkpoint_*/rank-2"))
+        last = json.loads(saved.read_text())
+        slurm_cluster.kill_slurmd(last["node"])
+        for path in search.experiment.glob("*/checkpoint_*/rank-*"):
+            if (rank := json.loads(path.read_text()))["node"] == last["node"]:
+                with suppress(ProcessLookupError):
+                    os.kill(rank["pid"], signal.SIGKILL)
+    out = search.finish()
+    for rows in search.rows().values():
+        assert [row["step"] for row in rows] == [1, 2, 3, 4, 5], out
+        assert {row["size"] for row in rows} == {3}
+    for directory in search.experiment.glob("*/checkpoint_*5"):
+        ranks = [json.loads((directory / f"rank-{rank}").read_text()) for rank in range(3)]
+        assert len({(rank["node"], rank["gpus"]) for rank in ranks}) == 3, "each has a GPU of its own"
+        assert ranks[1]["node"] != ranks[2]["node"]
+        ended = Counter(event.trial_id for event in search.facts() if isinstance(event, e.TrialEnded))
+    assert sorted(ended.values()) == [1, 1]
+    assert not slurm_cluster.run("squeue", "--noheader").strip()
+
+
 BROKEN_NODE = """
 import hpctune as tune
 from hpctune.train import DataParallelTrainer, ScalingConfig

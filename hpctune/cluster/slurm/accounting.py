@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from hpctune.cluster.slurm.gres import gpus
-from hpctune.cluster.slurm.squeue import state
+from hpctune.cluster.slurm.squeue import leader, state
 from hpctune.model.jobs import JobState
 from hpctune.model.usage import Amounts, JobAccount
 
@@ -40,6 +40,7 @@ def parse(text: str, job_ids: Collection[str], folder: str, experiment_id: str, 
         values = line.split(_FIELD)
         if len(values) != len(_COLUMNS) or "." in values[0]:
             continue
+        values[0] = leader(values[0])
         own = values[0] in job_ids or f" {folder}/" in values[12] or f":{experiment_id}" in values[11]
         account = _account(values) if own else None
         if account is not None and account.begin >= since:

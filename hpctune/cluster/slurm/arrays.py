@@ -46,10 +46,11 @@ class ArrayTag:
 
 
 def groups(requests: Sequence[JobRequest]) -> list[list[int]]:
-    """The positions of ``requests`` in groups that ask for the same."""
+    """The positions of ``requests`` in groups that ask for the same. Heterogeneous jobs cannot be in an array."""
     alike: dict[object, list[int]] = {}
     for position, request in enumerate(requests):
-        asked = (repr(request.resources), request.avoid, request.minutes)
+        alone = position if len({repr(bundle) for bundle in request.resources.bundles}) > 1 else None
+        asked = (repr(request.resources), request.avoid, request.minutes, alone)
         alike.setdefault(asked, []).append(position)
     return list(alike.values())
 

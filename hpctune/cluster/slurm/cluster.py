@@ -15,7 +15,7 @@ from hpctune.cluster.slurm import arrays, profile, sacct, sinfo, squeue
 from hpctune.cluster.slurm.batching import Batches
 from hpctune.cluster.slurm.call_budget import CallBudget
 from hpctune.cluster.slurm.commands import Answer, SlurmCommands
-from hpctune.cluster.slurm.placement import Placement, place
+from hpctune.cluster.slurm.placement import Placement, places
 from hpctune.cluster.slurm.repeated import ENOUGH, Repetitions
 from hpctune.cluster.slurm.sbatch import Submitter, is_job_id
 from hpctune.cluster.slurm.sbatch_errors import Refusal, said
@@ -30,6 +30,8 @@ from hpctune.ports import CallStats, Clock
 from hpctune.storage.layout import ExperimentPaths
 
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 15.0, 900.0
+_DIFFERENT = "Its bundles differ, so it is a heterogeneous job, which not every site allows."
+_EQUAL_TASKS = "For equal tasks, each as large as the largest bundle: SlurmOptions(hetjob=False)."
 _CANCELLED_AT_ONCE = 100
 _NOTHING_TO_CANCEL = ("invalid job id", "already completing or completed", "already finished")
 _IN_AN_ARRAY = """
@@ -77,12 +79,15 @@ class SlurmCluster:
         if not self._possible and (unused := profile.without_effect(os.environ)):
             log.warning(profile.about(unused))
         try:
-            placement = place(resources, self.options)
+            placements = places(resources, self.options)
         except NotYetSupportedError as error:
             raise RequestRejectedError(str(error)) from error
-        in_use = self._fits(placement)
-        self._check_each(resources, placement)
-        self._test(resources, in_use)
+        fitting = [self._fits(placement) for placement in placements]
+        for placement in placements:
+            self._check_each(resources, placement)
+        if len(placements) > 1:
+            self._check_parts()
+        self._test(resources, in_use=all(fitting))
         self._possible.add(kind)
 
     def _fits(self, placement: Placement) -> bool:
@@ -99,6 +104,16 @@ class SlurmCluster:
                 f"Slurm would never accept a trial that needs {resources.describe()}{self._asked()}: here a job must "
                 f"fit each of its partitions (EnforcePartLimits=ALL), and {differences}. "
                 f"Set --time (SlurmOptions(time=...)) so that it fits all of them, or name fewer partitions."
+            )
+
+    def _check_parts(self) -> None:
+        """Heterogeneous jobs are started by the backfill scheduler only; with another one they wait for ever."""
+        answer = self._commands.run("query", "scontrol", ["show", "config"])
+        found = re.search(r"^SchedulerType\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer.rc == 0 else None
+        if found is not None and found[1] != "sched/backfill":
+            raise RequestRejectedError(
+                f"The bundles of the trial differ, so its job is a heterogeneous one, and the scheduler here "
+                f"({found[1]}) never starts those. {_EQUAL_TASKS}"
             )
 
     def _differences(self, placement: Placement) -> str:
@@ -123,8 +138,9 @@ class SlurmCluster:
             raise ClusterUnavailableError(told.reason)
         unbelievable = _NO_SUCH_NODE in said(answer).lower() and not in_use
         if told.meaning == "permanent" and not unbelievable:
+            parts = f" {_DIFFERENT} {_EQUAL_TASKS}" if len(places(resources, self.options)) > 1 else ""
             raise RequestRejectedError(
-                f"Slurm would never run a trial that needs {resources.describe()}{self._asked()}. {told.reason}"
+                f"Slurm would never run a trial that needs {resources.describe()}{self._asked()}. {told.reason}{parts}"
             )
 
     def _asked(self) -> str:
@@ -201,7 +217,8 @@ class SlurmCluster:
         return up
 
     def _given_up(self, request: JobRequest, told: Refusal) -> str:
-        differences = self._differences(place(request.resources, self.options))
+        parts = places(request.resources, self.options)
+        differences = next(filter(None, map(self._differences, parts)), "")
         return (
             f"Slurm refused a trial that needs {request.resources.describe()}{self._asked()} {ENOUGH} times with the "
             f"same message, although its partitions are up. {told.reason}"

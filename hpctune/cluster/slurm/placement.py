@@ -12,14 +12,18 @@ several, ``SPREAD`` or    that many nodes with one task each
 
 SlurmOptions(nodes=..., ntasks=..., ntasks_per_node=...) override that shape, whatever the bundles are.
 
-All tasks of a Slurm job are equal. If bundles differ, each becomes as large as the largest in each resource.
+All tasks of a Slurm job are equal. If bundles differ, the job is a heterogeneous one: each group of equal bundles, one
+after another, is a part of it with its own request, and all parts begin together. Slurm does not say which nodes the
+parts share, so with a STRICT strategy, with ``hetjob=False`` and with options that say the request of a task, all tasks
+are equal, each as large as the largest bundle in each resource.
 CPUs are rounded up to whole ones, memory to whole MiB.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpctune.cluster.options import MEMORY, SlurmOptions
 from hpctune.cluster.slurm import nodelist
@@ -92,8 +96,24 @@ class Placement:
         return chosen
 
 
+_SAME_FOR_ALL = (
+    *("nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "cpus_per_gpu", "mem_per_gpu", "gres"),
+    *("gpus_per_node", "gpus_per_task", "nodelist"),
+)
+"""Options that say the shape of a job, or the request of each task."""
+
+
+def places(resources: Resources, options: SlurmOptions) -> tuple[Placement, ...]:
+    """The requests of the parts of a job, in the order of the bundles; mostly one. Raises as :func:`place` does."""
+    groups = [tuple(group) for _, group in itertools.groupby(resources.bundles)]
+    several = len(groups) > 1 and options.hetjob and not resources.strategy.startswith("STRICT_")
+    if not several or any(getattr(options, name) is not None for name in _SAME_FOR_ALL):
+        return (place(resources, options),)
+    return tuple(place(replace(resources, bundles=group), options) for group in groups)
+
+
 def place(resources: Resources, options: SlurmOptions) -> Placement:
-    """The request to Slurm.
+    """The request to Slurm, with equal tasks.
 
     Raises NotYetSupportedError for fractions of GPUs, for custom resources, and for options that contradict each other
     or the trial.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hpctune.cluster.command import shell_command
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.arrays import ArrayTag, list_line
-from hpctune.cluster.slurm.placement import Placement, place
+from hpctune.cluster.slurm.placement import Placement, place, places
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest
 from hpctune.worker.job import CONTAINER_VARIABLE
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _PLAIN = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "exclusive", "dependency", "mail_type")
 _EXTRA = ("reservation", "nice", "priority", "licenses", "mail_user", "clusters")
+_OF_THE_FIRST_PART = tuple(f"#SBATCH --{name}" for name in ("output", "error", "open-mode", "signal", "array"))
+PART = "hpctune-part"
+"""The beginning of the comment of a part of a heterogeneous job that is not the first."""
 _MAX_NAME = 128
 _MAX_COMMENT = 1000
 
@@ -45,8 +48,8 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path) -> str
 
     ``folder``: the directory of the scripts. Raises NotYetSupportedError for resources that sbatch cannot express.
     """
-    placement = place(request.resources, options)
-    step = _is_step(placement, options)
+    placement, *others = places(request.resources, options)
+    step = not others and _is_step(placement, options)
     executor = _executor(folder)
     executor.parameters = _parameters(request, options, placement, step)
     executor.parameters["setup"] = [
@@ -55,7 +58,29 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path) -> str
         *_setup(options, request.env),
         f"export HPCTUNE_JOB_ID={_OWN_ID}",
     ]
-    return executor._make_submission_file_text(_command(request, options, placement, step), "")
+    text = executor._make_submission_file_text(_command(request, options, placement, step), "")
+    return _with_parts(text, [_part(request, options, other, folder) for other in others])
+
+
+def _part(request: JobRequest, options: SlurmOptions, placement: Placement, folder: Path) -> list[str]:
+    """The directives of one more part of a heterogeneous job. Only the first has the output and the tag."""
+    executor = _executor(folder)
+    executor.parameters = _parameters(request, options, placement, step=False)
+    executor.parameters["comment"] = f"{PART}:{request.tag.experiment_id}"
+    directives = [line for line in executor._make_submission_file_text("", "").splitlines() if _is_directive(line)]
+    return [line for line in directives if not line.startswith(_OF_THE_FIRST_PART)]
+
+
+def _with_parts(text: str, parts: Sequence[Sequence[str]]) -> str:
+    """A script with the directives of more parts behind its own."""
+    lines = text.splitlines()
+    last = max(number for number, line in enumerate(lines) if _is_directive(line))
+    more = [line for part in parts for line in ("#SBATCH hetjob", *part)]
+    return "\n".join([*lines[: last + 1], *more, *lines[last + 1 :]]) + "\n" if more else text
+
+
+def _is_directive(line: str) -> bool:
+    return line.startswith("#SBATCH ")
 
 
 def array_text(requests: Sequence[JobRequest], key: str, options: SlurmOptions, folder: Path) -> str:

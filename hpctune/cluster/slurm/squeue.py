@@ -85,7 +85,12 @@ def records(text: str) -> Iterator[Record]:
         job_id, word, reason, nodes, end, comment = values
         found = state(word)
         ends_at = _time(end) if found in _ENDS else None
-        yield Record(job_id.strip(), found, "" if reason == "None" else reason, nodes, ends_at, comment)
+        yield Record(leader(job_id.strip()), found, "" if reason == "None" else reason, nodes, ends_at, comment)
+
+
+def leader(job_id: str) -> str:
+    """The id of a job of which ``job_id`` may be a part: those of a heterogeneous job are ``12+0``, ``12+1``."""
+    return job_id.partition("+")[0]
 
 
 Element = Callable[[str, str, bool], Tag | None]

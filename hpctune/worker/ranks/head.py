@@ -50,7 +50,7 @@ class Head:
     def __init__(self, trainable: DistributedTrainable, session: Session) -> None:
         self._session, self._together, self._timeout_s = session, trainable.together, trainable.timeout_s
         bundles = session.control.resources["bundles"]
-        self._gpus = max(b["gpu"] for b in bundles) / trainable.per_bundle
+        self._gpus = [b["gpu"] / trainable.per_bundle for b in bundles for _ in range(trainable.per_bundle)]
         command = rank_command(str(session.paths.root.parent), session.paths.root.name, session.run.attempt)
         cpus = max(b["cpu"] for b in bundles) / trainable.per_bundle
         self._plan = Plan(len(bundles), trainable.per_bundle, cpus, command)

@@ -161,14 +161,10 @@ def main_stack() -> str:
 
 def _hello(environ: Mapping[str, str], connection: socket.socket) -> Hello:
     own = environ.get(RANK_VARIABLE)
-    place = (own, own, "0") if own is not None else [environ[f"SLURM_{n}"] for n in ("PROCID", "LOCALID", "NODEID")]
-    rank, local_rank, node_rank = map(int, place)
     return Hello(
-        rank,
-        local_rank,
-        node_rank,
+        int(environ["SLURM_PROCID"] if own is None else own),
         host=socket.gethostname(),
-        node=environ.get("SLURMD_NODENAME", ""),
+        node=environ.get("SLURMD_NODENAME", "") if own is None else "",
         pid=os.getpid(),
         port=_free_port(connection),
         reached=connection.getpeername()[0],

@@ -14,7 +14,7 @@ from hpctune.worker.ranks.link import encoded, lines_of
 from hpctune.worker.ranks.world import LOOPBACK, Hello
 
 _MAX_HELLO = 65_536
-_UNKNOWN = Hello(-1, 0, 0, "", "", 0, 0, LOOPBACK)
+_UNKNOWN = Hello(-1, "", "", 0, 0, LOOPBACK)
 
 
 @dataclass(slots=True)

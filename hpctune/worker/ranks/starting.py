@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpctune.errors import TrainableError
-from hpctune.worker.job import CONTAINER_VARIABLE, in_slurm_tasks
+from hpctune.worker.job import CONTAINER_VARIABLE, in_slurm_tasks, job_parts
 from hpctune.worker.ranks.link import RANK_VARIABLE
 
 PROBE_S = 20.0
@@ -123,17 +123,31 @@ def srun(plan: Plan, environ: Mapping[str, str]) -> list[str]:
 
     A rank exits with a code other than 0 only if it could not tell the head why. Then ``srun`` ends the others.
     """
-    nodes, cpus = environ.get("SLURM_JOB_NUM_NODES", "1"), environ.get("SLURM_CPUS_PER_TASK", "")
+    container = environ.get(CONTAINER_VARIABLE)
+    inner = ["sh", "-c", f'exec {container} "$@"', "sh", *plan.command] if container else plan.command
+    parts = int(environ.get("SLURM_HET_SIZE") or 1)
+    if parts == 1:
+        return ["srun", *_flags(plan, environ, plan.ranks, ""), *inner]
+    words = ["srun"]
+    for number in range(parts):  # of a heterogeneous job: ranks are counted through all parts
+        ranks = plan.per_bundle * int(environ[f"SLURM_NTASKS_HET_GROUP_{number}"])
+        flags = _flags(plan, environ, ranks, f"_HET_GROUP_{number}")
+        words += [*([":"] if number else []), f"--het-group={number}", *flags, *inner]
+    return words
+
+
+def _flags(plan: Plan, environ: Mapping[str, str], ranks: int, suffix: str) -> list[str]:
+    """The options for ``ranks`` ranks in the job, or in the part whose variables have this ``suffix``."""
+    nodes = environ.get(f"SLURM_JOB_NUM_NODES{suffix}", "1")
+    cpus = environ.get(f"SLURM_CPUS_PER_TASK{suffix}", "")
     of_task = int(cpus) // plan.per_bundle if cpus.isdigit() else math.ceil(plan.cpus)
     flags = [
         "--overlap", "--unbuffered", "--export=ALL", "--input=none", "--wait=0", "--kill-on-bad-exit=1",
-        "--distribution=block", f"--nodes={nodes}", f"--ntasks={plan.ranks}", f"--cpus-per-task={max(1, of_task)}",
+        "--distribution=block", f"--nodes={nodes}", f"--ntasks={ranks}", f"--cpus-per-task={max(1, of_task)}",
     ]  # fmt: skip
     if plan.per_bundle > 1:
-        flags.append(f"--ntasks-per-node={-(-plan.ranks // int(nodes))}")
-    container = environ.get(CONTAINER_VARIABLE)
-    inner = ["sh", "-c", f'exec {container} "$@"', "sh", *plan.command] if container else plan.command
-    return ["srun", *flags, *inner]
+        flags.append(f"--ntasks-per-node={-(-ranks // int(nodes))}")
+    return flags
 
 
 def srun_environment(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
@@ -153,8 +167,15 @@ def _with_threads(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
 
 def node_answers(node: str) -> bool:
     """Whether a task can be started on the node of this job."""
-    command = ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--input=none", "true"]
+    parts = job_parts()
+    groups = [[f"--het-group={number}"] for number in range(parts)] if parts > 1 else [[]]
+    return any(_answers(node, group) for group in groups)
+
+
+def _answers(node: str, group: Sequence[str]) -> bool:
+    flags = ["--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--input=none", *group]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_OUTER_STEP)}
+    command = ["srun", *flags, "true"]
     try:
         return subprocess.run(command, env=kept, capture_output=True, timeout=PROBE_S, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

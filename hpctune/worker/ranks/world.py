@@ -16,8 +16,6 @@ class Hello:
     ``node``: the name of the node, as Slurm says it. ``port``: one that is free there."""
 
     rank: int
-    local_rank: int
-    node_rank: int
     host: str
     node: str
     pid: int
@@ -65,8 +63,10 @@ class World:
         }
 
 
-def worlds(hellos: Sequence[Hello], gpus: float) -> list[World]:
-    """The world of each rank, made of what all have said.
+def worlds(hellos: Sequence[Hello], gpus: Sequence[float]) -> list[World]:
+    """The world of each rank, made of what all have said, and of the GPUs of each rank.
+
+    Nodes are counted in the order of their ranks, because two parts of a heterogeneous job each count their own.
 
     A rank on the head's node may be seen at an address of the loopback interface, which means nothing to other nodes:
     then the address counts at which those have found the head.
@@ -75,14 +75,16 @@ def worlds(hellos: Sequence[Hello], gpus: float) -> list[World]:
     elsewhere = [hello for hello in ordered if not _loops(hello.address)]
     here = next((hello.reached for hello in elsewhere), LOOPBACK)
     addresses = tuple(f"{here if _loops(h.address) else h.address}:{h.port}" for h in ordered)
-    sizes = {node: sum(h.node_rank == node for h in ordered) for node in {h.node_rank for h in ordered}}
-    common = World(size=len(ordered), nodes=len(sizes), addresses=addresses, gpus=gpus)
-    return [
-        replace(
-            common, rank=h.rank, local_rank=h.local_rank, local_size=sizes[h.node_rank], node_rank=h.node_rank,
-        )
-        for h in ordered
-    ]  # fmt: skip
+    on_nodes: dict[str, list[int]] = {}
+    for hello in ordered:
+        on_nodes.setdefault(hello.node, []).append(hello.rank)
+    common = World(size=len(ordered), nodes=len(on_nodes), addresses=addresses)
+    made = [
+        replace(common, rank=rank, local_rank=local, local_size=len(ranks), node_rank=node, gpus=gpus[rank])
+        for node, ranks in enumerate(on_nodes.values())
+        for local, rank in enumerate(ranks)
+    ]
+    return sorted(made, key=lambda world: world.rank)
 
 
 def _loops(address: str) -> bool:

@@ -45,6 +45,11 @@ def test_which_jobs_are_of_the_experiment() -> None:
     assert [job.job_id for job in found] == ["8_1", "10", "12"]
 
 
+def test_the_parts_of_a_heterogeneous_job_count_for_it() -> None:
+    found = parsed(line("7+0"), line("7+0.batch"), line("7+1", comment="hpctune-part:e1"), line("9+1"))
+    assert [job.job_id for job in found] == ["7", "7"]
+
+
 def test_states() -> None:
     running, requeued, cancelled = parsed(
         line("7", start="900", end="Unknown", state="RUNNING", elapsed="55"),

@@ -9,7 +9,7 @@ import pytest
 
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm import nodelist, sinfo
-from hpctune.cluster.slurm.placement import place
+from hpctune.cluster.slurm.placement import place, places
 from hpctune.errors import NotYetSupportedError, RequestRejectedError, UsageError
 from hpctune.model.resources import PlacementGroupFactory, Resources
 
@@ -64,6 +64,36 @@ def test_one_bundle(request_: object, options: dict[str, Any], expected: dict[st
 def test_bundles_become_tasks_as_large_as_the_largest(strategy: str, expected: dict[str, object]) -> None:
     bundles = [{"CPU": 1.0}, {"CPU": 2.0, "GPU": 1.0, "memory": 2.0**30}, {"CPU": 2.0}]
     assert parameters(PlacementGroupFactory(bundles, strategy)) == {"cpus_per_task": 2, **expected}
+
+
+HEAD, WORKER = {"CPU": 4.0}, {"CPU": 1.0, "GPU": 1.0}
+PACKED = {"cpus_per_task": 1, "ntasks": 2, "gpus_per_task": "1"}
+EQUAL = {"cpus_per_task": 4}
+
+
+@pytest.mark.parametrize(
+    ("bundles", "strategy", "options", "expected"),
+    [
+        ([HEAD, WORKER, WORKER], "PACK", {}, [{**ONE, "cpus_per_task": 4}, PACKED]),
+        ([HEAD, WORKER, WORKER], "SPREAD", {"mem_per_cpu": "1G"}, [
+            {**ONE, "cpus_per_task": 4, "mem_per_cpu": "1024M"},
+            {"cpus_per_task": 1, "nodes": 2, "ntasks_per_node": 1, "gres": "gpu:1", "mem_per_cpu": "1024M"},
+        ]),
+        ([WORKER, HEAD, WORKER], "PACK", {"gpu_type": "a"}, [
+            {**ONE, "gres": "gpu:a:1"}, {**ONE, "cpus_per_task": 4}, {**ONE, "gres": "gpu:a:1"},
+        ]),
+        ([WORKER, WORKER], "PACK", {}, [PACKED]),
+        ([HEAD, WORKER], "STRICT_PACK", {}, [{**EQUAL, "nodes": 1, "ntasks_per_node": 2, "gres": "gpu:2"}]),
+        ([HEAD, WORKER], "STRICT_SPREAD", {}, [{**EQUAL, "nodes": 2, "ntasks_per_node": 1, "gres": "gpu:1"}]),
+        ([HEAD, WORKER], "PACK", {"hetjob": False}, [{**EQUAL, "ntasks": 2, "gpus_per_task": "1"}]),
+        ([HEAD, WORKER], "PACK", {"nodes": 2}, [{**EQUAL, "nodes": 2, "ntasks_per_node": 1, "gres": "gpu:1"}]),
+    ],
+)  # fmt: skip
+def test_bundles_that_differ_are_parts(
+    bundles: list[dict[str, float]], strategy: str, options: dict[str, Any], expected: list[dict[str, object]]
+) -> None:
+    made = places(Resources.parse(PlacementGroupFactory(bundles, strategy)), SlurmOptions(**options))
+    assert [part.parameters() for part in made] == expected
 
 
 def test_parts_of_gpus_need_an_option_that_says_how() -> None:

@@ -94,7 +94,7 @@ def test_several_tasks_run_the_worker_once_in_the_batch_shell(tmp_path: Path, ho
 
 
 def test_bundles_are_tasks(tmp_path: Path) -> None:
-    packed = PlacementGroupFactory([{"CPU": 1.0}, {"CPU": 2.0}])
+    packed = PlacementGroupFactory([{"CPU": 2.0}, {"CPU": 2.0}])
     found = directives(text(request(tmp_path, packed), tmp_path))
     assert (found["ntasks"], found["cpus-per-task"], "nodes" in found) == ("2", "2", False)
 
@@ -169,3 +169,20 @@ def test_nodes_to_be_avoided_and_more_time(tmp_path: Path) -> None:
     longer = Resources.parse(None).grown(time=1.5)
     assert directives(text(request(tmp_path, longer), tmp_path, time=61))["time"] == "92"
     assert "time" not in directives(text(request(tmp_path, longer), tmp_path))
+
+
+def test_parts_of_a_heterogeneous_job_ask_for_themselves(tmp_path: Path) -> None:
+    """Output, signal and the tag are those of the first; who runs where, and for how long, is the same."""
+    bundles = PlacementGroupFactory([{"CPU": 4.0}, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}], "SPREAD")
+    made = text(request(tmp_path, bundles), tmp_path, partition="p", account="a", time="1:00:00", comment="mine")
+    first, second = made.split("#SBATCH hetjob\n")
+    assert directives(first) == {
+        "account": "a", "comment": "'hpctune:e1:t1:2 mine'", "cpus-per-task": "4", "error": f"{tmp_path}/stderr",
+        "job-name": "'trial 1'", "nodes": "1", "ntasks-per-node": "1", "open-mode": "append",
+        "output": f"{tmp_path}/stdout", "partition": "p", "signal": "B:USR2@90", "time": "60",
+    }  # fmt: skip
+    assert directives(second) == {
+        "account": "a", "comment": "hpctune-part:e1", "cpus-per-task": "1", "gres": "gpu:1", "job-name": "'trial 1'",
+        "nodes": "2", "ntasks-per-node": "1", "partition": "p", "time": "60",
+    }  # fmt: skip
+    assert "\nexec srun" not in second, "the worker is no step, so it can start steps in all parts"

@@ -34,6 +34,11 @@ def test_only_jobs_of_the_experiment_are_seen() -> None:
     assert second.ends_at is None
 
 
+def test_a_heterogeneous_job_is_its_first_part() -> None:
+    text = line("7+0", "RUNNING", "hpctune:e:t1:1", nodes="n1") + line("7+1", "RUNNING", "hpctune-part:e", nodes="n2")
+    assert [job.job_id for job in squeue.parse(text, "e")] == ["7"]
+
+
 def test_an_empty_queue_is_no_jobs_and_noise_is_an_error() -> None:
     assert squeue.parse("", "e") == []
     assert squeue.parse("CLUSTER: dev\n", "e") == []

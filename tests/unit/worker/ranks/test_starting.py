@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -82,19 +81,19 @@ def test_when_srun_is_needed(
             needs_srun(made)
 
 
-def hello(rank: int, node: int, address: str, reached: str = "10.0.0.1", **options: Any) -> Hello:
-    return Hello(rank, options.get("local", 0), node, "h", "n", 1, 5000 + rank, reached, address)
+def hello(rank: int, node: int, address: str, reached: str = "10.0.0.1") -> Hello:
+    return Hello(rank, "h", f"n{node}", 1, 5000 + rank, reached, address)
 
 
 def test_ranks_beside_the_head_are_where_the_others_found_it() -> None:
     """On many systems a node's own name is an address of its loopback interface."""
     said = [hello(2, 1, "10.0.0.2"), hello(0, 0, "127.0.0.1", "127.0.1.1"), hello(1, 0, "127.0.0.1", "127.0.1.1")]
-    made = worlds(said, 0.5)
+    made = worlds(said, [0.5, 0.5, 1])
     assert made[0].addresses == ("10.0.0.1:5000", "10.0.0.1:5001", "10.0.0.2:5002")
-    assert [(w.rank, w.local_size, w.nodes, w.node_rank, w.gpus) for w in made] == [
-        (0, 2, 2, 0, 0.5),
-        (1, 2, 2, 0, 0.5),
-        (2, 1, 2, 1, 0.5),
+    assert [(w.rank, w.local_rank, w.local_size, w.nodes, w.node_rank, w.gpus) for w in made] == [
+        (0, 0, 2, 2, 0, 0.5),
+        (1, 1, 2, 2, 0, 0.5),
+        (2, 0, 1, 2, 1, 1),
     ]
     variables = made[2].variables()
     assert (variables["MASTER_ADDR"], variables["MASTER_PORT"], variables["RANK"]) == ("10.0.0.1", "5000", "2")
@@ -103,7 +102,25 @@ def test_ranks_beside_the_head_are_where_the_others_found_it() -> None:
 
 
 def test_on_one_node_the_loopback_will_do() -> None:
-    assert worlds([hello(0, 0, "127.0.0.1")], 0)[0].addresses == ("127.0.0.1:5000",)
+    assert worlds([hello(0, 0, "127.0.0.1")], [0])[0].addresses == ("127.0.0.1:5000",)
+
+
+def test_the_parts_of_a_heterogeneous_job_may_share_a_node() -> None:
+    said = [hello(0, 1, "10.0.0.1"), hello(1, 1, "10.0.0.1"), hello(2, 2, "10.0.0.2")]  # rank 1 is first of its part
+    assert [(w.local_rank, w.node_rank) for w in worlds(said, [0, 1, 1])] == [(0, 0), (1, 0), (0, 1)]
+
+
+def test_one_srun_over_all_parts() -> None:
+    environ = {
+        "SLURM_HET_SIZE": "2", "SLURM_JOB_NUM_NODES_HET_GROUP_0": "1", "SLURM_JOB_NUM_NODES_HET_GROUP_1": "2",
+        "SLURM_NTASKS_HET_GROUP_0": "1", "SLURM_NTASKS_HET_GROUP_1": "2", "SLURM_CPUS_PER_TASK_HET_GROUP_0": "4",
+        "SLURM_CPUS_PER_TASK_HET_GROUP_1": "2", "SLURM_CPUS_PER_TASK": "4",
+    }  # fmt: skip
+    words = srun(Plan(3, 2, 1.0, ["run"]), environ)
+    first, second = words[: words.index(":")], words[words.index(":") + 1 :]
+    assert {"--het-group=0", "--nodes=1", "--ntasks=2", "--cpus-per-task=2", "--ntasks-per-node=2"} <= {*first}
+    assert {"--het-group=1", "--nodes=2", "--ntasks=4", "--cpus-per-task=1", "--ntasks-per-node=2"} <= {*second}
+    assert (first[0], first[-1], second[-1]) == ("srun", "run", "run")
 
 
 def test_names_of_a_node() -> None:
