@@ -16,4 +16,4 @@ extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,lightning
 ensure_venv "$project/.venv-integrations" "$project" "$extras"
 PATH=$project/.venv-integrations/bin:$PATH # for the `hpctune` that tests start
 export PATH
-exec python -m pytest tests/integrations -q "$@"
+exec python -m pytest tests/integrations tests/slurm/test_lightning_slurm.py -q "$@"
