@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
+from hpctune.storage.stderr_file import last_lines, of_slurm, out_of_memory
 
-_TAIL_BYTES = 4096
 _WORDS = 400
-_FROM_SLURM = re.compile(
-    r"slurmstepd|srun: error|\[\d{4}-\d\d-\d\dT[\d:.]+\] (error|fatal): .*\b(StepId|JobId|Step|Job)[= ]\d"
-)
-"""Lines of Slurm. From version 26 on they may begin with a time stamp instead of the program's name."""
 _PYTHON = r"\S*python[\d.]*"
 _HINTS = {
     re.compile(r"No module named '?hpctune\b"): (
@@ -33,17 +28,15 @@ _HINTS = {
     ),
 }
 """What a job says that could not begin, and what helps."""
-_OUT_OF_MEMORY = ("exceeded memory limit", "exceeded job memory limit", "oom_kill", "oom-kill", "out of memory")
-"""Messages of slurmstepd. At sites without cgroups such a job ends as FAILED."""
 
 
 def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
     """``event`` with the last line of stderr if the job failed; as OUT_OF_MEMORY if stderr says that."""
     if event.state not in (JobState.FAILED, JobState.CANCELLED):
         return event
-    lines = _tail(stderr)
-    slurm = [line for line in lines if _FROM_SLURM.match(line)]
-    if any(word in line.lower() for line in slurm for word in _OUT_OF_MEMORY):
+    lines = last_lines(stderr)
+    slurm = of_slurm(lines)
+    if out_of_memory(lines):
         return replace(event, state=JobState.OUT_OF_MEMORY, reason=_with(event.reason, "exceeded its memory limit"))
     if event.state is JobState.CANCELLED:
         return event
@@ -58,15 +51,3 @@ def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
 
 def _with(reason: str, more: str) -> str:
     return f"{reason}, {more}" if reason else more
-
-
-def _tail(path: Path) -> list[str]:
-    """The last lines that are not empty; none if the file does not exist."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines() if line.strip()]

@@ -255,6 +255,43 @@ def test_bundles_that_differ_are_a_heterogeneous_job(
     assert not slurm_cluster.run("squeue", "--noheader").strip()
 
 
+HUNGRY = """
+import time
+import hpctune as tune
+from hpctune.train import DataParallelTrainer, ScalingConfig
+
+
+def train(config):
+    tune.report(loss=1.0)
+    hoard = []
+    while tune.get_context().get_world_rank() == 1 and len(hoard) < 20:
+        hoard.append(bytearray(10 * 2**20))
+        time.sleep(0.15)
+    tune.report(loss=2.0)
+
+
+tuner = tune.Tuner(
+    DataParallelTrainer(train, scaling_config=ScalingConfig(
+        num_workers=2, placement_strategy="SPREAD", resources_per_worker={"CPU": 1, "memory": 150 * 2**20}
+    )),
+    run_config=tune.RunConfig(name="run", failure_config=tune.FailureConfig(grow_memory=2.0)),
+)
+"""
+
+
+def test_a_rank_out_of_memory_gets_more(slurm_cluster: SlurmCluster, searches: Callable[..., Search]) -> None:
+    search = searches(HUNGRY, "-p", "main")
+    search.finish()
+    facts = search.facts()
+    failed, completed = [f for f in facts if isinstance(f, e.RunEnded)]
+    assert failed.error is not None
+    assert failed.error.kind == "OutOfMemory"
+    assert "One of the 2 ranks exceeded its memory" in failed.error.message
+    (grown,) = [f for f in facts if isinstance(f, e.ResourcesChanged)]
+    assert [bundle.memory_bytes for bundle in grown.resources.bundles] == [300 * 2**20] * 2
+    assert completed.outcome.value == "completed"
+
+
 BROKEN_NODE = """
 import hpctune as tune
 from hpctune.train import DataParallelTrainer, ScalingConfig

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hpctune.common import forks
 from hpctune.errors import TuneError
@@ -213,23 +211,3 @@ def first_saved_s(run: OwnRun, experiment: ExperimentPaths) -> float | None:
         return float(json.loads(line)["row"]["time_since_restore"]) if line else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def oom_kills(environ: Mapping[str, str] | None = None) -> int:
-    """How many processes the kernel killed in this control group because memory ran out; 0 if unknown."""
-    try:
-        events = _memory_events().read_text().split()
-        return int(events[events.index("oom_kill") + 1])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-@functools.cache
-def _memory_events() -> Path:
-    """The kernel's file of memory events of our control group. If there is none, the path does not exist."""
-    with contextlib.suppress(OSError, StopIteration):
-        line = next(li for li in Path("/proc/self/cgroup").read_text().splitlines() if li.startswith("0::"))
-        path = Path(f"/sys/fs/cgroup{line[3:]}/memory.events")
-        if path.exists():
-            return path
-    return Path("/nonexistent")

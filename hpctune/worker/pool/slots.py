@@ -11,6 +11,7 @@ import time
 from hpctune.model.pool import Assignment, Ended, WorkerSpec
 from hpctune.storage import bundle
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.worker.memory import oom_kills
 from hpctune.worker.pool import actor as pool_actor
 from hpctune.worker.pool.process import (
     WARNINGS,
@@ -19,7 +20,6 @@ from hpctune.worker.pool.process import (
     TrialProcess,
     end_group,
     first_saved_s,
-    oom_kills,
     own_run,
     run_here,
 )

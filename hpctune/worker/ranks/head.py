@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from hpctune.errors import CheckpointError, RankError
 from hpctune.model.records import Outcome
 from hpctune.worker.end_of_run import EndOfRun
+from hpctune.worker.memory import MemoryWatch
 from hpctune.worker.ranks.link import ADDRESS_VARIABLE, GRACE_S, TOKEN_VARIABLE, names_of_this_node
 from hpctune.worker.ranks.merging import merged
 from hpctune.worker.ranks.peer import Peer
@@ -54,6 +55,7 @@ class Head:
         command = rank_command(str(session.paths.root.parent), session.paths.root.name, session.run.attempt)
         cpus = max(b["cpu"] for b in bundles) / trainable.per_bundle
         self._plan = Plan(len(bundles), trainable.per_bundle, cpus, command)
+        self._memory = MemoryWatch()
         self._token = secrets.token_hex(16)
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
@@ -265,11 +267,23 @@ class Head:
         code = self._started.code_of(hello.rank, STACK_S)
         if self._started.by_srun and not node_answers(hello.node):
             self._session.end(Outcome.INTERRUPTED, f"the node {hello.node} of rank {hello.rank} is lost")
+        if self._out_of_memory():
+            words = (
+                f"One of the {self._plan.ranks} ranks exceeded its memory; the trial's stderr says on which node. "
+                "Ask for more: resources_per_worker={'memory': BYTES} or --mem."
+            )
+            raise RankError("OutOfMemory", words, f"{words}\n")
         how = "is gone" if code is None else _ended(code)
         raise _error(
             f"{place[0].upper()}{place[1:]} (process {hello.pid}) {how} without an error: it was killed, perhaps for "
             "want of memory, or it has called os._exit. The trial's stderr may say more."
         )
+
+    def _out_of_memory(self) -> bool:
+        """Whether memory is what a rank lacked. Slurm says so when the step of all ranks has ended."""
+        assert self._started is not None
+        self._started.end(STACK_S)
+        return self._memory.ran_out()
 
     # -- the end ------------------------------------------------------------------------------------------------
 
