@@ -18,11 +18,10 @@ from hpctune.launch.definition import Experiment
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.launch.options import RunOptions
 from hpctune.launch.outcome import conclude
-from hpctune.launch.remote import bring_here, has_mirror
+from hpctune.launch.remote import bring_here, has_mirror, is_copy
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
 from hpctune.launch.trainables import as_trainable, trainable_name
-from hpctune.mirror.options import is_elsewhere
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -162,9 +161,9 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether ``path`` contains an experiment."""
-        if storage_filesystem is not None or is_elsewhere(path):
+        if storage_filesystem is not None or is_copy(path):
             return has_mirror(os.fspath(path), storage_filesystem)
-        return exists(ExperimentPaths(Path(path).expanduser().absolute()))
+        return exists(ExperimentPaths(Path(os.fspath(path).removeprefix("file://")).expanduser().absolute()))
 
     def fit(self) -> ResultGrid:
         """Run the search to its end and return its results. Failed trials are included and do not raise an exception.
@@ -253,6 +252,6 @@ def _grid(paths: ExperimentPaths, tune: TuneConfig, trials: Sequence[Trial] | No
 
 def _brought_here(path: str | os.PathLike[str], filesystem: Any) -> ExperimentPaths:
     """The experiment's directory on this machine; brought from its mirror if ``path`` is elsewhere."""
-    if filesystem is None and not is_elsewhere(path):
-        return ExperimentPaths(Path(path).expanduser().absolute())
+    if filesystem is None and not is_copy(path):
+        return ExperimentPaths(Path(os.fspath(path).removeprefix("file://")).expanduser().absolute())
     return bring_here(os.fspath(path), env.settings().result_dir, filesystem)

@@ -56,7 +56,7 @@ def command(
     rows: list[dict[str, Any]] = [{}] if table is None else read_rows(Path(table))
     if not pairs and table is None and like is None:
         raise UsageError("Nothing was given. For example: hpctune add DIR lr=0.1, or --like TRIAL, or --num-samples 5")
-    paths = find.experiment(directory)
+    paths = find.own_experiment(directory)
     state = read_experiment(paths.root).state
     values = {name: space_text.domain(text, grid=grid) for name, text in pairs.items()}
     base = None if like is None else find.trial(paths, state.trials, like).config

@@ -38,7 +38,7 @@ def command(
     directory: str | None, top: int | None, seeds: int, seed_name: str, metric: str | None, mode: str | None
 ) -> None:
     """The command."""
-    paths = find.experiment(directory)
+    paths = find.own_experiment(directory)
     view = read_experiment(paths.root, with_rows=True)
     spec = view.state.spec
     goals = spec.objectives if metric is None else ()

@@ -10,6 +10,7 @@ import click
 from hpctune.common import env
 from hpctune.common.text import nearest, quoted
 from hpctune.errors import NotAnExperimentError, UsageError
+from hpctune.mirror.fetch import copy_of
 from hpctune.mirror.options import is_elsewhere
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
@@ -74,6 +75,18 @@ def experiments(storage: Path) -> list[ExperimentPaths]:
     """The experiments in ``storage``, the most recently driven first."""
     found = [ExperimentPaths(path.absolute()) for path in find_experiments(storage)]
     return sorted(found, key=_driven_at, reverse=True)
+
+
+def own_experiment(named: str | None) -> ExperimentPaths:
+    """The experiment that ``named`` refers to, to change it. Raises UsageError for the URL of a copy."""
+    paths = None if is_elsewhere(named) else experiment(named)
+    url = str(named) if paths is None else copy_of(paths.root)
+    if paths is None or url is not None:
+        raise UsageError(
+            f"{url} is a copy: it can be looked at, but not changed. Name the experiment itself; or go on with the "
+            f"copy here: hpctune resume {quoted(str(url))}"
+        )
+    return paths
 
 
 def experiment_and_trials(words: Sequence[str], directory: str | None) -> tuple[ExperimentPaths, list[str]]:

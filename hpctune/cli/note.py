@@ -27,7 +27,7 @@ from hpctune.storage.reader import read_experiment
 @click.option("--edit", is_flag=True, help="Edit the notes with your editor ($VISUAL, $EDITOR).")
 def command(directory: str | None, words: tuple[str, ...], named: str | None, edit: bool) -> None:
     """The command."""
-    paths = find.experiment(directory)
+    paths = find.own_experiment(directory)
     state = read_experiment(paths.root).state
     places = {trial.trial_id: paths.root / trial.dirname / NOTE for trial in state.trials.values()}
     path = paths.root / NOTE if named is None else places[find.trial(paths, state.trials, named).trial_id]

@@ -12,6 +12,8 @@ from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fi
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
+from hpctune.launch.remote import bring_here, is_copy
+from hpctune.mirror.fetch import copy_of
 from hpctune.model.trial import Phase
 from hpctune.storage import inbox
 from hpctune.storage.layout import ExperimentPaths
@@ -26,7 +28,8 @@ HOW = ("errored", "restart_errored", "errored_only", "restart_errored_only")
     epilog="Example: hpctune resume ~/hpctune_results/mnist --errored\n\n" + EXIT_CODES,
     help="Continue an experiment from its last state. Jobs that still run are adopted, nothing is repeated. The code "
     "is what was stored at the start; to use a changed script: hpctune run CONFIG.py --name NAME --resume.\n\n"
-    + find.DIR_HELP,
+    + find.DIR_HELP
+    + " If it is the URL of a copy, the experiment is brought to the storage path first.",
 )
 @find.dir_argument
 @click.option("--errored", is_flag=True, help="Also continue failed trials from their newest checkpoints.")
@@ -42,7 +45,7 @@ def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
         flags = " and ".join(f"--{name.replace('_', '-')}" for name in how)
         raise UsageError(f"{flags} exclude each other. Keep one of them.")
     slurm = slurm_fields(given)
-    paths = find.experiment(directory)
+    paths = _found(directory)
     state = read_experiment(paths.root).state
     waiting = inbox.waiting(paths, state.commands)
     if not given["config_values"] and not waiting and _nothing_left(state, bool(how), given["num_samples"]):
@@ -50,6 +53,13 @@ def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
         return
     warn_without_effect(given["cluster"] or state.spec.cluster, slurm)
     ctx.exit(_drive(paths, how, slurm, given))
+
+
+def _found(named: str | None) -> ExperimentPaths:
+    """The experiment; if ``named`` is a copy of it elsewhere, brought to the storage path."""
+    paths = None if is_copy(named) else find.experiment(named)
+    url = str(named) if paths is None else copy_of(paths.root)
+    return paths if paths is not None and url is None else bring_here(str(url), find.storage_path())
 
 
 def _nothing_left(state: ExperimentState, again: bool, num_samples: int | None) -> bool:

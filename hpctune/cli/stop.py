@@ -14,6 +14,7 @@ from hpctune.common.text import count, quoted
 from hpctune.common.throttle import Throttle
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
+from hpctune.mirror.options import is_elsewhere
 from hpctune.model.trial import Trial
 from hpctune.storage import inbox, lease
 from hpctune.storage.layout import ExperimentPaths
@@ -36,7 +37,10 @@ WAIT_S = 1.0
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...], directory: str | None, wait: bool, at_once: bool) -> None:
     """The command."""
+    if is_elsewhere(place := directory or next(iter(words), None)):
+        find.own_experiment(place)
     paths, named = find.experiment_and_trials(words, directory)
+    find.own_experiment(str(paths.root))
     if not named and not words and directory is None:
         raise UsageError(f"Nothing was named. To stop a whole experiment, name it: hpctune stop {quoted(paths.root)}")
     state = read_experiment(paths.root).state

@@ -28,7 +28,7 @@ def command(directory: str | None, place: str | None, artifacts: bool) -> None:
     """The command."""
     if place is None and is_url(directory):
         directory, place = None, directory
-    paths = find.experiment(directory)
+    paths = find.own_experiment(directory)
     spec = spec_file.read(paths)
     options = MirrorOptions(place=place, artifacts=artifacts) if place is not None else None
     if options is None:

@@ -11,6 +11,7 @@ HPCTUNE_DISABLE_DATED_SUBDIR              TUNE_DISABLE_DATED_SUBDIR           "1
 HPCTUNE_DISABLE_SIGINT_HANDLER            TUNE_DISABLE_SIGINT_HANDLER         "1": the caller handles signals
 HPCTUNE_FORCE_TRIAL_CLEANUP_S             TUNE_FORCE_TRIAL_CLEANUP_S          seconds a trial has to follow a stop (30)
 HPCTUNE_WARN_THRESHOLD_S                  TUNE_WARN_THRESHOLD_S               seconds above which warn_if_slow warns
+HPCTUNE_CLUSTER_SSH_KEY                   TUNE_CLUSTER_SSH_KEY                private key for ssh, sftp:// and rsync
 HPCTUNE_CALLBACKS                         TUNE_CALLBACKS, RAY_TUNE_...       classes of callbacks: "my.module.Class"
 HPCTUNE_STORAGE_PATIENCE_S                                                    seconds a trial waits for its files (600)
 ========================================  ==================================  ==========================================
@@ -40,6 +41,7 @@ _NAMES = (
     "DISABLE_SIGINT_HANDLER",
     "FORCE_TRIAL_CLEANUP_S",
     "WARN_THRESHOLD_S",
+    "CLUSTER_SSH_KEY",
 )
 THEIR_NAMES = tuple(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)
 """Those variables of Ray Tune that have an effect."""
@@ -49,7 +51,7 @@ _FOR_WORKERS = (
     "HPCTUNE_STORAGE_PATIENCE_S",
     CHDIR,
     "RAY_CHDIR_TO_TRIAL_DIR",
-    *(f"HPCTUNE_{name}" for name in _NAMES),
+    *(f"HPCTUNE_{name}" for name in _NAMES if name != "CLUSTER_SSH_KEY"),
 )
 
 
@@ -95,6 +97,18 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
         for_workers=for_workers(env),
         without_effect=tuple(without_effect(env)),
     )
+
+
+def cluster_ssh_key(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The private key that is tried first on every server; None: none is named. Raises UsageError if it is missing."""
+    env = os.environ if environ is None else environ
+    text = _value(env, "CLUSTER_SSH_KEY")
+    path = Path(text).expanduser() if text else None
+    if path is not None and not path.is_file():
+        raise UsageError(
+            f"{_set_name(env, 'CLUSTER_SSH_KEY')}: there is no file {path}. Name a private key, or unset the variable."
+        )
+    return path
 
 
 def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from hpctune.errors import ClusterUnavailableError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.mirror.target import opened
+from hpctune.mirror.target import check_reachable
 from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
@@ -57,7 +57,7 @@ def preflight(prepared: PreparedExperiment) -> None:
     if hasattr(scheduler, "check_config") and trials:
         scheduler.check_config(trials[0].config)
     if prepared.setup.mirror is not None and prepared.setup.mirror.means == "auto":
-        opened(prepared.setup.mirror.place, prepared.setup.mirror.filesystem)
+        check_reachable(prepared.setup.mirror)
     if prepared.spec.server_port is not None:
         check_free(prepared.spec.server_port, "server_port")
     with _cluster(prepared) as cluster:

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.common.log import log
-from hpctune.errors import NotAnExperimentError, ResumeError, TuneError
+from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
 from hpctune.mirror.fetch import fetch, read_manifest
+from hpctune.mirror.manifest import NAME
+from hpctune.mirror.options import is_elsewhere, is_url
 from hpctune.mirror.target import Remote
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
+
+
+def is_copy(named: object) -> bool:
+    """Whether ``named`` is a URL of a mirror, not of an experiment's own directory."""
+    if not is_url(named) or is_elsewhere(named):
+        return is_elsewhere(named)
+    directory = Path(str(named).removeprefix("file://"))
+    return (directory / NAME).is_file() and not ExperimentPaths(directory).lease.is_file()
 
 
 def has_mirror(url: str, filesystem: Any = None) -> bool:
@@ -30,17 +40,15 @@ def experiment_id(url: str, filesystem: Any = None) -> str:
 def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
     """The experiment of a mirror in the directory ``root``, with all its files.
 
-    If it is there already, it stays as it is: the mirror is never ahead of it. Raises ResumeError if another
-    experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
+    If it is there already, it stays as it is: the mirror is never ahead of it, and may be away. Raises ResumeError if
+    another experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
     """
     url = url.rstrip("/")
     paths = ExperimentPaths(root.expanduser().absolute() / url.rpartition("/")[2])
-    wanted = experiment_id(url, filesystem)
     if paths.spec.is_file():
-        here = spec_file.read(paths).experiment_id
-        if here != wanted:
-            raise ResumeError(f"{paths.root} is another experiment than {url}. Rename it, or use another storage path.")
+        _check_same(paths, url, filesystem)
         return paths
+    experiment_id(url, filesystem)
     if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / ".from_mirror").exists():
         raise NotAnExperimentError(f"{paths.root} exists and is no experiment. Rename it, to bring {url} there.")
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,3 +58,16 @@ def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
     fetch(url, paths.root, filesystem=filesystem)
     mark.unlink()
     return paths
+
+
+def _check_same(paths: ExperimentPaths, url: str, filesystem: Any) -> None:
+    """Raise ResumeError if the mirror is of another experiment than ``paths``."""
+    try:
+        wanted = experiment_id(url, filesystem)
+    except NotAnExperimentError:
+        return  # nothing has been copied yet
+    except (StorageError, RemoteClusterError) as error:
+        log.warning(f"The copy cannot be read: {error} The search goes on from {paths.root}.")
+        return
+    if spec_file.read(paths).experiment_id != wanted:
+        raise ResumeError(f"{paths.root} is another experiment than {url}. Rename it, or use another storage path.")

@@ -7,13 +7,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror import files
 from hpctune.mirror.manifest import NAME, Entry, Manifest
+from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
 
@@ -21,6 +21,13 @@ AT_ONCE = 8
 PATIENCE = 5
 """How often a list is read again because files do not agree with it: a pass is going on."""
 PAUSE_S = 1.0
+COPY_OF = ".copy_of"
+"""The file that marks what was brought only to be looked at."""
+_DERIVED = frozenset({
+    "callbacks.pkl", "error.txt", "note.txt", "params.json", "params.pkl", "progress.csv", "result.json",
+    "stderr", "stdout",
+})  # fmt: skip
+"""Files that are written anew now and then, and without which the experiment is whole."""
 
 Wanted = Callable[[str], bool]
 
@@ -33,8 +40,8 @@ class Source(Protocol):
     def read(self, name: str) -> bytes | None:
         """The content of a small file; None if it is not there."""
 
-    def get(self, name: str, path: Path, size: int) -> None:
-        """Copy the first ``size`` bytes of a file to a local one."""
+    def get(self, name: str, path: Path, size: int | None) -> None:
+        """Copy the first ``size`` bytes of a file to a local one; None: all of them."""
 
 
 def everything(name: str) -> bool:
@@ -56,6 +63,7 @@ def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, 
     """Bring the wanted files of an experiment into ``directory``, and see that they are as its list says.
 
     Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
+    If a pass has died after it wrote some of the _DERIVED files anew, these are taken as they are now.
     ``at_once``: files that are copied side by side. Returns the list. Raises NotAnExperimentError if there is no
     experiment, StorageError.
     """
@@ -63,6 +71,9 @@ def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, 
         manifest = read_manifest(remote)
         chosen = {name: entry for name, entry in manifest.files.items() if wanted(name)}
         wrong = _bring(remote, directory, chosen, at_once)
+        if attempt and wrong and all(name.rpartition("/")[2] in _DERIVED for name in wrong):
+            _take(remote, directory, wrong)
+            wrong = _bring(remote, directory, {n: e for n, e in chosen.items() if n not in wrong}, at_once)
         if not wrong:
             _remove_others(directory, manifest)
             return manifest
@@ -104,12 +115,19 @@ def _bring(remote: Source, directory: Path, chosen: dict[str, Entry], at_once: i
             draft.unlink(missing_ok=True)
         return None
 
-    with ThreadPoolExecutor(at_once, "hpctune-fetch") as pool:
-        for group in (others, last):
-            wrong += [bad for bad in pool.map(one, group) if bad is not None]
-            if wrong:
-                break
+    for group in (others, last):
+        wrong += [bad for bad in side_by_side(one, group, at_once, "hpctune-fetch") if bad is not None]
+        if wrong:
+            break
     return wrong
+
+
+def _take(remote: Source, directory: Path, names: list[str]) -> None:
+    """Copy files as they are now. Those that are not there are left out."""
+    for name in names:
+        if not _is_gone(remote, name):
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            remote.get(name, directory / name, None)
 
 
 def _is_gone(remote: Source, name: str) -> bool:
@@ -135,6 +153,14 @@ def _remove_others(directory: Path, manifest: Manifest) -> None:
             checkpoint.rmdir()
 
 
+def copy_of(root: Path) -> str | None:
+    """The URL whose files :func:`readable` has put into ``root``; None if it is an experiment of its own."""
+    try:
+        return (root / COPY_OF).read_text()
+    except OSError:
+        return None
+
+
 def readable(url: str, filesystem: Any = None) -> ExperimentPaths:
     """A local copy of the experiment at ``url``, without its checkpoints, to look at; brought up to date.
 
@@ -145,4 +171,5 @@ def readable(url: str, filesystem: Any = None) -> ExperimentPaths:
     directory = cache / name / url.rstrip("/").rpartition("/")[2]
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     fetch(url.rstrip("/"), directory, without_checkpoints, filesystem=filesystem)
+    (directory / COPY_OF).write_text(url.rstrip("/"))
     return ExperimentPaths(directory)

@@ -25,7 +25,9 @@ class MirrorFollower:
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         known = status.read(mirror.paths)
-        self._status = known if known is not None and known.url == mirror.url else MirrorStatus(mirror.url)
+        self._status = MirrorStatus(mirror.url)
+        if known is not None and known.url == mirror.url:
+            self._status = replace(known, began=0.0)
         self._wake, self._last = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="hpctune-mirror", daemon=True)
         self._thread.start()
@@ -69,10 +71,11 @@ class MirrorFollower:
     def _one(self) -> bool:
         """One pass; returns whether it failed."""
         began = time.time()
-        self._tell(replace(self._status, copying=0))
+        self._tell(replace(self._status, began=began))
         try:
             there = self._mirror.sync()
         except Interrupted:
+            self._tell(replace(self._status, began=0.0))
             return False
         except Exception as error:  # of any filesystem, and of users' own code
             text = str(error) if isinstance(error, TuneError) else f"{type(error).__name__}: {error}"
@@ -80,11 +83,11 @@ class MirrorFollower:
                 log.warning(f"The copy at {self._mirror.url} is behind: {text} The search goes on; it is tried again.")
             since = self._status.since if self._status.error else began
             failures = self._status.failures + 1
-            self._tell(replace(self._status, error=text, since=since, copying=None, failures=failures))
+            self._tell(replace(self._status, error=text, since=since, began=0.0, failures=failures))
             return True
         if self._status.error:
             log.info(f"The copy at {self._mirror.url} is complete again.")
-        self._tell(MirrorStatus(self._mirror.url, began, "", 0.0, len(there.files), there.bytes, None, 0))
+        self._tell(MirrorStatus(self._mirror.url, began, "", 0.0, len(there.files), there.bytes))
         return False
 
     def _tell(self, now: MirrorStatus) -> None:

@@ -13,15 +13,16 @@ import os
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpctune.common.log import log
 from hpctune.errors import StorageError
 from hpctune.mirror import files
 from hpctune.mirror.files import LocalFile
 from hpctune.mirror.manifest import NAME, Entry, Manifest
 from hpctune.mirror.options import MirrorOptions
+from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote, copier
 from hpctune.storage import atomic
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
@@ -32,6 +33,8 @@ TRIES = 5
 """How often a pass begins again because files were removed meanwhile."""
 SAVE_EVERY = 200
 """Files after which the state of a pass is saved."""
+BEGUN = ".begun"
+"""The file that a place has until it has its first list."""
 SNAPSHOT = ".mirror"
 """The directory of the copy that users' own means get."""
 
@@ -60,7 +63,8 @@ class Mirror:
         self._id = experiment_id
         self._copy = copier(options)
         self._remote: Remote | None = None
-        self._known: Manifest | None = None
+        self._token = 0.0
+        self._unneeded: set[str] = set()
 
     def sync(self) -> Manifest:
         """One pass. Returns what is in the mirror now. Raises StorageError, UsageError, Interrupted."""
@@ -75,7 +79,8 @@ class Mirror:
         if self._remote is None:
             self._remote = Remote(self.url, self.options.filesystem)
         remote = self._remote
-        known = self._known if self._known is not None else self._load(remote)
+        remote.forget()
+        self._token, known = self._look(remote)
         now = files.listed(self.paths, artifacts=self.options.artifacts)
         fresh = Manifest(self._id, time.time(), {})
         todo = [one for one in now if not _unchanged(one, known.files.get(one.name))]
@@ -87,37 +92,51 @@ class Mirror:
         self._put(remote, journal, known, fresh)
         if not todo and fresh.files.keys() == known.files.keys() and known.made_at:
             return known
+        if self._look(remote)[0] != self._token:
+            raise StorageError(f"{self.url} is another place than when the copying began.")
         remote.write(NAME, fresh.to_json())
-        gone = [name for name in known.files if name not in fresh.files]
-        self._known = fresh
+        self._token = fresh.made_at
         self._save(fresh.files)
-        for name in gone:
+        self._unneeded |= known.files.keys() - fresh.files.keys() | (set() if known.made_at else {BEGUN})
+        for name in sorted(self._unneeded - fresh.files.keys()):
             remote.remove(name)
+            self._unneeded.discard(name)
         return fresh
 
-    def _load(self, remote: Remote) -> Manifest:
-        """What the mirror holds, as it says itself, with what this machine knows of the copied files."""
-        there = remote.read(NAME)
-        if there is None:
-            return Manifest(self._id, 0.0, self._saved())
-        known = Manifest.from_json(there)
+    def _look(self, remote: Remote) -> tuple[float, Manifest]:
+        """A number that only this place has, and what is there: as it says itself, with what this machine knows of it.
+
+        The place may be another one than before: a filesystem is not mounted, or somebody has removed everything. Then
+        it must not be taken for granted that what was copied is there. Hence the number: when the list that is there
+        was made, or of a copy that has no list yet, when it was begun.
+        """
+        text = remote.read(NAME)
+        if text is None:
+            token = _number(remote.read(BEGUN))
+            if token is None:
+                if self._token:
+                    log.warning(f"What was at {self.url} is no longer there. Everything is copied anew.")
+                token = time.time()
+                remote.write(BEGUN, repr(token))
+            return token, Manifest(self._id, 0.0, self._saved(token))
+        known = Manifest.from_json(text)
         if known.experiment_id != self._id:
             raise StorageError(
                 f"{self.url} holds another experiment ({known.experiment_id}). Choose another place or name, or remove "
                 "what is there."
             )
-        known.files = {**self._saved(), **known.files}
-        return known
+        known.files = {**self._saved(known.made_at), **known.files}
+        return known.made_at, known
 
     @property
     def _here(self) -> str:
         return f"{self._id} {self.url}"
 
-    def _saved(self) -> dict[str, Entry]:
-        """What a pass that did not end had copied."""
+    def _saved(self, token: float) -> dict[str, Entry]:
+        """What a pass that did not end had copied to the place with this number."""
         with contextlib.suppress(OSError, StorageError):
             saved = Manifest.from_json((self.paths.root / NAME).read_bytes())
-            return saved.files if saved.experiment_id == self._here else {}
+            return saved.files if (saved.experiment_id, saved.made_at) == (self._here, token) else {}
         return {}
 
     def _put(self, remote: Remote, todo: list[LocalFile], known: Manifest, fresh: Manifest) -> None:
@@ -132,18 +151,17 @@ class Mirror:
                 remote.put(file.path, file.name, file.size)
             return file, Entry(file.size, crc, file.seen)
 
-        with ThreadPoolExecutor(AT_ONCE, "hpctune-mirror") as pool:
-            for file, entry in pool.map(one, todo):
-                fresh.files[file.name] = entry
-                self.progress.files += 1
-                self.progress.bytes += file.size
-                if self.progress.files % SAVE_EVERY == 0:
-                    self._save({**known.files, **fresh.files})
+        for file, entry in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
+            fresh.files[file.name] = entry
+            self.progress.files += 1
+            self.progress.bytes += file.size
+            if self.progress.files % SAVE_EVERY == 0:
+                self._save({**known.files, **fresh.files})
 
     def _save(self, copied: dict[str, Entry]) -> None:
         """Note on this machine what has been copied, for a pass that takes over from this one."""
         with contextlib.suppress(OSError):
-            atomic.write(self.paths.root / NAME, Manifest(self._here, time.time(), copied).to_json())
+            atomic.write(self.paths.root / NAME, Manifest(self._here, self._token, copied).to_json())
 
     # -- by a user's own means ------------------------------------------------------------------------------------
 
@@ -165,6 +183,13 @@ class Mirror:
         self._copy(str(place), self.url)
         self.progress = Progress(len(now), len(now), fresh.bytes)
         return fresh
+
+
+def _number(text: bytes | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _unchanged(file: LocalFile, entry: Entry | None) -> bool:

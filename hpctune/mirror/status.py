@@ -17,7 +17,7 @@ NAME = "mirror_status.json"
 class MirrorStatus:
     """``complete_at``: when the mirror last had everything (Unix seconds; 0: never). ``error``: why the last pass
     failed, "" if it did not; ``since``: when this began; ``failures``: passes since then. ``files``, ``bytes``: what
-    the mirror holds. ``copying``: bytes of the pass that runs; None: none runs."""
+    the mirror holds. ``began``: when the pass that runs began; 0: none runs."""
 
     url: str
     complete_at: float = 0.0
@@ -25,7 +25,7 @@ class MirrorStatus:
     since: float = 0.0
     files: int = 0
     bytes: int = 0
-    copying: int | None = None
+    began: float = 0.0
     failures: int = 0
 
     def describe(self, now: float) -> str:
@@ -36,8 +36,8 @@ class MirrorStatus:
             state = (
                 f"complete {duration(max(0.0, now - self.complete_at))} ago, {self.files} files of {size(self.bytes)}"
             )
-        if self.copying:
-            state += f"; copying {size(self.copying)}"
+        if self.began:
+            state += f"; copying for {duration(max(0.0, now - self.began))}"
         if self.error:
             state += f"; failing for {duration(max(0.0, now - self.since))}: {self.error}"
         return f"{self.url}: {state}"
@@ -46,7 +46,8 @@ class MirrorStatus:
 def read(paths: ExperimentPaths) -> MirrorStatus | None:
     """The status; None if there is none."""
     try:
-        return MirrorStatus(**json.loads((paths.root / NAME).read_bytes()))
+        told = json.loads((paths.root / NAME).read_bytes())
+        return MirrorStatus(**{name: told[name] for name in MirrorStatus.__dataclass_fields__ if name in told})
     except (OSError, ValueError, TypeError):
         return None
 

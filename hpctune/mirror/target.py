@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import shlex
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hpctune.errors import MissingPackageError, StorageError, UsageError
+from hpctune.errors import ConnectionLostError, MissingPackageError, StorageError, UsageError
 from hpctune.mirror.files import blocks
 from hpctune.mirror.options import MirrorOptions, has_sync_up, is_url
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
-_ALIASES = {"s3a": "s3", "ssh": "sftp"}
+_ALIASES = {"s3a": "s3"}
+_BY_SSH = ("sftp", "ssh")
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "r2", "memory"})
+DRAFTS = 8
+"""Names of drafts, at least as many as files are written side by side."""
 
 
 class Remote:
-    """A directory on a filesystem of fsspec. Every method raises StorageError if it fails."""
+    """A directory on a filesystem of fsspec. Every method raises StorageError if it fails.
+
+    A file is replaced in one step: a reader finds the former content or the new one, whenever the writer dies. Object
+    stores do that by themselves; elsewhere a draft gets the name when it is whole.
+    """
 
     def __init__(self, url: str, filesystem: Any = None) -> None:
         self.url = url
         self.fs, self.root = opened(url, filesystem)
         self._made: set[str] = set()
+        self._drafts: queue.SimpleQueue[str] | None = None
+        if not _replaces_at_once(self.fs):
+            self._drafts = queue.SimpleQueue()
+            for number in range(DRAFTS):
+                self._drafts.put(f"{self.root}/.part-{number}")
+
+    def forget(self) -> None:
+        """Assume nothing about the place any more: it may be another one by now."""
+        self._made.clear()
+        self.fs.invalidate_cache()
 
     def put(self, path: str, name: str, size: int) -> None:
         """Copy the first ``size`` bytes of a local file, and see that they are there."""
-        target = f"{self.root}/{name}"
-        with _told(target):
-            self._make_parent(target)
+        with self._replacing(name) as target:
             if Path(path).stat().st_size == size:
                 self.fs.put_file(path, target)
             else:
@@ -39,15 +57,29 @@ class Remote:
                         sink.write(block)
             self.fs.invalidate_cache(self.fs._parent(target))
             there = self.fs.info(target)["size"]
-        if there != size:
-            raise StorageError(f"{target} has {there} bytes after {size} were written.")
+            if there != size:
+                raise StorageError(f"{target} has {there} bytes after {size} were written.")
 
     def write(self, name: str, text: str) -> None:
         """Write a small file."""
+        with self._replacing(name) as target:
+            self.fs.pipe_file(target, text.encode())
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str) -> Iterator[str]:
+        """Where the new content of a file is to be written."""
         target = f"{self.root}/{name}"
         with _told(target):
             self._make_parent(target)
-            self.fs.pipe_file(target, text.encode())
+            if self._drafts is None:
+                yield target
+                return
+            draft = self._drafts.get()
+            try:
+                yield draft
+                self.fs.mv(draft, target)
+            finally:
+                self._drafts.put(draft)
 
     def read(self, name: str) -> bytes | None:
         """The content of a small file; None if it is not there."""
@@ -60,11 +92,11 @@ class Remote:
                 return None
             return content
 
-    def get(self, name: str, path: Path, size: int) -> None:
-        """Copy the first ``size`` bytes of a file to a local one."""
+    def get(self, name: str, path: Path, size: int | None) -> None:
+        """Copy the first ``size`` bytes of a file to a local one; None: all of them."""
         source = f"{self.root}/{name}"
         with _told(source), self.fs.open(source, "rb") as file, path.open("wb") as sink:
-            sink.writelines(blocks(file, size))
+            sink.writelines(blocks(file, sys.maxsize if size is None else size))
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -77,6 +109,13 @@ class Remote:
         if parent not in self._made:
             self.fs.makedirs(parent, exist_ok=True)
             self._made.add(parent)
+
+
+def _replaces_at_once(fs: Any) -> bool:
+    """Whether a file of this filesystem is written in one step."""
+    kinds = {getattr(getattr(fs, "fs", None), "type_name", ""), fs.protocol}  # of pyarrow: its own name
+    names = {name for kind in kinds for name in ((kind,) if isinstance(kind, str) else kind)}
+    return not names.isdisjoint(_OBJECT_STORES)
 
 
 @contextlib.contextmanager
@@ -98,6 +137,11 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     if filesystem is not None:
         return as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
     scheme = urlsplit(url).scheme
+    if scheme in _BY_SSH:
+        from hpctune.ssh.filesystem import SshFileSystem, parse_url
+
+        host, user, port, path = parse_url(url)
+        return SshFileSystem(host, user, port), path.rstrip("/")
     try:
         fs, path = fsspec.core.url_to_fs(url.replace(f"{scheme}://", f"{_ALIASES.get(scheme, scheme)}://", 1))
     except ImportError as error:
@@ -109,6 +153,16 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     except Exception as error:  # of a connection
         raise StorageError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
     return fs, str(path).rstrip("/")
+
+
+def check_reachable(options: MirrorOptions) -> None:
+    """Raise UsageError or RemoteClusterError if the copy can never be made: an unknown kind of URL, a server that
+    refuses. A server that does not answer now is no reason."""
+    fs, _ = opened(options.place, options.filesystem)
+    if callable(connect := getattr(fs, "connect", None)) and type(fs).__module__.startswith("hpctune."):
+        with contextlib.suppress(ConnectionLostError):
+            connect()
+        fs.close()
 
 
 def as_fsspec(filesystem: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
-from hpctune.remote import ssh_config
+from hpctune.ssh import ssh_config
 
 DEFAULT_DIRECTORY = "hpctune"
 """The directory of everything there, below the home directory."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hpctune.errors import ConnectionLostError, NotAnExperimentError, RemoteClusterError, StorageError
+from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror.fetch import Wanted, fetch_from
 from hpctune.mirror.manifest import NAME, Manifest
 from hpctune.remote.session import Session
-
-if TYPE_CHECKING:
-    from paramiko import SFTPClient
+from hpctune.ssh.sessions import SftpSessions
 
 AT_ONCE = 4
 """Files that come side by side; a server allows ten sessions, unless it says otherwise."""
@@ -31,11 +26,7 @@ class ExperimentThere:
     def __init__(self, session: Session, name: str, chosen: Sequence[str], known: bytes | None = None) -> None:
         self.url = f"{session.cluster.name}:{name}"
         self._session, self._name, self._chosen = session, name, chosen
-        self._connection = session.connection
-        self._free: queue.Queue[SFTPClient] = queue.Queue()
-        self._opened: list[SFTPClient] = []
-        self._opening = threading.Lock()
-        self._all_opened = False
+        self._sessions = SftpSessions(session.connection)
         self._known = known
         self._root = name
 
@@ -64,15 +55,15 @@ class ExperimentThere:
         """Its directory there; known after :meth:`read`."""
         return self._root
 
-    def get(self, name: str, path: Path, size: int) -> None:
-        """Copy the first ``size`` bytes of a file to a local one."""
+    def get(self, name: str, path: Path, size: int | None) -> None:
+        """Copy the first ``size`` bytes of a file to a local one; None: all of them."""
         source = f"{self._root}/{name}"
         traffic = self._session.traffic
-        with self._connection.breaking():
+        with self._sessions.connection.breaking():
             try:
-                with self._client() as files, files.open(source, "rb") as file, path.open("wb") as sink:
+                with self._sessions.client() as files, files.open(source, "rb") as file, path.open("wb") as sink:
                     file.prefetch(size)
-                    left = size
+                    left = sys.maxsize if size is None else size
                     while left and (block := file.read(min(left, _BLOCK))):
                         sink.write(block)
                         left -= len(block)
@@ -81,39 +72,9 @@ class ExperimentThere:
             except (FileNotFoundError, PermissionError) as error:
                 raise StorageError(f"{self.url}: {source}: {error.strerror}.") from error
 
-    @contextlib.contextmanager
-    def _client(self) -> Iterator[SFTPClient]:
-        """A client that no other thread uses. If the server opens no more sessions, the threads share what there is."""
-        try:
-            client = self._free.get_nowait()
-        except queue.Empty:
-            client = self._another() or self._free.get()
-        try:
-            yield client
-        finally:
-            self._free.put(client)
-
-    def _another(self) -> SFTPClient | None:
-        """One more client; None if the server allows no more than there are."""
-        with self._opening:
-            if self._all_opened:
-                return None
-            try:
-                client = self._connection.files(patient=not self._opened)
-            except ConnectionLostError:
-                raise
-            except RemoteClusterError:
-                self._all_opened = bool(self._opened)
-                if not self._opened:
-                    raise
-                return None
-            self._opened.append(client)
-            return client
-
     def close(self) -> None:
         """End the sessions."""
-        for client in self._opened:
-            client.close()
+        self._sessions.close()
 
 
 class Fetching:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from hpctune.errors import ConnectionLostError
-from hpctune.remote.connection import Sink, Terminal
 from hpctune.remote.session import Session
+from hpctune.ssh.connection import Sink, Terminal
 from hpctune.version import VERSION
 
 PASSED = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")

@@ -13,10 +13,11 @@ from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.errors import ConnectionLostError, RemoteClusterError
-from hpctune.remote import program, shell, ssh_config
+from hpctune.remote import program, shell
 from hpctune.remote.address import RemoteCluster
-from hpctune.remote.authentication import Ask, Authentication, ask_on_terminal
-from hpctune.remote.connection import Connection, Sink, Terminal, Traffic
+from hpctune.ssh import ssh_config
+from hpctune.ssh.authentication import Ask, Authentication, ask_on_terminal
+from hpctune.ssh.connection import Connection, Sink, Terminal, Traffic
 
 RETRY_S = (0.5, 15.0)
 PATIENCE_S = 600.0

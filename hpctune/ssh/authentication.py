@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpctune.errors import RemoteClusterError
-from hpctune.remote.ssh_config import SshHost
+from hpctune.ssh.ssh_config import SshHost, usual_keys
 
 if TYPE_CHECKING:
     from paramiko import PKey, Transport
 
-USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
 TRIES = 3
 Ask = Callable[[str, bool], str]
 """Asks for one answer: the question, and whether the answer may be shown."""
@@ -97,7 +96,7 @@ class Authentication:
 
     def _keys(self) -> Iterator[tuple[str, PKey]]:
         agent = {bytes(key): key for key in self._agent_keys()}
-        files = self._host.identities or tuple(Path("~/.ssh", name).expanduser() for name in USUAL)
+        files = self._host.identities or usual_keys()
         for path in files:
             held = agent.pop(_public(path), None)
             key = held if held is not None else self._load(path)

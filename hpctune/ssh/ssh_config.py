@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import env
 from hpctune.errors import UsageError
 
 SYSTEM = Path("/etc/ssh/ssh_config")
@@ -16,6 +17,7 @@ ALIVE_INTERVAL_S = 15
 ALIVE_COUNT = 3
 CONNECT_S = 30
 MAX_DEPTH = 16
+USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
 _INCLUDE = re.compile(r"^\s*include(?:\s*=\s*|\s+)(.+)$", re.IGNORECASE)
 _BLOCK = re.compile(r"^\s*(?:host|match)\b", re.IGNORECASE)
 
@@ -76,7 +78,7 @@ def _host(name: str, found: dict[str, Any]) -> SshHost:
         hostname=str(found.get("hostname", name)),
         port=int(found.get("port", 22)),
         user=str(found.get("user") or getpass.getuser()),
-        identities=tuple(_path(text) for text in found.get("identityfile", ()) if text != "none"),
+        identities=_identities(found),
         identities_only=str(found.get("identitiesonly", "no")).lower() == "yes",
         agent=str(_path(agent)) if agent not in ("", "SSH_AUTH_SOCK") else "",
         jump=() if jump.lower() == "none" else tuple(hop.strip() for hop in jump.split(",")),
@@ -87,6 +89,20 @@ def _host(name: str, found: dict[str, Any]) -> SshHost:
         alive_count=int(found.get("serveralivecountmax", ALIVE_COUNT)),
         connect_s=int(found.get("connecttimeout", CONNECT_S)),
     )  # fmt: skip
+
+
+def _identities(found: dict[str, Any]) -> tuple[Path, ...]:
+    """The files of IdentityFile; before them, the key that the environment names."""
+    files = tuple(_path(text) for text in found.get("identityfile", ()) if text != "none")
+    first = env.cluster_ssh_key()
+    if first is None:
+        return files
+    return (first, *(files or tuple(path for path in usual_keys() if path.is_file())))
+
+
+def usual_keys() -> tuple[Path, ...]:
+    """Where keys are that no configuration names."""
+    return tuple(Path("~/.ssh", name).expanduser() for name in USUAL)
 
 
 def _path(text: str) -> Path:

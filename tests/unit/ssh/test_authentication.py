@@ -12,10 +12,10 @@ import paramiko
 import pytest
 
 from hpctune.errors import ConnectionLostError, RemoteClusterError
-from hpctune.remote import ssh_config
-from hpctune.remote.authentication import Authentication
-from hpctune.remote.connection import Connection, Traffic
-from hpctune.remote.ssh_config import SshHost
+from hpctune.ssh import ssh_config
+from hpctune.ssh.authentication import Authentication
+from hpctune.ssh.connection import Connection, Traffic
+from hpctune.ssh.ssh_config import SshHost
 from tests.support.ssh_lab import Proxy
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpctune.errors import UsageError
-from hpctune.remote import ssh_config
-from hpctune.remote.ssh_config import lookup
+from hpctune.ssh import ssh_config
+from hpctune.ssh.ssh_config import lookup
 
 
 @pytest.fixture(autouse=True)

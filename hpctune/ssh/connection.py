@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from hpctune.common.backoff import Backoff
 from hpctune.common.text import count, size
 from hpctune.errors import ConnectionLostError, RemoteClusterError
-from hpctune.remote import ssh_config
-from hpctune.remote.authentication import Ask, Authentication, ask_on_terminal
-from hpctune.remote.host_keys import KnownHosts
-from hpctune.remote.ssh_config import SshHost
+from hpctune.ssh import ssh_config
+from hpctune.ssh.authentication import Ask, Authentication, ask_on_terminal
+from hpctune.ssh.host_keys import KnownHosts
+from hpctune.ssh.ssh_config import SshHost
 
 if TYPE_CHECKING:
     from paramiko import Channel, SFTPClient, Transport
@@ -88,6 +88,11 @@ class Connection:
     def can_reconnect(self) -> bool:
         """Whether a new connection needs no answers of the user."""
         return not any(one.asked for one in self._authentications.values())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is open."""
+        return self._transport.is_active()
 
     def close(self) -> None:
         """End it, and those to the hosts in between."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpctune.common.text import quoted
 from hpctune.errors import RemoteClusterError
-from hpctune.remote.ssh_config import SshHost
+from hpctune.ssh.ssh_config import SshHost
 
 if TYPE_CHECKING:
     from paramiko import PKey
