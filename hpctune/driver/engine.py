@@ -119,6 +119,8 @@ class Driver:
             self._inbox = Inbox(self.paths)
             self._runs, self._jobs = RunWatcher(self.paths), JobWatcher(self.cluster, now)
             resumed = bool(self.state.drivers)
+            before = [one.event.epoch for one in self.state.drivers if isinstance(one.event, e.DriverStarted)]
+            self.lease.rise_above(max(before, default=0))
             started = e.DriverStarted(self.lease.holder.epoch, socket.gethostname(), os.getpid(), VERSION)
             self._record(started)
             self._started_at, self._driven_before = now, self.state.driven_s

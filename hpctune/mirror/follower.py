@@ -15,6 +15,8 @@ from hpctune.mirror.status import MirrorStatus
 
 RETRY_S = (5.0, 300.0)
 """The shortest and the longest pause after a failure, in seconds."""
+LAST_PAUSES_S = (0.5, 1.0)
+"""The pauses before the last pass is tried again, in seconds."""
 HOPELESS_S = 15.0
 """Seconds that an ending driver waits for a mirror whose last pass failed."""
 
@@ -60,13 +62,22 @@ class MirrorFollower:
             began = time.monotonic()
             failed = self._one()
             if last:
+                self._insist(failed)
                 return
             if failed:
+                if self._mirror.progress.files:
+                    pauses.reset()
                 pause = pauses.take(2.0)
             else:
                 pauses.reset()
                 pause = max(0.0, self._mirror.options.period_s - (time.monotonic() - began))
             self._wake.wait(pause)
+
+    def _insist(self, failed: bool) -> None:
+        """Try the last pass again if it failed: the place may fail only now and then."""
+        for pause_s in LAST_PAUSES_S:
+            if failed and not self._mirror.stopped.wait(pause_s):
+                failed = self._one()
 
     def _one(self) -> bool:
         """One pass; returns whether it failed."""

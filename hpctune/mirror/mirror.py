@@ -151,12 +151,16 @@ class Mirror:
                 remote.put(file.path, file.name, file.size)
             return file, Entry(file.size, crc, file.seen)
 
-        for file, entry in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
-            fresh.files[file.name] = entry
-            self.progress.files += 1
-            self.progress.bytes += file.size
-            if self.progress.files % SAVE_EVERY == 0:
-                self._save({**known.files, **fresh.files})
+        try:
+            for file, entry in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
+                fresh.files[file.name] = entry
+                self.progress.files += 1
+                self.progress.bytes += file.size
+                if self.progress.files % SAVE_EVERY == 0:
+                    self._save({**known.files, **fresh.files})
+        except BaseException:  # so that the next pass goes on from here
+            self._save({**known.files, **fresh.files})
+            raise
 
     def _save(self, copied: dict[str, Entry]) -> None:
         """Note on this machine what has been copied, for a pass that takes over from this one."""

@@ -109,6 +109,13 @@ class Lease:
             self._lock.release()
             raise
 
+    def rise_above(self, epoch: int) -> None:
+        """Have a higher epoch than ``epoch``, that of the journal: its lease may be on another cluster, or lost."""
+        with self._mutex:
+            if self.holder.epoch <= epoch:
+                self.holder = replace(self.holder, epoch=epoch + 1)
+                self._publish(durable=True)
+
     def heartbeat(self, now: float) -> None:
         """Write a heartbeat, at most every :data:`HEARTBEAT_S`. Raises LeaseLostError if another driver took over."""
         if 0 <= now - self._beaten_at < HEARTBEAT_S:

@@ -250,7 +250,11 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # the server is down
+                    near.close()
+                    continue
                 self._open |= {near, far}
                 left = [self.random.randint(*self.between) if self.between else -1]
                 for a, b in ((near, far), (far, near)):
