@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from hpctune.analysis.result import Result as Result
     from hpctune.analysis.result_grid import ResultGrid as ResultGrid
     from hpctune.checkpoint import Checkpoint as Checkpoint
+    from hpctune.cluster.containers import (
+        Apptainer as Apptainer,
+        Container as Container,
+        Enroot as Enroot,
+        Podman as Podman,
+        Pyxis as Pyxis,
+    )
     from hpctune.cluster.options import (
         LocalOptions as LocalOptions,
         SlurmOptions as SlurmOptions,
@@ -94,6 +101,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "analysis.result": ("Result",),
     "analysis.result_grid": ("ResultGrid",),
     "checkpoint": ("Checkpoint",),
+    "cluster.containers": ("Apptainer", "Container", "Enroot", "Podman", "Pyxis"),
     "cluster.options": ("LocalOptions", "SlurmOptions"),
     "errors": ("TuneError",),
     "launch.definition": ("Experiment",),

@@ -120,8 +120,15 @@ def mirror_options(
 class DockerSyncer(Syncer):
     """Does nothing: trials in containers write to the shared filesystem, which the container sees as well.
 
-    To run trials in a container: ``SlurmOptions(container="apptainer exec --nv image.sif")``.
+    To run trials in a container: ``SlurmOptions(container=Apptainer(image="image.sif", nv=True))``.
     """
+
+    def __init__(self, sync_period: float = PERIOD_S) -> None:
+        super().__init__(sync_period)
+        log.info(
+            f"{type(self).__name__} has nothing to do: trials in containers write to the shared filesystem. To run "
+            "trials in a container: SlurmOptions(container=Apptainer(image=...)). A copy elsewhere: storage_path='s3://...'."
+        )
 
     def sync_up(self, local_dir: str, remote_dir: str, exclude: Sequence[str] | None = None) -> bool:
         """Nothing is to be done."""

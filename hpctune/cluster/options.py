@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
+from hpctune.cluster import containers
+from hpctune.cluster.containers import Container
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
 from hpctune.common.named_state import pickled_by_name
@@ -94,7 +96,8 @@ class SlurmOptions(WorkerOptions):
     - ``time``: the time limit, in minutes, as a timedelta, or as text: ``"2h30m"``, ``"D-HH:MM:SS"``. 0: no limit.
     - ``mem`` (a node), ``mem_per_cpu`` and ``mem_per_gpu``: bytes, or text such as ``"16G"``.
     - ``modules`` are loaded first; then ``setup``, lines of shell, runs.
-    - ``container``: a shell command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
+    - ``container``: ``Apptainer(image=...)``, ``Pyxis(...)`` or ``Podman(...)`` (see ``containers.py``), or a shell
+      command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
     - ``python``: the interpreter, one or several shell words.
     - ``signal_delay_s``: SIGUSR2 asks the worker for a checkpoint this many seconds before the time limit (default 90).
     - ``use_srun``: whether the worker runs as a step. None: jobs of one task do (see ``script.py``).
@@ -151,7 +154,7 @@ class SlurmOptions(WorkerOptions):
     clusters: str | None = None
     modules: Sequence[str] = ()
     setup: Sequence[str] = ()
-    container: str | None = None
+    container: str | Container | Mapping[str, Any] | None = None
     python: str | None = None
     use_srun: bool | None = None
     srun_args: Sequence[str] = ()
@@ -194,6 +197,7 @@ class SlurmOptions(WorkerOptions):
             _positive(self, name)
         for name in ("nice", "priority"):
             _whole(self, name, -(2**31))
+        _set(self, "container", containers.parse(self.container))
         self._check_amounts()
         self._check_texts()
         _set(self, "additional_parameters", _additional(self.additional_parameters))
@@ -304,7 +308,7 @@ class LocalOptions(WorkerOptions):
 
 _TEXTS = (
     *("partition", "account", "qos", "constraint", "gres", "gpu_type", "exclude", "nodelist", "reservation"),
-    *("dependency", "licenses", "mail_type", "mail_user", "job_name_prefix", "wckey", "clusters", "container"),
+    *("dependency", "licenses", "mail_type", "mail_user", "job_name_prefix", "wckey", "clusters"),
     *("python",),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from hpctune.common import env
 from hpctune.errors import ConnectionLostError, MissingPackageError, StorageError, UsageError
 from hpctune.mirror.files import blocks
 from hpctune.mirror.options import MirrorOptions, has_sync_up, is_url
@@ -195,13 +197,21 @@ def _run(template: str, source: str, target: str, timeout_s: float) -> None:
     try:
         done = subprocess.run(
             command, shell=True, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, env=_environment(),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StorageError(f"{command}: {error}") from error
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise StorageError(f"{command} ended with code {done.returncode}: {' '.join(last)}")
+
+
+def _environment() -> dict[str, str]:
+    """That of this process; rsync gets the private key that the environment names."""
+    given, key = dict(os.environ), env.cluster_ssh_key()
+    if key is not None:
+        given.setdefault("RSYNC_RSH", f"ssh -i {shlex.quote(str(key))}")
+    return given
 
 
 def _sync_up(syncer: Any, source: str, target: str) -> None:

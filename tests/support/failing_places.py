@@ -21,9 +21,7 @@ from hpctune.mirror import status
 from hpctune.storage.layout import ExperimentPaths
 from tests.support.ssh_lab import Laptop, Proxy, Sshd, cluster_processes
 
-SLOW_DOWN = (
-    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>"
-)
+SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>"
 
 
 class Place:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpctune.cluster.containers import Container
 from hpctune.cluster.options import MEMORY, SlurmOptions
 from hpctune.cluster.slurm import arrays, profile, sacct, sinfo, squeue
 from hpctune.cluster.slurm.batching import Batches
@@ -76,6 +77,8 @@ class SlurmCluster:
         kind = repr(resources)
         if kind in self._possible:
             return
+        if not self._possible and isinstance(self.options.container, Container):
+            self.options.container.check()
         if not self._possible and (unused := profile.without_effect(os.environ)):
             log.warning(profile.about(unused))
         try:

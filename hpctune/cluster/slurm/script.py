@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpctune.cluster.command import shell_command
+from hpctune.cluster.containers import Container
 from hpctune.cluster.options import SlurmOptions
 from hpctune.cluster.slurm.arrays import ArrayTag, list_line
 from hpctune.cluster.slurm.placement import Placement, place, places
+from hpctune.errors import NotYetSupportedError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import JobRequest
 from hpctune.worker.job import CONTAINER_VARIABLE
@@ -55,10 +57,10 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path) -> str
     executor.parameters["setup"] = [
         _began(_OWN_ID),
         *_output(request),
-        *_setup(options, request.env),
+        *_setup(options, request.env, _storage(folder)),
         f"export HPCTUNE_JOB_ID={_OWN_ID}",
     ]
-    text = executor._make_submission_file_text(_command(request, options, placement, step), "")
+    text = executor._make_submission_file_text(_command(request, options, placement, step, _storage(folder)), "")
     return _with_parts(text, [_part(request, options, other, folder) for other in others])
 
 
@@ -97,13 +99,17 @@ def array_text(requests: Sequence[JobRequest], key: str, options: SlurmOptions, 
     executor.parameters["comment"] = _comment(ArrayTag(first.tag.experiment_id, key), options)
     own = {"array": f"0-{len(requests) - 1}", "output": "/dev/null", "error": "/dev/null"}
     executor.parameters["additional_parameters"] |= own
-    cases = [line for i, r in enumerate(requests) for line in _case(i, r, _command(r, options, placement, step))]
+    cases = [
+        line
+        for i, r in enumerate(requests)
+        for line in _case(i, r, _command(r, options, placement, step, _storage(folder)))
+    ]
     choice = ['case "$SLURM_ARRAY_TASK_ID" in', *cases, "esac"]
     executor.parameters["setup"] = [
         list_line(key, requests),
         _began(_ELEMENT_ID),
         *choice,
-        *_setup(options, {}),
+        *_setup(options, {}, _storage(folder)),
         f"export HPCTUNE_JOB_ID={_ELEMENT_ID}",
     ]
     return executor._make_submission_file_text("hpctune_element", "")
@@ -183,15 +189,22 @@ def signal_delay_s(options: SlurmOptions, chosen_minutes: int | None = None) -> 
     return options.signal_delay_s if limit is None else min(options.signal_delay_s, max(10, limit * 60 // 4))
 
 
-def _command(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool) -> str:
-    command = shell_command(request.command, options.python, options.container)
+def _command(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool, storage: Path) -> str:
+    command = shell_command(request.command, *_inside(options, storage))
+    container = options.container
+    entering = container.srun_flags(storage) if isinstance(container, Container) else []
     if not step:
+        if entering:
+            raise NotYetSupportedError(
+                "Pyxis containers serve trials of one task. For trials of several tasks: SlurmOptions(container="
+                "Apptainer(image=...))."
+            )
         return f"exec {command}"
     flags = ["--unbuffered", "--export=ALL", "--ntasks=1", "--nodes=1", f"--cpus-per-task={placement.cpus_per_task}"]
     if _expressible(request.stdout) and _expressible(request.stderr):
         paths = [f"--output={_pattern(request.stdout)}", f"--error={_pattern(request.stderr)}"]
         flags += ["--open-mode=append", *paths]
-    return " ".join(["exec srun", *(shlex.quote(f) for f in (*flags, *options.srun_args)), command])
+    return " ".join(["exec srun", *(shlex.quote(f) for f in (*flags, *entering, *options.srun_args)), command])
 
 
 def _output(request: JobRequest) -> list[str]:
@@ -203,11 +216,25 @@ def _redirection(request: JobRequest) -> str:
     return f"exec >>{shlex.quote(str(request.stdout))} 2>>{shlex.quote(str(request.stderr))}"
 
 
-def _setup(options: SlurmOptions, env: Mapping[str, str]) -> list[str]:
+def _setup(options: SlurmOptions, env: Mapping[str, str], storage: Path) -> list[str]:
     """Lines that run before the worker: modules, the user's lines, variables."""
     modules = [f"module load {shlex.quote(module)}" for module in options.modules]
-    container = {} if options.container is None else {CONTAINER_VARIABLE: options.container}
+    entering = _inside(options, storage)[1]
+    container = {} if entering is None else {CONTAINER_VARIABLE: entering}
     return [*modules, *options.setup, *_exports({**options.env, **container, **env})]
+
+
+def _storage(folder: Path) -> Path:
+    """The directory of all experiments. ``folder``: the directory of an experiment's scripts."""
+    return folder.parent.parent
+
+
+def _inside(options: SlurmOptions, storage: Path) -> tuple[str | None, str | None]:
+    """The interpreter, and what enters the container, as shell text."""
+    container = options.container
+    if isinstance(container, Container):
+        return options.python or container.python, container.command(storage, options.env)
+    return options.python, None if container is None else str(container)
 
 
 def _exports(env: Mapping[str, str]) -> list[str]:
