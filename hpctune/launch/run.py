@@ -69,7 +69,10 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
     options = with_top_level_options(options, overrides.cluster)
     resume = parse_resume(options.resume, options.resume_config)
     if env.without_effect:
-        log.warning(f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}.")
+        log.warning(
+            f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}. The documentation says "
+            'why: "Run a Ray Tune script as it is", "Environment variables".'
+        )
     prepared: list[PreparedExperiment] = []
     try:
         for experiment in experiments:
