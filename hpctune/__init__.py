@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hpctune.checkpoint import Checkpoint as Checkpoint
     from hpctune.cluster.containers import (
         Apptainer as Apptainer,
-        Container as Container,
         Enroot as Enroot,
         Podman as Podman,
         Pyxis as Pyxis,
@@ -101,7 +100,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "analysis.result": ("Result",),
     "analysis.result_grid": ("ResultGrid",),
     "checkpoint": ("Checkpoint",),
-    "cluster.containers": ("Apptainer", "Container", "Enroot", "Podman", "Pyxis"),
+    "cluster.containers": ("Apptainer", "Enroot", "Podman", "Pyxis"),
     "cluster.options": ("LocalOptions", "SlurmOptions"),
     "errors": ("TuneError",),
     "launch.definition": ("Experiment",),

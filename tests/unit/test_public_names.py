@@ -12,16 +12,20 @@ import pytest
 import hpctune as tune
 
 TOP = [
+    "Apptainer",
     "Callback",
     "CLIReporter",
     "Checkpoint",
     "CheckpointConfig",
+    "Enroot",
     "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
     "JupyterNotebookReporter",
     "PlacementGroupFactory",
+    "Podman",
     "ProgressReporter",
+    "Pyxis",
     "Result",
     "ResultGrid",
     "ResumeConfig",

@@ -54,12 +54,12 @@ def test_apptainer() -> None:
 
 
 def test_pyxis_is_entered_by_srun() -> None:
-    line = last(tune.Pyxis(image="nvcr.io#nvidia/pytorch:24.05", binds=["/data"], name="torch"))
+    line = last(tune.Pyxis(image="registry.example#nvidia/pytorch:24.05", binds=["/data"], name="torch"))
     words = shlex.split(line)
     inside = words.index("python3")
     assert words[:2] == ["exec", "srun"]
     assert words[inside - 3 : inside] == [
-        "--container-image=nvcr.io#nvidia/pytorch:24.05",
+        "--container-image=registry.example#nvidia/pytorch:24.05",
         "--container-mounts=/shared/my results:/shared/my results,/data:/data", "--container-name=torch",
     ]  # fmt: skip
     assert tune.Enroot is tune.Pyxis
@@ -69,11 +69,11 @@ def test_pyxis_is_entered_by_srun() -> None:
 
 
 def test_podman_passes_the_variables() -> None:
-    line = last(tune.Podman(image="docker.io/me/torch", nv=True), options={"env": {"TOKEN": "x"}})
+    line = last(tune.Podman(image="registry.example/me/torch", nv=True), options={"env": {"TOKEN": "x"}})
     words = shlex.split(line)
     wanted = {"--env=SLURM_*", "--env=HPCTUNE_*", "--env=CUDA_VISIBLE_DEVICES", "--env=TOKEN", "--userns=keep-id"}
     assert {*wanted, "--volume=/shared/my results:/shared/my results", "--device=nvidia.com/gpu=all"} <= set(words)
-    assert line.endswith("docker.io/me/torch python3 -u -m hpctune.worker x")
+    assert line.endswith("registry.example/me/torch python3 -u -m hpctune.worker x")
 
 
 def test_this_python_and_slurm_inside(monkeypatch: pytest.MonkeyPatch) -> None:
