@@ -30,8 +30,8 @@ _CLEANING = frozenset({"-e", "--cleanenv", "-c", "--contain", "-C", "--containal
 class Container:
     """What all kinds have in common.
 
-    - ``image``: a file, or a name that the program understands (``docker://ubuntu``, ``registry.example#nvidia/pytorch:24.05``).
-      A relative file is one of the current directory.
+    - ``image``: a file, or a name that the program understands, such as ``docker://ubuntu``. A relative file is one of
+      the current directory.
     - ``binds``: directories that are visible inside, each ``"/path"`` or ``"/path:/inside"`` or ``"/path:/inside:ro"``.
     - ``nv``: whether NVIDIA GPUs are visible inside.
     - ``bind_python``: whether this Python environment is visible inside and runs the worker. Else the image's
