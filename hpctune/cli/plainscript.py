@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpctune.common.text import quoted
 from hpctune.errors import ConfigFileError
+from hpctune.interop.submissions import submits_in_python
 
 _PACKAGES = frozenset({"hpctune", "ray"})
 _DEFINED = frozenset({"tuner", "experiment"})
@@ -20,13 +21,14 @@ _MAX_FILES = 200
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
     ``imports_ray``, ``imports_optuna``: one of them imports that; ``optimizes``: one calls a method ``optimize``;
-    ``calls_wandb_agent``: the script itself calls ``wandb.agent``."""
+    ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
     imports_optuna: bool = False
     optimizes: bool = False
     calls_wandb_agent: bool = False
+    calls_sbatch: bool = False
 
     @property
     def is_optunas(self) -> bool:
@@ -52,6 +54,7 @@ def look_at(path: Path) -> Script:
         asks = _asks_for_ray(tree)
         script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree) or asks
         script.calls_wandb_agent = script.calls_wandb_agent or ("wandb" in packages and _calls_agent(tree))
+        script.calls_sbatch = script.calls_sbatch or (file == path.absolute() and submits_in_python(tree))
         script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or "optuna" in packages
         script.optimizes = script.optimizes or _optimizes(tree)

@@ -58,7 +58,8 @@ def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str,
     "run as they are.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one), or a sweep "
     "of W&B.\n\nA batch "
     "script: its #SBATCH lines hold for the trials, and --param lr=log:1e-5..1e-1 varies $lr or {lr} in it, or an "
-    "option of its program.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
+    "option of its program. A script, also in Python, that calls sbatch in a "
+    "loop: each call is a trial.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
     "and hpctune resume takes over.",
 )
 @click.argument("config", metavar="CONFIG", required=False)
@@ -97,6 +98,8 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     script = look_at(path)
     if script.calls_wandb_agent and not script.searches:
         ctx.exit(run_wandb_script(path, arguments, given))
+    if script.calls_sbatch and not (script.searches or script.optimizes):
+        ctx.exit(run_file(path, arguments, given))
     overrides = as_overrides(given)
     _refuse_search_options(path, given)
     refuse_plain(path, script)

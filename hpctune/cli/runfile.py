@@ -10,9 +10,9 @@ import click
 
 from hpctune.cli import wandbsweep
 from hpctune.cli.searchoptions import apply, fit, read_parameters, show
-from hpctune.common.text import count
+from hpctune.common.text import count, shorten
 from hpctune.errors import ConfigFileError, UsageError
-from hpctune.interop import batch_script, declared, submit_loop, wandb_sweep
+from hpctune.interop import batch_script, declared, submissions, submit_loop, wandb_sweep
 from hpctune.interop.command_search import CommandSearch
 
 
@@ -24,8 +24,10 @@ def prepare(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) ->
 
 def search_in(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> CommandSearch:
     """The search that a file defines, with the options of the command line."""
-    if batch_script.is_batch_script(path) and submit_loop.submits(path.read_text(errors="replace")):
-        return _loop(path, arguments, given)
+    if path.suffix == ".py":
+        return loop_in(path, arguments, given)
+    if batch_script.is_batch_script(path) and submissions.submits(path.read_text(errors="replace")):
+        return loop_in(path, arguments, given)
     if arguments:
         raise UsageError(f"Arguments after -- are for Python files, and {path} is none. Write them into the command.")
     if path.suffix.lower() in declared.SUFFIXES:
@@ -54,15 +56,15 @@ def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     return search
 
 
-def _loop(path: Path, arguments: Sequence[str], given: Mapping[str, Any]) -> CommandSearch:
-    """A script that calls sbatch."""
+def loop_in(path: Path, arguments: Sequence[str], given: Mapping[str, Any]) -> CommandSearch:
+    """The search of a script that calls sbatch, in shell or in Python."""
     if given["params"] or given["table"]:
         raise UsageError(f"--param and --params are for batch scripts. {path} calls sbatch: its calls are the trials.")
-    submissions = submit_loop.record(path, arguments)
-    search = submit_loop.search_of(path, submissions)
+    calls = submissions.record(path, arguments)
+    search = submit_loop.search_of(path, calls)
     apply(search, given)
     shown = {name: ", ".join(map(str, dict.fromkeys(row[name] for row in search.rows or ()))) for name in search.space}
-    show(search, f"{count(len(submissions), 'call')} of sbatch in {path}", shown, str(search.cwd))
+    show(search, f"{count(len(calls), 'job')} that would be submitted by {path}", shown, str(search.cwd))
     return search
 
 
@@ -74,7 +76,19 @@ def _script(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     if script.found.dropped:
         names = ", ".join(f"--{name}" for name in dict.fromkeys(script.found.dropped))
         click.echo(f"Of {path}, hpctune sets itself: {names}.", err=True)
+    if submissions.resubmits(script.text):
+        click.echo(
+            f"{path} calls sbatch itself, and so will each trial. Take that out if it is there to go on after a time "
+            f"limit: hpctune starts an interrupted trial again.",
+            err=True,
+        )
     texts = dict(word.split("=", 1) for word in given["params"])
-    shown = {name: f"{texts.get(name, '...')}  ({way})" for name, way in script.ways.items()}
+    shown = {name: f"{texts.get(name) or _values(script.space[name])}  ({way})" for name, way in script.ways.items()}
     show(search, str(path), shown, str(search.cwd))
     return search
+
+
+def _values(domain: Any) -> str:
+    """The indices of an array."""
+    values = domain["grid_search"] if isinstance(domain, Mapping) and "grid_search" in domain else [domain]
+    return shorten(",".join(map(str, values)), 40)

@@ -17,7 +17,9 @@ from hpctune.interop.command_search import CommandSearch
 from hpctune.space.functions import grid_search
 
 SUFFIXES = (".sbatch", ".slurm", ".sh", ".bash", ".job", ".sub", ".batch")
-_ARRAY = "SLURM_ARRAY_TASK_ID"
+ARRAY = "SLURM_ARRAY_TASK_ID"
+ARRAY_JOB = 'export SLURM_ARRAY_JOB_ID="${{SLURM_ARRAY_JOB_ID:-${{SLURM_JOB_ID:-0}}}}"; '
+"""What a script of an array has in addition, before its first line."""
 _SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
 
 
@@ -44,6 +46,9 @@ class BatchScript:
                 variables.append(f"{name}={{{name}}}")
         if left:
             text, arguments = self._passed(text, left, style)
+        if ARRAY in self.space:
+            text = ARRAY_JOB + text
+            variables += [f"{name}={number}" for name, number in array_variables(array_of(self.text) or [0]).items()]
         slurm = {**self.found.options}
         if re.search(r"^\s*(srun|mpirun|mpiexec)\b", self.text, re.MULTILINE):
             slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
@@ -125,9 +130,9 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
         raise ConfigFileError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
     found = read_script(text)
     made = dict(space)
-    indices = _array(text) if _ARRAY in text else []
-    if indices and _ARRAY not in made:
-        made[_ARRAY] = grid_search(indices)
+    indices = array_of(text) if ARRAY in text else []
+    if indices and ARRAY not in made:
+        made[ARRAY] = grid_search(indices)
     if not made:
         raise UsageError(
             f"{path} has nothing to vary: name its parameters, such as --param lr=log:1e-5..1e-1, or --params FILE. "
@@ -136,7 +141,7 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
     return BatchScript(path, text, found, made)
 
 
-def _array(text: str) -> list[int]:
+def array_of(text: str) -> list[int]:
     """The indices of the script's array; empty if it is none."""
     directive = re.search(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)([\d,:-]+)", text, re.MULTILINE)
     if directive is None:
@@ -147,6 +152,12 @@ def _array(text: str) -> list[int]:
         first, _, last = span.partition("-")
         indices += range(int(first), int(last or first) + 1, int(step or 1))
     return indices
+
+
+def array_variables(indices: list[int]) -> dict[str, str]:
+    """What Slurm says of the whole array to each of its jobs."""
+    known = {"COUNT": len(indices), "MIN": min(indices), "MAX": max(indices)}
+    return {f"SLURM_ARRAY_TASK_{name}": str(number) for name, number in known.items()}
 
 
 def _filled(text: str, name: str) -> tuple[str, str | None]:

@@ -1,214 +1,218 @@
-"""A shell script that calls ``sbatch`` in a loop: each call becomes a trial.
-
-The script runs once, here, with a program named ``sbatch`` before all others that submits nothing: it writes down its
-arguments, its input and the environment. What differs between the calls are the parameters.
-"""
+"""A script that calls ``sbatch`` in a loop: each call becomes a trial. What differs are the parameters."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.slurm.existing import ExistingScript, read_script
-from hpctune.errors import ConfigFileError, UsageError
-from hpctune.interop.batch_script import shell_of
+from hpctune.errors import UsageError
+from hpctune.interop.batch_script import ARRAY_JOB, shell_of
 from hpctune.interop.command_search import CommandSearch
+from hpctune.interop.submissions import Submission
 from hpctune.space.functions import choice
 from hpctune.space.text import value
+from hpctune.worker.command import text_of
 
-RECORDER = """#!{python}
-import json, os, sys
-place = {place!r}
-words, text = sys.argv[1:], None
-piped = not sys.stdin.isatty() and not any(not w.startswith("-") and os.path.isfile(w) for w in words)
-if piped and not any(w == "--wrap" or w.startswith("--wrap=") for w in words):
-    text = sys.stdin.read()
-number = len(os.listdir(place)) + 1
-with open(os.path.join(place, f"{{number:06d}}.json"), "w") as file:
-    json.dump({{"words": words, "stdin": text, "env": dict(os.environ), "cwd": os.getcwd()}}, file)
-print(number if "--parsable" in words else f"Submitted batch job {{number}}")
-"""
-MAX_SECONDS = 300.0
-_VALUED = frozenset("ACDFGJLMNSabcdeimnopqtwx")
-"""Short options of sbatch that take a value."""
+DIRECTORY = "directory"
+"""The parameter that says where a trial runs, if the script changes its directory."""
+_MAX_ARGUMENT = 120_000
+"""Characters of one argument of a program; Linux takes 128 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """One call of sbatch. ``options``: as directives. ``script``: the file, or None; ``text``: its content.
-    ``arguments``: of the script. ``env``: what the job's environment has in addition to the driver's."""
+class _Argument:
+    """A parameter that is an argument of the script. ``prefix``: what stands before its value: ``--lr=``."""
 
-    options: tuple[str, ...]
-    script: str | None
-    text: str
-    arguments: tuple[str, ...]
-    env: Mapping[str, str]
-    cwd: str
+    name: str
+    prefix: str
 
-
-def submits(text: str) -> bool:
-    """Whether a script calls sbatch, and is no batch script itself."""
-    header = itertools.takewhile(lambda line: not line.strip() or line.startswith("#"), text.splitlines())
-    is_one = any(line.startswith("#SBATCH") for line in header)
-    return not is_one and re.search(r"^[^#\n]*\bsbatch\b", text, re.MULTILINE) is not None
-
-
-def record(path: Path, arguments: Sequence[str] = ()) -> list[Submission]:
-    """Run the script at ``path`` and return its submissions. Raises ConfigFileError if it fails or submits nothing."""
-    with tempfile.TemporaryDirectory(prefix="hpctune-sbatch-") as folder:
-        place, programs = Path(folder, "calls"), Path(folder, "bin")
-        place.mkdir()
-        programs.mkdir()
-        recorder = programs / "sbatch"
-        recorder.write_text(RECORDER.format(python=sys.executable, place=str(place)))
-        recorder.chmod(0o755)
-        env = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}
-        first = path.read_text(errors="replace").partition("\n")[0]
-        runner = [str(path.absolute())] if os.access(path, os.X_OK) and first.startswith("#!") else ["bash", str(path)]
-        try:
-            done = subprocess.run(
-                [*runner, *arguments], env=env, capture_output=True, text=True, timeout=MAX_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigFileError(f"{path} did not come to its end: {error}.") from error
-        calls = [json.loads(file.read_text()) for file in sorted(place.iterdir())]
-    if done.returncode:
-        raise ConfigFileError(f"{path} failed with code {done.returncode}: {done.stderr.strip()[-500:]}")
-    if not calls:
-        raise ConfigFileError(f"{path} has not called sbatch, so there is nothing to run.")
-    return [_submission(call, path) for call in calls]
-
-
-def _submission(call: Mapping[str, Any], path: Path) -> Submission:
-    words: list[str] = call["words"]
-    options, at = list[str](), 0
-    while at < len(words) and words[at].startswith("-"):
-        word = words[at]
-        takes = "=" not in word if word.startswith("--") else len(word) == 2 and word[1] in _VALUED
-        follows = takes and at + 1 < len(words) and not words[at + 1].startswith("-")
-        if word.startswith("--") and follows and Path(call["cwd"], words[at + 1]).is_file():
-            follows = False  # an option without a value, before the script
-        options.append(f"{word}={words[at + 1]}" if follows and word.startswith("--") else word)
-        if follows and not word.startswith("--"):
-            options[-1] = word + words[at + 1]
-        at += 1 + follows
-    wrapped = next((o.partition("=")[2] for o in options if o.startswith("--wrap=")), None)
-    exported = next((o.partition("=")[2] for o in options if o.startswith("--export=")), "ALL")
-    kept = tuple(o for o in options if not o.startswith(("--wrap=", "--export=")))
-    script = words[at] if at < len(words) and wrapped is None else None
-    if wrapped is not None:
-        text = f"#!/bin/sh\n{wrapped}\n"
-    elif script is not None:
-        try:
-            text = Path(call["cwd"], script).read_text()
-        except OSError as error:
-            raise ConfigFileError(f"{path} submits {script}, which cannot be read: {error.strerror}.") from error
-    else:
-        text = call["stdin"] or ""
-    env = {name: each for name, each in call["env"].items() if os.environ.get(name) != each and name not in _OURS}
-    for pair in exported.split(","):
-        name, sign, given = pair.partition("=")
-        if sign:
-            env[name] = given
-    return Submission(kept, script, text, tuple(words[at + 1 :]), env, call["cwd"])
-
-
-_OURS = frozenset({"PATH", "_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV"})
+    @property
+    def field(self) -> str:
+        return f"{_literal(self.prefix)}{{{self.name}}}"
 
 
 def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
     """The search whose trials are these submissions. Raises UsageError if their options differ."""
     first = submissions[0]
-    found = _script_options(first, path)
-    for other in submissions[1:]:
-        own = _script_options(other, path)
-        if own.options != found.options or other.cwd != first.cwd:
-            name = next(
-                (n for n in {*own.options, *found.options} if own.options.get(n) != found.options.get(n)), "chdir"
-            )
-            raise UsageError(
-                f"{path} submits jobs with different options ({name}: {found.options.get(name)!r} and "
-                f"{own.options.get(name)!r}). The trials of a search have the same. Split the script into two."
-            )
+    found = _same_options(path, submissions)
     rows, positions, names = _rows(submissions)
-    text = _common(submissions, rows)
+    text = _common(submissions, rows, positions, names)
     slurm = dict(found.options)
     if re.search(r"^\s*(srun|mpirun|mpiexec)\b", first.text, re.MULTILINE):
         slurm.setdefault("use_srun", False)
+    moves = [f"--chdir={{{DIRECTORY}}}"] if DIRECTORY in rows[0] else []
     env = [f"{name}={{{name}}}" for name in names]
-    words = enumerate(first.arguments)
-    arguments = [f"{{{positions[n]}}}" if n in positions else _literal(word) for n, word in words]
+    words = enumerate(first.arguments if _same_length(submissions) else ())
+    arguments = [positions[n].field if n in positions else _literal(word) for n, word in words]
     fixed = {k: v for k, v in first.env.items() if k not in names}
     shell = shell_of(first.text, Path(first.script or path))
-    command = ["env", *env, shell, "-c", text, first.script or str(path.absolute()), *arguments]
+    start = Path.cwd() if moves else Path(first.cwd, found.chdir or ".")
+    name = first.script if first.script and (start / first.script).is_file() else str(path.absolute())
+    command = ["env", *moves, *env, shell, "-c", text, name, *arguments]
     space = {
         name: values[0] if len(values) == 1 else choice(values)
         for name in rows[0]
         if (values := list({repr(row[name]): row[name] for row in rows}.values()))
     }
     return CommandSearch(
-        command, space=space, rows=rows, cwd=str(Path(first.cwd, found.chdir or ".")), env=fixed, slurm=slurm,
-        run={"name": path.stem},
-    )  # fmt: skip
+        command, space=space, rows=rows, cwd=str(start), env=fixed, slurm=slurm, run={"name": path.stem}
+    )
 
 
-def _script_options(submission: Submission, path: Path) -> ExistingScript:
-    directives = "".join(f"#SBATCH {option}\n" for option in submission.options)
+def _same_options(path: Path, submissions: Sequence[Submission]) -> ExistingScript:
+    found = _script_options(submissions[0])
+    for other in submissions[1:]:
+        own = _script_options(other)
+        if own.options == found.options:
+            continue
+        name = next(n for n in {**own.options, **found.options} if own.options.get(n) != found.options.get(n))
+        if name == "dependency":
+            raise UsageError(
+                f"{path} submits a job that waits for another one ({own.options.get(name) or found.options[name]}). "
+                f"Trials do not wait for each other. Let one script do both steps, or submit the second step when the "
+                f"search is over."
+            )
+        raise UsageError(
+            f"{path} submits jobs with different options ({name}: {found.options.get(name)!r} and "
+            f"{own.options.get(name)!r}). The trials of a search have the same. Split the script into two."
+        )
+    return found
+
+
+def _script_options(submission: Submission) -> ExistingScript:
+    directives = "".join(f"#SBATCH {_directive(option)}\n" for option in submission.options)
     inside = "".join(line + "\n" for line in submission.text.splitlines() if line.startswith("#SBATCH"))
     found = read_script(f"#!/bin/bash\n{inside}{directives}")  # as with sbatch, the command line wins
     found.command = ""
     return found
 
 
-def _rows(submissions: Sequence[Submission]) -> tuple[list[dict[str, Any]], dict[int, str], list[str]]:
+def _directive(option: str) -> str:
+    """An option with its value in quotes."""
+    name, sign, given = option.partition("=")
+    return f"{name}={shlex.quote(given)}" if sign and name.startswith("--") else shlex.quote(option)
+
+
+def _same_length(submissions: Sequence[Submission]) -> bool:
+    return len({len(one.arguments) for one in submissions}) == 1
+
+
+def _rows(submissions: Sequence[Submission]) -> tuple[list[dict[str, Any]], dict[int, _Argument], list[str]]:
     """The configurations; the parameter of each argument that is one; the parameters that are variables."""
-    count = {len(one.arguments) for one in submissions}
-    if len(count) > 1:
-        raise UsageError(
-            f"The script is submitted with {min(count)} and with {max(count)} arguments. Give all the same."
-        )
-    positions: dict[int, str] = {}
+    positions: dict[int, _Argument] = {}
     arguments = [one.arguments for one in submissions]
-    for number in range(count.pop()):
+    for number in range(len(arguments[0]) if _same_length(submissions) else 0):
         if len({words[number] for words in arguments}) > 1:
             option = arguments[0][number - 1] if number else ""
-            named = option.startswith("--") and all(words[number - 1] == option for words in arguments)
-            positions[number] = option.lstrip("-").replace("-", "_") if named else f"arg{number + 1}"
+            given = _assigned([words[number] for words in arguments])
+            named = option.startswith("-") and all(words[number - 1] == option for words in arguments)
+            prefix = arguments[0][number].partition("=")[0] + "=" if given else ""
+            name = given or (_name(option) if named else "") or f"arg{number + 1}"
+            positions[number] = _Argument(name, prefix)
     variables = list(dict.fromkeys(name for one in submissions for name in one.env))
     names = [n for n in variables if len({one.env.get(n) for one in submissions}) > 1]
     rows = [
         {name: value(one.env.get(name, "")) for name in names}
-        | {name: value(one.arguments[number]) for number, name in positions.items()}
+        | {each.name: value(one.arguments[n].removeprefix(each.prefix)) for n, each in positions.items()}
         for one in submissions
     ]
-    if not rows[0]:  # the text itself differs
-        rows = [{"job": number} for number in range(len(submissions))]
+    if len({one.cwd for one in submissions}) > 1:
+        for row, one in zip(rows, submissions, strict=True):
+            row[DIRECTORY] = os.path.relpath(one.cwd)
     return rows, positions, names
 
 
-def _common(submissions: Sequence[Submission], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The script of all trials: their common text, or a choice of each one's own by the parameter ``job``."""
-    texts = [_literal(one.text) for one in submissions]
-    if len(set(texts)) == 1:
-        return texts[0]
-    if set(rows[0]) != {"job"}:
-        for number, row in enumerate(rows):
-            row["job"] = number  # type: ignore[index]
-    cases = "\n".join(f"{number}) {_quoted(text)} ;;" for number, text in enumerate(texts))
-    return f'case {{job}} in\n{cases}\nesac\neval "$script"\n'
+def _common(
+    submissions: Sequence[Submission], rows: list[dict[str, Any]], positions: dict[int, _Argument], names: list[str]
+) -> str:
+    """The script of all trials: their common text, with the lines that differ chosen by the parameter ``job``.
+
+    Words that differ between the texts become parameters, for people and searchers to see. Raises UsageError if all of
+    it is longer than a command may be.
+    """
+    texts = [re.sub(r"^#SBATCH.*$", "#", one.text, flags=re.MULTILINE) for one in submissions]
+    seen = _differences(texts)
+    first = [_exact(one, row, positions, names) for one, row in zip(submissions, rows, strict=True)]
+    if not _same_length(submissions):
+        first = [f"{line}set -- {shlex.join(one.arguments)}; " for line, one in zip(first, submissions, strict=True)]
+    texts = [line + text for line, text in zip(first, texts, strict=True)]
+    if len(set(texts)) == 1 and rows[0]:
+        return ARRAY_JOB + _literal(texts[0])
+    for number, row in enumerate(rows):
+        row |= {name: each for name, each in seen[number].items() if name not in row}
+        row["job"] = number
+    script = ARRAY_JOB + _by_job(texts)
+    if len(script) > _MAX_ARGUMENT:
+        raise UsageError(
+            f"The {len(rows)} scripts that are submitted differ in too much text ({len(script)} characters together, "
+            f"at most {_MAX_ARGUMENT}). Let one script have the values as arguments: sbatch job.sh $lr $seed"
+        )
+    return script
+
+
+def _exact(one: Submission, row: dict[str, Any], positions: dict[int, _Argument], names: list[str]) -> str:
+    """Commands for those values of a trial that would otherwise not be passed as they are written: 1e-3, true, 007."""
+    changed = [n for n in names if n in one.env and text_of(row[n]) != one.env[n]]
+    line = "".join(f"export {n}={shlex.quote(one.env[n])}; " for n in changed)
+    if any(each.prefix + text_of(row[each.name]) != one.arguments[n] for n, each in positions.items()):
+        line += f"set -- {shlex.join(one.arguments)}; "
+    return line
+
+
+def _by_job(texts: Sequence[str]) -> str:
+    """A script that runs the text whose number is the parameter ``job``. What is the same in all is there once."""
+    lines = [text.splitlines(keepends=True) for text in texts]
+    if len({len(each) for each in lines}) > 1:
+        lines = [[text] for text in texts]
+    columns = list(zip(*lines, strict=True))
+    differ = [number for number, column in enumerate(columns) if len(set(column)) > 1]
+    cases = "".join(
+        f"{job}) {' '.join(f'line{n}={_quoted(each[n])}' for n in differ) or ':'} ;;\n"
+        for job, each in enumerate(lines)
+    )
+    whole = "".join(f'"$line{n}"' if n in differ else _quoted(column[0]) for n, column in enumerate(columns))
+    return f"case {{job}} in\n{cases}esac\neval {whole}\n"
+
+
+def _differences(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """The named words that differ between texts of equal length, for each text: ``--lr 0.1``, ``LR=0.1``."""
+    split = [text.split() for text in texts]
+    found: list[dict[str, Any]] = [{} for _ in texts]
+    if len({len(words) for words in split}) > 1:
+        return found
+    for number, words in enumerate(zip(*split, strict=True)):
+        if len(set(words)) == 1:
+            continue
+        before = {text[number - 1] for text in split} if number else set()
+        option = before.pop() if len(before) == 1 else ""
+        given = _assigned(words)
+        name = given or (_name(option) if re.match(r"--?[A-Za-z]", option) else "")
+        for row, word in zip(found, words, strict=True):
+            if name:
+                stated = word.partition("=")[2] if given else word
+                row.setdefault(name, value(stated.strip("\"';")))
+    return found
+
+
+def _assigned(words: Sequence[str]) -> str:
+    """The name in words such as ``--lr=0.1`` and ``LR=0.1``, if it is the same in all of them."""
+    names = {word.partition("=")[0] for word in words if "=" in word}
+    same = len(names) == 1 and all("=" in word for word in words)
+    return _name(names.pop()) if same else ""
+
+
+def _name(option: str) -> str:
+    return re.sub(r"\W", "_", option.lstrip("-"))
 
 
 def _quoted(text: str) -> str:
-    return "script='" + text.replace("'", "'\\''") + "'"
+    return _literal("'" + text.replace("'", "'\\''") + "'")
 
 
 def _literal(text: str) -> str:

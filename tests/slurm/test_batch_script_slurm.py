@@ -63,5 +63,5 @@ def test_a_loop_over_sbatch(tmp_path: Path, slurm_cluster: SlurmCluster) -> None
     words = ["hpctune", "run", "submit.sh", "--metric", "loss", "--storage-path", "results", "-v", "1"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
-    assert "3 calls of sbatch in submit.sh" in done.stderr
+    assert "3 jobs that would be submitted by submit.sh" in done.stderr
     assert sorted(row["loss"] for row in rows(tmp_path / "results" / "submit")) == [1, 2, 3]

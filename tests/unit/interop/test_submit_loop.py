@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpctune.errors import ConfigFileError, UsageError
-from hpctune.interop import submit_loop
+from hpctune.interop import submissions, submit_loop
 from hpctune.worker.command import Command
 
 JOB = '#!/bin/bash\n#SBATCH -p gpu\n#SBATCH --time=10\necho "lr=$1 wd=$2 LR=${LR:-} seed=${SEED:-}"\n'
@@ -21,8 +22,8 @@ def trials(directory: Path, text: str, *arguments: str) -> tuple[list[dict[str, 
     (directory / "job.sh").write_text(JOB)
     path = directory / "submit.sh"
     path.write_text(text)
-    assert submit_loop.submits(text)
-    search = submit_loop.search_of(path, submit_loop.record(path, arguments))
+    assert submissions.submits(text)
+    search = submit_loop.search_of(path, submissions.record(path, arguments))
     rows = [dict(row) for row in search.rows or ()]
     outputs = []
     for row in rows:
@@ -71,7 +72,7 @@ def test_variables(tmp_path: Path, line: str) -> None:
 def test_scripts_that_are_written_or_piped(tmp_path: Path) -> None:
     piped = 'for lr in 0.1 0.2; do\nsbatch <<EOF\n#!/bin/bash\n#SBATCH -p main\necho "it\'s {x} $lr"\nEOF\ndone\n'
     rows, outputs, slurm = trials(tmp_path, piped)
-    assert rows == [{"job": 0}, {"job": 1}]
+    assert rows == [{"job": 0}, {"job": 1}]  # no name stands before the value
     assert outputs == ["it's {x} 0.1", "it's {x} 0.2"]
     assert slurm == {"partition": "main"}
     rows, outputs, _ = trials(tmp_path, 'for lr in 0.1 0.2; do sbatch -p main --wrap="echo wrapped $lr"; done')
@@ -79,6 +80,98 @@ def test_scripts_that_are_written_or_piped(tmp_path: Path) -> None:
     written = 'for lr in 0.1 0.2; do\nsed "s/LEARN/$lr/" template > made_$lr.sh\nsbatch made_$lr.sh\ndone\n'
     (tmp_path / "template").write_text("#!/bin/bash\n#SBATCH -t 5\necho made LEARN\n")
     assert trials(tmp_path, written)[1] == ["made 0.1", "made 0.2"]
+
+
+SHAPES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+    "a script that is written, submitted and removed": (
+        ("for lr in 0.1 0.2; do for s in 1 2; do\ncat > made.sh <<EOF\n#!/bin/bash\n#SBATCH -J r${lr}_$s -o $lr.out\n"
+        "echo --lr $lr --seed $s\nEOF\nsbatch made.sh && rm made.sh; done; done"),
+        [{"lr": lr, "seed": s, "job": n} for n, (lr, s) in enumerate(itertools.product((0.1, 0.2), (1, 2)))],
+        [f"--lr {lr} --seed {s}" for lr, s in itertools.product((0.1, 0.2), (1, 2))],
+    ),
+    "options of sbatch, with a command": (
+        "for lr in 1 2; do sbatch -J r-$lr -o $lr.log --time=9 --wrap \"echo --lr $lr; echo end\"; done",
+        [{"lr": 1, "job": 0}, {"lr": 2, "job": 1}],
+        ["--lr 1\nend", "--lr 2\nend"],
+    ),
+    "a directory for each": (
+        "for d in a b; do mkdir $d; cd $d; cp ../job.sh mine.sh; sbatch mine.sh $d 0; cd ..; done",
+        [{"arg1": "a", "directory": "a"}, {"arg1": "b", "directory": "b"}],
+        ["lr=a wd=0 LR= seed=", "lr=b wd=0 LR= seed="],
+    ),
+    "arrays in a loop": (
+        ("for lr in 1 2; do sbatch --array=3-5:2%1 --export=ALL,LR=$lr --wrap='echo $LR $SLURM_ARRAY_TASK_ID of "
+        "$SLURM_ARRAY_TASK_COUNT'; done"),
+        [{"LR": lr, "SLURM_ARRAY_TASK_ID": n} for lr, n in itertools.product((1, 2), (3, 5))],
+        [f"{lr} {n} of 2" for lr, n in itertools.product((1, 2), (3, 5))],
+    ),
+    "a piped script with an array": (
+        "sbatch <<'EOF'\n#!/bin/bash\n#SBATCH -a 1,2\necho $SLURM_ARRAY_TASK_ID\nEOF",
+        [{"SLURM_ARRAY_TASK_ID": 1}, {"SLURM_ARRAY_TASK_ID": 2}],
+        ["1", "2"],
+    ),
+    "a script that submits itself": (
+        ('#!/bin/bash\n#SBATCH -t 5\nif [ -z "$SLURM_ARRAY_TASK_ID" ]; then sbatch --array=1-2%9 "$0"; exit; fi\n'
+        "echo task $SLURM_ARRAY_TASK_ID"),
+        [{"SLURM_ARRAY_TASK_ID": 1}, {"SLURM_ARRAY_TASK_ID": 2}],
+        ["task 1", "task 2"],
+    ),
+    "xargs with a file of arguments": (
+        "printf '%s\n' '--lr 1 --name=a' '--lr 2 --name=b' | xargs -L 1 sbatch own.sh",
+        [{"lr": 1, "name": "a"}, {"lr": 2, "name": "b"}],
+        ["--lr 1 --name=a", "--lr 2 --name=b"],
+    ),
+    "a table that is read line by line": (
+        ("printf 'lr,seed\n0.1,1\n' | while IFS=, read -r lr s; do [ $lr = lr ] && continue; "
+        "for x in 5 6; do LR=$lr SEED=$x sbatch job.sh $s $x; done; done"),
+        [{"SEED": 5, "arg2": 5}, {"SEED": 6, "arg2": 6}],
+        ["lr=1 wd=5 LR=0.1 seed=5", "lr=1 wd=6 LR=0.1 seed=6"],
+    ),
+    "values as they are written": (
+        "for v in 1e-3 true 007; do LR=$v sbatch -J 'a b' job.sh $v 0; done",
+        [{"LR": v, "arg1": v, "job": n} for n, v in enumerate((0.001, True, 7.0))],
+        [f"lr={v} wd=0 LR={v} seed=" for v in ("1e-3", "true", "007")],
+    ),
+    "different numbers of arguments": (
+        "for n in 1 2; do sbatch job.sh $(seq $n); done",
+        [{"job": 0}, {"job": 1}],
+        ["lr=1 wd= LR= seed=", "lr=1 wd=2 LR= seed="],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_that_people_write(tmp_path: Path, shape: str) -> None:
+    text, rows, outputs = SHAPES[shape]
+    (tmp_path / "own.sh").write_text('#!/bin/bash\necho "$@"\n')
+    found = trials(tmp_path, text)
+    assert found[:2] == (rows, outputs)
+
+
+def test_many_long_scripts_that_differ_in_a_line(tmp_path: Path) -> None:
+    same = "# a comment of this length, as scripts have\n" * 40
+    text = f"for n in $(seq 90); do sbatch <<EOF\n#!/bin/bash\n{same}echo n=$n; echo\nEOF\ndone"
+    rows, outputs, _ = trials(tmp_path, text)
+    assert rows[89] == {"n": 90, "job": 89}
+    assert outputs[89] == "n=90"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "subprocess.run(['sbatch', '--time=10', 'own.sh', f'--lr={lr}'], check=True)",
+        "os.system(f'sbatch --time=10 own.sh --lr={lr}')",
+    ],
+)
+def test_a_python_script_that_submits(tmp_path: Path, body: str) -> None:
+    (tmp_path / "own.sh").write_text('#!/bin/bash\necho "$@"\n')
+    path = tmp_path / "submit.py"
+    path.write_text(f"import os, subprocess\nfor lr in (0.1, 0.2):\n    {body}\n")
+    assert submissions.submits_in_python(ast.parse(path.read_text()))
+    assert not submissions.submits_in_python(ast.parse("print('sbatch is a program of Slurm')"))
+    search = submit_loop.search_of(path, submissions.record(path))
+    assert search.rows == [{"lr": 0.1}, {"lr": 0.2}]
+    assert search.command[-1] == "--lr={lr}"
 
 
 def test_arguments_of_the_loop_and_ids_of_jobs(tmp_path: Path) -> None:
@@ -90,12 +183,15 @@ def test_arguments_of_the_loop_and_ids_of_jobs(tmp_path: Path) -> None:
 def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     for text, error, said in (
         ("for p in a b; do sbatch -p $p --wrap=true; done", UsageError, "different options"),
-        ("for n in 1 2; do sbatch job.sh $(seq $n); done", UsageError, "with 1 and with 2 arguments"),
+        ("id=$(sbatch --parsable job.sh); sbatch -d afterok:$id job.sh", UsageError, "waits for another one"),
+        ("x=$(printf '%090000d' 1)\nfor n in 1 2; do sbatch --wrap=\"echo $n$x\"; done", UsageError, "too much text"),
         ("sbatch none.sh", ConfigFileError, "cannot be read"),
         ("false && sbatch job.sh", ConfigFileError, "failed with code 1"),
         ("if false; then sbatch job.sh; fi", ConfigFileError, "has not called sbatch"),
     ):
         with pytest.raises(error, match=said):
             trials(tmp_path, text)
-    assert not submit_loop.submits("#!/bin/bash\n#SBATCH -t 1\nsbatch other.sh\n")
-    assert not submit_loop.submits("# sbatch this\npython x.py\n")
+    assert not submissions.submits("#!/bin/bash\n#SBATCH -t 1\nsbatch other.sh\n")
+    assert not submissions.submits("# sbatch this\npython x.py\n")
+    assert submissions.resubmits("#!/bin/bash\n#SBATCH -t 1\n[ -e done ] || sbatch $0\n")
+    assert not submissions.resubmits("#!/bin/bash\n#SBATCH -t 1\necho sbatch job.sh again\n")
