@@ -12,6 +12,7 @@ from hpctune.errors import ConfigFileError
 from hpctune.interop.submissions import submits_in_python
 
 _PACKAGES = frozenset({"hpctune", "ray"})
+_KERAS_TUNER = frozenset({"keras_tuner", "kerastuner"})
 _DEFINED = frozenset({"tuner", "experiment"})
 _MAX_FILES = 200
 """Modules beside the script that are read at most."""
@@ -20,8 +21,8 @@ _MAX_FILES = 200
 @dataclass(slots=True)
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
-    ``imports_ray``, ``imports_optuna``: one of them imports that; ``optimizes``: one calls a method ``optimize``;
-    ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or the program ``sbatch``."""
+    ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``: one calls a
+    method ``optimize``; ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
@@ -29,6 +30,7 @@ class Script:
     optimizes: bool = False
     calls_wandb_agent: bool = False
     calls_sbatch: bool = False
+    imports_keras_tuner: bool = False
 
     @property
     def is_optunas(self) -> bool:
@@ -52,11 +54,14 @@ def look_at(path: Path) -> Script:
         imported = list(_imported(tree))
         packages = {name.partition(".")[0] for name in imported}
         asks = _asks_for_ray(tree)
-        script.searches = script.searches or bool(packages & _PACKAGES) or _defines(tree) or asks
+        theirs = bool(packages & _KERAS_TUNER)  # whose objects people name ``tuner``
+        defines = bool(packages & _PACKAGES) or (_defines(tree) and not theirs)
+        script.searches = script.searches or defines or asks
         script.calls_wandb_agent = script.calls_wandb_agent or ("wandb" in packages and _calls_agent(tree))
         script.calls_sbatch = script.calls_sbatch or (file == path.absolute() and submits_in_python(tree))
         script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or "optuna" in packages
+        script.imports_keras_tuner = script.imports_keras_tuner or theirs
         script.optimizes = script.optimizes or _optimizes(tree)
         for name in imported:
             parts = name.split(".")
@@ -75,6 +80,8 @@ def refuse_plain(path: Path, script: Script) -> None:
             "It was not run. A loop over study.ask() and study.tell() cannot be divided into jobs: make its body a "
             "function objective(trial), and call study.optimize(objective, n_trials=...)."
         )
+    if script.imports_keras_tuner and not script.searches and not script.is_optunas:
+        raise ConfigFileError(_keras_tuner_words(path))
     if not script.searches and not script.is_optunas:
         raise ConfigFileError(_words(path))
 
@@ -157,4 +164,20 @@ def _words(path: Path) -> str:
         f"  2. the same, with one line in {name}: import hpctune; hpctune.report(loss=loss)\n"
         f"  3. as a function: def train(config): ... hpctune.report(loss=loss), and "
         f"tuner = hpctune.Tuner(train, param_space=...)"
+    )
+
+
+def _keras_tuner_words(path: Path) -> str:
+    return (
+        f"{path} searches with KerasTuner, whose trials cannot be divided into jobs. It was not run. The model can stay "
+        f"as it is, if the search is ours: replace tuner.search(...) by\n"
+        f"       import hpctune as tune\n"
+        f"       from hpctune.integration.keras import TuneReportCheckpointCallback\n"
+        f"       def train(config):\n"
+        f"           hp = keras_tuner.HyperParameters()\n"
+        f"           hp.values.update(config)  # hp.Int, hp.Float, hp.Choice return these values\n"
+        f"           build_model(hp).fit(..., callbacks=[TuneReportCheckpointCallback()])\n"
+        f'       tuner = tune.Tuner(train, param_space={{"units": tune.randint(32, 513)}},\n'
+        f'                          tune_config=tune.TuneConfig(metric="val_accuracy", mode="max", num_samples=20))\n'
+        f"     then: hpctune run {quoted(path)}"
     )

@@ -46,6 +46,11 @@ def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     data = dict(declared.read(path))
     if wandb_sweep.is_sweep(data):
         return wandbsweep.search_of(data, path, given)
+    if isinstance(data.get("seml"), Mapping):
+        raise ConfigFileError(
+            f"{path} is an experiment of SEML, which hpctune does not read. Name its program instead, with what 'grid' "
+            f"and 'random' vary: hpctune sweep 'python EXECUTABLE with' lr=0.1,0.01 --style hydra --grid"
+        )
     search = declared.search_of(data | ({"grid": True} if given["grid"] else {}), path)
     apply(search, given)
     shown = {name: str(value) for name, value in data.get("parameters", {}).items()}

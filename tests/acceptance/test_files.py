@@ -129,3 +129,20 @@ def test_init_in_a_terminal(here: Path) -> None:
     text = (here / "asked.yaml").read_text()
     assert "lr: 1e-3..1e-1" in text
     assert "metric: val_loss\nmode: min\nnum_samples: 3" in text
+
+
+def test_a_file_of_seml_is_refused_with_what_helps(here: Path) -> None:
+    (here / "seml.yaml").write_text("seml: {executable: train.py}\ngrid: {lr: {type: choice, options: [0.1]}}\n")
+    done = hpctune(here, "run", "seml.yaml", "--cluster", "local")
+    assert (done.returncode, "hpctune sweep 'python EXECUTABLE with'" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_loop_in_python_that_submits(here: Path) -> None:
+    (here / "submit.py").write_text(
+        "import subprocess\nfor lr in (0.1, 0.2):\n"
+        "    subprocess.run(['sbatch', '--time=10', 'job.sbatch', f'--lr={lr}'], check=True)\n"
+    )
+    (here / "job.sbatch").write_text(f'#!/bin/bash\n{sys.executable} train.py "$@"\n')
+    done = hpctune(here, "run", "submit.py", "--metric", "val_loss", "--cluster", "local", "--storage-path", "results")
+    assert done.returncode == 0, done.stderr
+    assert results(here / "results" / "submit") == [({"lr": lr}, round(lr / 3, 4)) for lr in (0.1, 0.2)]

@@ -42,7 +42,15 @@ def _script(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["pruned", "multi", "stored", "hyperband"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pruned", "multi", "stored", "hyperband", "lambdas",
+        pytest.param("trainer", marks=pytest.mark.nightly),
+        pytest.param("array_worker", marks=pytest.mark.nightly),
+        pytest.param("gradient_boosting", marks=pytest.mark.nightly),
+    ],
+)  # fmt: skip
 def test_one_after_another_the_trials_are_those_of_optuna_itself(name: str, tmp_path: Path) -> None:
     script = SCRIPTS / f"{name}.py"
     done = _run(script, tmp_path / "ours", "--max-concurrent", "1")

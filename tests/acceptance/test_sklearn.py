@@ -16,14 +16,25 @@ from hpctune.storage.spec_file import find_experiments
 
 pytest.importorskip("sklearn")
 import joblib
-from scipy.stats import loguniform, norm
+from scipy.stats import loguniform, norm, randint
 from sklearn.datasets import make_classification
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, ShuffleSplit
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    ShuffleSplit,
+    StratifiedKFold,
+    cross_val_score,
+)  # fmt: skip
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import check_estimator
 
 import hpctune as tune
@@ -130,6 +141,37 @@ def test_an_unmodified_search_in_joblibs_backend(tmp_path: Path) -> None:
     same(search, GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=2).fit(X, Y))
     (experiment,) = find_experiments(tmp_path)
     assert len(read_experiment(experiment).state.trials) == 4
+
+
+def _searches() -> dict[str, Any]:
+    """Searches as people write them, without anything of ours."""
+    pipe = Pipeline([("scale", StandardScaler()), ("pca", PCA()), ("clf", SVC())])
+    others = [{"pca__n_components": [2], "clf__C": [0.1, 1]}, {"clf": [LogisticRegression()], "clf__C": [1]}]
+    scores = {"acc": "accuracy", "f1": make_scorer(f1_score, average="macro")}
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
+    forest, drawn = RandomForestClassifier(random_state=0), {"n_estimators": randint(2, 5), "max_depth": [2, None]}
+    return {
+        "grids of a pipeline": GridSearchCV(pipe, others, cv=3, n_jobs=-1, verbose=1),
+        "scores": GridSearchCV(SVC(), {"C": [0.1, 1]}, scoring=scores, refit="f1", cv=folds, return_train_score=True),
+        "random": RandomizedSearchCV(forest, drawn, n_iter=3, cv=2, random_state=1, n_jobs=-1),
+        "halving": HalvingGridSearchCV(SVC(), {"C": [0.1, 1, 10]}, cv=2, random_state=0, min_resources=20),
+        "a fit that fails": GridSearchCV(SVC(), {"kernel": ["linear", "nonsense"]}, cv=2, error_score=0, n_jobs=2),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_shapes_of_searches_in_joblibs_backend(tmp_path: Path) -> None:
+    x, y = X[::3], Y[::3]
+    theirs = {name: search.fit(x, y) for name, search in _searches().items()}
+    inner = GridSearchCV(SVC(), {"C": [1, 2]}, cv=2)
+    outer = cross_val_score(inner, x, y, cv=2)
+    with parallel_backend(cluster="debug", storage_path=tmp_path, verbosity=0):
+        for name, search in _searches().items():
+            search.fit(x, y)
+            assert str(search.best_params_) == str(theirs[name].best_params_)
+            for key in (key for key in search.cv_results_ if key.startswith("mean_test")):
+                assert search.cv_results_[key] == pytest.approx(theirs[name].cv_results_[key]), name
+        assert cross_val_score(inner, x, y, cv=2, n_jobs=-1) == pytest.approx(outer)
 
 
 def test_any_code_with_joblib_and_an_error_in_a_task(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_a_batch_script_with_other_parameters(tmp_path: Path, slurm_cluster: Slu
     driver = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     experiment = tmp_path / "results" / "exp"
     wait_for(lambda: list(experiment.glob("*/result.json")) != [], 90, "a result")
+    job = next(job for job in slurm_cluster.squeue() if job.state == "RUNNING")
+    subprocess.run(["scontrol", "requeue", job.id], check=True)
     (script,) = {p.read_text() for p in (experiment / "jobs").glob("*_submission.sh")}
     assert "#SBATCH --partition=main" in script
     assert "#SBATCH --time=7" in script

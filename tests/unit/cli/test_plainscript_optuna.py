@@ -39,3 +39,15 @@ def test_a_loop_of_ask_and_tell_is_refused_with_what_helps(tmp_path: Path) -> No
     script.write_text("import optuna\nstudy = optuna.create_study()\nstudy.ask()\n")
     with pytest.raises(ConfigFileError, match=r"call study\.optimize"):
         refuse_plain(script, look_at(script))
+
+
+def test_a_search_of_keras_tuner_is_refused_with_what_helps(tmp_path: Path) -> None:
+    path = tmp_path / "search.py"
+    text = "import keras_tuner as kt\ntuner = kt.RandomSearch(build, objective='val_loss', max_trials=5)\n"
+    path.write_text(text + "tuner.search(x, y)\n")
+    with pytest.raises(
+        ConfigFileError, match=r"cannot be divided into jobs(.|\n)*not run(.|\n)*TuneReportCheckpointCallback"
+    ):
+        refuse_plain(path, look_at(path))
+    path.write_text("import hpctune\n" + text)
+    assert look_at(path).searches
