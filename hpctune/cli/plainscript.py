@@ -22,7 +22,8 @@ _MAX_FILES = 200
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
     ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``: one calls a
-    method ``optimize``; ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or the program ``sbatch``."""
+    method ``optimize``; ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or
+    the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
@@ -169,8 +170,8 @@ def _words(path: Path) -> str:
 
 def _keras_tuner_words(path: Path) -> str:
     return (
-        f"{path} searches with KerasTuner, whose trials cannot be divided into jobs. It was not run. The model can stay "
-        f"as it is, if the search is ours: replace tuner.search(...) by\n"
+        f"{path} searches with KerasTuner, whose trials cannot be divided into jobs. It was not run. The model can "
+        f"stay as it is, if the search is ours: replace tuner.search(...) by\n"
         f"       import hpctune as tune\n"
         f"       from hpctune.integration.keras import TuneReportCheckpointCallback\n"
         f"       def train(config):\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
@@ -25,6 +26,7 @@ DOMAINS = (
     "qlograndint", "choice", "grid_search",
 )  # fmt: skip
 CONSTANT = "value"
+_BOUNDS = frozenset({"lower", "upper", "low", "high", "min", "max", "q", "mean", "sd"})
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
@@ -139,7 +141,9 @@ def search_of(data: Mapping[str, Any], path: Path) -> CommandSearch:
 
 
 def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
-    space = {name: domain(value, grid=bool(data.get("grid"))) for name, value in data.get("parameters", {}).items()}
+    space = {
+        name: _domain_of(name, value, bool(data.get("grid"))) for name, value in data.get("parameters", {}).items()
+    }
     rows = data.get("trials")
     command, directory = data["command"], path.absolute().parent
     where = Path(data.get("cwd", "."))
@@ -184,6 +188,14 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
     )
 
 
+def _domain_of(name: str, value: Any, grid: bool) -> Any:
+    """The domain of a parameter. Raises SearchSpaceError, which names it."""
+    try:
+        return domain(value, grid=grid)
+    except (SearchSpaceError, TypeError) as error:  # TypeError: the domain has other arguments
+        raise SearchSpaceError(f"parameters: {name}: {error}") from error
+
+
 def domain(value: Any, *, grid: bool = False) -> Any:
     """The domain, constant or nested space that a value of ``parameters`` states. Raises SearchSpaceError."""
     if isinstance(value, str):
@@ -203,6 +215,11 @@ def domain(value: Any, *, grid: bool = False) -> Any:
             if isinstance(given, Mapping):
                 return function(**given)
             return function(*given) if isinstance(given, list) else function(given)
+        meant = difflib.get_close_matches(kind, DOMAINS, 1, 0.8)
+        if meant and (isinstance(given, list) or (isinstance(given, Mapping) and set(given) & _BOUNDS)):
+            raise SearchSpaceError(
+                f"no domain is called {kind!r}. Did you mean {meant[0]!r}? All: {', '.join(DOMAINS)}."
+            )
     return {key: domain(child, grid=grid) for key, child in value.items()}
 
 

@@ -27,7 +27,10 @@ _METRIC = ("name", "goal", "target", "impute", "impute_while_running")
 
 def is_sweep(data: Mapping[str, Any]) -> bool:
     """Whether the content of a file is a sweep configuration of W&B."""
-    return "method" in data and isinstance(data.get("parameters"), Mapping)
+    named = "method" in data or (
+        "program" in data and "command" not in data
+    )  # a method that is forgotten or misspelled
+    return named and isinstance(data.get("parameters"), Mapping)
 
 
 def search_of(data: Mapping[str, Any], path: Path, agent: list[str] | None = None) -> CommandSearch:

@@ -163,7 +163,12 @@ def test_listed_trials_and_grids(tmp_path: Path) -> None:
         ("command: x\nverbose: 5", "verbose cannot be 5"),
         ("command: x\nslurm: {partitoin: gpu}", "Did you mean 'partition'"),
         ("command: x\nscheduler: {max_t: 3}", "scheduler cannot be"),
-        ("command: x\nparameters: {lr: 1..x}", "not a range"),
+        ("command: x\nparameters: {lr: 1..x}", "parameters: lr: '1..x' is not a range"),
+        (
+            "command: x\nparameters: {lr: {logunifrom: [0.1, 1]}}",
+            "lr: no domain is called 'logunifrom'. Did you mean 'loguniform'",
+        ),
+        ("command: x\nparameters: {lr: {choise: [1, 2]}}", "lr: no domain is called 'choise'. Did you mean 'choice'"),
         ("command: x\nparameters: {lr: {uniform: [2, 1]}}", "uniform"),
         ("command: x\ntime_budget: soon", "time_budget cannot be 'soon'"),
         ("command: x\ntrials: []", "trials must be a list"),

@@ -260,3 +260,10 @@ def test_the_grid_is_that_of_the_package_of_wandb(tmp_path: Path) -> None:
         runs = [run for run in sweeps.grid_search_next_runs([], data, n=1000) if run is not None]
         theirs = [{name: each["value"] for name, each in run.config.items()} for run in runs]
         assert grid_of(data["parameters"]) == theirs
+
+
+def test_a_sweep_whose_method_is_misspelled_is_still_one(tmp_path: Path) -> None:
+    data = {"program": "t.py", "metod": "grid", "parameters": {"lr": {"values": [1]}}}
+    assert wandb_sweep.is_sweep(data)
+    with pytest.raises(ConfigFileError, match=r"unknown key 'metod'\. Did you mean 'method'"):
+        wandb_sweep.search_of(data, tmp_path / "sweep.yaml")
