@@ -1,9 +1,7 @@
-"""scikit-learn's search in joblib's backend on Slurm: jobs that are requeued, and a driver that is killed."""
+"""scikit-learn's search in joblib's backend on Slurm, with a job that is requeued."""
 
 from __future__ import annotations
 
-import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +12,12 @@ from .cluster import SlurmCluster, wait_for
 
 pytest.importorskip("sklearn")
 SEARCH = """
-import os, sys, time
+import os, time
 import joblib
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from hpctune.sklearn import TuneGridSearchCV, register_hpctune
+from hpctune.sklearn import register_hpctune
 
 class Slow(LogisticRegression):
     def fit(self, X, y):
@@ -32,23 +30,18 @@ class Slow(LogisticRegression):
 if __name__ == "__main__":
     X, y = load_iris(return_X_y=True)
     slurm = {"partition": "scavenge", "time": 5, "mem": "300M"}
-    grid = {"C": [0.01, 0.1, 1.0]}
-    if sys.argv[1] == "ours":
-        search = TuneGridSearchCV(Slow(max_iter=500), grid, cv=2, slurm=slurm, name="e", storage_path="results")
+    search = GridSearchCV(Slow(max_iter=500), {"C": [0.01, 0.1, 1.0]}, cv=2, n_jobs=-1)
+    register_hpctune()
+    with joblib.parallel_backend("hpctune", slurm=slurm, name="e", storage_path="results", verbosity=0):
         search.fit(X, y)
-    else:
-        search = GridSearchCV(Slow(max_iter=500), grid, cv=2, n_jobs=-1)
-        register_hpctune()
-        with joblib.parallel_backend("hpctune", slurm=slurm, name="e", storage_path="results", verbosity=0):
-            search.fit(X, y)
     print([round(score, 6) for score in search.cv_results_["mean_test_score"]], search.best_params_)
 """
 
 
-def _started(tmp_path: Path, way: str) -> subprocess.Popen[str]:
+def _started(tmp_path: Path) -> subprocess.Popen[str]:
     (tmp_path / "search.py").write_text(SEARCH)
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "search.py", way], cwd=tmp_path, stdout=subprocess.PIPE,
+        [sys.executable, "-W", "ignore", "search.py"], cwd=tmp_path, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -71,7 +64,7 @@ def _plain(tmp_path: Path) -> str:
 
 @pytest.mark.nightly
 def test_an_unmodified_search_with_a_requeued_job(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
-    search = _started(tmp_path, "joblib")
+    search = _started(tmp_path)
     wait_for(lambda: len(_fits(tmp_path)) >= 4, 120, "four fits")
     requeued = next(job.id for job in slurm_cluster.squeue() if job.state == "RUNNING")
     subprocess.run(["scontrol", "requeue", requeued], check=True)
@@ -81,22 +74,3 @@ def test_an_unmodified_search_with_a_requeued_job(tmp_path: Path, slurm_cluster:
     assert search.returncode == 0, said
     assert len(_fits(tmp_path)) > 6 + 1  # each fold of a candidate, the best on all data, and what began again
     assert out == _plain(tmp_path)
-
-
-@pytest.mark.nightly
-def test_the_trials_of_a_killed_driver_go_on(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
-    search = _started(tmp_path, "ours")
-    wait_for(lambda: len(_fits(tmp_path)) >= 3, 120, "three fits")
-    search.send_signal(signal.SIGKILL)
-    search.communicate()
-    requeued = next(job.id for job in slurm_cluster.squeue() if job.state == "RUNNING")
-    subprocess.run(["scontrol", "requeue", requeued], check=True)
-    (tmp_path / "go").touch()
-    resumed = subprocess.run(
-        ["hpctune", "resume", "results/e"], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    paths = (tmp_path / "results" / "e").glob("*/result.json")
-    rows = [json.loads(path.read_text().splitlines()[-1]) for path in paths]
-    scores = {row["config"]["C"]: round(row["mean_test_score"], 6) for row in rows}
-    assert str([scores[c] for c in (0.01, 0.1, 1.0)]) in _plain(tmp_path)
