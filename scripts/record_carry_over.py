@@ -3,8 +3,11 @@
 
 python scripts/record_carry_over.py --ray /tmp/rayenv/bin/python                  # all: some minutes
 python scripts/record_carry_over.py --ray /tmp/rayenv/bin/python stoppers spaces
+python scripts/record_carry_over.py --ray /tmp/ray1/bin/python generation_1
 
-The Python that is given has ``ray[tune]`` installed.
+The Python that is given has ``ray[tune]`` installed: the newest, or ray[tune]==1.13.0 (on Python 3.10, with
+protobuf<3.21, numpy<1.24, pandas<2 and pydantic<2) for the script generation_1. What the script documented observes is
+not recorded.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def main() -> None:
     parser.add_argument("--ray", default=sys.executable, metavar="PYTHON", help="a Python that has Ray")
     parser.add_argument("names", nargs="*", help="only these scripts")
     given = parser.parse_args()
-    helpers = ("lab", "documented")
+    helpers = ("lab", "documented", "generation_1")
     every = sorted(path.stem for path in (PLACE / "scripts").glob("*.py") if path.stem not in helpers)
     for name in given.names or every:
         print(f"{name}: {record(given.ray, name)} cases", flush=True)

@@ -17,31 +17,6 @@ def run(trainable: Any, place: Path, **options: Any) -> Any:
     return tune.run(trainable, **{"local_dir": str(place), "name": "exp", "verbose": 0, **options})
 
 
-def case_report_of_keywords(place: Path) -> Any:
-    def train(config: dict[str, Any]) -> None:
-        for step in range(3):
-            tune.report(mean_loss=config["x"] / (step + 1), step=step)
-
-    found = run(train, place, config={"x": tune.grid_search([3, 6])}, metric="mean_loss", mode="min")
-    return [found.best_config, found.best_result["mean_loss"], len(found.trials)]
-
-
-def case_reporter(place: Path) -> Any:
-    def train(config: dict[str, Any], reporter: Any) -> None:
-        for step in range(3):
-            reporter(mean_accuracy=step * config["x"], timesteps_total=10 * step)
-
-    last = run(train, place, config={"x": 2}).trials[0].last_result
-    return [last["mean_accuracy"], last["timesteps_total"], last["training_iteration"]]
-
-
-def case_bare_number(place: Path) -> Any:
-    def train(config: dict[str, Any]) -> None:
-        tune.report(3)
-
-    return run(train, place).trials[0].last_result["_metric"]
-
-
 class Old(tune.Trainable):
     def _setup(self, config: dict[str, Any]) -> None:
         self.n = 0
@@ -90,23 +65,6 @@ def case_run_experiments(place: Path) -> Any:
     return [[trial.last_result["n"], trial.status, trial.checkpoint is not None] for trial in trials]
 
 
-def case_checkpoint_dir(place: Path) -> Any:
-    def train(config: dict[str, Any], checkpoint_dir: str | None = None) -> None:
-        start = 0
-        if checkpoint_dir:
-            start = json.loads(Path(checkpoint_dir, "state").read_text()) + 1
-        for step in range(start, 4):
-            if step == 2 and not Path(config["marker"]).exists():
-                Path(config["marker"]).touch()
-                raise ValueError("by design")
-            with tune.checkpoint_dir(step=step) as folder:
-                Path(folder, "state").write_text(json.dumps(step))
-            tune.report(step=step, start=start)
-
-    last = run(train, place, config={"marker": str(place / "marker")}, max_failures=1).trials[0].last_result
-    return [last["step"], last["start"], last["training_iteration"]]
-
-
 def case_kept_checkpoints(place: Path) -> Any:
     found = {}
     for attribute in ("training_iteration", "min-training_iteration"):
@@ -151,18 +109,6 @@ def case_resume_words(place: Path) -> Any:
         again = run(fails, place, name=name, config=space, resume=how, raise_on_failed_trial=False)
         found[how] = [trial.status for trial in again.trials]
     return found
-
-
-def case_nothing_to_resume(place: Path) -> Any:
-    return [raised(run, Old, place, resume=True), raised(run, Old, place, name="b", resume="ERRORED_ONLY")]
-
-
-def case_wrong_arguments(place: Path) -> Any:
-    return [
-        raised(run, Old, place, max_concurrent_trials=-1),
-        raised(run, Old, place, fail_fast=True, max_failures=2),
-        raised(run, Old, place, mode="middle", metric="n"),
-    ]
 
 
 def case_analysis_of_a_folder(place: Path) -> Any:
@@ -211,3 +157,11 @@ def case_expressions_in_text(place: Path) -> Any:
 def case_circles(place: Path) -> Any:
     space = {"a": tune.sample_from(lambda spec: spec.config.b), "b": tune.sample_from(lambda spec: spec.config.a)}
     return raised(run, lambda config: tune.report(a=1), place, config=space)
+
+
+def case_wrong_arguments(place: Path) -> Any:
+    return [
+        raised(run, Old, place, max_concurrent_trials=-1),
+        raised(run, Old, place, fail_fast=True, max_failures=2),
+        raised(run, Old, place, mode="middle", metric="n"),
+    ]

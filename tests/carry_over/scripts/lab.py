@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Checkpoint
 
 
 def steps(config: dict[str, Any]) -> None:
@@ -30,7 +29,7 @@ def saving(config: dict[str, Any]) -> None:
         Path("here", "state.json").write_text(json.dumps({"step": step}))
         score = config.get("scores", {}).get(step, step)
         metrics = {"loss": config.get("x", 1) / step, "step": step, "score": score, "first": first}
-        tune.report(metrics, checkpoint=Checkpoint.from_directory("here"))
+        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory("here"))
 
 
 class Counter(tune.Trainable):
