@@ -33,8 +33,11 @@ def reopenings(
     """The events that put ``choice`` into effect.
 
     ``num_samples``: the new number of samples; None: unchanged. ``total``: the number of trials that the searcher has
-    in the end; None: unknown or without end. A search that was exhausted goes on if the space has grown.
+    in the end; None: unknown or without end. A search that was exhausted goes on if the space has grown. Trials that an
+    error of the experiment as a whole has ended (no job could be had) go on: they could do nothing about it.
     """
+    stopping = state.stopping
+    broken = stopping.reason if stopping is not None and stopping.fatal else None
     wanted = num_samples if num_samples is not None else state.num_samples
     if choice.experiment == "skip":
         return
@@ -44,6 +47,8 @@ def reopenings(
     for trial in list(state.trials.values()):
         if trial.phase.final:
             how = choice.errored if trial.phase is Phase.ERROR else choice.finished
+            if trial.phase is Phase.TERMINATED and broken is not None and trial.stop == broken:
+                how = choice.unfinished
             if how in ("resume", "restart"):
                 yield e.TrialReopened(trial.trial_id, restart=how == "restart")
         elif choice.unfinished == "skip":

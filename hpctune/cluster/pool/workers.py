@@ -126,7 +126,8 @@ class WorkerSet:
                 permissions.remove_if_empty(path)
         if worker.leave:
             return
-        if not worker.ready and worker.job is not None and not worker.job.state.interruption:
+        never_ready = not worker.ready and worker.job is not None and not worker.job.state.interruption
+        if never_ready and worker.job is not None and worker.job.state is not JobState.CANCELLED:
             self._failed_starts += 1
             self._pause_growth(now, GROW_AGAIN_S, self._failed_starts)
             if self._failed_starts >= BROKEN_AFTER:
@@ -135,7 +136,7 @@ class WorkerSet:
                     f"{worker.job.job_id} ended as {worker.job.state.value} "
                     f"({worker.job.reason or 'no reason given'}). See {worker.paths.stderr}."
                 )
-        elif worker.left and not worker.worked:
+        elif never_ready or (worker.left and not worker.worked):  # cancelled by somebody else, or not needed
             self._unneeded += 1
             self._pause_growth(now, UNNEEDED_PAUSE_S, self._unneeded)
 

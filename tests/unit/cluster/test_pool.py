@@ -257,6 +257,20 @@ def test_workers_that_cannot_start_are_an_error_and_not_a_loop(lab: Lab) -> None
     assert "stderr" in outcome.reason
 
 
+def test_workers_that_somebody_else_cancelled_could_have_started(lab: Lab) -> None:
+    for _ in range(BROKEN_AFTER * 2):
+        lab.look(Demand(((ONE, 1),)), seconds=3600.0)
+        for job_id in list(lab.inner.listed):
+            lab.inner.set(job_id, JobState.CANCELLED)
+        lab.look(seconds=1.0)
+    lab.look(Demand(((ONE, 1),)), seconds=3600.0)
+    assert len(lab.inner.requests) == BROKEN_AFTER * 2 + 1
+    lab.worker()
+    assert lab.pool.room(ONE) == 1
+    (outcome,) = lab.pool.submit([lab.request("t1")])
+    assert isinstance(outcome, Accepted)
+
+
 def test_a_refused_worker_leaves_nothing_and_is_asked_for_again_later(lab: Lab) -> None:
     lab.inner.answer = Refused("QOSMaxSubmitJobPerUserLimit", permanent=False)
     lab.look(Demand(((ONE, 1),)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import snapshot
 from hpctune.cli.statustext import as_dict, render
 from hpctune.driver import status_file
@@ -40,7 +41,7 @@ def test_what_jobs_waited_and_took_to_their_first_result(tmp_path: Path) -> None
     driver.start()
     driver.leave("looked")
     assert "median of 2" in words(simulation), "another driver knows it from the journal"
-    shot = snapshot.take(simulation.paths, simulation.clock.now())
+    shot = snapshot.take(FollowedExperiment(simulation.paths.root), simulation.clock.now())
     assert f"  queue     {words(simulation)}\n" in render(shot, 120)
     assert as_dict(shot)["cluster"]["queue"] == words(simulation)
 
