@@ -10,8 +10,7 @@ import click
 from hpctune.common import env
 from hpctune.common.text import nearest, quoted
 from hpctune.errors import NotAnExperimentError, UsageError
-from hpctune.mirror.fetch import copy_of
-from hpctune.mirror.options import is_elsewhere
+from hpctune.mirror.options import copy_of, is_elsewhere
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import open_experiment

@@ -13,7 +13,7 @@ from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
 from hpctune.launch.remote import bring_here, is_copy
-from hpctune.mirror.fetch import copy_of
+from hpctune.mirror.options import copy_of
 from hpctune.model.trial import Phase
 from hpctune.storage import inbox
 from hpctune.storage.layout import ExperimentPaths

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror import files
 from hpctune.mirror.manifest import NAME, Entry, Manifest
+from hpctune.mirror.options import COPY_OF
 from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
@@ -21,8 +22,6 @@ AT_ONCE = 8
 PATIENCE = 5
 """How often a list is read again because files do not agree with it: a pass is going on."""
 PAUSE_S = 1.0
-COPY_OF = ".copy_of"
-"""The file that marks what was brought only to be looked at."""
 _DERIVED = frozenset({
     "callbacks.pkl", "error.txt", "note.txt", "params.json", "params.pkl", "progress.csv", "result.json",
     "stderr", "stdout",
@@ -151,14 +150,6 @@ def _remove_others(directory: Path, manifest: Manifest) -> None:
     for checkpoint in directory.glob(f"*/{CHECKPOINT_PREFIX}*"):
         with contextlib.suppress(OSError):
             checkpoint.rmdir()
-
-
-def copy_of(root: Path) -> str | None:
-    """The URL whose files :func:`readable` has put into ``root``; None if it is an experiment of its own."""
-    try:
-        return (root / COPY_OF).read_text()
-    except OSError:
-        return None
 
 
 def readable(url: str, filesystem: Any = None) -> ExperimentPaths:

@@ -6,11 +6,14 @@ import re
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpctune.errors import UsageError
 
 PERIOD_S, TIMEOUT_S = 300.0, 1800.0
+COPY_OF = ".copy_of"
+"""The file that marks what was brought only to be looked at."""
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _FIELDS = frozenset({"source", "target", "options"})
 
@@ -79,3 +82,11 @@ def check_template(template: str) -> None:
         )
     if unknown := sorted(fields - _FIELDS):
         raise UsageError(f"The sync command {template!r} has an unknown field {{{unknown[0]}}}.")
+
+
+def copy_of(root: Path) -> str | None:
+    """The URL whose files :func:`hpctune.mirror.fetch.readable` has put into ``root``; None if it is an experiment of its own."""
+    try:
+        return (root / COPY_OF).read_text()
+    except OSError:
+        return None
