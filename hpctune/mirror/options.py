@@ -85,7 +85,7 @@ def check_template(template: str) -> None:
 
 
 def copy_of(root: Path) -> str | None:
-    """The URL whose files :func:`hpctune.mirror.fetch.readable` has put into ``root``; None if it is an experiment of its own."""
+    """The URL of which ``root`` is a copy that was brought only to be looked at; None if it is none."""
     try:
         return (root / COPY_OF).read_text()
     except OSError:
