@@ -11,6 +11,6 @@ source "$project/scripts/lib.sh"
 cd -- "$project"
 
 venv=$project/.venv-docs
-ensure_venv "$venv" "$project" docs
+ensure_venv "$venv" "$project" docs uv
 NO_MKDOCS_2_WARNING=1 "$venv/bin/python" -m mkdocs build --strict --clean
 echo "The site is in site/. To search it too: python3 -m http.server --directory site 8000, and open port 8000."
