@@ -72,7 +72,7 @@ TARGETS = ("archive", "optuna", "mlflow", "wandb", *TABLES, "tensorboard")
     "--rows", is_flag=True, help="With csv, parquet and json: a row for each result. With archive: results.csv too."
 )
 @click.option(
-    "--force", is_flag=True, help="Replace what is there; write a study anew if finished trials have gone on."
+    "--force", is_flag=True, help="Replace what is there; write a study again if finished trials have gone on."
 )
 def command(directory: str | None, target: str | None, output: str | None, form: str | None, **options: Any) -> None:
     """The command."""
@@ -175,7 +175,9 @@ def _optuna(
     storage, named = open_storage(place)
     study = name or experiment.paths.root.name
     written = StudyExport(storage, study, force=force).write(experiment, chosen, tell)
-    new = "all written anew" if written.anew else f"{written.added} new, {written.changed} changed, {written.same} same"
+    new = (
+        "all written again" if written.anew else f"{written.added} new, {written.changed} changed, {written.same} same"
+    )
     return [
         f"{named}: study {study!r}, {count(len(experiment.trials), 'trial')} ({new})",
         f"Look at it: optuna-dashboard {quoted(named)}",

@@ -26,7 +26,7 @@ _DERIVED = frozenset({
     "callbacks.pkl", "error.txt", "note.txt", "params.json", "params.pkl", "progress.csv", "result.json",
     "stderr", "stdout",
 })  # fmt: skip
-"""Files that are written anew now and then, and without which the experiment is whole."""
+"""Files that are written again now and then, and without which the experiment is whole."""
 
 Wanted = Callable[[str], bool]
 
@@ -62,7 +62,7 @@ def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, 
     """Bring the wanted files of an experiment into ``directory``, and see that they are as its list says.
 
     Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
-    If a pass has died after it wrote some of the _DERIVED files anew, these are taken as they are now.
+    If a pass has died after it wrote some of the _DERIVED files again, these are taken as they are now.
     ``at_once``: files that are copied side by side. Returns the list. Raises NotAnExperimentError if there is no
     experiment, StorageError.
     """

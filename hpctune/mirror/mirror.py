@@ -115,7 +115,7 @@ class Mirror:
             token = _number(remote.read(BEGUN))
             if token is None:
                 if self._token:
-                    log.warning(f"What was at {self.url} is no longer there. Everything is copied anew.")
+                    log.warning(f"What was at {self.url} is no longer there. Everything is copied again.")
                 token = time.time()
                 remote.write(BEGUN, repr(token))
             return token, Manifest(self._id, 0.0, self._saved(token))

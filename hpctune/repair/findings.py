@@ -50,7 +50,7 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceJournal:
-    """The whole journal, anew: file names and what they hold. The old one goes into quarantine as it is."""
+    """The whole journal, again: file names and what they hold. The old one goes into quarantine as it is."""
 
     segments: Mapping[str, bytes]
 

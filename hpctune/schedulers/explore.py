@@ -147,7 +147,7 @@ def _neighbour(old: Any, values: Sequence[Any], rng: random.Random, resample_pro
 def _perturbed(
     old: Any, values: Any, rng: random.Random, resample_probability: float, factors: Sequence[float]
 ) -> tuple[Any, str]:
-    """``old`` times one of the factors, or a new value. What cannot be multiplied is drawn anew."""
+    """``old`` times one of the factors, or a new value. What cannot be multiplied is drawn again."""
     if rng.random() < resample_probability or not isinstance(old, (int, float)):
         new, what = draw(values, rng), "resample"
     else:

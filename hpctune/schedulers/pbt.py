@@ -70,7 +70,7 @@ class PopulationBasedTraining(MetricScheduler):
       of it lies between two evaluations of a trial, and how much before its first. At an evaluation a trial waits for
       the decision; a class trainable makes a checkpoint there.
     - ``hyperparam_mutations``: what may change: lists of values (which go to a neighbour), domains and functions (times
-      one of ``perturbation_factors``), or dicts of these. With ``resample_probability`` a value is drawn anew instead.
+      one of ``perturbation_factors``), or dicts of these. With ``resample_probability`` a value is drawn again instead.
       What a trial's configuration lacks is drawn at its start.
     - ``quantile_fraction``: the worst so many go on from one of the best so many.
     - ``custom_explore_fn(config)``: returns the new configuration, after the mutations; must be deterministic.
@@ -217,7 +217,7 @@ class PopulationBasedTraining(MetricScheduler):
         worst, best = self.quantiles()
         exploit = self._exploit(member, best) if member.trial_id in worst else None
         if exploit is None and not member.saved:
-            return CONTINUE  # it would begin anew
+            return CONTINUE  # it would begin again
         return exploit or Pause("makes room for a trial that waits", yields=True)
 
     def _together(self, member: Member) -> Decision:

@@ -1,4 +1,4 @@
-"""Training one trial anew along the schedule of hyperparameters that population based training has found."""
+"""Training one trial again along the schedule of hyperparameters that population based training has found."""
 
 from __future__ import annotations
 

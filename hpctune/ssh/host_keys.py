@@ -56,6 +56,6 @@ class KnownHosts:
             )
         raise RemoteClusterError(
             f"THE KEY OF {host.hostname} HAS CHANGED: it is another one than {own} has for {host.known_as}. Either the "
-            f"server was set up anew, or somebody is in between. Nothing was sent. {shown}; only if it is the same:\n"
+            f"server was set up again, or somebody is in between. Nothing was sent. {shown}; only if it is the same:\n"
             f"  ssh-keygen -R {quoted(host.known_as)} -f {quoted(own)} && {accept}"
         )

@@ -27,5 +27,5 @@ class Repetitions:
         return times >= ENOUGH and kind not in self._possible
 
     def forget(self, kind: str) -> None:
-        """Count anew, because something else explains the refusals."""
+        """Count again, because something else explains the refusals."""
         self._counts.pop(kind, None)

@@ -53,7 +53,7 @@ class StudyExport:
     Args:
         storage: An Optuna storage.
         name: The study's name. It is made if there is none.
-        force: Write the study anew if a trial of it is finished there, but has gone on since.
+        force: Write the study again if a trial of it is finished there, but has gone on since.
     """
 
     def __init__(self, storage: optuna.storages.BaseStorage, name: str, *, force: bool = False) -> None:
@@ -63,7 +63,7 @@ class StudyExport:
         """Bring the study up to date.
 
         Raises:
-            UsageError: if the study has other directions, or cannot be brought up to date without being written anew.
+            UsageError: if the study has other directions, or cannot be brought up to date without being written again.
         """
         directions = [StudyDirection.MINIMIZE if m == "min" else StudyDirection.MAXIMIZE for _, m in objectives]
         wanted = _trials(loaded, objectives)
@@ -114,7 +114,7 @@ class StudyExport:
         if not self._force:
             raise UsageError(
                 f"Trials that the study {self.name!r} has as finished have gone on since, and a finished trial cannot "
-                "change. Write the study anew with --force (notes on it are lost), or name another one: --name NAME"
+                "change. Write the study again with --force (notes on it are lost), or name another one: --name NAME"
             )
         optuna.delete_study(study_name=self.name, storage=self._storage)
 

@@ -21,7 +21,7 @@ _SUCCESS = b"\x08\x01"
 
 def summaries(given: Mapping[str, Hyperparameter], metrics: Mapping[str, object]) -> Iterator[bytes]:
     """What there is to compare (the names of ``given`` and ``metrics``), what this trial was given, and that it is
-    over. What is given is in one order, so that a file that is made anew is the same."""
+    over. What is given is in one order, so that a file that is made again is the same."""
     kinds = tuple((name, _kind(value)) for name, value in given.items())
     yield _experiment(kinds, tuple(metrics))
     entries = (part(1, part(1, name.encode()) + part(2, _value(given[name]))) for name in sorted(given))

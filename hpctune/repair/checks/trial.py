@@ -107,7 +107,7 @@ def _checkpoints(
         elif problem := _progress_problem(path):
             anew = WriteProgress(path, progress_of(ref, facts.checkpoint_rows.get((trial.trial_id, ref.name))))
             where = f"{ref.name}/{PROGRESS_FILE}"
-            yield _found("checkpoint's progress", trial, where, problem, "made anew", anew)
+            yield _found("checkpoint's progress", trial, where, problem, "made again", anew)
     yield from _start(trial, directory)
     if runs or not trial.finalized:
         return  # the run files name some that no driver has read of yet
