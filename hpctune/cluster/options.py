@@ -261,6 +261,7 @@ class LocalOptions(WorkerOptions):
 
     - ``cpus``: how many CPUs to use (default: those this process may use).
     - ``gpus``: a number, or the ids to use (default: CUDA_VISIBLE_DEVICES, else the list of nvidia-smi).
+    - ``resources``: amounts of other resources, by names of your own: trials that ask for them share these amounts.
     - ``python``: the interpreter's command; ``setup``: shell lines run before it; ``env``: variables set for it.
     - ``kill_wait_s``: seconds from SIGTERM to SIGKILL when a job is cancelled (default 30).
     - Options of long-lived workers: see WorkerOptions.
@@ -276,6 +277,7 @@ class LocalOptions(WorkerOptions):
     poll_s: float = 0.05
     quiet_poll_s: float = 0.5
     doorbell: bool = True
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     _POSITIONS: ClassVar = (
         *("cpus", "gpus", "python", "setup", "env", "kill_wait_s", "poll_s", "quiet_poll_s", *_WORKER_FIELDS),
@@ -293,6 +295,7 @@ class LocalOptions(WorkerOptions):
             _positive(self, name)
         if isinstance(self.gpus, (str, bool)) or (isinstance(self.gpus, int) and self.gpus < 0):
             raise UsageError(f"gpus must be a number of GPUs or a list of their ids, not {self.gpus!r}.")
+        _set(self, "resources", _own_resources(self.resources))
         if isinstance(self.gpus, Sequence):
             _set(self, "gpus", tuple(str(g) for g in self.gpus))
 
@@ -304,6 +307,18 @@ class LocalOptions(WorkerOptions):
     def merge(self, changes: Mapping[str, Any]) -> LocalOptions:
         """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
         return replace(self, **_known(type(self), changes))
+
+
+def _own_resources(given: object) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"resources must be a dict such as {{'license': 2}}, not {given!r}.")
+    for name, amount in given.items():
+        number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+        if not isinstance(name, str) or not number or not 0 <= amount < float("inf"):
+            raise UsageError(f"resources: an amount of {name!r} must be a number of at least 0, not {amount!r}.")
+        if name.lower() in ("cpu", "gpu", "memory"):
+            raise UsageError(f"resources: {name!r} has an option of its own, or none: cpus=, gpus=.")
+    return {str(name): float(amount) for name, amount in given.items()}
 
 
 _TEXTS = (

@@ -29,7 +29,8 @@ class Overrides:
     a resume). ``calls_per_minute``: Slurm commands at most. ``workers``: the number of long-lived workers.
     ``driver_job``: the driver runs as a Slurm job. ``share_with_group``: the group may read the experiment.
     ``max_checkpoints`` and ``max_checkpoint_bytes``: limits of all trials together. ``preferred_cluster``: what "auto"
-    means; a cluster that the script or the command line names is used.
+    means; a cluster that the script or the command line names is used. ``machine``: options of the cluster "local",
+    unless the script has its own.
     """
 
     name: str | None = None
@@ -52,6 +53,7 @@ class Overrides:
     max_checkpoints: int | None = None
     max_checkpoint_bytes: int | None = None
     preferred_cluster: str | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def slurm_options(self) -> dict[str, Any]:
@@ -78,8 +80,9 @@ def use(overrides: Overrides) -> Iterator[Overrides]:
         _current.reset(token)
 
 
-def prefer(*, cluster: str | None) -> None:
-    """From now on, ``cluster`` is used where neither the script nor the command line names one. None: as usual."""
+def prefer(*, cluster: str | None, machine: Mapping[str, Any] | None = None) -> None:
+    """From now on, ``cluster`` is used if neither the script nor the command line names one, and ``machine`` if the
+    script has no LocalOptions. None: as usual."""
     now = current()
-    if now.preferred_cluster != cluster:
-        _current.set(replace(now, preferred_cluster=cluster))
+    if now.preferred_cluster != cluster or now.machine != (machine or {}):
+        _current.set(replace(now, preferred_cluster=cluster, machine=machine or {}))

@@ -12,6 +12,7 @@ from typing import Any
 
 from hpctune import ray
 from hpctune.cluster.choice import ClusterChoice, reopen_cluster, resolve_cluster
+from hpctune.cluster.options import LocalOptions
 from hpctune.common.checks import as_whole
 from hpctune.common.env import CHDIR, EnvSettings
 from hpctune.common.text import quoted
@@ -222,6 +223,8 @@ def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
         name=overrides.cluster,
         slurm_changes=overrides.slurm_options,
     )
+    if choice.name == "local" and overrides.machine and not isinstance(options.cluster, LocalOptions):
+        choice = replace(choice, options=LocalOptions.from_mapping(overrides.machine))
     return choice.with_workers(_workers(options, overrides))
 
 

@@ -13,7 +13,7 @@ from hpctune.storage.objects import Parameter
 
 _WITHOUT_MEANING = {
     "address": "there is no Ray cluster",
-    "num_cpus": "max_concurrent_trials limits how many trials run at a time",
+    "num_cpus": "on Slurm max_concurrent_trials limits how many trials run at a time",
     "num_gpus": "trials ask for GPUs themselves",
     "resources": "ask for other resources with the Slurm options gres, constraint and licenses",
     "labels": "nodes are chosen with the Slurm option constraint",
@@ -119,11 +119,14 @@ def _use(options: Mapping[str, Any]) -> None:
         rest = [name for name in runtime if name not in ("env_vars", "config")]
         if not rest:
             del given["runtime_env"]
-    if given.get("local_mode"):
-        from hpctune.launch import overrides
+    from hpctune.launch import overrides
 
-        overrides.prefer(cluster="debug")
-    news = sorted(name for name in given if name in _WITHOUT_MEANING and name not in _told)
+    machine = _machine(options)
+    if given.get("local_mode") or machine:
+        overrides.prefer(cluster="debug" if given.get("local_mode") else None, machine=machine)
+    known = {"cpus": "num_cpus", "gpus": "num_gpus", "resources": "resources"}
+    of_machine = {known[name] for name in machine}
+    news = sorted(name for name in given if name in _WITHOUT_MEANING and name not in _told and name not in of_machine)
     if news:
         _told.update(news)
         log.warning(
@@ -131,6 +134,16 @@ def _use(options: Mapping[str, Any]) -> None:
             + "; ".join(f"{name} ({_WITHOUT_MEANING[name]})" for name in news)
             + "."
         )
+
+
+def _machine(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``ray.init`` says of this machine, as options of the cluster "local"; nothing if there is Slurm here."""
+    from hpctune.cluster.choice import slurm_is_here
+
+    if slurm_is_here(os.environ):
+        return {}
+    given = {"cpus": options.get("num_cpus"), "gpus": options.get("num_gpus"), "resources": options.get("resources")}
+    return {name: value for name, value in given.items() if value is not None and value != {}}
 
 
 def shutdown(*_: Any, **__: Any) -> None:

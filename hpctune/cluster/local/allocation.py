@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,26 +16,30 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The resources of one job: CPUs, and the share of each GPU (by id)."""
+    """The resources of one job: CPUs, the share of each GPU (by id), and amounts of others by name."""
 
     cpus: float = 0.0
     gpus: Mapping[str, float] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineResources:
-    """The resources of the machine: a number of CPUs, and the ids of its GPUs."""
+    """The resources of the machine: a number of CPUs, the ids of its GPUs, and amounts of others by name."""
 
     cpus: int
     gpus: tuple[str, ...] = ()
+    custom: Mapping[str, float] = field(default_factory=dict)
 
     def check(self, resources: Resources) -> None:
         """Raise RequestRejectedError if ``resources`` can never fit on this machine."""
-        custom = sorted({name for b in resources.bundles for name in b.custom})
-        if custom:
-            raise RequestRejectedError(
-                f"Resource {custom[0]!r} is not known on the cluster 'local'. Remove it from resources_per_trial."
-            )
+        for name, amount in _custom(resources).items():
+            if amount > self.custom.get(name, 0.0) + _EPSILON:
+                raise RequestRejectedError(
+                    f"A trial needs {amount:g} of the resource {name!r}, and this machine offers "
+                    f"{self.custom.get(name, 0.0):g}. Say how much there is: LocalOptions(resources={{{name!r}: "
+                    f"{math.ceil(amount)}}}), or remove it from resources_per_trial."
+                )
         for word, wanted, have in (("CPUs", resources.cpus, self.cpus), ("GPUs", resources.gpus, len(self.gpus))):
             if wanted > have + _EPSILON:
                 raise RequestRejectedError(
@@ -53,8 +58,11 @@ class MachineResources:
         if resources.cpus > cpus + _EPSILON or len(held) >= _MAX_JOBS:
             return None
         free = {g: 1.0 - sum(s.gpus.get(g, 0.0) for s in held) for g in self.gpus}
-        gpus = _gpus(resources.gpus, free)
-        return None if gpus is None else Allocation(resources.cpus, gpus)
+        gpus, custom = _gpus(resources.gpus, free), _custom(resources)
+        for name, amount in custom.items():
+            if amount > self.custom.get(name, 0.0) - sum(s.custom.get(name, 0.0) for s in held) + _EPSILON:
+                return None
+        return None if gpus is None else Allocation(resources.cpus, gpus, custom)
 
     def room(self, resources: Resources, taken: Iterable[Allocation]) -> int:
         """How many jobs with ``resources`` still fit beside those ``taken``."""
@@ -63,6 +71,12 @@ class MachineResources:
         while (share := self.assign(resources, held)) is not None:
             held.append(share)
         return len(held) - before
+
+
+def _custom(resources: Resources) -> dict[str, float]:
+    """The amounts of other resources than CPUs, GPUs and memory, of all bundles together."""
+    names = sorted({name for bundle in resources.bundles for name in bundle.custom})
+    return {name: sum(bundle.custom.get(name, 0.0) for bundle in resources.bundles) for name in names}
 
 
 def _gpus(wanted: float, free: Mapping[str, float]) -> dict[str, float] | None:

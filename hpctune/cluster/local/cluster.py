@@ -263,9 +263,13 @@ def _end(record: LocalRecord, note: RunNote) -> tuple[JobState, str]:
 
 def _slots(options: LocalOptions) -> MachineResources:
     cpus = options.cpus if options.cpus is not None else machine.cpu_count()
-    if options.gpus is None:
-        return MachineResources(cpus, machine.gpu_ids(os.environ))
-    if isinstance(options.gpus, int):
-        ids = machine.gpu_ids(os.environ) or tuple(str(i) for i in range(options.gpus))
-        return MachineResources(cpus, ids[: options.gpus])
-    return MachineResources(cpus, tuple(str(g) for g in options.gpus))
+    return MachineResources(cpus, _gpu_ids(options.gpus), options.resources)
+
+
+def _gpu_ids(wanted: int | Sequence[int | str] | None) -> tuple[str, ...]:
+    if wanted is None:
+        return machine.gpu_ids(os.environ)
+    if isinstance(wanted, int):
+        ids = machine.gpu_ids(os.environ) or tuple(str(i) for i in range(wanted))
+        return ids[:wanted]
+    return tuple(str(g) for g in wanted)

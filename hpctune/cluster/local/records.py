@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hpctune.cluster.local.allocation import Allocation
 from hpctune.cluster.local.machine import Place
@@ -38,6 +39,10 @@ together: a handler would lose a signal that arrives between the shell's fork an
 of its session lives."""
 
 
+def _amounts(data: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(amount) for name, amount in data.items()}
+
+
 @dataclass(slots=True)
 class LocalRecord:
     """The record of one job, written by its driver. ``cancelled_at``: Unix seconds of the first cancel."""
@@ -61,6 +66,7 @@ class LocalRecord:
             "place": asdict(self.place),
             "cpus": self.share.cpus,
             "gpus": dict(self.share.gpus),
+            "custom": dict(self.share.custom),
             "driver": list(self.driver),
             "cancelled_at": self.cancelled_at,
         }
@@ -80,7 +86,8 @@ class LocalRecord:
             tag = Tag.parse(data["tag"])
             if tag is None:
                 return None
-            share = Allocation(float(data["cpus"]), {str(k): float(v) for k, v in data["gpus"].items()})
+            gpus, custom = data["gpus"], data.get("custom", {})  # records of earlier versions have no others
+            share = Allocation(float(data["cpus"]), _amounts(gpus), _amounts(custom))
             driver = (int(data["driver"][0]), str(data["driver"][1]))
             return cls(path.stem, tag, Place(**data["place"]), share, driver, data["cancelled_at"], path)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):

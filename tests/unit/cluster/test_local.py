@@ -21,7 +21,7 @@ from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.local.machine import Place
 from hpctune.cluster.local.records import LocalRecord, run_note
 from hpctune.cluster.options import LocalOptions
-from hpctune.errors import ClusterUnavailableError, RequestRejectedError
+from hpctune.errors import ClusterUnavailableError, RequestRejectedError, UsageError
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, Refused
 from hpctune.model.resources import Resources
@@ -138,12 +138,38 @@ def test_thirds_of_a_gpu_are_three() -> None:
         ({"cpu": 9}, "needs 9 CPUs, and this machine offers 8"),
         ({"gpu": 3}, "needs 3 GPUs"),
         ({"gpu": 1.5}, "must be a whole number"),
-        ({"cpu": 1, "tpu": 1}, "'tpu' is not known on the cluster 'local'"),
+        (
+            {"cpu": 1, "tpu": 1},
+            r"'tpu', and this machine offers 0. Say how much there is: LocalOptions\(resources={'tpu'",
+        ),
+        ({"cpu": 1, "licence": 3}, "needs 3 of the resource 'licence', and this machine offers 2"),
     ],
 )
 def test_what_never_fits_is_rejected(request_: object, words: str) -> None:
     with pytest.raises(RequestRejectedError, match=words):
-        MachineResources(8, ("a", "b")).check(Resources.parse(request_))
+        MachineResources(8, ("a", "b"), {"licence": 2}).check(Resources.parse(request_))
+
+
+def test_other_resources_are_shared(tmp_path: Path) -> None:
+    eight = MachineResources(8, custom={"licence": 2, "slot": 1})
+    assert eight.room(Resources.parse({"cpu": 1, "licence": 1}), ()) == 2
+    assert eight.room(Resources.parse({"cpu": 1, "licence": 0.5}), ()) == 4
+    assert eight.room(Resources.parse({"cpu": 1, "custom_resources": {"slot": 1}}), ()) == 1
+    held = share(eight, {"cpu": 1, "licence": 2})
+    assert held is not None
+    assert share(eight, {"cpu": 1, "licence": 1}, held) is None
+    assert share(eight, {"cpu": 1, "slot": 1}, held) is not None
+    record = LocalRecord("local-1", Tag("e", "t", 1), Place("h", "b", 1), held, path=tmp_path / "local-1.json")
+    record.write()
+    again = LocalRecord.read(record.path)
+    assert again is not None
+    assert again.share == held
+
+
+@pytest.mark.parametrize("given", [3, {"a": -1}, {"a": "many"}, {"a": True}, {1: 1}, {"CPU": 2}, {"a": float("inf")}])
+def test_amounts_of_other_resources_are_checked(given: Any) -> None:
+    with pytest.raises(UsageError, match="resources"):
+        LocalOptions(resources=given)
 
 
 def test_gpus_are_those_the_environment_names(tmp_path: Path) -> None:

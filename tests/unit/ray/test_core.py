@@ -37,13 +37,28 @@ def test_init_and_shutdown() -> None:
     assert not core.is_initialized()
 
 
-def test_options_without_a_meaning_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_options_without_a_meaning_are_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpctune.cluster.choice.slurm_is_here", lambda environ: True)
     with caplog.at_level(logging.WARNING, logger="hpctune"):
         core.init("auto", num_cpus=4, log_to_driver=False)
         core.shutdown()
         core.init(num_cpus=4)
     assert [record.message.count("num_cpus") for record in caplog.records] == [1]
     assert "max_concurrent_trials" in caplog.text
+
+
+def test_without_slurm_the_resources_are_those_of_this_machine(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpctune.launch import overrides
+
+    monkeypatch.setattr("hpctune.cluster.choice.slurm_is_here", lambda environ: False)
+    with core.init(num_cpus=4, num_gpus=0, resources={"license": 2}):
+        assert overrides.current().machine == {"cpus": 4, "gpus": 0, "resources": {"license": 2}}
+    assert overrides.current().machine == {}
+    assert caplog.text == ""
 
 
 def test_an_unknown_option() -> None:
