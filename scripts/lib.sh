@@ -27,9 +27,11 @@ find_python() {
 with_uv() {
   local folder=$1
   shift
+  local shown=/dev/null quiet=(--quiet)
+  [[ -t 2 ]] && shown=/dev/stderr quiet=() # on a terminal, uv shows what it loads
   [[ -z ${PIP_INDEX_URL:-}${PIP_NO_INDEX:-} ]] &&
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input uv 2>/dev/null &&
-    "$folder/bin/uv" pip install --quiet --python "$folder/bin/python" "$@" 2>/dev/null
+    "$folder/bin/uv" pip install "${quiet[@]}" --python "$folder/bin/python" "$@" 2>"$shown"
 }
 
 # ensure_venv FOLDER PROJECT EXTRA [uv]: a virtual environment with PROJECT[EXTRA] installed in editable mode, with pip,

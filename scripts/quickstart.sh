@@ -8,7 +8,7 @@ project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 source "$project/scripts/lib.sh"
 
 say "[1/3] virtual environment $project/.venv: hpctune and scikit-learn, once"
-ensure_venv "$project/.venv" "$project" quickstart
+ensure_venv "$project/.venv" "$project" quickstart uv
 hpctune=$project/.venv/bin/hpctune
 
 say "[2/3] hpctune run configs/quickstart.py $*"

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pytest
 
+from hpctune.cluster.containers import Container
 from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.model.trial import Phase
 from hpctune.storage import layout
@@ -155,10 +156,19 @@ def _installs(text: str) -> bool:
     return all(line in INSTALLS for line in lines if line)
 
 
+LONG = {f"docs/how-to/{name}.md" for name in ("export", "frameworks", "scikit-learn")}
+"""Pages that import several heavy packages: their blocks run every night."""
+
+
+def _marks(page: Path) -> list[pytest.MarkDecorator]:
+    slurm = [pytest.mark.slurm] if any(block.slurm for block in blocks_of(page)) else []
+    return slurm + ([pytest.mark.nightly] if name_of(page) in LONG else [])
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=name_of(page), marks=pytest.mark.slurm if any(b.slurm for b in blocks_of(page)) else ())
+        pytest.param(page, id=name_of(page), marks=_marks(page))
         for page in PAGES
         if name_of(page) not in TESTED_ELSEWHERE and any(b.runs for b in blocks_of(page))
     ],
@@ -243,7 +253,7 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_every_option_is_documented() -> None:
     text = (ROOT / "docs" / "how-to" / "slurm-options.md").read_text()
     documented = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
-    assert documented == {f.name for kind in (SlurmOptions, LocalOptions) for f in fields(kind)}
+    assert documented == {f.name for kind in (SlurmOptions, LocalOptions, Container) for f in fields(kind)}
 
 
 def test_every_file_is_documented() -> None:

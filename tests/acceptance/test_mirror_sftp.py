@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
+import pytest
+
 from hpctune.storage.reader import read_experiment
 from tests.support.ssh_lab import NAME, Laptop, Sshd, key, laptop, sshd  # noqa: F401
 
@@ -72,6 +74,7 @@ def test_a_second_machine_goes_on_from_a_copy_by_sftp(laptop: Laptop, sshd: Sshd
     assert read_experiment(laptop.work / "here").state.trials == read_experiment(two / "exp").state.trials
 
 
+@pytest.mark.nightly
 def test_a_server_that_refuses_is_told_before_anything_is_made(laptop: Laptop, sshd: Sshd) -> None:  # noqa: F811
     """An unknown host, with the command that accepts it; no key that it accepts; and a key of TUNE_CLUSTER_SSH_KEY."""
     (laptop.work / "search.py").write_text(SCRIPT)

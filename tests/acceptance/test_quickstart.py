@@ -36,6 +36,7 @@ def rows_of(experiment: Path) -> dict[Path, list[dict[str, object]]]:
     return {file.parent: [json.loads(line) for line in file.read_text().splitlines()] for file in files}
 
 
+@pytest.mark.nightly
 def test_the_quickstart_ends_with_the_best(tmp_path: Path) -> None:
     """What it prints last is what the files say: accuracy, configuration, and where the results are."""
     last_block = run_locally(tmp_path, "quickstart.py").strip().split("\n\n")[-1]

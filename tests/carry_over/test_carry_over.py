@@ -52,7 +52,13 @@ def wanted(where: str, here: Any) -> bool:
     return where in WANTED and same_here(WANTED[where][0], here)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+LONG = {"checkpoints", "entry_points", "results", "resuming", "schedulers"}
+"""Scripts that take more than 15 seconds: every night."""
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(each, marks=[pytest.mark.nightly] if each in LONG else []) for each in SCRIPTS]
+)
 def test_in_one_process(script: str, tmp_path: Path) -> None:
     check(script, "debug", tmp_path)
 

@@ -203,6 +203,7 @@ def judge(site: Site, audit: Path, tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout + said.stderr
 
 
+@pytest.mark.nightly
 def test_a_place_that_never_answers_does_not_keep_a_search_from_its_end(
     tmp_path: Path, site: Callable[[str, Place], Site]
 ) -> None:

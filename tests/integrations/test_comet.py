@@ -15,6 +15,7 @@ from tests.integrations.searches import killed_and_resumed, text_of
 pytest.importorskip("comet_ml")
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_driver_and_a_failed_trial_go_on_in_the_same_experiments(tmp_path: Path) -> None:
     callback = """from hpctune.integration.comet import CometLoggerCallback

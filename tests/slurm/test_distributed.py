@@ -207,7 +207,8 @@ def train(config):
             if rank == 0:
                 pathlib.Path(directory, "step").write_text(str(step))
         tune.report(step=step, loss=1 / step, size=context.get_world_size(), job=os.environ["SLURM_JOB_ID"])
-        time.sleep(0.3)
+        while step == 2 and not pathlib.Path("GO").exists():
+            time.sleep(0.1)
 
 
 tuner = tune.Tuner(
@@ -223,10 +224,11 @@ tuner = tune.Tuner(
 
 @pytest.mark.parametrize("lost", ["requeued", pytest.param("node", marks=pytest.mark.nightly)])
 def test_bundles_that_differ_are_a_heterogeneous_job(
-    slurm_cluster: SlurmCluster, searches: Callable[..., Search], lost: str
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search], lost: str, tmp_path: Path
 ) -> None:
     """Each part has what it asks for; after a preemption of the job, or the loss of a node, all begins again."""
-    search = searches(DIFFERENT, "-p", "main")
+    go = tmp_path / "go"
+    search = searches(DIFFERENT.replace("GO", str(go)), "-p", "main")
     wait_for(lambda: sum(f.stat().st_size > 0 for f in search.experiment.glob("*/result.json")) == 2, 60, "results")
     (job, *_) = {row["job"] for rows in search.rows().values() for row in rows}
     parts = slurm_cluster.run("squeue", "--noheader", f"--job={job}", "--format=%i %C %D %b").splitlines()
@@ -242,6 +244,7 @@ def test_bundles_that_differ_are_a_heterogeneous_job(
             if (rank := json.loads(path.read_text()))["node"] == last["node"]:
                 with suppress(ProcessLookupError):
                     os.kill(rank["pid"], signal.SIGKILL)
+    go.touch()
     out = search.finish()
     for rows in search.rows().values():
         assert [row["step"] for row in rows] == [1, 2, 3, 4, 5], out

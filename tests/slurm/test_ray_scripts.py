@@ -41,7 +41,9 @@ tuner = tune.Tuner(
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["jobs", "workers"])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--workers", "1"), marks=pytest.mark.nightly)], ids=["jobs", "workers"]
+)
 def test_ray_is_hpctune_in_a_job(searches: Callable[..., Search], options: tuple[str, ...]) -> None:
     search = searches(SCRIPT, *options)
     search.finish()

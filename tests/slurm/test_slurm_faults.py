@@ -342,6 +342,7 @@ tune.run(
 """
 
 
+@pytest.mark.nightly
 def test_huge_results_cost_their_huge_values_only(searches: Start) -> None:
     search = searches(HUGE)
     search.finish()
