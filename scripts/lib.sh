@@ -53,11 +53,8 @@ print(hashlib.sha256(text).hexdigest())' "$project" "$extra")
   rm -rf -- "$folder"
   "$python" -m venv -- "$folder" || fail "$python cannot make a virtual environment (Debian: apt-get install python3-venv)."
   [[ -t 2 ]] && quiet=() # on a terminal, pip shows what it loads
-  if [[ $tool == uv ]] && with_uv "$folder" -e "${project}[$extra]"; then
-    printf '%s' "$wanted" >"$stamp"
-    return 0
-  fi
-  if ! "$folder/bin/python" -m pip install "${quiet[@]}" --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
+  if ! { [[ $tool == uv ]] && with_uv "$folder" -e "${project}[$extra]"; } &&
+    ! "$folder/bin/python" -m pip install "${quiet[@]}" --disable-pip-version-check --no-input -e "${project}[$extra]" >&2; then
     fail "pip could not install the dependencies (its reason is above). Without internet, point pip at a mirror:" \
       "PIP_INDEX_URL=https://mirror.example/simple, or PIP_FIND_LINKS=/folder/with/wheels."
   fi

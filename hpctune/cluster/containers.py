@@ -10,10 +10,11 @@ import os
 import shlex
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from hpctune.common.checks import check_flag
 from hpctune.common.log import log
@@ -27,7 +28,7 @@ _CLEANING = frozenset({"-e", "--cleanenv", "-c", "--contain", "-C", "--containal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Container:
+class Container(ABC):
     """What all kinds have in common.
 
     - ``image``: a file, or a name that the program understands, such as ``docker://ubuntu``. A relative file is one of
@@ -49,8 +50,6 @@ class Container:
     bind_python: bool = False
     bind_slurm: bool = False
     options: Sequence[str] = ()
-
-    PROGRAM: ClassVar = ""
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -85,9 +84,14 @@ class Container:
         """The interpreter inside, as shell text."""
         return shlex.quote(sys.executable) if self.bind_python else "python3"
 
+    @property
+    def _program(self) -> str:
+        """The program that enters the container; "" if that is srun."""
+        return ""
+
+    @abstractmethod
     def command(self, storage: Path, env: Mapping[str, str]) -> str | None:
         """The shell text before the worker's command; None if srun enters the container. ``env``: the user's."""
-        raise NotImplementedError
 
     def srun_flags(self, storage: Path) -> list[str]:
         """Options by which srun enters the container."""
@@ -97,9 +101,9 @@ class Container:
         """Raise UsageError if the image's file is missing. Warn if the program is missing on this node."""
         if self._is_file() and not Path(self.image).exists():
             raise UsageError(f"The container image {self.image} is not there. Name an existing file, or a URL.")
-        if self.PROGRAM and shutil.which(self.PROGRAM) is None:
+        if self._program and shutil.which(self._program) is None:
             log.warning(
-                f"{self.PROGRAM} is not installed on this node. If compute nodes have it by a module, name that: "
+                f"{self._program} is not installed on this node. If compute nodes have it by a module, name that: "
                 f"SlurmOptions(modules=[...])."
             )
 
@@ -131,10 +135,9 @@ class Apptainer(Container):
         binds = [f"--bind={mount}" for mount in self.mounts(storage)]
         return shlex.join([self.program, "exec", *gpus, *binds, *self.options, self.image])
 
-    def check(self) -> None:
-        """See Container."""
-        object.__setattr__(self, "PROGRAM", self.program)
-        super().check()
+    @property
+    def _program(self) -> str:
+        return self.program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +165,9 @@ class Pyxis(Container):
 class Podman(Container):
     """Podman without root. See Container."""
 
-    PROGRAM: ClassVar = "podman"
+    @property
+    def _program(self) -> str:
+        return "podman"
 
     def _is_file(self) -> bool:
         return False

@@ -37,6 +37,8 @@ _WITHOUT_MEANING = {
     "include_webui": "hpctune status shows the experiment",
     "lru_evict": "objects are in files",
 }
+_OF_MACHINE = {"num_cpus": "cpus", "num_gpus": "gpus", "resources": "resources"}
+"""Options that say what this machine has, with the names that LocalOptions has for them."""
 _SILENT = frozenset({
     "ignore_reinit_error", "local_mode", "log_to_driver", "configure_logging", "logging_level", "logging_format",
     "logging_config", "namespace", "job_config", "_system_config", "_node_ip_address", "_driver_object_store_memory",
@@ -124,9 +126,11 @@ def _use(options: Mapping[str, Any]) -> None:
     machine = _machine(options)
     if given.get("local_mode") or machine:
         overrides.prefer(cluster="debug" if given.get("local_mode") else None, machine=machine)
-    known = {"cpus": "num_cpus", "gpus": "num_gpus", "resources": "resources"}
-    of_machine = {known[name] for name in machine}
-    news = sorted(name for name in given if name in _WITHOUT_MEANING and name not in _told and name not in of_machine)
+    news = sorted(
+        name
+        for name in given
+        if name in _WITHOUT_MEANING and name not in _told and _OF_MACHINE.get(name) not in machine
+    )
     if news:
         _told.update(news)
         log.warning(
@@ -140,10 +144,9 @@ def _machine(options: Mapping[str, Any]) -> dict[str, Any]:
     """What ``ray.init`` says of this machine, as options of the cluster "local"; nothing if there is Slurm here."""
     from hpctune.cluster.choice import slurm_is_here
 
-    if slurm_is_here(os.environ):
-        return {}
-    given = {"cpus": options.get("num_cpus"), "gpus": options.get("num_gpus"), "resources": options.get("resources")}
-    return {name: value for name, value in given.items() if value is not None and value != {}}
+    given = {ours: options.get(theirs) for theirs, ours in _OF_MACHINE.items()}
+    machine = {name: value for name, value in given.items() if value is not None and value != {}}
+    return machine if machine and not slurm_is_here(os.environ) else {}
 
 
 def shutdown(*_: Any, **__: Any) -> None:

@@ -13,9 +13,8 @@ from hpctune.search.adapters.axes import Axis, AxisSearcher, Kind, plain
 from hpctune.search.adapters.isolation import quiet
 from hpctune.search.adapters.library import Loss
 from hpctune.search.adapters.parameters import Layout
-from hpctune.search.adapters.points import Evaluated
+from hpctune.search.adapters.points import Evaluated, matching
 from hpctune.space import flatten_dict
-from hpctune.space.points import same
 
 _LOSS = "hpctune_loss"
 _ATTEMPTS = 100
@@ -208,10 +207,7 @@ class BlendSearch(AxisSearcher):
             recorded = self._theirs(layout.flatten(config, strict=False, where="The recorded configuration"), False)
         except SearchSpaceError:  # the space was changed for the resume
             return None
-        for number, point in enumerate(points):
-            if all(name in recorded and same(recorded[name], value) for name, value in point.items()):
-                return number
-        return None
+        return matching(points, recorded)
 
     def _adopt(self, trial_id: str, values: dict[str, Any]) -> dict[str, Any]:
         if self._asked.pop(trial_id, None) is not None:

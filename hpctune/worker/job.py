@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 CONTAINER_VARIABLE = "HPCTUNE_CONTAINER"
 """The command, as shell text, that has put this process into a container; what ``srun`` starts needs it again."""
@@ -25,9 +26,9 @@ def in_slurm_tasks() -> bool:
     return slurm_job() is not None and not os.environ.get("HPCTUNE_JOB_ID", "").startswith("debug-")
 
 
-def job_parts() -> int:
-    """How many parts the enclosing Slurm job has: 1, or more if it is a heterogeneous one."""
-    return max(1, int(os.environ.get("SLURM_HET_SIZE") or 1))
+def job_parts(environ: Mapping[str, str] | None = None) -> int:
+    """How many parts the Slurm job of ``environ`` has: 1, or more if it is a heterogeneous one."""
+    return max(1, int((os.environ if environ is None else environ).get("SLURM_HET_SIZE") or 1))
 
 
 def of_parts(name: str) -> list[str]:

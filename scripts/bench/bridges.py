@@ -39,7 +39,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm_peers import CANCELS, CPUS, NODES, QUERIES, SCRIPT, SUBMITS, jobs, requests, sum_of
+from slurm_peers import CANCELS, CPUS, NODES, QUERIES, SUBMITS, jobs, private_slurm, requests, sum_of
 
 WORK = """
 import os, sys, time
@@ -293,24 +293,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-bridges-") as temporary:
         top = Path(temporary)
         top.chmod(0o755)
-        options = ["--nodes", str(NODES), "--cpus-per-node", str(CPUS), "--min-job-age", "7200", "--requeue-delay", "5"]
-        options += ["--accounting"]  # submitit asks sacct
-        command = [sys.executable, str(SCRIPT)]
-        up = subprocess.run(
-            [*command, "up", "--dir", str(top / "slurm"), *options, "--owner-pid", str(os.getpid())],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        os.environ["SLURM_CONF"] = up.stdout.strip().removeprefix("export SLURM_CONF=")
         found = {}
-        try:
+        with private_slurm(top / "slurm", "--requeue-delay", "5", "--accounting"):  # submitit asks sacct
             for kills in given.kills:
                 for row in rows(given):
                     if not given.rows or row.name in given.rows:
                         found[row.name, kills] = measure(row, given, given.keep or top, kills)
             report(found, given)
             print(json.dumps([[*key, value] for key, value in found.items()]), file=sys.stderr)
-        finally:
-            subprocess.run([*command, "down", "--dir", str(top / "slurm")], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ states: it calls sacct, which asks slurmdbd; how often is printed, too.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,22 @@ def report(rows: dict[str, dict[str, float]], given: argparse.Namespace) -> None
         )
 
 
+@contextlib.contextmanager
+def private_slurm(place: Path, *more: str) -> Iterator[None]:
+    """A cluster in ``place`` that this process's commands use. ``more``: options of slurm-cluster."""
+    command = [sys.executable, str(SCRIPT)]
+    options = ["--nodes", str(NODES), "--cpus-per-node", str(CPUS), "--min-job-age", "7200", *more]
+    up = subprocess.run(
+        [*command, "up", "--dir", str(place), *options, "--owner-pid", str(os.getpid())],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    os.environ["SLURM_CONF"] = up.stdout.strip().removeprefix("export SLURM_CONF=")
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "down", "--dir", str(place)], check=False, capture_output=True)
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -216,21 +234,11 @@ def main() -> None:
         place.chmod(0o755)
         if given.keep is not None:
             given.keep.mkdir(parents=True, exist_ok=True)
-        options = ["--nodes", str(NODES), "--cpus-per-node", str(CPUS), "--min-job-age", "7200"]
-        options += ["--accounting"] if given.accounting else []
-        command = [sys.executable, str(SCRIPT)]
-        up = subprocess.run(
-            [*command, "up", "--dir", str(place / "slurm"), *options, "--owner-pid", str(os.getpid())],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        os.environ["SLURM_CONF"] = up.stdout.strip().removeprefix("export SLURM_CONF=")
-        try:
+        with private_slurm(place / "slurm", *(["--accounting"] if given.accounting else [])):
             chosen = given.rows or (*OURS, *(THEIRS if given.peers else ()))
             rows = {row: measure(row, given, given.keep or place) for row in chosen}
             report(rows, given)
             print(json.dumps(rows), file=sys.stderr)
-        finally:
-            subprocess.run([*command, "down", "--dir", str(place / "slurm")], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class SlurmCluster:
         self._repetitions = Repetitions()
         self._accounts = True
         """Whether the site has accounting (sacct), as far as is known."""
+        self._site_config = ""
         self._active: set[str] = set()
         self._leaving: set[str] | None = None
         """Jobs that are over but for their nodes; None before Slurm has answered."""
@@ -101,8 +102,7 @@ class SlurmCluster:
         differences = self._differences(placement)
         if not differences:
             return
-        answer = self._commands.run("query", "scontrol", ["show", "config"])
-        if answer.rc == 0 and re.search(r"^EnforcePartLimits\s*=\s*(ALL|YES)\b", answer.out, re.MULTILINE):
+        if re.search(r"^EnforcePartLimits\s*=\s*(ALL|YES)\b", self._config(), re.MULTILINE):
             raise RequestRejectedError(
                 f"Slurm would never accept a trial that needs {resources.describe()}{self._asked()}: here a job must "
                 f"fit each of its partitions (EnforcePartLimits=ALL), and {differences}. "
@@ -111,13 +111,19 @@ class SlurmCluster:
 
     def _check_parts(self) -> None:
         """Heterogeneous jobs are started by the backfill scheduler only; with another one they wait for ever."""
-        answer = self._commands.run("query", "scontrol", ["show", "config"])
-        found = re.search(r"^SchedulerType\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer.rc == 0 else None
+        found = re.search(r"^SchedulerType\s*=\s*(\S+)", self._config(), re.MULTILINE)
         if found is not None and found[1] != "sched/backfill":
             raise RequestRejectedError(
                 f"The bundles of the trial differ, so its job is a heterogeneous one, and the scheduler here "
                 f"({found[1]}) never starts those. {_EQUAL_TASKS}"
             )
+
+    def _config(self) -> str:
+        """What scontrol says of the site's configuration, asked once; "" while it does not answer."""
+        if not self._site_config:
+            answer = self._commands.run("query", "scontrol", ["show", "config"])
+            self._site_config = answer.out if answer.rc == 0 else ""
+        return self._site_config
 
     def _differences(self, placement: Placement) -> str:
         limit = math.inf if self.options.unlimited else self.options.time_minutes

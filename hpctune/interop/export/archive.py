@@ -20,10 +20,10 @@ from hpctune.analysis.best import best_checkpoint, checkpoint_rows
 from hpctune.analysis.listing import trial_row
 from hpctune.analysis.load import LoadedExperiment
 from hpctune.analysis.table_files import csv_text
-from hpctune.analysis.tables import flat_row
 from hpctune.common.text import count, number, settings
 from hpctune.errors import StorageError
 from hpctune.interop.export.packing import Packing
+from hpctune.interop.export.table import results_of
 from hpctune.interop.export.target import Progress
 from hpctune.model import ranking
 from hpctune.model.rows import flatten
@@ -100,7 +100,8 @@ def pack(
     table = [trial_row(trial.value, loaded.paths) for trial in loaded.trials]
     into.text(f"{top}/trials.csv", csv_text(table))
     if rows:
-        into.text(f"{top}/results.csv", csv_text(_results(loaded)))
+        results = [{"trial_id": t.trial_id} | row for t in loaded.trials for row in results_of(loaded, t)]
+        into.text(f"{top}/results.csv", csv_text(results))
     into.text(f"{top}/requirements.txt", _requirements(loaded.spec.origin))
     for name in _OF_THE_EXPERIMENT:
         if (loaded.paths.root / name).exists():
@@ -127,14 +128,6 @@ def _trial(
                 f"{directory.checkpoint(ref.name)} was removed during the export, because the search goes on. "
                 "Try again, or export with --checkpoints none."
             ) from error
-
-
-def _results(loaded: LoadedExperiment) -> list[dict[str, Any]]:
-    return [
-        {"trial_id": trial.trial_id} | flat_row(counted.row, counted.row.get("config") or trial.config)
-        for trial in loaded.trials
-        for counted in loaded.rows(trial.trial_id)
-    ]
 
 
 def _requirements(origin: Mapping[str, Any]) -> str:

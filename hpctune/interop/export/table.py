@@ -11,6 +11,7 @@ from hpctune.analysis.pictures.trials import state_of
 from hpctune.analysis.table_files import write_as
 from hpctune.analysis.tables import flat_row
 from hpctune.interop.export.target import Progress
+from hpctune.trial import Trial
 
 Row = dict[str, Any]
 
@@ -27,8 +28,11 @@ def write_table(loaded: LoadedExperiment, file: Path, form: str, rows: bool, pro
             made.append({"trial_id": trial.trial_id, "state": state_of(trial.value).value})
             made[-1] |= trial_row(trial.value, loaded.paths)
             continue
-        for counted in loaded.rows(trial.trial_id):
-            config = counted.row.get("config") or trial.config
-            made.append({"trial_id": trial.trial_id, "name": trial.value.name} | flat_row(counted.row, config))
+        made += [{"trial_id": trial.trial_id, "name": trial.value.name} | row for row in results_of(loaded, trial)]
     write_as(form, made, file)
     return len(made)
+
+
+def results_of(loaded: LoadedExperiment, trial: Trial) -> list[Row]:
+    """The results of a trial, each as one line with the configuration that it was made with."""
+    return [flat_row(one.row, one.row.get("config") or trial.config) for one in loaded.rows(trial.trial_id)]

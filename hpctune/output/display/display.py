@@ -15,7 +15,7 @@ from hpctune.output.display.plain import PlainDisplay
 from hpctune.output.display.reporters import ProgressReporter, TuneReporterBase
 from hpctune.output.display.results import ResultLines
 from hpctune.output.display.status import Facts, call_words, expected_in
-from hpctune.output.display.stream import SafeStream
+from hpctune.output.display.stream import LineDisplay, SafeStream, place_of
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -54,16 +54,16 @@ class SilentDisplay:
         return
 
 
-class ReporterDisplay:
+class ReporterDisplay(LineDisplay):
     """Shows what the user's reporter shows."""
 
     def __init__(
         self, reporter: ProgressReporter, stream: TextIO, verbose: int, where: str = "", calls: Calls | None = None
     ) -> None:
-        self._reporter, self._lines, self._where, self._calls = reporter, SafeStream(stream), where, calls
+        super().__init__(stream, where)
+        self._reporter, self._calls = reporter, calls
         self._results = ResultLines() if verbose >= 3 else None
         self._verbose, self._ready, self._done, self._now = verbose, False, False, 0.0
-        self._facts: Facts = ()
 
     def _setup(self, state: ExperimentState, now: float) -> None:
         spec = state.spec
@@ -85,7 +85,7 @@ class ReporterDisplay:
         self._done = done
         if isinstance(self._reporter, TuneReporterBase):
             self._reporter.expected = expected_in(state)
-        where = self._where or _where(trials)
+        where = place_of(trials, self._where)
         info = [f"Results: {where}"] if where else []
         info += [f"Cluster: {call_words(self._calls())}"] if self._calls is not None else []
         info += [f"{heading}: {text}" for heading, text in self._facts]
@@ -98,19 +98,6 @@ class ReporterDisplay:
             raise TuneError(
                 f"Reporter {type(self._reporter).__name__} failed: {error!r}. Mend or remove it."
             ) from error
-
-    def about(self, facts: Facts) -> None:
-        self._facts = facts
-
-    def message(self, text: str) -> None:
-        self._lines.write(text.rstrip("\n") + "\n")
-
-    def close(self) -> None:
-        return
-
-
-def _where(trials: Sequence[Trial]) -> str:
-    return trials[0].local_experiment_path if len(trials) else ""
 
 
 def make_display(

@@ -12,6 +12,7 @@ from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import as_renderable
 from hpctune.output.display.results import ResultLines
 from hpctune.output.display.status import Facts, options_for, status_of
+from hpctune.output.display.stream import place_of
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -72,7 +73,7 @@ class RichProgress:
             state,
             now,
             height=self.console.height,
-            where=self._where or (trials[0].local_experiment_path if len(trials) else ""),
+            where=place_of(trials, self._where),
             note=note,
             calls=self._calls() if self._calls is not None else None,
             facts=self._facts,

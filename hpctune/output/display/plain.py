@@ -16,8 +16,8 @@ from hpctune.model.trial import Trial as TrialValue
 from hpctune.output.display.layout import as_text
 from hpctune.output.display.lines import NewBests, NewFailures, progress_line
 from hpctune.output.display.results import News, result_line
-from hpctune.output.display.status import Facts, status_of
-from hpctune.output.display.stream import SafeStream, columns_of
+from hpctune.output.display.status import status_of
+from hpctune.output.display.stream import LineDisplay, columns_of, place_of
 from hpctune.ports import CallStats
 from hpctune.trial import Trial
 
@@ -27,7 +27,7 @@ BEST_S = 5.0
 """Seconds between two lines about a new best: the first comes at once, and of those that follow faster the last."""
 
 
-class PlainDisplay:
+class PlainDisplay(LineDisplay):
     """A line at each interval, at each new best and at each new failure; the status block at the end.
 
     ``verbose`` 1: the block has no tables; 3: and a line for each result. ``line_s``, ``best_s``: see LINE_S, BEST_S.
@@ -42,19 +42,18 @@ class PlainDisplay:
         line_s: float = LINE_S,
         best_s: float = BEST_S,
     ) -> None:
-        self._lines, self._columns, self._verbose = SafeStream(stream), columns_of(stream), verbose
-        self._where, self._calls = where, calls
+        super().__init__(stream, where)
+        self._columns, self._verbose, self._calls = columns_of(stream), verbose, calls
         self._news, self._failures = News(), NewFailures()
         self._bests: NewBests | None = None
         self._line_due, self._best_due = Throttle(line_s, DRIVER_FACTOR), Throttle(best_s, DRIVER_FACTOR)
-        self._facts: Facts = ()
         self._done = False
 
     def update(self, state: ExperimentState, trials: Sequence[Trial], note: str, now: float, done: bool) -> None:
         reported, failed = self._news.look(state)
         if self._bests is None:
             self._bests = NewBests(state.spec.objectives)
-            self._begin(state, self._bests, self._place(trials), now)
+            self._begin(state, self._bests, place_of(trials, self._where), now)
         if self._verbose >= 3:
             for trial in reported:
                 self._lines.write(result_line(trial) + "\n")
@@ -66,7 +65,7 @@ class PlainDisplay:
                 for line in self._bests.take():
                     self._tell(now, line)
         if done and not self._done:
-            self._end(state, self._place(trials), note, now)
+            self._end(state, place_of(trials, self._where), note, now)
         elif not done and self._line_due.due(now):
             with self._line_due.measured(now):
                 self._bests.reset(state.trials.values())
@@ -87,24 +86,12 @@ class PlainDisplay:
         self._lines.write("\n" + as_text(status, self._columns) + "\n")
         self._done = True
 
-    def _place(self, trials: Sequence[Trial]) -> str:
-        return self._where or (trials[0].local_experiment_path if len(trials) else "")
-
     def _tell(self, now: float, line: str) -> None:
         """One line with the time; on a terminal it is wrapped."""
         text = f"{when(now)}  {line}"
         if self._columns is not None:
             text = "\n".join(textwrap.wrap(text, self._columns, subsequent_indent="  ", break_on_hyphens=False))
         self._lines.write(text + "\n")
-
-    def about(self, facts: Facts) -> None:
-        self._facts = facts
-
-    def message(self, text: str) -> None:
-        self._lines.write(text.rstrip("\n") + "\n")
-
-    def close(self) -> None:
-        return
 
 
 def _last_at(trial: TrialValue) -> float:

@@ -12,7 +12,15 @@ from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.rows import lookup
 from hpctune.search.adapters.objective import Loss as Loss, loss_of
 from hpctune.search.adapters.parameters import Layout, NamedValues, Parameter, ParameterSpace, agree
-from hpctune.search.adapters.points import SEED_LIMIT, Evaluated, checked_points, checked_seed, completed, with_rewards
+from hpctune.search.adapters.points import (
+    SEED_LIMIT,
+    Evaluated,
+    checked_points,
+    checked_seed,
+    completed,
+    matching,
+    with_rewards,
+)
 from hpctune.search.searcher import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, UNRESOLVED_SEARCH_SPACE, Searcher
 from hpctune.space import flatten_dict, has_unresolved
 from hpctune.space.points import same
@@ -274,11 +282,7 @@ class LibrarySearcher(Searcher):
             recorded = layout.flatten(config, strict=False, where="The recorded configuration")
         except SearchSpaceError:
             return None
-        for number in range(len(self._points)):
-            values = self._point_values(number, layout)
-            if all(name in recorded and same(recorded[name], value) for name, value in values.items()):
-                return number
-        return None
+        return matching((self._point_values(number, layout) for number in range(len(self._points))), recorded)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the library the trial's last metric; a trial that failed, or without a finite metric, has failed."""

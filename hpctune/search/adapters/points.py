@@ -8,6 +8,7 @@ from typing import Any
 
 from hpctune.errors import UsageError
 from hpctune.search.adapters.parameters import Layout
+from hpctune.space.points import same
 from hpctune.space.randomness import stream
 
 SEED_LIMIT = 2**32
@@ -23,6 +24,14 @@ class Evaluated:
     error: bool = False
     pruned: bool = False
     intermediate_values: list[float] | None = None
+
+
+def matching(points: Iterable[Mapping[str, Any]], recorded: Mapping[str, Any]) -> int | None:
+    """The position of the first of ``points`` whose values ``recorded`` has; None if there is none."""
+    for number, point in enumerate(points):
+        if all(name in recorded and same(recorded[name], value) for name, value in point.items()):
+            return number
+    return None
 
 
 def checked_seed(seed: Any) -> int | None:

@@ -125,7 +125,7 @@ def srun(plan: Plan, environ: Mapping[str, str]) -> list[str]:
     """
     container = environ.get(CONTAINER_VARIABLE)
     inner = ["sh", "-c", f'exec {container} "$@"', "sh", *plan.command] if container else plan.command
-    parts = int(environ.get("SLURM_HET_SIZE") or 1)
+    parts = job_parts(environ)
     if parts == 1:
         return ["srun", *_flags(plan, environ, plan.ranks, ""), *inner]
     words = ["srun"]
