@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hpctune.common.backoff import Backoff
 from hpctune.core import react
@@ -35,6 +35,7 @@ from hpctune.output.display.display import Display
 from hpctune.output.loggers.pbt_log import PolicyLog
 from hpctune.ports import NO_DEMAND, Clock, Cluster, Demand
 from hpctune.storage import journal
+from hpctune.storage.copy_guard import CheckpointKey, CopyGuard
 from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.inbox import Inbox
 from hpctune.storage.layout import ExperimentPaths
@@ -90,6 +91,7 @@ class Driver:
         self._send_demand: Callable[[Demand], None] | None = getattr(cluster, "demand", None)
         self.failure: str = ""
         """Why the storage cannot be written now; "" if it can. No action is performed meanwhile."""
+        self.copy_guard = CopyGuard()
         self._namer = TrialNamer(paths, spec, setup, tag_of, self.state.dirnames)
         self._budget = BudgetWatch(spec, cluster)
         self._status_publisher = StatusPublisher(paths, cluster, display, status_interval_s)
@@ -379,15 +381,29 @@ class Driver:
         finalize = may_tidy and self._may_finalize(now)
         actions = plan(self.state, View(now, self._jobs.jobs, self._jobs.asked_at, self._performer.published, finalize))
         awaited: list[Action] = [action for action in actions if not isinstance(action, (Finalize, DeleteCheckpoint))]
-        if not may_tidy:
-            actions = awaited
-        elif len(awaited) < len(actions):
-            self._tidied_at = now
-            self._sync()  # the events from the files that are removed now
         if finalize:
             self._finalized_at = now
-        if self._performer.perform(actions, self._record):
+        if may_tidy and len(awaited) < len(actions):
+            self._tidied_at = now
+            self._sync()  # the events from the files that are removed now
+            changed = self._tidy(actions)
+        else:
+            changed = self._performer.perform(awaited, self._record)
+        if changed:
             self._jobs.expect(now)
+
+    def _tidy(self, actions: Sequence[Action]) -> bool:
+        """Perform the actions, among which are some that remove files. Returns whether there were any."""
+        with self.copy_guard.deleting(self._checkpoints, last=not self.state.live) as may_delete:
+            kept = {x for x in actions if isinstance(x, DeleteCheckpoint) and not may_delete((x.trial_id, x.name))}
+            later = {x.trial_id for x in kept}  # they are finalized when these checkpoints may be deleted
+            due = [x for x in actions if x not in kept and not (isinstance(x, Finalize) and x.trial_id in later)]
+            changed = self._performer.perform(due, self._record)
+            self._flush()
+        return changed
+
+    def _checkpoints(self) -> list[CheckpointKey]:
+        return [(trial.trial_id, ref.name) for trial in self.state.trials.values() for ref in trial.checkpoints]
 
     def _may_finalize(self, now: float) -> bool:
         busy = self.state.live > 0 and 0 <= now - self._turned_at < RESTED_S

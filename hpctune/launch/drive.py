@@ -128,7 +128,8 @@ def _follow(sessions: Sequence[DriverSession], stack: contextlib.ExitStack) -> N
             from hpctune.mirror.follower import MirrorFollower
             from hpctune.mirror.mirror import Mirror
 
-            mirror = Mirror(session.prepared.paths, session.prepared.spec.experiment_id, options)
+            prepared, guard = session.prepared, session.driver.copy_guard
+            mirror = Mirror(prepared.paths, prepared.spec.experiment_id, options, guard)
             stack.callback(MirrorFollower(mirror).close)
 
 

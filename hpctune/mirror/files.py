@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hpctune.model.events import CheckpointDeleted
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
 
 _LEFT_OUT = frozenset({
@@ -17,6 +19,9 @@ _LEFT_OUT = frozenset({
 """What belongs to this machine's driver and jobs."""
 _OF_A_TRIAL = ("result.json", "progress.csv", "params.json", "params.pkl", "error.txt", "note.txt", "stdout", "stderr")
 _BLOCK = 1 << 20
+_DELETED = f'"{CheckpointDeleted.__name__}"'.encode()
+LISTINGS = 10
+"""How often the files are listed if checkpoints are deleted each time meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,31 @@ class LocalFile:
 def listed(paths: ExperimentPaths, *, artifacts: bool) -> list[LocalFile]:
     """The files as they are now, in the order in which they are copied: what the journal refers to before the journal.
 
-    The journal is looked at first. So all that its events name is either in this list, or has been removed meanwhile
-    (and a later event says so). ``artifacts``: include files that hpctune does not know.
+    The journal is looked at first. So all that its events name is in this list, unless it has been removed meanwhile.
+    If another process is the driver, it may remove checkpoints now: then the files are listed again, up to LISTINGS
+    times. ``artifacts``: include files that hpctune does not know.
     """
     root = str(paths.root)
-    journal = [LocalFile(j.name, j.path, _whole_lines(j.path, j.size), j.seen) for j in _files(root, "journal")]
+    for _ in range(LISTINGS):
+        journal = [LocalFile(j.name, j.path, _whole_lines(j.path, j.size), j.seen) for j in _files(root, "journal")]
+        before = _before_the_journal(root, artifacts)
+        if not _deleted_since(root, journal):
+            break
+    return [*before, *journal]
+
+
+def _deleted_since(root: str, journal: list[LocalFile]) -> bool:
+    """Whether the journal has become longer by an event that says that a checkpoint was deleted."""
+    known = {file.name: file.size for file in journal}
+    for file in _files(root, "journal"):
+        with contextlib.suppress(OSError), Path(file.path).open("rb") as added:
+            added.seek(known.get(file.name, 0))
+            if any(_DELETED in line for line in added):
+                return True
+    return False
+
+
+def _before_the_journal(root: str, artifacts: bool) -> list[LocalFile]:
     code, checkpoints = list[LocalFile](), list[LocalFile]()
     logs, last = list[LocalFile](), list[LocalFile]()
     for entry in _entries(root):
@@ -62,7 +87,7 @@ def listed(paths: ExperimentPaths, *, artifacts: bool) -> list[LocalFile]:
                         logs += _files(root, name)
                 elif artifacts or inner.name in _OF_A_TRIAL or inner.name.startswith("events.out."):
                     logs += _file(inner, name)
-    return [*code, *checkpoints, *logs, *last, *journal]
+    return [*code, *checkpoints, *logs, *last]
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:

@@ -25,6 +25,7 @@ from hpctune.mirror.options import MirrorOptions
 from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote, copier
 from hpctune.storage import atomic
+from hpctune.storage.copy_guard import CopyGuard
 from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
 
 AT_ONCE = 4
@@ -53,10 +54,13 @@ class Interrupted(Exception):
 
 
 class Mirror:
-    """The mirror of one experiment. ``stopped``: ends a pass early, between two files."""
+    """The mirror of one experiment. ``guard``: its driver's, if that is in this process. ``stopped``: ends a pass
+    early, between two files."""
 
-    def __init__(self, paths: ExperimentPaths, experiment_id: str, options: MirrorOptions) -> None:
-        self.paths, self.options = paths, options
+    def __init__(
+        self, paths: ExperimentPaths, experiment_id: str, options: MirrorOptions, guard: CopyGuard | None = None
+    ) -> None:
+        self.paths, self.options, self._guard = paths, options, guard or CopyGuard()
         self.url = options.of(paths.root.name)
         self.progress = Progress()
         self.stopped = threading.Event()
@@ -81,7 +85,14 @@ class Mirror:
         remote = self._remote
         remote.forget()
         self._token, known = self._look(remote)
-        now = files.listed(self.paths, artifacts=self.options.artifacts)
+        with self._guard.copying(self._listed) as now:
+            return self._update(remote, known, now)
+
+    def _listed(self) -> list[LocalFile]:
+        return files.listed(self.paths, artifacts=self.options.artifacts)
+
+    def _update(self, remote: Remote, known: Manifest, now: list[LocalFile]) -> Manifest:
+        """Bring what is ``known`` to be there up to what there is ``now``."""
         fresh = Manifest(self._id, time.time(), {})
         todo = [one for one in now if not _unchanged(one, known.files.get(one.name))]
         names = {one.name for one in todo}
@@ -174,18 +185,27 @@ class Mirror:
         assert self._copy is not None
         if self.stopped.is_set():
             raise Interrupted
-        now = files.listed(self.paths, artifacts=self.options.artifacts)
+        with self._guard.copying(self._listed) as now:
+            fresh = self._snapshot_of(now)
+        self._copy(str(self._snapshot), self.url)
+        self.progress = Progress(len(now), len(now), fresh.bytes)
+        return fresh
+
+    @property
+    def _snapshot(self) -> Path:
+        return self.paths.root / SNAPSHOT / self.paths.root.name
+
+    def _snapshot_of(self, now: list[LocalFile]) -> Manifest:
+        """Make the copy of this moment."""
         self.progress = Progress(of_files=len(now))
         fresh = Manifest(self._id, time.time(), {})
-        place = self.paths.root / SNAPSHOT / self.paths.root.name
+        place = self._snapshot
         wanted = {one.name for one in now} | {NAME}
         _remove_others(place, wanted)
         for one in now:
             _provide(one, place / one.name)
             fresh.files[one.name] = Entry(one.size, files.checksum(place / one.name, one.size), one.seen)
         (place / NAME).write_text(fresh.to_json())
-        self._copy(str(place), self.url)
-        self.progress = Progress(len(now), len(now), fresh.bytes)
         return fresh
 
 

@@ -49,7 +49,17 @@ class Remote:
         self.fs.invalidate_cache()
 
     def put(self, path: str, name: str, size: int) -> None:
-        """Copy the first ``size`` bytes of a local file, and see that they are there."""
+        """Copy the first ``size`` bytes of a local file, and see that they are there.
+
+        Raises StorageError; FileNotFoundError if the local file has been removed.
+        """
+        try:
+            self._put(path, name, size)
+        except StorageError:
+            Path(path).stat()
+            raise
+
+    def _put(self, path: str, name: str, size: int) -> None:
         with self._replacing(name) as target:
             if Path(path).stat().st_size == size:
                 self.fs.put_file(path, target)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from hpctune.driver.engine import Driver
 from hpctune.errors import NotAnExperimentError, StorageError, UsageError
-from hpctune.mirror import status
+from hpctune.mirror import files, status
 from hpctune.mirror.fetch import fetch, readable, without_checkpoints
 from hpctune.mirror.follower import MirrorFollower
 from hpctune.mirror.manifest import NAME, Manifest
@@ -20,6 +21,7 @@ from hpctune.mirror.mirror import Mirror
 from hpctune.mirror.options import MirrorOptions
 from hpctune.mirror.target import Remote
 from hpctune.model.spec import CheckpointPolicy
+from hpctune.storage import checkpoints
 from hpctune.storage.reader import read_experiment
 from hpctune.testing.simulated import Curve
 from hpctune.testing.simulation import Simulation, hyperbola
@@ -69,6 +71,77 @@ def test_a_pass_at_any_moment_of_a_search_is_one_moment(tmp_path: Path) -> None:
     mirror.sync()
     assert mirror.progress.files == 0, "nothing has changed, nothing is copied"
     assert copied > 0
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["driver in this process", "driver in another"])
+def test_checkpoints_that_are_deleted_while_they_are_copied(
+    here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation, rng = search(tmp_path / "exp"), random.Random(1)
+    driver = simulation.driver()
+    driver.start()
+
+    at_a_time = threading.Lock()  # files are put side by side
+
+    def turn() -> None:
+        with at_a_time:
+            if not driver.finished:
+                simulation.clock.sleep(max(driver.step(), 20.0))
+
+    def meanwhile(function: Callable[..., Any], chance: float) -> Callable[..., Any]:
+        def called(*args: Any) -> Any:
+            if rng.random() < chance:
+                turn()
+            return function(*args)
+
+        return called
+
+    monkeypatch.setattr(Remote, "put", meanwhile(Remote.put, 0.3 if here else 0.02))
+    if not here:
+        monkeypatch.setattr(files, "_entries", meanwhile(files._entries, 0.02))
+    options = MirrorOptions(place=f"file://{tmp_path / 'elsewhere'}")
+    guard = driver.copy_guard if here else None
+    mirror = Mirror(simulation.paths, simulation.spec.experiment_id, options, guard)
+    while not driver.finished:
+        turn()
+        mirror.sync()
+        checked(mirror.url, tmp_path / "there")
+    only_the_last_two(simulation, driver)
+
+
+def test_files_are_listed_while_a_checkpoint_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = search(tmp_path / "exp")
+    driver = simulation.driver()
+    options = MirrorOptions(place=f"file://{tmp_path / 'elsewhere'}")
+    mirror = Mirror(simulation.paths, simulation.spec.experiment_id, options, driver.copy_guard)
+    passes, delete = list[threading.Thread](), checkpoints.delete
+
+    def delete_and_copy(checkpoint: Path) -> None:
+        """Begin to copy before the journal says that it was deleted."""
+        delete(checkpoint)
+        if not passes:
+            passes.append(threading.Thread(target=mirror.sync))
+            passes[0].start()
+            passes[0].join(0.05)
+
+    monkeypatch.setattr(checkpoints, "delete", delete_and_copy)
+    driver.start()
+    copied = 0
+    while not driver.finished:
+        simulation.clock.sleep(max(driver.step(), 20.0))
+        if passes:
+            passes.pop().join()
+            copied += 1
+            checked(mirror.url, tmp_path / "there")
+    assert copied > 3
+    only_the_last_two(simulation, driver)
+
+
+def only_the_last_two(simulation: Simulation, driver: Driver) -> None:
+    driver.leave("finished")
+    for trial in driver.state.trials.values():
+        left = list((simulation.paths.root / trial.dirname).glob("checkpoint_*"))
+        assert len(left) == 2, "what was kept for the copy is deleted in the end"
 
 
 def test_a_search_goes_on_from_the_mirror_alone(tmp_path: Path) -> None:
