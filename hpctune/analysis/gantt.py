@@ -19,7 +19,7 @@ _TRIALS = ("#2f6db3", "#6fa8dc")
 
 
 def draw(lanes: Sequence[Lane], title: str, file: Path) -> None:
-    """Draw ``lanes`` into ``file``, a PNG, SVG or PDF by its name. Raises UsageError for others and where there is
+    """Draw ``lanes`` into ``file``, a PNG, SVG or PDF by its name. Raises UsageError for others and if there is
     nothing to draw, MissingPackageError without matplotlib."""
     if file.suffix not in KINDS:
         raise UsageError(f"{file} is not a picture's name. Use one of these endings: {', '.join(KINDS)}.")

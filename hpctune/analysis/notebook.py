@@ -23,7 +23,7 @@ _WIDTH, _HEIGHT = 110, 24
 
 
 def trials_html(data: PlotData, title: str) -> str:
-    """The best trials of an experiment, or the first ones where nothing says what is better."""
+    """The best trials of an experiment, or the first ones if nothing says what is better."""
     metric = data.metric or next(iter(data.own_metrics), None)
     mode = data.known_mode(None, metric)
     order = _ordered(data, metric, mode)[:MAX_TRIALS]

@@ -22,7 +22,7 @@ class Plots(ABC):
     ``write_html("a.html")`` the second. ``metric`` and ``mode`` are the experiment's, unless they are given. Parameters
     of nested configurations are named with slashes: ``"optimizer/lr"``. A trial counts with its last value.
 
-    Raises UsageError where a metric, a mode or a parameter is not known, MetricError for a metric that no result has,
+    Raises UsageError if a metric, a mode or a parameter is not known, MetricError for a metric that no result has,
     and MissingPackageError.
     """
 

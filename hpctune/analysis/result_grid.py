@@ -34,7 +34,7 @@ class ResultGrid(Plots):
         scope: str = "last",
         filter_nan_and_inf: bool = True,
     ) -> Result:
-        """The result of the best trial (see :meth:`ExperimentAnalysis.get_best_trial`); of the only one, where there
+        """The result of the best trial (see :meth:`ExperimentAnalysis.get_best_trial`); of the only one, if there
         is one and nothing says what to compare.
 
         Raises:

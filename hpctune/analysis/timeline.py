@@ -1,6 +1,6 @@
 """The use of time in an experiment's jobs: queue, start-up, trials, idle; from the journal and the workers' records.
 
-A job's start is what its script said when it began; where that is not known (local jobs, a bash older than 5), it is
+A job's start is what its script said when it began; if that is not known (local jobs, a bash older than 5), it is
 when the driver saw that it ran. All clocks are taken for one: those of the nodes and the driver's.
 """
 

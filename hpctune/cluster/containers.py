@@ -1,7 +1,7 @@
 """Containers that the workers of Slurm jobs run in: ``Apptainer``, ``Pyxis`` and ``Podman``, as exact command lines.
 
 Each sees the directory of all experiments at the same path, and the variables of its job. What else it is to see is
-named by ``binds``. A shell command as ``SlurmOptions(container="...")`` serves where these do not.
+named by ``binds``. A shell command as ``SlurmOptions(container="...")`` serves if these do not.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class SlurmOptions(WorkerOptions):
     ``ntasks_per_node``), the option wins. ``mem``, ``mem_per_cpu`` and ``mem_per_gpu`` hold only for trials that state
     no memory. Raises UsageError for impossible values.
 
-    The variables ``SBATCH_*`` of the user's profile hold where no option is given (see ``profile.py``).
+    The variables ``SBATCH_*`` of the user's profile hold if no option is given (see ``profile.py``).
 
     - ``time``: the time limit, in minutes, as a timedelta, or as text: ``"2h30m"``, ``"D-HH:MM:SS"``. 0: no limit.
     - ``mem`` (a node), ``mem_per_cpu`` and ``mem_per_gpu``: bytes, or text such as ``"16G"``.

@@ -40,7 +40,7 @@ class WallClock:
                 continue
 
     def forget(self) -> None:
-        """In a forked child: nobody is to be woken from there."""
+        """In a forked child: it wakes no one."""
         self.__del__()
         self._wake_out = self._wake_in = -1
 

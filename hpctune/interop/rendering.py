@@ -90,7 +90,7 @@ def _text(value: Any, modules: dict[str, set[str]], depth: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A literal in double quotes, where that needs no backslash."""
+    """A literal in double quotes, if that needs no backslash."""
     return f'"{text}"' if text.isprintable() and not {'"', "\\"} & {*text} else repr(text)
 
 

@@ -17,7 +17,7 @@ from hpctune.model.budget import BILLING
 def with_billing(prepared: PreparedExperiment) -> PreparedExperiment:
     """The experiment with the billing weights of its partition, if its budget needs them.
 
-    Raises UsageError where there is no Slurm or no such partition, ClusterUnavailableError if Slurm does not answer.
+    Raises UsageError if there is no Slurm or no such partition, ClusterUnavailableError if Slurm does not answer.
     """
     budget, spec = prepared.spec.budget, prepared.spec
     if budget is None or budget.unit != BILLING:

@@ -85,7 +85,7 @@ def words(module: str, name: str) -> str:
 
 
 def reason_for(name: str) -> str:
-    """Why hpctune does not have ``name``, or what of it; empty: nobody has said."""
+    """Why hpctune does not have ``name``, or what of it; empty: no reason is known."""
     while name:
         if name in NOT_HERE:
             return NOT_HERE[name]

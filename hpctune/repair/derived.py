@@ -168,7 +168,7 @@ def chosen_loggers(
     names: Container[str] | None, switched_on: Container[str], facts: Facts, paths: ExperimentPaths
 ) -> list[LoggerMaker]:
     """The loggers of the experiment: ``names`` as its driver's bundle has them, with the options ``switched_on``; None
-    where that cannot be read: then those of which a file is there, or all where none is."""
+    if that cannot be read: then those of which a file is there, or all if none is."""
     if names is not None:
         ray_names = "ray_names" in switched_on or "ray_names" not in names
         return [_maker(kind, ray_names) for name, kind in LOGGERS.items() if name in names]

@@ -62,7 +62,7 @@ class DiskEvidence:
         return self._rows[trial.trial_id]
 
     def _counted(self, trial: Trial, row: Mapping[str, Any]) -> ResultRow:
-        """A row of ``result.json``, with its checkpoint where one of its attempt and iteration is there."""
+        """A row of ``result.json``, with its checkpoint if one of its attempt and iteration is there."""
         attempt = row.get("attempt")
         run = RunKey(trial.trial_id, attempt if isinstance(attempt, int) else 1, 0)
         iteration = row.get("training_iteration")

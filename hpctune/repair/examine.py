@@ -30,7 +30,7 @@ ClusterOf = Callable[[ExperimentSpec], tuple[Cluster | None, str]]
 
 @dataclass(frozen=True, slots=True)
 class FsckOptions:
-    """``rebuild``: make every derived file again. ``cancel_orphans``: cancel the jobs that nobody wants.
+    """``rebuild``: make every derived file again. ``cancel_orphans``: cancel the jobs that belong to no trial any more.
     ``ask_always``: look for jobs of experiments that are over, too: one more call of Slurm for each."""
 
     rebuild: bool = False

@@ -133,7 +133,7 @@ class Finding:
     """One thing that is not as it should be.
 
     ``kind``: a word or two, always the same for the same kind of damage. ``where``: relative to the experiment.
-    ``what``: what is wrong. ``action``: what a repair does, in the past tense; or, where there is no ``fix``, what you
+    ``what``: what is wrong. ``action``: what a repair does, in the past tense; or, if there is no ``fix``, what you
     can do. ``note``: it harms nothing, or mends itself when a driver goes on. ``held``: it is mended
     only when asked for.
     """

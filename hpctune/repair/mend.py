@@ -1,7 +1,7 @@
 """Repair of a journal with holes. Pure.
 
-After a hole each fact is held against the state: where it presupposes others that are lost, those are put back, from
-what run files, ``result.json`` and control files still hold, or, where nothing does, as the least that must have
+After a hole each fact is held against the state: if it presupposes others that are lost, those are put back, from
+what run files, ``result.json`` and control files still hold, or, if nothing does, as the least that must have
 happened. A fact that makes no sense even then is left out (it stays in quarantine with the old journal).
 """
 

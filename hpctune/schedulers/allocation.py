@@ -61,7 +61,7 @@ class Unit:
     amount: Amount
 
     def fitting(self, amount: Amount) -> int:
-        """How many units ``amount`` makes; where it lacks something, how many units cover that, negative."""
+        """How many units ``amount`` makes; if it lacks something, how many units cover that, negative."""
         pairs = ((amount.cpus, self.amount.cpus), (amount.gpus, self.amount.gpus))
         return min(math.floor(have / one + _CLOSE) for have, one in pairs if one)
 

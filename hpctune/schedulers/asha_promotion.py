@@ -26,7 +26,7 @@ class ASHAPromotionScheduler(MetricScheduler):
     - ``grace_period``: the first rung.
     - ``reduction_factor``: eta. The rungs are ``grace_period * eta**k``, and ``max_t``.
 
-    A free place goes to a trial that can be promoted, the highest rung first; where there is none, to a new trial. When
+    A free place goes to a trial that can be promoted, the highest rung first; if there is none, to a new trial. When
     the searcher has no more trials, those that nothing to come can promote end where they are.
     """
 
@@ -58,7 +58,7 @@ class ASHAPromotionScheduler(MetricScheduler):
             levels.append(self.max_t)
         self._rungs = [PromotionRung(level) for level in levels]
         self._top = len(levels) - 1
-        """Nobody goes past the rung of this index."""
+        """No trial goes past the rung of this index."""
         self._time: dict[str, float] = {}
         self._held: dict[str, int] = {}
         """At which rung a trial waits to be promoted."""
@@ -102,7 +102,7 @@ class ASHAPromotionScheduler(MetricScheduler):
         return new
 
     def _best(self, at: int) -> list[str]:
-        """Whoever may go on from this rung, best first."""
+        """The trials that may go on from this rung, best first."""
         if at >= self._top:
             return []
         rung = self._rungs[at]
@@ -126,7 +126,7 @@ class ASHAPromotionScheduler(MetricScheduler):
         self._time.pop(trial.trial_id, None)
 
     def on_search_exhausted(self) -> None:
-        """Whoever is not promoted by what is still on its way never will be."""
+        """A trial that is not promoted by what is still on its way never will be."""
         self._exhausted = True
 
     # -- questions ------------------------------------------------------------------------------------------------

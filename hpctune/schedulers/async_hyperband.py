@@ -33,7 +33,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
     - ``reduction_factor``: eta. The rungs are ``grace_period * eta**k``.
     - ``brackets``: how many brackets; bracket ``s`` starts at ``grace_period * eta**s``. A trial's bracket is drawn
       with the softmax of the numbers of rungs, from ``seed`` and the trial's index alone.
-    - ``adapt_to_queue``: where jobs wait, rungs that a trial reaches soon beside that wait are left out: nobody is
+    - ``adapt_to_queue``: if jobs wait, rungs that a trial reaches soon beside that wait are left out: no trial is
       stopped there. See :mod:`hpctune.schedulers.queue_rungs`.
     """
 
@@ -201,7 +201,7 @@ class Bracket:
     ) -> tuple[float, float] | None:
         """Take the score at the highest rung that the trial has reached and was not judged at.
 
-        Level and cutoff where it is below the cutoff of those before it, else None. A trial that has skipped a rung
+        Level and cutoff if it is below the cutoff of those before it, else None. A trial that has skipped a rung
         is judged there with its next result, by Ray's rule; with ``once`` only at the highest rung it has reached.
         Below ``lowest`` its score is noted, for those that come when the rung counts again, and nothing is decided.
         """

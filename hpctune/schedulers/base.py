@@ -18,7 +18,7 @@ class SchedulerPolicy(Protocol):
     ``milestone`` are questions, asked as often as need be and never repeated: they must change nothing.
 
     A synchronous scheduler (class attribute ``synchronous = True``) wants every trial to leave its job rather than go
-    on unjudged where the driver does not answer at a milestone in time.
+    on unjudged if the driver does not answer at a milestone in time.
     """
 
     synchronous: bool
@@ -133,7 +133,7 @@ class FIFOScheduler:
         return ()
 
     def choose(self, waiting: Sequence[Trial], *, idle: bool) -> str | None:
-        """The oldest that has not been paused; one that was paused only where nothing else can use the place."""
+        """The oldest that has not been paused; one that was paused only if nothing else can use the place."""
         pending = next((t for t in waiting if t.phase is Phase.PENDING), None)
         if pending is not None:
             return pending.trial_id

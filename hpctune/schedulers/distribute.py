@@ -31,10 +31,10 @@ class DistributeResources:
     """Gives every trial an equal share of what is free, above what it started with.
 
     - ``add_bundles``: the share becomes bundles (tasks) of its own; else it is added to the trial's only bundle.
-    - ``increase_by``: the unit in which a request grows, such as ``{"CPU": 2, "GPU": 1}``. By default one GPU where the
+    - ``increase_by``: the unit in which a request grows, such as ``{"CPU": 2, "GPU": 1}``. By default one GPU if the
       trials use GPUs, else one CPU; with ``add_bundles`` the trial's last bundle.
     - ``increase_by_times``: so many units a trial at most; below 1: no limit. Heeded with ``increase_by`` only.
-    - ``reserve_resources``: ``{"CPU": ..., "GPU": ...}`` that nobody gets.
+    - ``reserve_resources``: ``{"CPU": ..., "GPU": ...}`` that no trial gets.
 
     What is to be had in all is ``total_resources`` of the scheduler.
     """

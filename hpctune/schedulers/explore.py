@@ -157,7 +157,7 @@ def _perturbed(
 
 
 def like(old: Any, new: Any) -> Any:
-    """``new`` as a bool or a whole number where ``old`` is one."""
+    """``new`` as a bool or a whole number if ``old`` is one."""
     if isinstance(old, bool):
         return bool(new)
     if isinstance(old, int) and isinstance(new, (int, float)):
@@ -185,7 +185,7 @@ def perturbed_tag(tag: str, config: Mapping[str, Any], mutations: Mutations | No
 
 
 def customized(explore_fn: Callable[[dict[str, Any]], Any] | None, config: dict[str, Any]) -> dict[str, Any]:
-    """What the user's own function makes of ``config``. Raises UsageError where that is no dict."""
+    """What the user's own function makes of ``config``. Raises UsageError if that is no dict."""
     if explore_fn is None:
         return config
     made = explore_fn(config)

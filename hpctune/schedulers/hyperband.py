@@ -126,7 +126,7 @@ class HyperBandScheduler(MetricScheduler):
                 self._end(bracket)
 
     def _end(self, bracket: Bracket) -> None:
-        """On the last rung nobody waits: who is there already is over, or goes on if trials may."""
+        """On the last rung no trial waits: those that are there already are over, or go on if trials may."""
         for member in list(bracket.members.values()):
             if self.stop_last_trials and member.held:
                 bracket.drop(member.trial_id)

@@ -19,7 +19,7 @@ class MedianStoppingRule(MetricScheduler):
     - ``time_attr``: what measures a trial's progress, ``time_total_s`` or ``training_iteration`` for example.
     - ``grace_period``: no trial is stopped before it, and results before it are in no average.
     - ``min_samples_required``: how many other trials must have got as far before one is stopped.
-    - ``min_time_slice``: where too few others have got as far, a trial makes room (it pauses) for trials that wait or
+    - ``min_time_slice``: if too few others have got as far, a trial makes room (it pauses) for trials that wait or
       have yet to begin, each time it has gone on for longer than this. 0: never, since another job costs a wait in the
       queue. (With Ray Tune 0 means at each result.)
     - ``hard_stop=False``: such a trial is paused instead. When nothing else can use its place, it goes on, and is not
@@ -103,7 +103,7 @@ class History:
             self._sums.append(score + (self._sums[-1] if self._sums else 0.0))
 
     def average(self, time: float) -> float | None:
-        """The mean of the scores up to ``time``; None where there are none."""
+        """The mean of the scores up to ``time``; None if there are none."""
         count = bisect_right(self._times, time)
         if not count:
             return None

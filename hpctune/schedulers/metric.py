@@ -46,14 +46,14 @@ class MetricScheduler(FIFOScheduler):
     # -- what is optimized ----------------------------------------------------------------------------------------
 
     def set_search_properties(self, metric: str | None, mode: str | None) -> bool:
-        """Take the experiment's metric and mode; False, and nothing taken, where they contradict the scheduler's."""
+        """Take the experiment's metric and mode; False, and nothing taken, if they contradict the scheduler's."""
         if (self.metric and metric and self.metric != metric) or (self.mode and mode and self.mode != mode):
             return False
         self.metric, self.mode = metric or self.metric, checked_mode(mode) or self.mode
         return True
 
     def check_search_properties(self) -> None:
-        """Raise UsageError where the scheduler does not know what to optimize. A mode alone is for returned values."""
+        """Raise UsageError if the scheduler does not know what to optimize. A mode alone is for returned values."""
         if self.metric is None and self.mode is not None:
             self.metric = RETURNED
         lacks = [name for name in ("metric", "mode") if getattr(self, name) is None]
@@ -83,7 +83,7 @@ class MetricScheduler(FIFOScheduler):
             raise metric_error(row, str(self.metric), f"The metric of {type(self).__name__}")
 
     def _read(self, row: Mapping[str, Any]) -> tuple[float | None, float | None]:
-        """Time and score of a result, each None where the result does not have it. NaN is the worst of scores."""
+        """Time and score of a result, each None if the result does not have it. NaN is the worst of scores."""
         assert self.metric is not None
         time, value = number(row, self.time_attr), number(row, self.metric)
         if time != time:
@@ -101,7 +101,7 @@ class MetricScheduler(FIFOScheduler):
 
 
 def checked_mode(mode: str | None) -> str | None:
-    """``mode``. Raises UsageError where it is none."""
+    """``mode``. Raises UsageError if it is none."""
     if mode is not None:
         check_mode(mode)
     return mode

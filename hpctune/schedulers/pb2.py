@@ -128,7 +128,7 @@ def _put(config: dict[str, Any], path: list[str], value: float) -> None:
 
 
 def _domains(bounds: Bounds, path: str = "") -> dict[str, Any]:
-    """The bounds as domains. Raises UsageError where they are none."""
+    """The bounds as domains. Raises UsageError if they are none."""
     made: dict[str, Any] = {}
     for key, value in bounds.items():
         name = f"hyperparam_bounds[{f'{path}{key}'!r}]"

@@ -158,7 +158,7 @@ class PopulationBasedTraining(MetricScheduler):
         self._members[trial.trial_id] = member
 
     def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
-        """Evaluate the trial if its interval is over. Raises MetricError where ``require_attrs`` is not met."""
+        """Evaluate the trial if its interval is over. Raises MetricError if ``require_attrs`` is not met."""
         member, (time, score) = self._members[trial.trial_id], self._read(row)
         self._others = []
         member.see(trial)
@@ -253,7 +253,7 @@ class PopulationBasedTraining(MetricScheduler):
         return ranked[:count], ranked[len(ranked) - count :]
 
     def _exploit(self, member: Member, best: Sequence[str]) -> Exploit | None:
-        """Let ``member`` go on from one of the best; None where none of them has anything to go on from."""
+        """Let ``member`` go on from one of the best; None if none of them has anything to go on from."""
         found = [m for m in map(self._members.__getitem__, best) if m.saved and m.score != WORST]
         if not found:
             return None

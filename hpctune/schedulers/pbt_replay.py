@@ -64,7 +64,7 @@ class PopulationBasedTrainingReplay(FIFOScheduler):
         return Exploit(trial.trial_id, config, f"step {self._done} of {self.policy_file}, due at {step:g}", tag)
 
     def milestone(self, trial: Trial) -> float | None:
-        """The next step, or the next result where that is overdue."""
+        """The next step, or the next result if that is overdue."""
         if self._done == len(self.changes):
             return None
         return max(self.changes[self._done][0], trial.last_iteration + 1)

@@ -1,7 +1,7 @@
 """Rungs that follow the wait: those too close to the start of a trial, beside what its job waited in the queue.
 
 Where each trial is a job of its own, one that is stopped after a minute makes room for another that waits for half an
-hour first. A rung is worth its decision only where a trial has trained for some time by then, measured by that wait.
+hour first. A rung is worth its decision only if a trial has trained for some time by then, measured by that wait.
 All from what a scheduler is told, so a replay of the journal comes to the same rungs. Times in seconds.
 """
 
@@ -17,7 +17,7 @@ from hpctune.model.rows import number
 from hpctune.model.trial import Attempt, Trial
 
 SHARE = 0.25
-"""A rung is left out where the training up to it takes less than this share of the wait."""
+"""A rung is left out if the training up to it takes less than this share of the wait."""
 NO_QUEUE_S = 60.0
 """A shorter wait is no queue: so long may a cluster and a driver take to start a job on a free place."""
 LAST = 32
@@ -68,7 +68,7 @@ class QueueRungs:
 
     @property
     def wait_s(self) -> float:
-        """What a new job makes its place stand empty; 0.0 where that is not known, or too short to matter."""
+        """What a new job makes its place stand empty; 0.0 if that is not known, or too short to matter."""
         wait_s = statistics.median(self._waits) if self._waits and not self._over else 0.0
         return wait_s if wait_s >= NO_QUEUE_S else 0.0
 

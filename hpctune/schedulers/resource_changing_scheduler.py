@@ -105,13 +105,13 @@ class ResourceChangingScheduler:
         return self._base.synchronous
 
     def set_search_properties(self, metric: str | None, mode: str | None) -> bool:
-        """Take the experiment's metric and mode; False where they contradict the base scheduler's."""
+        """Take the experiment's metric and mode; False if they contradict the base scheduler's."""
         self._properties = (metric, mode)
         tell = getattr(self._base, "set_search_properties", None)
         return bool(tell(metric, mode)) if tell is not None else True
 
     def check_search_properties(self) -> None:
-        """Raise UsageError where the base scheduler does not know what to optimize."""
+        """Raise UsageError if the base scheduler does not know what to optimize."""
         if hasattr(self._base, "check_search_properties"):
             self._base.check_search_properties()
 
@@ -127,7 +127,7 @@ class ResourceChangingScheduler:
         return next((first.placement_group_factory() for first in self._first.values()), None)
 
     def on_trial_result(self, trial: Trial, row: Mapping[str, Any]) -> Decision:
-        """The base scheduler's decision; where the trial goes on, perhaps with other resources."""
+        """The base scheduler's decision; if the trial goes on, perhaps with other resources."""
         self._note(trial)
         decision = self._base.on_trial_result(trial, row)
         if not isinstance(decision, Continue) or row.get("done"):

@@ -15,7 +15,7 @@ from hpctune.search.adapters.parameters import Layout, NamedValues
 from hpctune.search.adapters.points import Evaluated
 
 _ENDLESS = 100
-"""The budget where none is known: without one, NGOpt fails."""
+"""The budget if none is known: without one, NGOpt fails."""
 
 
 class NevergradSearch(AxisSearcher):

@@ -124,7 +124,7 @@ class OptunaSearch(LibrarySearcher):
             return False
 
     def _tried_point(self, config: Mapping[str, Any], layout: Layout) -> int | None:
-        """In their order where a function defines the space: it may not have asked for what a point sets."""
+        """In their order if a function defines the space: it may not have asked for what a point sets."""
         if self._define is not None:
             return 0 if self._points else None
         return super()._tried_point(config, layout)

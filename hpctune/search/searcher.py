@@ -69,7 +69,7 @@ class Searcher:
         config: Mapping[str, Any],
         **spec: Any,
     ) -> bool:
-        """Take over the experiment's metric, mode and search space, where the searcher has none of its own.
+        """Take over the experiment's metric, mode and search space, if the searcher has none of its own.
 
         Returns:
             Whether the searcher will search ``config``. The base class does not, and returns False: then the space

@@ -16,7 +16,7 @@ _SEPARATORS = re.compile(r"[./]")
 def replace_values(space: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the search space with ``values`` (by "a/b" or "a.b") in place of what it has there.
 
-    A number in a path is an index where the space has a list. Raises UsageError for a key that the space does not
+    A number in a path is an index if the space has a list. Raises UsageError for a key that the space does not
     have; it names the nearest.
     """
     changed: Any = dict(space)

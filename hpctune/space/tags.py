@@ -14,7 +14,7 @@ def format_vars(resolved_vars: Mapping[Any, Any]) -> str:
     """Return ``lr=0.01,momentum=0.9`` for the values that vary, sorted by name.
 
     Each is named by the last part of its key (``layers/0`` and the like keep the name before the number); by the
-    whole key where that would be ambiguous. Floats have four significant digits. The text holds letters, digits
+    whole key if that would be ambiguous. Floats have four significant digits. The text holds letters, digits
     and ``_-.=,+`` only, and at most 120 characters.
 
     Args:

@@ -133,6 +133,9 @@ class Authentication:
             if path in self._host.identities:
                 self._tried.append(f"{path} (there is no such file)")
             return None
+        if path.suffix == ".pub":
+            self._tried.append(f"{path} (the agent does not have its private key)")
+            return None
         passphrase: Any = None  # bytes: paramiko says str, and hands it to a library that takes bytes only
         for _ in range(TRIES + 1):
             try:
@@ -177,11 +180,11 @@ class Authentication:
 
 
 def _public(path: Path) -> bytes:
-    """The public key of a file, as the agent has it."""
+    """The public key of a file, as the agent has it. The file may be that of the public key itself."""
     import base64
 
     try:
-        return base64.b64decode(Path(f"{path}.pub").read_text().split()[1])
+        return base64.b64decode((path if path.suffix == ".pub" else Path(f"{path}.pub")).read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return b""
 

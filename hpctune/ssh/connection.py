@@ -60,7 +60,7 @@ class Terminal:
 
 
 class Connection:
-    """An open connection. Raises RemoteClusterError if it cannot be made, ConnectionLostError where it breaks.
+    """An open connection. Raises RemoteClusterError if it cannot be made, ConnectionLostError if it breaks.
 
     ``authentications``: of earlier connections, by host; they keep what was asked.
     """

@@ -32,7 +32,7 @@ class Stopper(ABC):
         """Take note of the driver's time ``now`` in seconds. Only differences between ticks mean anything.
 
         The first tick comes when a driver begins to drive the experiment, before it replays any earlier result. The
-        driver's clock may stand still while nobody drives.
+        driver's clock may stand still while there is no driver.
         """
 
     def get_state(self) -> dict[str, Any]:

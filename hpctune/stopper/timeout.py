@@ -16,12 +16,12 @@ from hpctune.stopper.stopper import Stopper
 class TimeoutStopper(Stopper):
     """Stops the experiment once it has been driven for ``timeout``, counted over all drivers.
 
-    Time passes from one ``tick`` to the next. It does not pass while nobody drives: the state and the pickle hold the
-    time spent but not the last tick, so the first tick of a new driver starts the clock again.
+    Time passes from one ``tick`` to the next. It does not pass while there is no driver: the state and the pickle hold
+    the time spent but not the last tick, so the first tick of a new driver starts the clock again.
 
     Args:
         timeout: Seconds, or a timedelta.
-        clock: Where ``stop_all`` gets the time from (seconds) if nobody ever ticks.
+        clock: Where ``stop_all`` gets the time from (seconds) if ``tick`` is never called.
 
     Raises:
         UsageError: if ``timeout`` is neither, or negative.

@@ -74,7 +74,7 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
 
 
 def _working_directory() -> str:
-    """Where this process is. Raises StorageError where that has been removed."""
+    """Where this process is. Raises StorageError if that has been removed."""
     try:
         return str(Path.cwd())
     except FileNotFoundError as error:
@@ -249,7 +249,7 @@ def _load(paths: ExperimentPaths, path: str | Path) -> Any:
 
 
 def _check_python(path: str | Path, place: Mapping[str, Any]) -> None:
-    """Raise TrainableError where another Python has pickled it: their compiled code differs."""
+    """Raise TrainableError if another Python has pickled it: their compiled code differs."""
     made_by = place.get("python", _PYTHON)
     if made_by != _PYTHON:
         raise TrainableError(
@@ -277,7 +277,7 @@ def _unpickled(body: bytes, main: ScriptModule, imports: Mapping[str, tuple[str,
 
 
 def _definitions(unpickler: unpickling.Unpickler) -> dict[str, Any]:
-    """What travels without being known to be needed; nothing where a module is missing here."""
+    """What travels without being known to be needed; nothing if a module is missing here."""
     try:
         found: dict[str, Any] = unpickler.load()
     except (ImportError, AttributeError):

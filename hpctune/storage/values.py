@@ -172,7 +172,7 @@ def _only_number(value: Any) -> Any:
 
 
 def text(value: object) -> str:
-    """``str(value)``; where that fails, of what kind it is."""
+    """``str(value)``; if that fails, of what kind it is."""
     try:
         return str(value)
     except Exception as error:

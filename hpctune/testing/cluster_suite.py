@@ -272,6 +272,6 @@ class ClusterSuite:
         assert cluster.stats().total - before.total in (0, 1)
 
     def needs_commands(self) -> None:
-        """Skip where commands are not really run."""
+        """Skip if commands are not really run."""
         if not self.runs_commands:
             pytest.skip("this cluster does not run commands")

@@ -28,7 +28,7 @@ SPAWNED = "hpctune.worker.spawned"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a ``__main__`` is. ``file``: None for a notebook, a REPL. ``name``: the module's where it was started by
+    """What a ``__main__`` is. ``file``: None for a notebook, a REPL. ``name``: the module's if it was started by
     ``python -m``. ``argv``: the command line as the script has it."""
 
     file: str | None
@@ -168,7 +168,7 @@ def script_globals() -> dict[str, Any]:
 
 
 def script_object(file: str, name: str, by_value: bytes) -> Any:
-    """The script's ``name`` where that script is the ``__main__`` of this process, else what ``by_value`` holds.
+    """The script's ``name`` if that script is the ``__main__`` of this process, else what ``by_value`` holds.
     Pickles name this function."""
     if script_file() == file:
         found = getattr(sys.modules["__main__"], name, None)

@@ -56,7 +56,7 @@ class Rows:
         return {k: v for k, v in metrics.items() if k not in _OURS}
 
     def _state(self, config: Mapping[str, Any]) -> None:
-        """Take over what the trial says about its configuration, where it differs from what it was given."""
+        """Take over what the trial says about its configuration, if it differs from what it was given."""
         known = self._constant["config"]
         new = {str(k): values.plain(v) for k, v in config.items() if k not in known or known[k] != v}
         if new:

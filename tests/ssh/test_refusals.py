@@ -173,6 +173,11 @@ def test_a_key_of_the_agent(laptop: Laptop) -> None:
         subprocess.run(change, check=True, stdout=subprocess.DEVNULL)
         assert "there is no terminal to ask" in laptop.call("list", "--on", NAME).err
         assert "There is no experiment in" in laptop.call("list", "--on", NAME, env=env).err
+
+        laptop.config.write_text(f"{laptop.config.read_text()}  IdentityFile {laptop.identity}.pub\n")
+        assert "There is no experiment in" in laptop.call("list", "--on", NAME, env=env).err, "named by its public key"
+        told = laptop.call("list", "--on", NAME, env={"SSH_AUTH_SOCK": str(laptop.home / "none")}).err
+        assert f"{laptop.identity}.pub (the agent does not have its private key)" in told
     finally:
         agent.kill()
         agent.wait()

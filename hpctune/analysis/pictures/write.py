@@ -24,7 +24,7 @@ def figure(picture: object, *, interactive: bool = False) -> Any:
 
 
 def checked_file(name: str | Path) -> Path:
-    """The file of a picture. Raises UsageError for another ending, and where there is no such folder."""
+    """The file of a picture. Raises UsageError for another ending, and if there is no such folder."""
     file = Path(name).expanduser()
     if file.suffix.lower() not in (*STATIC, *INTERACTIVE):
         kinds = ", ".join((*STATIC, *INTERACTIVE))

@@ -128,7 +128,7 @@ def head(shot: Snapshot, columns: int) -> list[str]:
 
 
 def progress(shot: Snapshot) -> tuple[int, int | None]:
-    """How many trials are over, and of how many; None: nobody knows."""
+    """How many trials are over, and of how many; None: not known."""
     return sum(shot.state.phases[phase] for phase in Phase if phase.final), expected_in(shot.state)
 
 

@@ -1,6 +1,6 @@
 """The search space of an experiment as Optuna's distributions, and what its trials have of each.
 
-They are what the experiment's origin says, made wider where a trial has another value (population based training,
+They are what the experiment's origin says, made wider if a trial has another value (population based training,
 points to evaluate); else they are inferred from the values.
 """
 

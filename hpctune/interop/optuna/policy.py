@@ -59,7 +59,7 @@ class StudyPolicy:
         self._began: float | None = None
         self._under_way: set[str] = set()
         self.last_alone: str | None = ""
-        """The trial that has the sampler's state; "": as it was at the start; None: nobody has."""
+        """The trial that has the sampler's state; "": as it was at the start; None: no trial has it."""
         self._reseeded = False
         self._uncaught = 0
         self._forgiven: int | None = None

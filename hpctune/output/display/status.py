@@ -83,7 +83,7 @@ def status_of(
 
 
 def expected_in(state: ExperimentState) -> int | None:
-    """How many trials the experiment will have had at its end; None: nobody knows."""
+    """How many trials the experiment will have had at its end; None: not known."""
     if state.ended is not None or state.exhausted:
         return len(state.trials)
     return expected_trials(state.spec.origin, state.num_samples, state.suggested, len(state.added))

@@ -50,7 +50,7 @@ class AppendFiles:
         return not self._owed
 
     def release(self, path: str) -> bool:
-        """Write what was added to ``path`` and close it; a later append opens it again. False where some is still to
+        """Write what was added to ``path`` and close it; a later append opens it again. False if some is still to
         be written."""
         if path in self._owed:
             self._pay(path)

@@ -110,7 +110,7 @@ def _status(command: list[str]) -> Json | None:
 
 
 def _is_over(status: Json) -> bool:
-    """Whether the search is over, or nobody will go on with it."""
+    """Whether the search is over, or no driver will go on with it."""
     jobs = (status.get("driver") or {}).get("jobs") or {}
     left = status["state"] in ("left", "gone") and not jobs.get("running") and not jobs.get("waiting")
     return status["state"] == "finished" or left

@@ -21,7 +21,7 @@ REMEDY = "It cannot be repaired here: restore it from a backup, or resume from y
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """``names``: every text in the pickle, None where it cannot be read. ``switched_on``: those before a True, as names
+    """``names``: every text in the pickle, None if it cannot be read. ``switched_on``: those before a True, as names
     of attributes are. ``damage``: why it cannot be read."""
 
     names: frozenset[str] | None

@@ -30,7 +30,7 @@ class Axis:
     """One parameter as a library searches it. A value of the parameter has a coordinate on the axis, and back.
 
     A parameter with a quantization step is searched in whole numbers of steps, and a choice in the numbers of its
-    options. A bell curve, and a logarithmic scale where the library has none, are searched on the scale from 0 to 1
+    options. A bell curve, and a logarithmic scale if the library has none, are searched on the scale from 0 to 1
     on which they are uniform.
 
     ``low``, ``high``: the bounds of the coordinates, both included. ``log``: whether the library is to search them

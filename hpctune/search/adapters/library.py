@@ -46,7 +46,7 @@ class LibrarySearcher(Searcher):
         metric: The reported value to optimize; None: the experiment's.
         mode: "min" or "max".
         points_to_evaluate: Configurations to try first: see :mod:`hpctune.space.points`. What one leaves open is drawn
-            at random (or by the library, where it can).
+            at random (or by the library, if it can).
         evaluated_rewards: The metric of each of those points, if it is known: they are learned from and not tried.
         seed: None: the experiment's.
 
@@ -67,7 +67,7 @@ class LibrarySearcher(Searcher):
     completes_points: ClassVar[bool] = False
     """Whether :meth:`_adopt` completes points that leave parameters open."""
     asks_again: ClassVar[bool] = True
-    """Whether the library is asked on resume; False where that is slow and would not give the same answer."""
+    """Whether the library is asked on resume; False if that is slow and would not give the same answer."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class LibrarySearcher(Searcher):
     # -- what a subclass defines ------------------------------------------------------------------------------
 
     def _convert(self, parameter: Parameter) -> Any:
-        """Return the library's form of a parameter; ``raise self._unsupported(parameter, ...)`` where there is none."""
+        """Return the library's form of a parameter; ``raise self._unsupported(parameter, ...)`` if there is none."""
         raise NotImplementedError
 
     def _start(self, seed: int | None) -> None:
@@ -113,7 +113,7 @@ class LibrarySearcher(Searcher):
     def _adopt(self, trial_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """Make these values the trial's suggestion, as though the library had asked for them; return them.
 
-        If the library has been asked for the trial (on resume), that answer is void. Nothing is to be done where
+        If the library has been asked for the trial (on resume), that answer is void. Nothing is to be done if
         the library learns from values (:meth:`_tell` gets them) and needs not know what is under way.
         """
         return values
@@ -127,7 +127,7 @@ class LibrarySearcher(Searcher):
         raise NotImplementedError
 
     def _native_accepts(self, name: str, value: Any) -> bool:
-        """Whether a value is one of a parameter in the library's own format; True where that cannot be known."""
+        """Whether a value is one of a parameter in the library's own format; True if that cannot be known."""
         return True
 
     def _take_native(self, space: Any) -> Layout:

@@ -1,4 +1,4 @@
-"""Metrics as losses: what is to be small, whatever the mode, and None where it is no finite number."""
+"""Metrics as losses: what is to be small, whatever the mode, and None if it is no finite number."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """``imported_s``: seconds for ``import hpctune``, None where it failed (``import_error``). ``leaked``: variables of
+    """``imported_s``: seconds for ``import hpctune``, None if it failed (``import_error``). ``leaked``: variables of
     the submitting process that a job should not have. ``locks``: as in StorageFacts, tried there while we held them.
     ``skew_s``: its clock less ours, ``skew_error_s``: how sure that is."""
 

@@ -62,7 +62,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class SlurmFacts:
-    """``ping_s``: how long one call took; None where slurmctld did not answer, ``trouble``: its words. ``config``: as
+    """``ping_s``: how long one call took; None if slurmctld did not answer, ``trouble``: its words. ``config``: as
     ``scontrol show config`` has it. ``assocs`` and ``qos``: rows of sacctmgr, empty without slurmdbd. ``queued``: the
     user's jobs in the queue."""
 

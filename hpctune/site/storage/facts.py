@@ -31,7 +31,7 @@ _ASK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class StorageFacts:
-    """``kind``: the filesystem's type. ``rename``, ``exclusive``, ``links``: "" where they work, else why not.
+    """``kind``: the filesystem's type. ``rename``, ``exclusive``, ``links``: "" if they work, else why not.
     ``locks``: what a second process here gets while the first holds one: "blocked" (right), "acquired", "error: ...".
     ``clock_ahead_s``: the file server's clock less ours. ``sync_s``: a synced append, in the middle."""
 

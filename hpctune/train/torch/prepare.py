@@ -79,7 +79,7 @@ def prepare_data_loader(
         data_loader: A DataLoader.
         add_dist_sampler: Whether to split the data by a DistributedSampler, if there are several processes.
         move_to_device: Whether to move the batches to the device of this process.
-        auto_transfer: Whether that may go on in the background (it does where ``pin_memory`` is set).
+        auto_transfer: Whether that may go on in the background (it does if ``pin_memory`` is set).
     """
     torch = import_torch()
     data = torch.utils.data

@@ -15,7 +15,7 @@ NOTES_VARIABLE, AGENT_VARIABLE = "HPCTUNE_WANDB_NOTES", "HPCTUNE_WANDB_AGENT"
 
 
 def hook(module: Any) -> None:
-    """Put these functions in the place of W&B's, where a search asks for it."""
+    """Put these functions in the place of W&B's, if a search asks for it."""
     notes = os.environ.get(NOTES_VARIABLE)
     if not notes and not os.environ.get(AGENT_VARIABLE):
         return
