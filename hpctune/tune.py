@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hpctune
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.common.checks import DEFAULT_PORT, check_flag
 from hpctune.errors import UsageError
+from hpctune.launch import older as older_arguments
 from hpctune.launch.definition import Experiment, convert_to_experiment_list
 from hpctune.launch.options import RunOptions
 from hpctune.launch.outcome import analysis_of, conclude
 from hpctune.launch.run import run as launch
 from hpctune.run_config import DEPRECATED, CheckpointConfig, FailureConfig, refuse_deprecated
-from hpctune.syncer import SyncConfig
 from hpctune.trial import Trial
 from hpctune.tune_config import ResumeConfig
 
@@ -81,6 +81,7 @@ def run(
     share_with_group: bool = False,
     with_server: bool = False,
     budget: str | None = None,
+    **older: Any,
 ) -> ExperimentAnalysis:
     """Run a search to its end and return its results.
 
@@ -127,16 +128,27 @@ def run(
         workers: The same, with a maximum number of jobs. None: the value of ``cluster``, ``slurm`` or
             ``reuse_actors``.
         share_with_group: The group of the experiment's directory may read it (not the pickled code).
+        loggers: Classes derived from ``hpctune.logger.Logger``, an older form of ``callbacks``.
         server_port: The port on this machine at which a ``TuneClient`` can ask the driver; None: no server.
             ``with_server=True``: port 4321.
 
+        older: Arguments of earlier versions: ``sync_to_cloud``, ``sync_to_driver`` and ``sync_on_checkpoint`` are
+            fields of ``sync_config`` now; ``return_trials=True`` returns the list of trials; ``queue_trials``,
+            ``global_checkpoint_period`` and ``ray_auto_init`` have no effect.
+
     The other arguments are Ray Tune's and not supported: any value but their default is an error.
+
+    Returns:
+        The ExperimentAnalysis.
 
     Raises:
         UsageError: (a ValueError) for an impossible argument; NotYetSupportedError is a kind of it.
         TuneError: ``TuneError("Trials did not complete", [...])``, or for an error of the whole experiment.
     """
-    _refuse_unsupported(trial_executor, queue_trials, loggers)
+    _refuse_executor(trial_executor)
+    known = (*older_arguments.SYNC, *older_arguments.WITHOUT_EFFECT, "return_trials")
+    older_arguments.check("run", older, known, signature(run).parameters)
+    older_arguments.tell({"queue_trials": queue_trials, **older})
     refuse_deprecated("checkpoint_keep_all_ranks", checkpoint_keep_all_ranks)
     refuse_deprecated("checkpoint_upload_from_workers", checkpoint_upload_from_workers)
     if failure_config is not None and (max_failures or fail_fast):
@@ -152,7 +164,7 @@ def run(
             "storage_path": storage_path,
             "local_dir": local_dir,
             "storage_filesystem": storage_filesystem,
-            "sync_config": _with_upload_dir(sync_config, upload_dir),
+            "sync_config": older_arguments.with_sync(sync_config, {"upload_dir": upload_dir, **older}),
             "checkpoint_config": checkpoint_config,
             "keep_checkpoints_num": keep_checkpoints_num,
             "checkpoint_score_attr": checkpoint_score_attr,
@@ -163,6 +175,7 @@ def run(
             "trial_dirname_creator": trial_dirname_creator,
             "export_formats": export_formats,
             "restore": restore,
+            "loggers": loggers,
         }
     )
     options = RunOptions(
@@ -188,7 +201,8 @@ def run(
     experiments = _experiments(run_or_experiment, name, definition, options.failure.max_failures)
     driven = launch(experiments, options)
     conclude(driven, raise_on_failed_trial)
-    return analysis_of(driven, metric, mode)
+    analysis = analysis_of(driven, metric, mode)
+    return cast(ExperimentAnalysis, analysis.trials) if older.get("return_trials") else analysis
 
 
 def run_experiments(
@@ -207,6 +221,8 @@ def run_experiments(
     cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
     with_server: bool = False,
+    search_alg: Searcher | SearchAlgorithm | str | None = None,
+    queue_trials: bool | None = None,
 ) -> list[Trial]:
     """Run one or several experiments and return their trials; each has its ``last_result``.
 
@@ -217,9 +233,11 @@ def run_experiments(
 
     The other arguments and the errors are those of :func:`run`.
     """
-    _refuse_unsupported(trial_executor)
+    _refuse_executor(trial_executor)
+    older_arguments.tell({"queue_trials": queue_trials})
     options = RunOptions(
         scheduler=scheduler,
+        search_alg=search_alg,
         verbose=verbose,
         reporter=progress_reporter,
         resume=resume,
@@ -272,32 +290,14 @@ def _debug_or(cluster: Any, local_mode: bool) -> Any:
     return "debug" if local_mode else cluster
 
 
-def _with_upload_dir(sync_config: Any, upload_dir: str | None) -> Any:
-    """``sync_config`` with the place of the copies, which was an argument of its own before there was a SyncConfig."""
-    if upload_dir is None:
-        return sync_config
-    if sync_config is not None:
-        raise UsageError("With sync_config, set upload_dir in it, not as an argument of run().")
-    return SyncConfig(upload_dir=upload_dir)
-
-
 def _port(server_port: int | None, with_server: bool) -> int | None:
     check_flag("with_server", with_server)
     return DEFAULT_PORT if server_port is None and with_server else server_port
 
 
-def _refuse_unsupported(
-    trial_executor: object = None,
-    queue_trials: object = None,
-    loggers: object = None,
-) -> None:
-    """Raise for options of Ray Tune that this version does not support."""
+def _refuse_executor(trial_executor: object) -> None:
     if trial_executor is not None:
         raise UsageError("There is no trial_executor. Choose the cluster with cluster='slurm', 'local' or 'debug'.")
-    if queue_trials is not None:
-        raise UsageError("There is no queue_trials: trials always wait in the queue of the cluster. Remove it.")
-    if loggers is not None:
-        raise UsageError("There is no loggers=. Use callbacks=[...], such as hpctune.logger.CSVLoggerCallback().")
 
 
 if not TYPE_CHECKING:

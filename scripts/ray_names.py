@@ -3,22 +3,26 @@
 
     python scripts/ray_names.py --ray /tmp/rayenv/bin/python            # what is missing
     python scripts/ray_names.py --ray /tmp/rayenv/bin/python --record   # and keep the names for the tests
+    python scripts/ray_names.py --wheel ray-0.8.7-cp37-cp37m-manylinux1_x86_64.whl    # of one that cannot be installed
 
-The Python that is given has Ray installed. Only names are taken: modules, and what they define.
+The Python that is given has Ray installed. Only names are taken: modules, and what they define. There is one record for
+each generation, 0.x, 1.x and 2.x.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).resolve().parents[1] / "tests" / "traces" / "ray_names.json"
+RECORDS = Path(__file__).resolve().parents[1] / "tests" / "traces"
 
 INSPECT = r"""
 import ast, importlib, inspect, json, pkgutil, sys, warnings
@@ -81,12 +85,43 @@ def names_of(python: str) -> dict[str, Any]:
     return found
 
 
+def names_in(wheel: Path) -> dict[str, Any]:
+    """The version and the public names of Ray Tune that a wheel has, as its sources say."""
+    found: dict[str, list[str]] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.namelist():
+            path = entry.partition("purelib/")[2] or entry
+            parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
+            wanted = path.startswith("ray/tune/") or path in ("ray/__init__.py", "ray/exceptions.py")
+            inside = any(part.startswith("_") or part in ("tests", "examples") for part in parts)
+            if path.endswith(".py") and wanted and not inside:
+                found[".".join(parts)] = stated(archive.read(entry), whole=path.endswith("__init__.py"))
+    return {"version": wheel.name.split("-")[1], "names": found}
+
+
+def stated(source: bytes, *, whole: bool) -> list[str]:
+    """The public names of a module: those of ``__all__``, else what it defines; ``whole``: and what it imports."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom) and whole:
+            names |= {each.asname or each.name for each in node.names}
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Name) and target.id == "__all__":
+                return sorted(name for name in ast.literal_eval(node.value) if not name.startswith("_"))
+            if isinstance(target, ast.Name) and target.id.isupper():
+                names.add(target.id)
+    return sorted(name for name in names if not name.startswith("_"))
+
+
 def missing_in_hpctune(names: dict[str, list[str]]) -> list[str]:
     """The names that hpctune neither has, nor says why it has them not."""
     import hpctune.ray
 
     hpctune.ray.install()
     importlib.import_module("ray")
+    from hpctune.errors import MissingPackageError
     from hpctune.ray import modules
     from hpctune.ray.names import known
 
@@ -98,6 +133,8 @@ def missing_in_hpctune(names: dict[str, list[str]]) -> list[str]:
         for member in members if known(module) else ():
             try:
                 modules.found(module, member)
+            except MissingPackageError:  # it is here, for those who have the package
+                continue
             except modules.RayNameError:
                 if not modules.reason_for(f"{module}.{member}"):
                     lacking.append(f"{module}.{member}")
@@ -107,11 +144,13 @@ def missing_in_hpctune(names: dict[str, list[str]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ray", default=sys.executable, metavar="PYTHON", help="a Python that has Ray")
-    parser.add_argument("--record", action="store_true", help=f"write {RECORD}")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="a wheel of Ray, which is only read")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORDS}/ray_names_GENERATION.json")
     given = parser.parse_args()
-    found = names_of(given.ray)
+    found = names_in(given.wheel) if given.wheel else names_of(given.ray)
     if given.record:
-        RECORD.write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
+        generation = found["version"].partition(".")[0]
+        (RECORDS / f"ray_names_{generation}.json").write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
     missing = missing_in_hpctune(found["names"])
     for name in missing:
         print(name)

@@ -13,7 +13,7 @@ from hpctune.common import env
 from hpctune.common.checks import as_whole
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
-from hpctune.launch import arguments
+from hpctune.launch import arguments, older as older_arguments
 from hpctune.launch.trainables import (
     as_trainable,
     register_trainable,
@@ -22,6 +22,7 @@ from hpctune.launch.trainables import (
 )
 from hpctune.mirror.options import MirrorOptions, is_elsewhere
 from hpctune.model.budget import Budget
+from hpctune.output.loggers.classes import logger_callbacks
 from hpctune.run_config import CheckpointConfig
 from hpctune.stopper import NoopStopper, Stopper, split_stop
 from hpctune.syncer import mirror_options
@@ -54,6 +55,9 @@ class Experiment:
         export_formats: The formats that class trainables export when they end.
         max_failures: How often a failed trial is tried again (default 0); -1: no limit.
         restore: The checkpoint directory from which every trial starts.
+        loggers: Classes derived from ``hpctune.logger.Logger``; ``callbacks`` of a run are their newer form.
+        older: ``upload_dir``, ``sync_to_cloud``, ``sync_to_driver``, ``sync_on_checkpoint``: older forms of
+            ``sync_config``.
 
     Raises:
         UsageError: (a ValueError) for an impossible value.
@@ -86,7 +90,11 @@ class Experiment:
         checkpoint_at_end: bool | None = None,
         keep_checkpoints_num: int | None = None,
         checkpoint_score_attr: str | None = None,
+        loggers: Sequence[Any] | None = None,
+        **older: Any,
     ) -> None:
+        older_arguments.check("Experiment", older, older_arguments.SYNC, inspect.signature(Experiment).parameters)
+        sync_config = older_arguments.with_sync(sync_config, older)
         self.mirror = mirror_options(sync_config, storage_path, storage_filesystem)
         if self.mirror is not None and (is_elsewhere(storage_path) or storage_filesystem is not None):
             storage_path = None  # the experiment itself is in the default directory
@@ -114,6 +122,7 @@ class Experiment:
         self.export_formats = arguments.export_formats(export_formats)
         self.max_failures = max_failures
         self.restore = arguments.restore_path(restore)
+        self.loggers = logger_callbacks(loggers)
         self._check_fits_trainable()
 
     def _check_fits_trainable(self) -> None:
@@ -144,7 +153,8 @@ class Experiment:
             raise UsageError(f"Experiment {name!r} has no 'run'. Set it to the trainable, or to its registered name.")
         if "env" in given:  # scripts for reinforcement learning have it here
             given["config"] = {**(given.get("config") or {}), "env": given.pop("env")}
-        valid = [p for p in inspect.signature(cls).parameters if p != "name"]
+        valid = [p for p in inspect.signature(cls).parameters if p not in ("name", "older")]
+        valid += older_arguments.SYNC
         for key in given:
             if key not in valid:
                 hint = nearest(key, valid)

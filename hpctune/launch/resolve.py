@@ -83,7 +83,10 @@ def resolve(
         bind_search=SearchBinding(algorithm, space, *search_objective(algorithm, options.objectives)),
         scheduler=scheduler,
         stopper=experiment.driver_stopper,
-        callbacks=[*default_callbacks(options.callbacks, env.auto_loggers), *map(imported_callback, env.callbacks)],
+        callbacks=[
+            *default_callbacks([*experiment.loggers, *(options.callbacks or ())], env.auto_loggers),
+            *map(imported_callback, env.callbacks),
+        ],
         resources=experiment.resources,
         trial_name_creator=experiment.trial_name_creator,
         trial_dirname_creator=experiment.trial_dirname_creator or (ray_dirname if ray.installed() else None),

@@ -3,12 +3,18 @@
 from hpctune.output.callback import LoggerCallback
 from hpctune.output.defaults import DEFAULT_LOGGERS
 from hpctune.output.display.pretty import pretty_print
+from hpctune.output.loggers.classes import (
+    CSVLogger,
+    JsonLogger,
+    LegacyLoggerCallback,
+    Logger,
+    NoopLogger,
+    TBXLogger,
+    UnifiedLogger,
+)
 from hpctune.output.loggers.csv import CSVLoggerCallback
 from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.output.loggers.tensorboard import TBXLoggerCallback
-
-JsonLogger, CSVLogger, TBXLogger = JsonLoggerCallback, CSVLoggerCallback, TBXLoggerCallback
-"""Older names of these classes."""
 
 __all__ = [
     "DEFAULT_LOGGERS",
@@ -16,8 +22,12 @@ __all__ = [
     "CSVLoggerCallback",
     "JsonLogger",
     "JsonLoggerCallback",
+    "LegacyLoggerCallback",
+    "Logger",
     "LoggerCallback",
+    "NoopLogger",
     "TBXLogger",
     "TBXLoggerCallback",
+    "UnifiedLogger",
     "pretty_print",
 ]

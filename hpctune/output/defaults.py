@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 from hpctune.common import plugins
 from hpctune.errors import UsageError
-from hpctune.output.callback import Callback
+from hpctune.output.callback import Callback, LoggerCallback
+from hpctune.output.loggers.classes import LegacyLoggerCallback
 from hpctune.output.loggers.csv import CSVLoggerCallback
 from hpctune.output.loggers.json import JsonLoggerCallback
 from hpctune.output.loggers.tensorboard import TBXLoggerCallback
@@ -33,6 +34,10 @@ def as_callback(callback: object) -> Callback:
     return made
 
 
+def _writes(callback: Callback, kind: type[LoggerCallback]) -> bool:
+    return isinstance(callback, kind) or (isinstance(callback, LegacyLoggerCallback) and callback.writes(kind))
+
+
 def imported_callback(path: str) -> Callback:
     """A new instance of the class that ``path`` names: ``my.module.Class``. Raises UsageError if there is none."""
     module, _, name = path.rpartition(".")
@@ -55,7 +60,7 @@ def default_callbacks(callbacks: Sequence[Callback | str] | None = None, loggers
     given = [as_callback(callback) for callback in callbacks or ()]
     if not loggers:
         return given
-    missing = [kind for kind in DEFAULT_LOGGERS if not any(isinstance(c, kind) for c in given)]
+    missing = [kind for kind in DEFAULT_LOGGERS if not any(_writes(c, kind) for c in given)]
     if find_spec("tensorboardX") is None:
         missing = [kind for kind in missing if kind is not TBXLoggerCallback]
     return [*(kind() for kind in missing), *given]

@@ -60,6 +60,7 @@ _TUNE: dict[str, str] = {
     "schedulers.resource_changing_scheduler": "hpctune.schedulers.resource_changing_scheduler",
     "schedulers.trial_scheduler": "hpctune.schedulers.trial_scheduler",
     "session": "hpctune.session",
+    "sklearn": "hpctune.sklearn",
     "stopper": "hpctune.stopper",
     **{
         f"stopper.{name}": f"hpctune.stopper.{name}"
@@ -76,6 +77,7 @@ _TUNE: dict[str, str] = {
     "trainable.trainable": "hpctune.trainable.trainable",
     "trainable.trainable_fn_utils": "hpctune",
     "trainable.util": "hpctune.trainable.util",
+    "track": "hpctune.ray.track",
     "trial": "hpctune.experiment.trial",
     "tune": "hpctune.tune",
     "tune_config": "hpctune.tune_config",
@@ -158,7 +160,9 @@ VALUES: dict[tuple[str, str], str] = {
     ("ray.tune", "durable"): "hpctune.durable_trainable:durable",
     ("ray.tune", "DurableTrainable"): "hpctune.durable_trainable:DurableTrainable",
     ("ray.tune", "EarlyStopping"): "hpctune.stopper:ExperimentPlateauStopper",
-    ("ray.tune", "function"): "hpctune.ray.core:function",
+    **{(home, "function"): "hpctune.ray.core:function" for home in ("ray.tune", "ray.tune.sample")},
+    ("ray.tune.analysis", "Analysis"): "hpctune.experiment_analysis:ExperimentAnalysis",
+    ("ray.tune.stopper", "EarlyStopping"): "hpctune.stopper:ExperimentPlateauStopper",
     ("ray.tune", "is_session_enabled"): "hpctune:is_session_enabled",
     ("ray.tune", "save_checkpoint"): "hpctune.session:save_checkpoint",
     ("ray.tune", "load_checkpoint"): "hpctune.session:load_checkpoint",

@@ -8,6 +8,7 @@ _TRAINER = (
 )
 _MIXED = "Use torch.amp in the training function."
 _INTERNAL = "It is internal to Ray."
+_COPIES = "Copies of an experiment are made by SyncConfig(upload_dir=..., syncer=...)."
 _CODE = "Only Python's functions can be called."
 _OBJECTS = "Objects are pickled with cloudpickle: give the class a __reduce__."
 
@@ -55,11 +56,81 @@ NOT_HERE: dict[str, str] = {
     "ray.tune.integration.ray_train": _TRAINER,
     "ray.tune.resources": "Ask with resources_per_trial, a dict, or tune.PlacementGroupFactory.",
     "ray.tune.cli.scripts": "The command line is hpctune list, hpctune note, hpctune status and hpctune best.",
+    **{
+        name: reason
+        for module in ("ray.tune.cli.commands.", "ray.tune.commands.")
+        for name, reason in _each(
+            module,
+            "DEFAULT_CLI_KEYS DEFAULT_PROJECT_INFO_KEYS EDITOR OPERATORS TIMESTAMP_FORMAT print_format_output",
+            "It is internal: hpctune list --columns chooses columns.",
+        ).items()
+    },
+    "ray.tune.automlboard": "hpctune serve shows experiments in the browser.",
+    "ray.tune.scripts": "The command line is hpctune list, hpctune note, hpctune status and hpctune best.",
+    "ray.tune.make_checkpoint_dir": "Use tune.checkpoint_dir(step).",
+    "ray.tune.logger.MLFLowLogger": "Use ray.tune.integration.mlflow.MLflowLoggerCallback.",
+    "ray.tune.integration.mlflow.MLflowTrainableMixin": "Use mlflow_mixin, or setup_mlflow() in setup().",
     **_each(
-        "ray.tune.cli.commands.",
-        "DEFAULT_CLI_KEYS DEFAULT_PROJECT_INFO_KEYS EDITOR OPERATORS TIMESTAMP_FORMAT print_format_output",
-        "It is internal: hpctune list --columns chooses columns.",
+        "ray.tune.integration.tensorflow.",
+        "get_num_workers setup_address setup_process_group",
+        "TF_CONFIG is set before the function of DistributedTrainableCreator begins.",
     ),
+    **_each(
+        "ray.tune.integration.torch.",
+        "enable_distributed_trainable logger_creator",
+        "The process group is made before the function of DistributedTrainableCreator begins.",
+    ),
+    **_each(
+        "ray.tune.sync_client.",
+        "ALLOWED_REMOTE_PREFIXES CommandBasedClient FunctionBasedClient GS_PREFIX NOOP RemoteTaskClient S3_PREFIX "
+        "SyncClient get_cloud_sync_client get_sync_client noop",
+        _COPIES,
+    ),
+    **_each(
+        "ray.tune.syncer.",
+        "CLOUD_CHECKPOINTING_URL CLOUD_SYNC_PERIOD CloudSyncer NODE_SYNC_PERIOD NodeSyncer SYNC_PERIOD SyncerCallback "
+        "detect_cluster_syncer get_cloud_syncer get_node_syncer get_rsync_template_if_available log_sync_template "
+        "set_sync_periods validate_sync_config validate_upload_dir wait_for_sync",
+        _COPIES,
+    ),
+    **_each(
+        "ray.tune.",
+        "checkpoint_manager cloud cluster_info config_parser insufficient_resources_manager trial_executor "
+        "analysis.experiment_analysis.DEFAULT_FILE_TYPE callback.CallbackMeta error.AbortTrialExecution "
+        "error.SubCategoryTuneError error.TuneGetNextExecutorEventError error.TuneStartTrialError "
+        "error.TuneStopTrialError function_runner.ERROR_FETCH_TIMEOUT function_runner.ERROR_REPORT_TIMEOUT "
+        "function_runner.FuncCheckpointUtil function_runner.FunctionRunner function_runner.NULL_MARKER "
+        "function_runner.RESULT_FETCH_TIMEOUT function_runner.StatusReporter function_runner.TEMP_MARKER "
+        "function_runner.detect_checkpoint_function integration.wandb.WANDB_ENV_VAR logger.VALID_SUMMARY_TYPES "
+        "progress_reporter.best_trial_str progress_reporter.detect_reporter progress_reporter.memory_debug_str "
+        "progress_reporter.time_passed_str progress_reporter.trial_errors_str progress_reporter.trial_progress_str "
+        "progress_reporter.trial_progress_table registry.check_serializability registry.has_trainable "
+        "schedulers.pb2.explore schedulers.pb2.select_config schedulers.pbt.PBTTrialState "
+        "schedulers.pbt.fill_config schedulers.pbt.make_experiment_tag suggest.basic_variant.SERIALIZATION_THRESHOLD "
+        "suggest.hebo.SPACE_ERROR_MESSAGE suggest.optuna.DEFINE_BY_RUN_WARN_THRESHOLD_S "
+        "suggest.util.set_search_properties_backwards_compatible suggest.variant_generator.count_spec_samples "
+        "suggest.variant_generator.count_variants suggest.variant_generator.flatten_resolved_vars "
+        "suggest.variant_generator.get_preset_variants suggest.variant_generator.resolve_nested_dict track.get_session "
+        "track.session trainable.DistributedTrainable trainable.SETUP_TIME_THRESHOLD trainable.TrainableUtil "
+        "trial.CheckpointDeleter trial.DEBUG_PRINT_INTERVAL trial.Location trial.MAX_LEN_IDENTIFIER trial.TrialInfo "
+        "trial.checkpoint_deleter trial.create_logdir trial.date_str utils.detect_checkpoint_function "
+        "utils.detect_config_single utils.detect_reporter utils.callback.create_default_callbacks "
+        "utils.placement_groups.PlacementGroupManager utils.placement_groups.TUNE_PLACEMENT_GROUP_REMOVAL_DELAY "
+        "utils.placement_groups.get_tune_pg_prefix utils.trainable.PlacementGroupUtil utils.trainable.TrainableUtil "
+        "utils.util.PINNED_OBJECT_PREFIX utils.util.atomic_save utils.util.create_logdir "
+        "utils.util.delete_external_checkpoint utils.util.detect_checkpoint_function utils.util.detect_config_single "
+        "utils.util.detect_reporter utils.util.get_checkpoint_from_remote_node utils.util.load_newest_checkpoint "
+        "utils.visual_utils web_server.RunnerHandler",
+        _INTERNAL,
+    ),
+    **_each(
+        "ray.",
+        "PYTHON_MODE actors connect disconnect errors get_resource_ids get_webui_url jobs object_transfer_timeline "
+        "objects profile projects show_in_dashboard show_in_webui util.placement_group.BUNDLE_RESOURCE_LABEL "
+        "util.placement_group.configure_placement_group_based_on_context",
+        _INTERNAL,
+    ),
+    "ray.register_custom_serializer": _OBJECTS,
     "ray.tune.utils.mock": "It injects failures into Ray's own tests.",
     "ray.tune.trial_runner": _INTERNAL,
     "ray.tune.ray_trial_executor": _INTERNAL,
@@ -108,12 +179,16 @@ NOT_HERE: dict[str, str] = {
         "PlasmaObjectNotAvailable RayCgraphCapacityExceeded RayChannelError RayChannelTimeoutError "
         "RayDirectTransportError ReferenceCountingAssertionError RpcError "
         "StreamingGeneratorReplayInconsistentError TaskPlacementGroupRemoved TaskUnschedulableError "
-        "UserCodeException",
+        "UserCodeException ObjectReconstructionFailedLineageEvictedError "
+        "ObjectReconstructionFailedMaxAttemptsExceededError RayCancellationError RayConnectionError RayTimeoutError "
+        "RayWorkerError RayletError UnreconstructableError",
         "Nothing here raises it.",
     ),
     **_each(
         "ray.train.",
         "CheckpointConsistencyMode CheckpointUploadMode ControllerError DataConfig LoggingConfig "
+        "CheckpointStrategy Trainer TrainingCallback TrainingIterator load_checkpoint local_rank save_checkpoint "
+        "world_rank world_size "
         "NCCLHangError PreemptionError PreemptionInfo ReportedCheckpoint ReportedCheckpointStatus "
         "ValidationConfig ValidationFn ValidationTaskConfig WorkerGroupError get_all_reported_checkpoints "
         "get_preemption_info",

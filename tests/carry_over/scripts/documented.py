@@ -165,3 +165,31 @@ def case_wrong_arguments(place: Path) -> Any:
         raised(run, Old, place, fail_fast=True, max_failures=2),
         raised(run, Old, place, mode="middle", metric="n"),
     ]
+
+
+def case_loggers(place: Path) -> Any:
+    from ray.tune.logger import DEFAULT_LOGGERS, Logger
+
+    class Noting(Logger):  # type: ignore[misc]
+        def on_result(self, result: dict[str, Any]) -> None:
+            with Path(self.logdir, "seen").open("a") as file:
+                file.write(f"{result['x']}\n")
+
+    def train(config: dict[str, Any]) -> None:
+        for step in range(3):
+            tune.report(x=step)
+
+    found = run(train, place, loggers=(*DEFAULT_LOGGERS, Noting))
+    names = {path.name for path in Path(found.trials[0].logdir).iterdir()}
+    return [next(place.glob("*/*/seen")).read_text().split(), sorted(names & {"progress.csv", "result.json"})]
+
+
+def case_arguments_of_0(place: Path) -> Any:
+    from ray.tune import track
+
+    def train(config: dict[str, Any]) -> None:
+        track.log(x=1, same=track.trial_id() == tune.get_trial_id())
+
+    older = {"queue_trials": True, "ray_auto_init": True, "global_checkpoint_period": 5, "sync_on_checkpoint": False}
+    trials = run(train, place, return_trials=True, **older)
+    return [[t.last_result["x"], t.last_result["same"]] for t in trials]

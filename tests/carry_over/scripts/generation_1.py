@@ -162,3 +162,31 @@ def case_with_parameters(place: Path) -> Any:
 
     found = run(tune.with_parameters(train, data=[1, 2, 3]), place, config={"x": 2})
     return found.trials[0].last_result["total"]
+
+
+def case_loggers_as_classes(place: Path) -> Any:
+    from ray.tune.logger import CSVLogger, LegacyLoggerCallback, Logger
+
+    class Noting(Logger):  # type: ignore[misc]
+        def _init(self) -> None:
+            self.seen: list[Any] = [sorted(self.config), Path(self.logdir).is_dir(), self.trial.trainable_name]
+
+        def on_result(self, result: dict[str, Any]) -> None:
+            self.seen.append(result["x"])
+
+        def close(self) -> None:
+            Path(self.logdir, "seen.json").write_text(json.dumps(self.seen))
+
+    class Doubled(CSVLogger):  # type: ignore[misc]
+        def on_result(self, result: dict[str, Any]) -> None:
+            super().on_result({**result, "x": 2 * result["x"]})
+
+    def train(config: dict[str, Any]) -> None:
+        for step in range(3):
+            tune.report(x=step)
+
+    run(train, place, config={"a": 1}, callbacks=[LegacyLoggerCallback([Noting])])
+    run(train, place, name="other", callbacks=[LegacyLoggerCallback([Doubled])])
+    rows = next(place.glob("other/*/progress.csv")).read_text().splitlines()
+    at = rows[0].split(",").index("x")
+    return [json.loads(next(place.glob("exp/*/seen.json")).read_text()), [float(r.split(",")[at]) for r in rows[1:]]]

@@ -19,7 +19,7 @@ from hpctune.errors import NotYetSupportedError, TuneError, UsageError
 from hpctune.launch import run as launch_run
 from hpctune.launch.overrides import Overrides, use
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.logger import CSVLoggerCallback
+from hpctune.logger import CSVLogger, CSVLoggerCallback, LegacyLoggerCallback, Logger
 from hpctune.model.budget import Budget
 from hpctune.model.resources import Resources
 from hpctune.schedulers import FIFOScheduler
@@ -63,6 +63,14 @@ def launched(trainable: Any = None, **arguments: Any) -> PreparedExperiment:
 
 def train(config: dict[str, Any]) -> None:
     """Never called here."""
+
+
+class Noting(Logger):
+    """Never made here."""
+
+
+def loggers_of(start: PreparedExperiment) -> list[type[Logger]]:
+    return [kind for c in start.setup.callbacks if isinstance(c, LegacyLoggerCallback) for kind in c.logger_classes]
 
 
 class Klass(tune.Trainable):
@@ -289,8 +297,12 @@ CASES: dict[str, list[Case]] = {
         Case({"with_server": 1}, error=UsageError, says="with_server"),
     ],
     "trial_executor": [refused("trial_executor", object(), "cluster", UsageError)],
-    "queue_trials": [refused("queue_trials", True, error=UsageError)],
-    "loggers": [refused("loggers", [], "callbacks", UsageError)],
+    "queue_trials": [Case({"queue_trials": value}, spec_has(num_samples=1)) for value in (True, False)],
+    "loggers": [
+        Case({"loggers": [Noting, CSVLogger]}, lambda s: loggers_of(s) == [Noting]),
+        Case({"loggers": "csv"}, error=UsageError, says="callbacks"),
+        Case({"loggers": [3]}, error=UsageError, says="hpctune.logger.Logger"),
+    ],
     "upload_dir": [
         Case({"upload_dir": "s3://b"}, lambda s: s.setup.mirror.place == "s3://b"),
         Case({"upload_dir": "s3://b", "sync_config": tune.SyncConfig()}, error=UsageError, says="upload_dir"),
@@ -343,8 +355,28 @@ def test_every_argument_has_an_effect_or_an_error(case: Case) -> None:
 
 
 def test_no_parameter_of_run_is_left_out() -> None:
-    separately = {"storage_path", "local_dir"}
+    separately = {"storage_path", "local_dir", "older"}
     assert set(inspect.signature(tune.run).parameters) == set(CASES) | separately
+
+
+def test_arguments_of_earlier_versions(caplog: pytest.LogCaptureFixture) -> None:
+    start = launched(upload_dir="s3://b", sync_to_cloud="cp {source} {target}", sync_on_checkpoint=False)
+    assert start.setup.mirror is not None
+    assert (start.setup.mirror.place, start.setup.mirror.means) == ("s3://b", "cp {source} {target}")
+    launched(queue_trials=False, global_checkpoint_period=30, ray_auto_init=False, sync_to_driver=False)
+    told = [line for line in caplog.text.splitlines() if "has no effect" in line]
+    assert ["queue_trials=False" in line or "global_checkpoint_period=30" in line for line in told] == [True, True]
+    with pytest.raises(TypeError, match=r"run\(\) got an unexpected keyword argument 'num_sample'.*num_samples"):
+        tune.run(train, num_sample=3)
+    with pytest.raises(TypeError, match=r"Experiment\(\) got an unexpected keyword argument 'verbose'"):
+        tune.Experiment("name", train, verbose=1)
+    with pytest.raises(UsageError, match="With sync_config, set sync_to_cloud in it"):
+        tune.Experiment("name", train, sync_config=tune.SyncConfig(), sync_to_cloud="cp {source} {target}")
+    experiment = {"run": train, "upload_dir": "s3://b", "loggers": [Noting], "sync_to_driver": True}
+    start = captured(lambda: tune.run_experiments({"name": experiment}, cluster="local", search_alg="random"))
+    assert loggers_of(start) == [Noting]
+    assert start.setup.mirror is not None
+    assert start.setup.mirror.place == "s3://b"
 
 
 # -- what is made ----------------------------------------------------------------------------------------------------

@@ -14,15 +14,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "ray_names.py"
 CODE = f"""
-import importlib.util, json
+import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("ray_names", {str(SCRIPT)!r})
 module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-print(json.dumps(module.missing_in_hpctune(json.loads(module.RECORD.read_text())["names"])))
+record = json.loads((module.RECORDS / f"ray_names_{{sys.argv[1]}}.json").read_text())
+assert record["version"].startswith(f"{{sys.argv[1]}}.") and len(record["names"]) > 50
+print(json.dumps(module.missing_in_hpctune(record["names"])))
 """
 
 
-def test_nothing_is_missing() -> None:
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, cwd=ROOT)
+@pytest.mark.parametrize("generation", ["0", "1", "2"])
+def test_nothing_is_missing(generation: str) -> None:
+    command = [sys.executable, "-c", CODE, generation]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert json.loads(done.stdout) == []
 
 
