@@ -29,6 +29,10 @@ WANTED: dict[str, tuple[Any, str]] = {
     "results.nested_results[4]": ("[1,2]", "lists are JSON in progress.csv"),
     "results.columns_that_come_later[1]": (True, _FULL),
     "results.an_error_leaves_files[1]": (False, "no pickle of an error: the text is in error.txt"),
+    "generation_1.loggers_as_classes[1]": (
+        [0.0, 2.0, 4.0],
+        "a class derived from CSVLogger writes progress.csv in the place of the default logger, not beside it",
+    ),
     "spaces.borders['base']": ("SearchSpaceError", _EARLY),
     "spaces.borders['no list']": ("SearchSpaceError", _EARLY),
     "spaces.validity[2]": (False, _TYPES),
