@@ -39,5 +39,9 @@ class Search:
         rows: dict[int, list[dict[str, Any]]] = {}
         for file in self.experiment.glob("*/result.json"):
             lines = [json.loads(line) for line in file.read_text().splitlines()]
-            rows[lines[0]["config"].get("who", lines[0]["config"].get("x"))] = lines
+            config = lines[0]["config"]
+            config = config.get("train_loop_config", config)
+            who = config.get("who", config.get("x"))
+            assert who not in rows
+            rows[who] = lines
         return rows

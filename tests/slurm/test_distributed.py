@@ -249,12 +249,33 @@ def test_bundles_that_differ_are_a_heterogeneous_job(
     for rows in search.rows().values():
         assert [row["step"] for row in rows] == [1, 2, 3, 4, 5], out
         assert {row["size"] for row in rows} == {3}
-    for directory in search.experiment.glob("*/checkpoint_*5"):
+    directories = list(search.experiment.glob("*/checkpoint_000005*"))
+    assert len(directories) == 2
+    for directory in directories:
         ranks = [json.loads((directory / f"rank-{rank}").read_text()) for rank in range(3)]
         assert len({(rank["node"], rank["gpus"]) for rank in ranks}) == 3, "each has a GPU of its own"
         assert ranks[1]["node"] != ranks[2]["node"]
-        ended = Counter(event.trial_id for event in search.facts() if isinstance(event, e.TrialEnded))
+    ended = Counter(event.trial_id for event in search.facts() if isinstance(event, e.TrialEnded))
     assert sorted(ended.values()) == [1, 1]
+    assert not slurm_cluster.run("squeue", "--noheader").strip()
+
+
+@pytest.mark.nightly
+def test_a_worker_that_stays_is_a_heterogeneous_job(
+    slurm_cluster: SlurmCluster, searches: Callable[..., Search], tmp_path: Path
+) -> None:
+    (tmp_path / "go").touch()
+    search = searches(DIFFERENT.replace("GO", str(tmp_path / "go")), "-p", "main", "--workers", "1")
+    out = search.finish()
+    assert len(search.rows()) == 2, out
+    for rows in search.rows().values():
+        assert [row["step"] for row in rows] == [1, 2, 3, 4, 5], out
+        assert {row["size"] for row in rows} == {3}
+    jobs = {row["job"] for rows in search.rows().values() for row in rows}
+    assert len(jobs) == 1, "both trials ran in one allocation"
+    for directory in search.experiment.glob("*/checkpoint_*5"):
+        ranks = [json.loads((directory / f"rank-{rank}").read_text()) for rank in range(3)]
+        assert len({(rank["node"], rank["gpus"]) for rank in ranks}) == 3, "each has a GPU of its own"
     assert not slurm_cluster.run("squeue", "--noheader").strip()
 
 
