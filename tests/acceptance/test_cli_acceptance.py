@@ -165,7 +165,7 @@ def test_a_killed_driver_is_noticed_and_replaced(place: Path) -> None:
 
 
 def test_two_drivers_are_one_too_many(place: Path) -> None:
-    process = started(*SLOW)
+    process = started("--set", "pause_s=0.5", "--set", "steps=500")
     message = hpctune("resume", "exp", code=1).stderr
     assert "is being driven already: process" in message
     process.kill()

@@ -38,6 +38,8 @@ OF_THE_PROJECT = [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "S
 TESTED_ELSEWHERE = {"docs/cli.md"}
 INSTALLS = {"./scripts/quickstart.sh", "./scripts/test.sh", "python -m pip install -e ."}
 """Commands that need a network and minutes: a block of nothing else is left to test_quickstart.py."""
+BLOCK_S = 600
+"""The longest time of a block in seconds, on a machine that does something else as well."""
 _SLURM_IS_MISSING = 3
 _SLURM = re.compile(r"^(sbatch|srun|salloc|squeue|scancel|scontrol|sinfo|sacct\w*|sprio|sshare|sdiag|sstat)$")
 _FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)^```$", re.MULTILINE)
@@ -193,7 +195,7 @@ def test_blocks_run(page: Path, sandbox: Path, path_without_slurm: str, request:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=BLOCK_S,
             check=False,
         )
         where = f"{name_of(page)}, line {block.line}"

@@ -210,19 +210,15 @@ def test_a_metric_that_is_never_reported() -> None:
 # -- when to stop -----------------------------------------------------------------------------------------------------
 
 
-def test_a_stopper_ends_trials_and_a_time_budget_ends_all() -> None:
-    began = time.monotonic()
-    analysis = run(
-        counting(10_000, pause_s=0.05),
-        stop=tune.stopper.MaximumIterationStopper(2),
-        num_samples=-1,
-        time_budget_s=4,
-        max_concurrent_trials=1,
-    )
-    assert time.monotonic() - began < 40
-    done = [trial.last_result["training_iteration"] for trial in analysis.trials if trial.last_result]
-    assert done
-    assert set(done) <= {1, 2}
+def test_a_stopper_ends_trials() -> None:
+    analysis = run(counting(10_000, pause_s=0.05), stop=tune.stopper.MaximumIterationStopper(2), num_samples=2)
+    assert [trial.last_result["training_iteration"] for trial in analysis.trials] == [2, 2]
+
+
+def test_a_time_budget_ends_all() -> None:
+    analysis = run(counting(10_000, pause_s=0.05), num_samples=-1, time_budget_s=4, max_concurrent_trials=1)
+    (trial,) = analysis.trials
+    assert trial.last_result.get("training_iteration", 0) < 10_000
 
 
 # -- the other entries ------------------------------------------------------------------------------------------------
