@@ -22,9 +22,10 @@ _UNDERSCORED = {
     "load_checkpoint": "_restore",
     "cleanup": "_stop",
     "log_result": "_log_result",
-    "export_model": "_export_model",
 }
 """Method names of Ray Tune 0.x, by today's name."""
+_EXPORT = {"export_model": "_export_model"}
+"""Ray Tune has both names, and calls the second one."""
 SAVED = "checkpoint_dict.pkl"
 """File with the dict that ``save_checkpoint`` returned, or the name of the path that it returned."""
 
@@ -48,16 +49,17 @@ class Trainable:
     """Base class: override ``setup`` and ``step``; add ``save_checkpoint`` and ``load_checkpoint`` for checkpoints.
 
     The underscored names of Ray Tune 0.x (``_setup``, ``_train``, ``_save``, ``_restore``, ``_stop``) are used in
-    classes that define ``_train``. In other classes they are ordinary methods.
+    classes that define ``_train``. In other classes they are ordinary methods. ``_export_model`` is another name of
+    ``export_model`` in all classes.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if _own_definition(cls, "step", "_train") != "_train":
-            return
-        aliases = [new for new, old in _UNDERSCORED.items() if _own_definition(cls, new, old) == old]
+        older = _own_definition(cls, "step", "_train") == "_train"
+        names = {**_UNDERSCORED, **_EXPORT} if older else _EXPORT
+        aliases = [new for new, old in names.items() if _own_definition(cls, new, old) == old]
         for new in aliases:
-            setattr(cls, new, getattr(cls, _UNDERSCORED[new]))
+            setattr(cls, new, getattr(cls, names[new]))
         cls._hpctune_aliases = frozenset(aliases)
 
     _hpctune_aliases: frozenset[str] = frozenset()
@@ -214,7 +216,7 @@ class Trainable:
         return self.config
 
 
-for _new, _old in _UNDERSCORED.items():  # what super()._setup(config) calls
+for _new, _old in {**_UNDERSCORED, **_EXPORT}.items():  # what super()._setup(config) calls
     setattr(Trainable, _old, getattr(Trainable, _new))
 
 

@@ -192,6 +192,28 @@ def case_function_as_a_class(place: Path) -> Any:
     return iterations(run(made, place))
 
 
+def case_exported_models(place: Path) -> Any:
+    class Counting(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {"n": self.iteration}
+
+    class One(Counting):
+        def export_model(self, export_formats: Any, export_dir: str | None = None) -> dict[str, str]:
+            Path(self.config["place"], "One").write_text(str(export_formats))
+            return {}
+
+    class Two(Counting):
+        def _export_model(self, export_formats: Any, export_dir: str) -> dict[str, str]:
+            Path(self.config["place"], "Two").write_text(f"{export_formats} {Path(export_dir).is_dir()}")
+            return {}
+
+    for kind in (One, Two):
+        given: dict[str, Any] = {"storage_path": str(place), "verbose": 0, "stop": {"training_iteration": 2}}
+        config = {"place": str(place)}
+        tune.run(kind, name=f"of {kind.__name__}", export_formats=["model"], config=config, **given)
+    return [path.read_text() if (path := place / name).exists() else None for name in ("One", "Two")]
+
+
 def case_placement_groups(place: Path) -> Any:
     one = tune.PlacementGroupFactory([{"CPU": 1, "GPU": 0.5}, {"CPU": 2}], strategy="SPREAD")
     same = tune.PlacementGroupFactory([{"CPU": 1, "GPU": 0.5}, {"CPU": 2}], strategy="SPREAD")

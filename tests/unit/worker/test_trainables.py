@@ -234,13 +234,13 @@ def test_a_class_that_cannot_be_saved_runs_all_the_same(lab: Lab) -> None:
     assert (end.outcome, end.checkpoint) == (Outcome.COMPLETED, None)
 
 
-def test_models_are_exported_at_the_end(lab: Lab) -> None:
-    class Exporting(Counter):
-        def export_model(self, export_formats: Any, export_dir: str | None = None) -> dict[str, str]:
-            Path(str(export_dir), "model").write_text(",".join(export_formats))
-            return {}
+@pytest.mark.parametrize("name", ["export_model", "_export_model"])
+def test_models_are_exported_at_the_end(name: str, lab: Lab) -> None:
+    def export(self: Any, export_formats: Any, export_dir: str | None = None) -> dict[str, str]:
+        Path(str(export_dir), "model").write_text(",".join(export_formats))
+        return {}
 
-    lab.run(Exporting, export_formats=("onnx", "h5"))
+    lab.run(type("Exporting", (Counter,), {name: export}), export_formats=("onnx", "h5"))
     assert lab.trial.root.joinpath("model").read_text() == "onnx,h5"
 
 
