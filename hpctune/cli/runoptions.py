@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -142,6 +144,17 @@ _COMMON: list[Callable[[Any], Any]] = [
 
 class RunCommand(click.Command):
     """A command whose help lists the options of Slurm jobs, of the driver job, and of ssh in their own sections."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """An unknown option may be meant for the script: then the error says how it gets it."""
+        script = next((word for word in args if Path(word).suffix and Path(word).is_file()), None)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if script is not None:
+                command = shlex.join([*ctx.command_path.split(), script, "--", error.option_name])
+                error.message += f" Arguments of {script} itself come after --: {command}"
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Several sections instead of one."""

@@ -118,6 +118,13 @@ def test_bad_usage_is_one_message_and_code_2(arguments: list[str], words: str) -
     assert "Traceback" not in done.stderr
 
 
+def test_an_option_of_the_script(tmp_path: Path) -> None:
+    (tmp_path / "my script.py").touch()
+    done = hpctune("run", tmp_path / "my script.py", "--smoke-test", "--cluster", "local")
+    assert done.returncode == exitcodes.USAGE
+    assert f"itself come after --: hpctune run '{tmp_path}/my script.py' -- --smoke-test" in done.stderr
+
+
 def test_debug_shows_the_traceback() -> None:
     done = hpctune("status", "/nowhere", HPCTUNE_DEBUG="1")
     assert "Traceback" in done.stderr
