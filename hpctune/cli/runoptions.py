@@ -151,10 +151,15 @@ class RunCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if script is not None:
-                command = shlex.join([*ctx.command_path.split(), script, "--", error.option_name])
-                error.message += f" Arguments of {script} itself come after --: {command}"
-            raise
+            if script is None:
+                raise
+            command = shlex.join([*ctx.command_path.split(), script, "--", error.option_name])
+            raise click.NoSuchOption(
+                error.option_name,
+                f"{error.message} Arguments of {script} itself come after --: {command}",
+                error.possibilities,
+                ctx,
+            ) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Several sections instead of one."""
