@@ -10,7 +10,7 @@ import click
 
 from hpctune.cli import wandbsweep
 from hpctune.cli.searchoptions import apply, fit, read_parameters, show
-from hpctune.common.text import count, shorten
+from hpctune.common.text import count, quoted, shorten
 from hpctune.errors import ConfigFileError, UsageError
 from hpctune.interop import batch_script, declared, submissions, submit_loop, wandb_sweep
 from hpctune.interop.command_search import CommandSearch
@@ -34,6 +34,12 @@ def search_in(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) 
         return _declared(path, given)
     if batch_script.is_batch_script(path):
         return _script(path, given)
+    if path.suffix == ".ipynb":
+        script = path.with_suffix(".py")
+        raise ConfigFileError(
+            f"{path} is a notebook. Run its cells in Jupyter: tuner.fit() in a cell submits jobs as well. Or make a script "
+            f"of it: jupyter nbconvert --to script {quoted(path)} && hpctune run {quoted(script)}"
+        )
     raise ConfigFileError(
         f"{path} is no file that hpctune run knows: Python (.py), a declared search ({', '.join(declared.SUFFIXES)}), "
         f"or a batch script ({', '.join(batch_script.SUFFIXES[:3])}, or a text with #SBATCH lines)."
