@@ -37,8 +37,8 @@ def search_in(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) 
     if path.suffix == ".ipynb":
         script = path.with_suffix(".py")
         raise ConfigFileError(
-            f"{path} is a notebook. Run its cells in Jupyter: tuner.fit() in a cell submits jobs as well. Or make a script "
-            f"of it: jupyter nbconvert --to script {quoted(path)} && hpctune run {quoted(script)}"
+            f"{path} is a notebook. Run its cells in Jupyter: tuner.fit() in a cell submits jobs as well. Or make a "
+            f"script of it: jupyter nbconvert --to script {quoted(path)} && hpctune run {quoted(script)}"
         )
     raise ConfigFileError(
         f"{path} is no file that hpctune run knows: Python (.py), a declared search ({', '.join(declared.SUFFIXES)}), "
