@@ -85,37 +85,39 @@ class Mirror:
         remote = self._remote
         remote.forget()
         self._token, known = self._look(remote)
+        copied = {**known.files, **self._saved(self._token)}
         with self._guard.copying(self._listed) as now:
-            return self._update(remote, known, now)
+            return self._update(remote, known, copied, now)
 
     def _listed(self) -> list[LocalFile]:
         return files.listed(self.paths, artifacts=self.options.artifacts)
 
-    def _update(self, remote: Remote, known: Manifest, now: list[LocalFile]) -> Manifest:
-        """Bring what is ``known`` to be there up to what there is ``now``."""
+    def _update(self, remote: Remote, known: Manifest, copied: dict[str, Entry], now: list[LocalFile]) -> Manifest:
+        """Bring the mirror up to what there is ``now``. ``known``: its list; ``copied``: with what passes that did not
+        end have copied since."""
         fresh = Manifest(self._id, time.time(), {})
-        todo = [one for one in now if not _unchanged(one, known.files.get(one.name))]
+        todo = [one for one in now if not _unchanged(one, copied.get(one.name))]
         names = {one.name for one in todo}
-        fresh.files.update({one.name: known.files[one.name] for one in now if one.name not in names})
+        fresh.files.update({one.name: copied[one.name] for one in now if one.name not in names})
         self.progress = Progress(of_files=len(todo))
         before, journal = [o for o in todo if not o.is_journal], [o for o in todo if o.is_journal]
-        self._put(remote, before, known, fresh)
-        self._put(remote, journal, known, fresh)
-        if not todo and fresh.files.keys() == known.files.keys() and known.made_at:
+        self._put(remote, before, copied, fresh)
+        self._put(remote, journal, copied, fresh)
+        if fresh.files == known.files and known.made_at:
             return known
         if self._look(remote)[0] != self._token:
             raise StorageError(f"{self.url} is another place than when the copying began.")
         remote.write(NAME, fresh.to_json())
         self._token = fresh.made_at
         self._save(fresh.files)
-        self._unneeded |= known.files.keys() - fresh.files.keys() | (set() if known.made_at else {BEGUN})
+        self._unneeded |= copied.keys() - fresh.files.keys() | (set() if known.made_at else {BEGUN})
         for name in sorted(self._unneeded - fresh.files.keys()):
             remote.remove(name)
             self._unneeded.discard(name)
         return fresh
 
     def _look(self, remote: Remote) -> tuple[float, Manifest]:
-        """A number that only this place has, and what is there: as it says itself, with what this machine knows of it.
+        """A number that only this place has, and its list of what is there.
 
         The place may be another one than before: a filesystem is not mounted, or somebody has removed everything. Then
         it must not be taken for granted that what was copied is there. Hence the number: when the list that is there
@@ -129,14 +131,13 @@ class Mirror:
                     log.warning(f"What was at {self.url} is no longer there. Everything is copied again.")
                 token = time.time()
                 remote.write(BEGUN, repr(token))
-            return token, Manifest(self._id, 0.0, self._saved(token))
+            return token, Manifest(self._id, 0.0, {})
         known = Manifest.from_json(text)
         if known.experiment_id != self._id:
             raise StorageError(
                 f"{self.url} holds another experiment ({known.experiment_id}). Choose another place or name, or remove "
                 "what is there."
             )
-        known.files = {**self._saved(known.made_at), **known.files}
         return known.made_at, known
 
     @property
@@ -150,27 +151,27 @@ class Mirror:
             return saved.files if (saved.experiment_id, saved.made_at) == (self._here, token) else {}
         return {}
 
-    def _put(self, remote: Remote, todo: list[LocalFile], known: Manifest, fresh: Manifest) -> None:
+    def _put(self, remote: Remote, todo: list[LocalFile], copied: dict[str, Entry], fresh: Manifest) -> None:
         """Copy files, AT_ONCE side by side."""
 
-        def one(file: LocalFile) -> tuple[LocalFile, Entry]:
+        def one(file: LocalFile) -> LocalFile:
             if self.stopped.is_set():
                 raise Interrupted
-            before = known.files.get(file.name)
+            before = copied.get(file.name)
             crc = files.checksum(file.path, file.size)
             if before is None or (before.size, before.crc) != (file.size, crc):
                 remote.put(file.path, file.name, file.size)
-            return file, Entry(file.size, crc, file.seen)
+            fresh.files[file.name] = Entry(file.size, crc, file.seen)
+            return file
 
         try:
-            for file, entry in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
-                fresh.files[file.name] = entry
+            for file in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
                 self.progress.files += 1
                 self.progress.bytes += file.size
                 if self.progress.files % SAVE_EVERY == 0:
-                    self._save({**known.files, **fresh.files})
+                    self._save({**copied, **fresh.files})
         except BaseException:  # so that the next pass goes on from here
-            self._save({**known.files, **fresh.files})
+            self._save({**copied, **fresh.files})
             raise
 
     def _save(self, copied: dict[str, Entry]) -> None:

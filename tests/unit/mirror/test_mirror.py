@@ -251,6 +251,37 @@ def test_what_was_copied_before_an_end_is_not_copied_again(tmp_path: Path, monke
     checked(second.url, tmp_path / "there")
 
 
+def test_files_that_grow_are_not_copied_again_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass comes only so far. That is enough, also where there is a complete copy of an earlier moment."""
+    monkeypatch.setattr("hpctune.mirror.mirror.AT_ONCE", 1)
+    simulation = search(tmp_path / "exp")
+    state = simulation.run()
+    outputs = [simulation.paths.root / trial.dirname / "stdout" for trial in state.trials.values()]
+    for path in outputs:
+        path.write_text("one\n")
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    mirror.sync()
+    for path in outputs:
+        path.write_text("one\ntwo\n")
+    put, done = Remote.put, list[str]()
+
+    def failing(self: Remote, path: str, name: str, size: int) -> None:
+        if done and done[-1] != "cut":
+            done.append("cut")
+            raise StorageError("the line is cut")
+        put(self, path, name, size)
+        done.append(name)
+
+    monkeypatch.setattr(Remote, "put", failing)
+    for _ in outputs[1:]:
+        with pytest.raises(StorageError, match="cut"):
+            mirror.sync()
+    there = mirror.sync()
+    assert [name for name in done if name != "cut"] == [f"{path.parent.name}/stdout" for path in outputs]
+    assert Manifest.from_json((tmp_path / "elsewhere" / "exp" / NAME).read_bytes()).files == there.files
+    checked(mirror.url, tmp_path / "there")
+
+
 def test_it_never_overwrites_another_experiment(tmp_path: Path) -> None:
     first, second = search(tmp_path / "a" / "exp"), search(tmp_path / "b" / "exp")
     first.run()
