@@ -12,7 +12,7 @@ source "$project/scripts/lib.sh"
 cd -- "$project"
 exec </dev/null
 
-extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,lightning,transformers,flaml
+extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,lightning,transformers,flaml,seml
 ensure_venv "$project/.venv-integrations" "$project" "$extras"
 PATH=$project/.venv-integrations/bin:$PATH # for the `hpctune` that tests start
 export PATH

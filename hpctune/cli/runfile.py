@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from hpctune.cli import wandbsweep
+from hpctune.cli import semlfile, wandbsweep
 from hpctune.cli.searchoptions import apply, fit, read_parameters, show
 from hpctune.common.text import count, quoted, shorten
 from hpctune.errors import ConfigFileError, UsageError
 from hpctune.interop import batch_script, declared, submissions, submit_loop, wandb_sweep
 from hpctune.interop.command_search import CommandSearch
+from hpctune.interop.seml import experiment as seml
 
 
 def prepare(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> Callable[[list[Any]], int]:
@@ -52,11 +53,8 @@ def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     data = dict(declared.read(path))
     if wandb_sweep.is_sweep(data):
         return wandbsweep.search_of(data, path, given)
-    if isinstance(data.get("seml"), Mapping):
-        raise ConfigFileError(
-            f"{path} is an experiment of SEML, which hpctune does not read. Name its program instead, with what 'grid' "
-            f"and 'random' vary: hpctune sweep 'python EXECUTABLE with' lr=0.1,0.01 --style hydra --grid"
-        )
+    if seml.is_one(data):
+        return semlfile.search_of(data, path, given)
     search = declared.search_of(data | ({"grid": True} if given["grid"] else {}), path)
     apply(search, given)
     shown = {name: str(value) for name, value in data.get("parameters", {}).items()}

@@ -18,6 +18,7 @@ from hpctune.common.text import count, quoted, shorten
 from hpctune.errors import ConfigFileError, UsageError
 from hpctune.interop import wandb_sweep
 from hpctune.interop.command_search import SAMPLES, CommandSearch
+from hpctune.worker.hearing import heard_path
 from hpctune.worker.wandb_command import SITE
 
 
@@ -65,10 +66,9 @@ def search_in_script(path: Path, arguments: tuple[str, ...], given: Mapping[str,
     """The search of a script that calls ``wandb.agent``: the script runs here up to that call."""
     with tempfile.TemporaryDirectory(prefix="hpctune-wandb-") as folder:
         notes = Path(folder, "notes.json")
-        known = os.environ.get("PYTHONPATH")
         env = {
             **os.environ, "HPCTUNE_WANDB_NOTES": str(notes), "WANDB_MODE": "offline", "WANDB_DIR": folder,
-            "PYTHONPATH": os.pathsep.join([SITE, known] if known else [SITE]),
+            "PYTHONPATH": heard_path(SITE, os.environ.get("PYTHONPATH")),
         }  # fmt: skip
         command = [sys.executable, str(path.absolute()), *arguments]
         code = subprocess.run(command, env=env, stdout=sys.stderr.fileno(), check=False).returncode

@@ -67,6 +67,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
+def file_name(text: str | None) -> str | None:
+    """``text`` as the name of a file or an experiment: other characters are ``_``. None if nothing is left of it."""
+    kept = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text or "")
+    return kept.strip("_.") or None
+
+
 def quoted(path: object) -> str:
     """``path`` as a shell takes it: for commands that users copy from a message."""
     return shlex.quote(str(path))

@@ -27,7 +27,8 @@ class CommandSearch:
     - ``command``, ``cwd``, ``env``: of :class:`hpctune.Command`.
     - ``kind``, ``options``: the class of the program, as "module:name", and further arguments of it. ``prints``:
       whether its metric is looked for in what it prints without a ``pattern``.
-    - ``space``: the search space, with domains. ``rows``: the configurations to try, in place of samples.
+    - ``space``: the search space, with domains. ``rows``: the configurations to try, in place of samples. ``exact``:
+      a row may lack parameters that others have, and its trial does not have them.
     - ``metric``, ``mode``: what is optimized; None: nothing; several: a list, or text with commas. A line of the
       program's output has the first one and, in the form NAME=VALUE, the others. ``pattern``: a regular expression that
       finds the metric in the program's output; None: the usual forms.
@@ -43,6 +44,7 @@ class CommandSearch:
     prints: bool = True
     space: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] | None = None
+    exact: bool = False
     metric: str | Sequence[str] | None = None
     mode: str | Sequence[str] | None = None
     pattern: str | None = None
@@ -122,6 +124,8 @@ class CommandSearch:
                     f"The trials are listed, so search_alg {name!r} has nothing to choose. Keep one of them."
                 )
             points = [dict(row) for row in self.rows]
+            if self.exact:
+                return call("hpctune.search:ListedConfigurations", points)
             return call("hpctune.search:BasicVariantGenerator", points_to_evaluate=points, random_state=self.seed)
         if name in (None, "random", "grid"):
             options = (

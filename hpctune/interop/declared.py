@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -239,7 +239,7 @@ def _resources(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return {**given, "memory": as_bytes("memory", given["memory"])}
 
 
-def space_of(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def space_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A space that contains all configurations."""
     made: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in rows for name in row):

@@ -1,4 +1,4 @@
-"""How a program takes its parameters, as far as its source says: argparse, click, Hydra, absl, Fire."""
+"""How a program takes its parameters, as far as its source says: argparse, click, Typer, Hydra, absl, Fire."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from hpctune.worker import command_files
 
 STYLES = ("space", "equals", "hydra", "env")
 _SWITCHES = ("store_true", "store_false")
-_PARSERS = ("add_argument", "add_option", "option", "Option")
+_PARSERS = ("add_argument", "add_option", "option", "Option", "argument")
 
 
 @dataclass(slots=True)
 class Program:
     """``style``: one of STYLES. ``options``: the options in its source, by name with underscores; ``flags``: those
-    without a value; ``negatable``: those with a ``--no-`` form. ``known``: whether these are all of them."""
+    without a value; ``negatable``: those with a ``--no-`` form. ``positional``: arguments without a name on the command
+    line. ``known``: whether these are all options."""
 
     style: str = "space"
     options: dict[str, str] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     negatable: set[str] = field(default_factory=set)
+    positional: set[str] = field(default_factory=set)
     known: bool = False
 
 
@@ -41,14 +43,16 @@ def inspect_program(command: str, directory: Path) -> Program:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return found
-    partly = False
+    partly, commands = False, typer_commands(tree)
+    for function in commands:
+        _take_typer(function, found)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if any("hydra" in ast.unparse(d) for d in node.decorator_list):
                 found.style = "hydra"
         elif isinstance(node, ast.Call):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if called in _PARSERS:
+            if called in _PARSERS and not (commands and called == "Option"):
                 partly |= not _option(node, found)
             elif called.startswith("DEFINE_") and (names := _texts(node)):
                 found.options[names[0]] = f"--{names[0]}"
@@ -57,6 +61,45 @@ def inspect_program(command: str, directory: Path) -> Program:
             found.style = "equals" if called == "Fire" else found.style
     found.known = bool(found.options) and not partly and found.style != "hydra"
     return found
+
+
+def typer_commands(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The functions whose arguments Typer makes options of: those of ``typer.run``, and commands of an app."""
+    if not any(
+        isinstance(node, (ast.Import, ast.ImportFrom)) and "typer" in ast.unparse(node) for node in ast.walk(tree)
+    ):
+        return []
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "typer.run")
+    named = {argument.id for call in calls for argument in call.args if isinstance(argument, ast.Name)}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return [f for f in functions if f.name in named or any(_is_command(d) for d in f.decorator_list)]
+
+
+def _is_command(decorator: ast.expr) -> bool:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return getattr(function, "attr", "") in ("command", "callback")
+
+
+def _take_typer(function: ast.FunctionDef, program: Program) -> None:
+    """Take note of the options of a function: its arguments with defaults, and those that are made by Option."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    defaults: list[ast.expr | None] = [None] * (len(arguments) - len(function.args.defaults))
+    pairs = [*zip(arguments, [*defaults, *function.args.defaults], strict=True)]
+    pairs += zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    for argument, default in pairs:
+        stated = ast.unparse(argument.annotation) if argument.annotation else ""
+        calls = [node for part in (argument.annotation, default) if part for node in ast.walk(part)]
+        made = next((n for n in calls if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("Option")), None)
+        positional = any(isinstance(n, ast.Call) and ast.unparse(n.func).endswith("Argument") for n in calls)
+        if positional or (default is None and made is None):
+            program.positional.add(argument.arg)
+            continue
+        written = [text for text in _texts(made) if text.startswith("--")] if made else []
+        flag, _, negative = (written[0] if written else f"--{argument.arg.replace('_', '-')}").partition("/")
+        for name in {argument.arg, flag.lstrip("-").replace("-", "_")}:
+            program.options[name] = flag
+            if "bool" in stated:
+                (program.negatable if negative or not written else program.flags).add(name)
 
 
 def _texts(node: ast.Call) -> list[str]:
@@ -69,6 +112,7 @@ def _option(node: ast.Call, program: Program) -> bool:
     names = _texts(node)
     long = [name for name in names if name.startswith("--")]
     if not long:
+        program.positional |= {name.replace("-", "_") for name in names[:1] if not name.startswith("-")}
         return bool(names)
     settings = {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg}
     for name in long:
@@ -94,6 +138,11 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
         if place in command or "{" + name + ":" in command:
             continue
         key = name.lstrip("-").replace("-", "_").replace("/", "_" if name.replace("/", "_") in program.options else ".")
+        if style is None and key in program.positional and key not in program.options:
+            raise UsageError(
+                f"The program takes {name!r} as an argument without a name. Write {place} in the command where it "
+                f"belongs."
+            )
         if program.known and style is None and key not in program.options:
             raise UsageError(
                 f"The program has no option for {name!r}. {nearest(key, program.options)}It has: "

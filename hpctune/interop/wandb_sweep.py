@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpctune.common.text import nearest
+from hpctune.common.text import file_name, nearest
 from hpctune.errors import ConfigFileError, SearchSpaceError, UsageError
 from hpctune.interop import wandb_space
 from hpctune.interop.command_search import CommandSearch
@@ -59,7 +59,7 @@ def _search(data: Mapping[str, Any], path: Path, agent: list[str] | None) -> Com
     rows = wandb_space.grid_of(data["parameters"], cap) if method == "grid" else None
     space = (wandb_space.space_of if rows is None else wandb_space.grid_space_of)(data["parameters"])
     directory = Path.cwd() if agent is not None else _directory(data, path)
-    run: dict[str, Any] = {"name": _file_name(data.get("name")) or path.stem}
+    run: dict[str, Any] = {"name": file_name(data.get("name")) or path.stem}
     if target is not None:
         run["stop"] = call("hpctune.stopper:TargetStopper", metric, target, mode)
     options = {"metric": metric, "project": data.get("project"), "entity": data.get("entity")}
@@ -135,10 +135,3 @@ def _directory(data: Mapping[str, Any], path: Path) -> Path:
     """Where the program runs: here, as with ``wandb agent``, or beside the file if it is there and not here."""
     program, here, beside = data.get("program"), Path.cwd(), path.absolute().parent
     return beside if program and not (here / program).exists() and (beside / program).exists() else here
-
-
-def _file_name(name: str | None) -> str | None:
-    """A name as one for an experiment."""
-    if not name:
-        return None
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip("_.") or None

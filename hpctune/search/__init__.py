@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hpctune.search.gp import GPSearch as GPSearch
     from hpctune.search.hebo import HEBOSearch as HEBOSearch
     from hpctune.search.hyperopt import HyperOptSearch as HyperOptSearch
+    from hpctune.search.listed import ListedConfigurations as ListedConfigurations
     from hpctune.search.nevergrad import NevergradSearch as NevergradSearch
     from hpctune.search.optuna import OptunaSearch as OptunaSearch
     from hpctune.search.repeater import Repeater as Repeater
@@ -53,6 +54,7 @@ _HOMES = {
     "gp": ("GPSearch",),
     "hebo": ("HEBOSearch",),
     "hyperopt": ("HyperOptSearch",),
+    "listed": ("ListedConfigurations",),
     "nevergrad": ("NevergradSearch",),
     "optuna": ("OptunaSearch",),
     "tpe": ("TPESearch",),

@@ -7,6 +7,7 @@ version.)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,17 @@ from hpctune.space.points import narrowed, read_point
 from hpctune.space.randomness import as_seed, stream
 from hpctune.space.resolve import grid_inside, grid_point, grid_size, resolve
 from hpctune.space.tags import experiment_tag
-from hpctune.space.tree import KeyPath, flatten_dict, grid_values, is_grid, lookup, path_text, unresolved, walk
+from hpctune.space.tree import (
+    KeyPath,
+    flatten_dict,
+    grid_values,
+    has_unresolved,
+    is_grid,
+    lookup,
+    path_text,
+    unresolved,
+    walk,
+)
 from hpctune.space.view import SpecView, config_view
 
 if TYPE_CHECKING:
@@ -159,6 +170,19 @@ def variants(
     if samples is None or samples > 0:
         blocks.append(_Block(space, grid_size(space), samples, tuple(unresolved(space))))
     return Variants(as_seed(seed), constant_grid_search, tuple(blocks), view)
+
+
+def listed(space: Mapping[str, Any], configurations: Sequence[Mapping[str, Any]]) -> Variants:
+    """Return configurations that are given whole, each once. A constant of ``space`` takes the place of their values:
+    those that are the same then are one."""
+    constants = {name: node for name, node in space.items() if not has_unresolved(node)}
+    rows = [{name: constants.get(name, value) for name, value in row.items()} for row in configurations]
+    rows = list({repr(row): row for row in rows}.values())
+    seen = [(name, repr(value)) for row in rows for name, value in row.items()]
+    same = {name for (name, _), times in Counter(seen).items() if times == len(rows)}
+    varied = {name for name, _ in seen} - same
+    blocks = tuple(_Block(row, 1, 1, tuple((name,) for name in row if name in varied)) for row in rows)
+    return Variants(0, False, blocks, config_view)
 
 
 def _check_options(node: Any, path: KeyPath = (), inside: bool = False) -> None:

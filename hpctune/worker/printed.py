@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
-_PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./@-]*)[\"']?\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
+_WRAPPED = r"(?:(?:np|numpy|torch|tf|jnp)\.)?(?:tensor|array|float\d+|int\d+)\(\[?"
+"""What stands before a number that is printed as a value of numpy, PyTorch, TensorFlow or JAX."""
+_PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./@-]*)[\"']?\s*[=:]\s*(?:{_WRAPPED})?({_NUMBER})(?![\w.])", re.IGNORECASE)
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BAR = re.compile(r"\d%\|")
+"""A progress bar of tqdm."""
 _PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)", re.IGNORECASE)
 FORMS = "'NAME=0.9', 'NAME: 0.9', 'NAME 0.9', 'NAME is 0.9%', '{\"NAME\": 0.9}'"
 
@@ -19,19 +24,25 @@ class PrintedMetric:
 
     ``pattern``: a regular expression that finds the metric instead: with named groups, or with one group, which is the
     metric's value.
+
+    A progress bar that is drawn again with the same values is one result.
     """
+
+    _drawn: Mapping[str, Any] | None = None
 
     def __init__(self, metric: str, pattern: str | None = None) -> None:
         self.metric = metric
         self._own = None if pattern is None else re.compile(pattern)
         words = r"[\s_./-]?".join(re.escape(word) for word in re.split(r"[\s_./-]+", metric) if word)
         self._usual = re.compile(
-            rf"(?<![A-Za-z0-9_])[\"']?{words}[\"']?\s*(?:\([^)]*\)\s*)?(?:=|:|->|\bis\b|\bof\b)?\s*({_NUMBER})(?![\w.])\s*%?",
+            rf"(?<![A-Za-z0-9_])[\"']?{words}[\"']?\s*(?:\([^)]*\)\s*)?(?:=|:|->|\bis\b|\bof\b|[|│┃])?\s*"
+            rf"(?:{_WRAPPED})?({_NUMBER})(?![\w.])\s*%?",
             re.IGNORECASE,
         )
 
     def __call__(self, line: str) -> Mapping[str, Any] | None:
         """The result in ``line``; None if it does not contain the metric."""
+        line = _COLOURS.sub("", line)
         if self._own is not None:
             return self._by_pattern(self._own, line)
         row = _json(line)
@@ -43,7 +54,11 @@ class PrintedMetric:
         pairs = {name: _number(text) for name, text in _PAIR.findall(line)}
         progress = {word.lower().rstrip("s"): int(text) for word, text in _PROGRESS.findall(line)}
         others = {name: each for name, each in pairs.items() if name.lower() not in progress}
-        return {**progress, **others, self.metric: _number(found[-1])}  # after a progress bar, for example
+        result = {**progress, **others, self.metric: _number(found[-1])}  # after a progress bar, for example
+        if _BAR.search(line) is None:
+            return result
+        again, self._drawn = result == self._drawn, result
+        return None if again else result
 
     def _by_pattern(self, pattern: re.Pattern[str], line: str) -> Mapping[str, Any] | None:
         found = pattern.search(line)

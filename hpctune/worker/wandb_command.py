@@ -6,17 +6,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hpctune.common.named_state import pickled_by_name
 from hpctune.errors import UsageError
 from hpctune.storage import atomic
-from hpctune.worker.command import Command
+from hpctune.worker.hearing import HeardCommand, interpreter
 
 SITE = str(Path(__file__).parent / "wandb_site")
 """Stands before the installed wandb on the search path of the program."""
@@ -32,7 +30,7 @@ _VARIABLE = re.compile(r"\$\{envvar:([A-Za-z0-9_]*)\}")
 
 @pickled_by_name
 @dataclass(frozen=True, slots=True)
-class WandbCommand(Command):
+class WandbCommand(HeardCommand):
     """A command of a sweep configuration: a list in which words such as ``${args}`` are macros.
 
     The program gets the environment of a W&B run: kept on disk (``WANDB_MODE=offline``) in the trial's directory,
@@ -43,7 +41,7 @@ class WandbCommand(Command):
     - ``agent``: the program calls ``wandb.agent(function=...)`` itself.
     """
 
-    metric: str | None = None
+    SITE: ClassVar[str] = SITE
     project: str | None = None
     entity: str | None = None
     agent: bool = False
@@ -59,7 +57,7 @@ class WandbCommand(Command):
             "WANDB_SWEEP_ID": sweep,
             "WANDB_RUN_ID": f"{sweep}-{facts['trial_id']}",
             "WANDB_SWEEP_PARAM_PATH": str(parameters),
-            "HPCTUNE_WANDB_STEP_ID": os.environ.get("SLURM_STEP_ID", ""),
+            **self.heard(),
         }
         usual = {
             "WANDB_MODE": "offline",
@@ -70,7 +68,6 @@ class WandbCommand(Command):
             "WANDB_ENTITY": self.entity,
         }
         variables |= {name: value for name, value in usual.items() if value is not None and not os.environ.get(name)}
-        variables |= {"HPCTUNE_WANDB_METRIC": self.metric} if self.metric else {}
         variables |= {"HPCTUNE_WANDB_AGENT": "1"} if self.agent else {}
         return list(self._words(config, directory)), variables
 
@@ -83,7 +80,7 @@ class WandbCommand(Command):
             elif found[1] == "env":
                 words.append("/usr/bin/env")
             elif found[1] == "interpreter":
-                words.append("python" if shutil.which("python") else sys.executable)
+                words.append(interpreter())
             elif found[1] == "args_json_file":
                 path = directory / "wandb-config.json"
                 atomic.write(path, json.dumps(dict(config)))
@@ -91,12 +88,6 @@ class WandbCommand(Command):
             else:
                 words += arguments(found[1], config)
         return words
-
-    def search_path(self, known: str | None) -> dict[str, str]:
-        """The usual variables, with the place where ``wandb`` is heard at the begin of Python's search path."""
-        found = Command.search_path(self, known)
-        rest = found.get("PYTHONPATH", known)
-        return {**found, "PYTHONPATH": os.pathsep.join([SITE, rest] if rest else [SITE])}
 
 
 def arguments(macro: str, config: Mapping[str, Any]) -> list[str]:

@@ -131,12 +131,6 @@ def test_init_in_a_terminal(here: Path) -> None:
     assert "metric: val_loss\nmode: min\nnum_samples: 3" in text
 
 
-def test_a_file_of_seml_is_refused_with_what_helps(here: Path) -> None:
-    (here / "seml.yaml").write_text("seml: {executable: train.py}\ngrid: {lr: {type: choice, options: [0.1]}}\n")
-    done = hpctune(here, "run", "seml.yaml", "--cluster", "local")
-    assert (done.returncode, "hpctune sweep 'python EXECUTABLE with'" in done.stderr) == (2, True), done.stderr
-
-
 def test_a_loop_in_python_that_submits(here: Path) -> None:
     (here / "submit.py").write_text(
         "import subprocess\nfor lr in (0.1, 0.2):\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -69,20 +69,34 @@ class ExistingScript:
 
 def read_script(text: str) -> ExistingScript:
     """Read the script. Raises UsageError for a directive that cannot be parsed."""
-    found, additional = ExistingScript(), dict[str, Any]()
-    lines = re.sub(r"[ \t]*\\\n\s*", " ", text).splitlines()
-    begun = False
-    for line in lines:
+    pairs: list[tuple[str, str | bool]] = []
+    program: list[str] = []
+    for line in re.sub(r"[ \t]*\\\n\s*", " ", text).splitlines():
         stripped = line.strip()
-        if stripped.startswith("#SBATCH") and not begun:
-            for name, setting in _directives(stripped.removeprefix("#SBATCH")):
-                _take(name, setting, found, additional)
+        if stripped.startswith("#SBATCH") and not program:
+            pairs += _directives(stripped.removeprefix("#SBATCH"))
         elif stripped and not stripped.startswith("#"):
-            begun = True
-            _line(stripped, found)
+            program.append(stripped)
+    found = options_of(pairs)
+    for line in program:
+        _line(line, found)
+    return found
+
+
+def options_of(pairs: Iterable[tuple[str, str | bool]]) -> ExistingScript:
+    """The same for options that are stated elsewhere: pairs of long names, without dashes, and values."""
+    found, additional = ExistingScript(), dict[str, Any]()
+    for name, setting in pairs:
+        _take(name, setting, found, additional)
     if additional:
         found.options["additional_parameters"] = additional
     return found
+
+
+def long_name(name: str) -> str:
+    """The long name of an option of sbatch, without dashes: "cpus-per-task" for "-c"."""
+    bare = name.lstrip("-").replace("_", "-")
+    return _SHORT.get(bare, bare)
 
 
 def _line(line: str, found: ExistingScript) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from hpctune.errors import UsageError
+from hpctune.worker.hearing import HEARING
 from hpctune.worker.wandb_command import MACROS, SITE, WandbCommand, check_macros
 
 CONFIG: dict[str, Any] = {"lr": 1e-05, "fast": True, "slow": False, "model": {"depth": 3}, "name": "a b"}
@@ -96,5 +97,5 @@ def test_parameters_may_have_the_names_of_fields(facts: dict[str, str]) -> None:
 
 def test_the_search_path_begins_with_the_place_that_hears() -> None:
     command = WandbCommand(["a"])
-    assert command.search_path(None)["PYTHONPATH"] == SITE
-    assert command.search_path("/mine")["PYTHONPATH"] == f"{SITE}{os.pathsep}/mine"
+    assert command.search_path(None)["PYTHONPATH"].split(os.pathsep) == [SITE, HEARING]
+    assert command.search_path("/mine")["PYTHONPATH"].split(os.pathsep) == [SITE, HEARING, "/mine"]

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpctune.worker.wandb_command import SITE
+from hpctune.worker.hearing import HEARING
 
 
 @pytest.fixture
 def hearing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(SITE)
-    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_STEP_ID", "HPCTUNE_WANDB_METRIC"):
+    monkeypatch.syspath_prepend(HEARING)
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_STEP_ID", "HPCTUNE_HEARD_METRIC"):
         monkeypatch.delenv(name, raising=False)
-    from hpctune_wandb import hearing
+    from hpctune_hearing import reports as hearing
 
     hearing._pending.clear()
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(hearing, "_send", sent.append)
+    monkeypatch.setattr(hearing, "send", sent.append)
     hearing.sent = sent
     yield hearing
-    for name in [name for name in sys.modules if name.startswith("hpctune_wandb")]:
+    for name in [name for name in sys.modules if name.startswith("hpctune_hearing")]:
         del sys.modules[name]
 
 
@@ -36,7 +36,7 @@ def test_every_call_without_a_metric(hearing: Any) -> None:
 
 
 def test_a_metric_gathers_what_came_before(hearing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPCTUNE_WANDB_METRIC", "val.loss")
+    monkeypatch.setenv("HPCTUNE_HEARD_METRIC", "val.loss")
     for step in (0, 1):
         hearing.heard({"train": {"loss": step}}, step=step)
         hearing.heard({"val": {"loss": 0.1}}, step=step)
@@ -59,7 +59,7 @@ def test_other_ranks_say_nothing(hearing: Any, monkeypatch: pytest.MonkeyPatch, 
 def test_tasks_of_an_srun_of_its_own(hearing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_PROCID", "3")
     monkeypatch.setenv("SLURM_STEP_ID", "0")
-    monkeypatch.setenv("HPCTUNE_WANDB_STEP_ID", "0")
+    monkeypatch.setenv("HPCTUNE_HEARD_STEP_ID", "0")
     hearing.heard({"a": 1})  # the worker itself is task 3 of its step
     assert len(hearing.sent) == 1
     monkeypatch.setenv("SLURM_STEP_ID", "1")

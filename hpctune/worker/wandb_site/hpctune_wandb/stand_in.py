@@ -7,7 +7,7 @@ import os
 from types import ModuleType
 from typing import Any
 
-from hpctune_wandb.hearing import heard, heard_summary
+from hpctune_hearing.reports import heard, heard_summary
 
 
 class Config(dict[str, Any]):

@@ -1,4 +1,4 @@
-"""What is logged to W&B becomes a report of the trial, by the trial's own channel."""
+"""What a program logs to another package becomes a report of the trial, by the trial's own channel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-METRIC_VARIABLE, STEP_VARIABLE = "HPCTUNE_WANDB_METRIC", "HPCTUNE_WANDB_STEP_ID"
+METRIC_VARIABLE, STEP_VARIABLE = "HPCTUNE_HEARD_METRIC", "HPCTUNE_HEARD_STEP_ID"
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _TIMEOUT_S = 300.0
 _lock = threading.Lock()
@@ -20,28 +20,28 @@ _warned = False
 
 
 def heard(data: Any, step: Any = None, commit: Any = None, **_: Any) -> None:
-    """Report what a call of ``wandb.log`` has: at once if the metric is in it, else with the next one that has it."""
-    if not hasattr(data, "items") or not _has_the_run():
+    """Report what is logged: at once if the metric is in it, else with the next call that has it."""
+    if not hasattr(data, "items") or not has_the_run():
         return
     metric = os.environ.get(METRIC_VARIABLE)
     with _lock:
-        row = _numbers(data)
+        row = numbers(data)
         _pending.update(row)
         if step is not None and row:
             _pending["_step"] = step
         if (metric in row) if metric else (commit is not False and bool(row)):
-            _send(dict(_pending))
+            send(dict(_pending))
             _pending.clear()
 
 
 def heard_summary(values: Any = None, **_: Any) -> None:
     """Report a metric that a script sets in the run's summary."""
     metric = os.environ.get(METRIC_VARIABLE)
-    if metric and hasattr(values, "items") and metric in _numbers(values):
+    if metric and hasattr(values, "items") and metric in numbers(values):
         heard(values)
 
 
-def _has_the_run() -> bool:
+def has_the_run() -> bool:
     """Whether this is the first process of those that train together."""
     names = list(_RANKS)
     if os.environ.get("SLURM_STEP_ID", "") != os.environ.get(STEP_VARIABLE, ""):  # started by an srun of its own
@@ -49,12 +49,12 @@ def _has_the_run() -> bool:
     return all(os.environ.get(name, "0") in ("0", "") for name in names)
 
 
-def _numbers(data: Any, prefix: str = "") -> dict[str, Any]:
-    """The numbers, nested ones by "a.b" as W&B names them. Pictures, tables and texts are no results."""
+def numbers(data: Any, prefix: str = "") -> dict[str, Any]:
+    """The numbers, nested ones by "a.b". Pictures, tables and texts are no results."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict):
-            found.update(_numbers(value, f"{prefix}{key}."))
+            found.update(numbers(value, f"{prefix}{key}."))
             continue
         if not isinstance(value, (bool, int, float)):
             try:  # of numpy or torch
@@ -66,7 +66,8 @@ def _numbers(data: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _send(row: dict[str, Any]) -> None:
+def send(row: dict[str, Any]) -> None:
+    """Make ``row`` a result of the trial."""
     global _warned
     message = json.dumps({"metrics": row, "checkpoint": None}).encode() + b"\n"
     address, spool = os.environ.get("HPCTUNE_REPORT_SOCKET", ""), os.environ.get("HPCTUNE_REPORT_SPOOL", "")

@@ -1,0 +1,1 @@
+"""Experiments of SEML: their YAML files as searches."""
