@@ -60,7 +60,10 @@ class _Multirun:
 
     def _refuse_others(self) -> None:
         if self.options["storage"] is not None:
-            raise UsageError("hydra.sweeper.storage: there is no database here. The trials are in hydra.sweep.dir.")
+            raise UsageError(
+                "hydra.sweeper.storage: there is no database here; the trials are in hydra.sweep.dir. Set "
+                "hydra.sweeper.storage=null."
+            )
         if self.options["custom_search_space"] is not None:
             raise UsageError("hydra.sweeper.custom_search_space is for Optuna's trials. Write params instead.")
 
@@ -135,14 +138,15 @@ class _Multirun:
         options = {} if seed is None else {"seed": seed}
         if not isinstance(given, Mapping):
             return given, options
-        title = str(given.get("_target_", "")).rpartition(".")[2]
-        if title not in SAMPLERS:
+        if "_target_" not in given:
+            title = None
+        elif (title := str(given["_target_"]).rpartition(".")[2]) not in SAMPLERS:
             raise UsageError(
-                f"hydra.sweeper.sampler: there is none like {title or dict(given)!r} here. Name one of ours: tpe, gp, "
+                f"hydra.sweeper.sampler: there is none like {title!r} here. Name one of ours: tpe, gp, "
                 f"random, grid, ...; known of Optuna's: {', '.join(SAMPLERS)}."
             )
         same = {ours: given[theirs] for theirs, ours in SAMPLER_OPTIONS.items() if given.get(theirs) is not None}
-        return SAMPLERS[title], {**same, **options}
+        return SAMPLERS[title] if title else None, {**same, **options}
 
     def _scheduler(self) -> Any:
         given = self.options["scheduler"]

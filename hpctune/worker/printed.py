@@ -12,10 +12,11 @@ _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:ini
 _WRAPPED = r"(?:(?:np|numpy|torch|tf|jnp)\.)?(?:tensor|array|float\d+|int\d+)\(\[?"
 """What stands before a number that is printed as a value of numpy, PyTorch, TensorFlow or JAX."""
 _PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./@-]*)[\"']?\s*[=:]\s*(?:{_WRAPPED})?({_NUMBER})(?![\w.])", re.IGNORECASE)
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_BAR = re.compile(r"\d%\|")
-"""A progress bar of tqdm."""
-_PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)", re.IGNORECASE)
+_NOISE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|,\s*device='[^']*'")
+"""Colours, and where PyTorch has a value."""
+_BAR = re.compile(r":?\s*\d+%\|[^|]*\|(?:\s*[\d.]+\w?/[\d.]+\w?)?")
+"""The bar of tqdm, without what stands before and after it."""
+_PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)(?![\d.]*%)", re.IGNORECASE)
 FORMS = "'NAME=0.9', 'NAME: 0.9', 'NAME 0.9', 'NAME is 0.9%', '{\"NAME\": 0.9}'"
 
 
@@ -42,9 +43,10 @@ class PrintedMetric:
 
     def __call__(self, line: str) -> Mapping[str, Any] | None:
         """The result in ``line``; None if it does not contain the metric."""
-        line = _COLOURS.sub("", line)
+        line = _NOISE.sub("", line)
         if self._own is not None:
             return self._by_pattern(self._own, line)
+        line, bars = _BAR.subn(" |", line)
         row = _json(line)
         if row is not None and self.metric in row:
             return row
@@ -53,9 +55,15 @@ class PrintedMetric:
             return None
         pairs = {name: _number(text) for name, text in _PAIR.findall(line)}
         progress = {word.lower().rstrip("s"): int(text) for word, text in _PROGRESS.findall(line)}
-        others = {name: each for name, each in pairs.items() if name.lower() not in progress}
-        result = {**progress, **others, self.metric: _number(found[-1])}  # after a progress bar, for example
-        if _BAR.search(line) is None:
+        value = _number(found[-1])  # after a progress bar, for example
+        own = {self.metric.lower(), re.split(r"[\s_./-]", self.metric.lower())[-1]}
+        others = {
+            name: each
+            for name, each in pairs.items()
+            if name.lower() not in progress and not (name.lower() in own and each == value)
+        }
+        result = {**progress, **others, self.metric: value}
+        if not bars:
             return result
         again, self._drawn = result == self._drawn, result
         return None if again else result

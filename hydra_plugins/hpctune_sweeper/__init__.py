@@ -4,7 +4,10 @@ The work is in ``hpctune.interop.hydra_sweep``: Hydra imports this module at eac
 executes the module without a name in ``sys.modules``, so annotations must not be postponed.
 """
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -19,6 +22,8 @@ class HpctuneSweeperConf:
 
     _target_: str = "hydra_plugins.hpctune_sweeper.HpctuneSweeper"
     _recursive_: bool = False
+    defaults: Any = field(default_factory=lambda: [{"sampler": None}, "_self_"])
+    """So that a config may say ``override hydra/sweeper/sampler: tpe``, as for Optuna's sweeper."""
     params: Any = None
     """The search space: overrides by their keys."""
     direction: Any = "minimize"
@@ -75,3 +80,32 @@ class HpctuneSweeper(Sweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         return sweep(self, arguments)
+
+
+OPTUNAS = "hydra_plugins.hydra_optuna_sweeper"
+SAMPLERS = {
+    "tpe": "TPESampler", "random": "RandomSampler", "grid": "GridSampler", "gp": "GPSampler", "cmaes": "CmaEsSampler",
+    "nsgaii": "NSGAIISampler", "motpe": "MOTPESampler", "qmc": "QMCSampler",
+}  # fmt: skip
+"""The samplers of Optuna's sweeper, by the names that configs have for them."""
+
+
+class OptunaSweeper(HpctuneSweeper):
+    """Takes the place of Optuna's sweeper where that is not installed, so that configs for it run as they are."""
+
+
+def _is_missing(module: str) -> bool:
+    spec = find_spec(module)
+    return spec is None or spec.loader is None  # None: it is from here
+
+
+if _is_missing(OPTUNAS):
+    OptunaSweeper.__module__ = f"{OPTUNAS}.optuna_sweeper"  # configs have the class by this name
+    for path in (OPTUNAS, OptunaSweeper.__module__):
+        sys.modules[path] = module_from_spec(ModuleSpec(path, None, is_package=path == OPTUNAS))
+    vars(sys.modules[OptunaSweeper.__module__])["OptunaSweeper"] = OptunaSweeper
+    store = ConfigStore.instance().store
+    store(group="hydra/sweeper", name="optuna", node=HpctuneSweeperConf, provider="hpctune")
+    for name, title in SAMPLERS.items():
+        node = {"_target_": f"optuna.samplers.{title}", "seed": None}
+        store(group="hydra/sweeper/sampler", name=name, node=node, provider="hpctune")

@@ -22,7 +22,19 @@ from hpctune.worker.printed import PrintedMetric
         ("INFO step=4 val_acc -> -1.5", {"step": 4, "val_acc": -1.5}),
         ('{"val_acc": 0.4, "epoch": 2}', {"val_acc": 0.4, "epoch": 2}),
         ('2026-11-28 INFO {"val_acc": 0.4}', {"val_acc": 0.4}),
+        ("Epoch: 100%|###| 3/3 [00:01<00:00, val_acc=0.5]", {"val_acc": 0.5}),
         ("10%|#  | val_acc=0.1 20%|## | val_acc=0.2", {"val_acc": 0.2}),
+        ("{'val_acc': np.float64(0.5), 'f1': np.float32(0.25)}", {"f1": 0.25, "val_acc": 0.5}),
+        ("val_acc=tensor(0.5, device='cuda:0'), lr: 1", {"lr": 1, "val_acc": 0.5}),
+        ("\x1b[1mval_acc\x1b[0m: \x1b[32m0.5\x1b[0m", {"val_acc": 0.5}),
+        (
+            "\x1b[1m10/10\x1b[0m \x1b[32m━━\x1b[0m 0s 5ms/step - loss: 0.5000 - val_acc: 0.25",
+            {"loss": 0.5, "val_acc": 0.25},
+        ),
+        ("        val_acc            0.8936", {"val_acc": 0.8936}),
+        ("│         val_acc          │    0.8936   │", {"val_acc": 0.8936}),
+        ("| val_acc | 0.5 |", {"val_acc": 0.5}),
+        ("Epoch 3/10, Train Acc: 0.1, Val Acc: 0.2", {"epoch": 3, "val_acc": 0.2}),
         ("best_val_acc=0.9", None),
         ("val_acc improved", None),
         ("val_accuracy=0.9", None),
@@ -44,6 +56,19 @@ def test_what_is_not_finite(line: str) -> None:
 def test_names_with_slashes_and_dots() -> None:
     assert PrintedMetric("val/loss")("step 3 val/loss: 0.5") == {"step": 3, "val/loss": 0.5}
     assert PrintedMetric("val.loss")("val.loss=0.5") == {"val.loss": 0.5}
+
+
+def test_a_name_in_other_letters_is_not_there_twice() -> None:
+    assert PrintedMetric("loss")("Epoch: 1 [0/60000 (0%)]\tLoss: 2.3") == {"epoch": 1, "loss": 2.3}
+
+
+def test_a_bar_that_is_drawn_again_is_no_new_result() -> None:
+    metric = PrintedMetric("loss")
+    lines = [f"Epoch {e}: {p}%|##| {p}/100 [00:01<00:02, 9.1it/s, loss=0.{e}]" for e in (1, 2) for p in (50, 99)]
+    assert [metric(line) for line in lines] == [
+        {"epoch": 1, "loss": 0.1}, None, {"epoch": 2, "loss": 0.2}, None,
+    ]  # fmt: skip
+    assert [metric("loss=0.5"), metric("loss=0.5")] == [{"loss": 0.5}] * 2
 
 
 def test_a_pattern_of_ones_own() -> None:
