@@ -53,7 +53,7 @@ def with_free_name(prepared: PreparedExperiment) -> PreparedExperiment:
     aside when the new one is created.
     """
     paths = prepared.paths
-    if not prepared.named or not exists(paths) or _is_over(paths):
+    if not prepared.named or not exists(paths) or is_over(paths):
         return prepared
     name = prepared.spec.name
     root = paths.root.parent
@@ -89,7 +89,7 @@ def newest(root: Path, trainable: str) -> str | None:
     return max(made)[1] if made else None
 
 
-def _is_over(paths: ExperimentPaths) -> bool:
+def is_over(paths: ExperimentPaths) -> bool:
     """Whether the experiment is finished and no driver holds it."""
     try:
         holder = lease.read(paths)

@@ -38,8 +38,8 @@ if __name__ == "__main__":
 """
 
 
-def _started(tmp_path: Path) -> subprocess.Popen[str]:
-    (tmp_path / "search.py").write_text(SEARCH)
+def _started(tmp_path: Path, text: str = SEARCH) -> subprocess.Popen[str]:
+    (tmp_path / "search.py").write_text(text)
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "search.py"], cwd=tmp_path, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
@@ -74,3 +74,35 @@ def test_an_unmodified_search_with_a_requeued_job(tmp_path: Path, slurm_cluster:
     assert search.returncode == 0, said
     assert len(_fits(tmp_path)) > 6 + 1  # each fold of a candidate, the best on all data, and what began again
     assert out == _plain(tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", ["backend", "class"])
+def test_the_same_script_finishes_a_search_whose_driver_was_killed(
+    tmp_path: Path, slurm_cluster: SlurmCluster, how: str
+) -> None:
+    text = SEARCH if how == "backend" else _with_our_class()
+    search = _started(tmp_path, text)
+    wait_for(lambda: len(_fits(tmp_path)) >= 2, 120, "two fits")
+    search.kill()
+    search.communicate()
+    (tmp_path / "go").touch()
+    again = _started(tmp_path, text)
+    out, said = again.communicate(timeout=200)
+    assert again.returncode == 0, said
+    assert "it goes on" in said
+    assert len(list((tmp_path / "results").glob("e*"))) == 1
+    assert len(_fits(tmp_path)) <= 6 + 1  # nothing is fitted twice; the best one on all data
+    assert out == _plain(tmp_path)
+
+
+def _with_our_class() -> str:
+    """The search by our own class in place of joblib's backend."""
+    begin, end = SEARCH.index("    search = GridSearchCV"), SEARCH.index("    print(")
+    ours = (
+        "    from hpctune.sklearn import TuneGridSearchCV\n"
+        "    grid = {'C': [0.01, 0.1, 1.0]}\n"
+        "    search = TuneGridSearchCV(Slow(max_iter=500), grid, cv=2, slurm=slurm, name='e', storage_path='results')\n"
+        "    search.fit(X, y)\n"
+    )
+    return SEARCH[:begin] + ours + SEARCH[end:]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from joblib import parallel_config, register_parallel_backend
 from joblib.parallel import ParallelBackendBase
 
+from hpctune.common.log import log, show_messages
 from hpctune.errors import TuneError, UsageError
+from hpctune.interop.scikit.again import fingerprint_of_calls, unfinished
 from hpctune.interop.scikit.tasks import CallOne, kept
 from hpctune.launch.driven import DrivenExperiment
 from hpctune.launch.outcome import trial_error
@@ -128,7 +131,8 @@ class HpctuneBackend(CollectingBackend):
     def run_tasks(self, calls: list[Callable[[], Any]]) -> list[tuple[bool, Any]]:
         from hpctune.worker import with_resources
 
-        trainable: Any = CallOne(calls)
+        search = fingerprint_of_calls(item for call in calls for item in getattr(call, "items", [(call, (), {})]))
+        trainable: Any = CallOne(calls, search)
         if self._resources is not None:
             trainable = with_resources(trainable, self._resources)
         tuner = Tuner(
@@ -141,12 +145,21 @@ class HpctuneBackend(CollectingBackend):
             run_config=RunConfig(failure_config=FailureConfig(max_failures=self._max_failures), **self._run),
             **self._where,
         )
-        return outcomes_of(run_to_the_end(tuner), len(calls))
+        return outcomes_of(run_to_the_end(tuner, search), len(calls))
 
 
-def run_to_the_end(tuner: Tuner) -> DrivenExperiment:
-    """Run a search. Raises KeyboardInterrupt if its driver was told to leave."""
-    driven = launch([tuner.experiment()], tuner.options())[0]
+def run_to_the_end(tuner: Tuner, search: str | None) -> DrivenExperiment:
+    """Run a search, or go on with it if its driver was killed. Raises KeyboardInterrupt if its driver was told to leave.
+
+    ``search``: its fingerprint, which the trainable has.
+    """
+    experiment, options = tuner.experiment(), tuner.options()
+    begun = unfinished(experiment, search)
+    if begun is not None:
+        experiment.name, options = begun, replace(options, resume="AUTO")
+        show_messages()
+        log.info(f"hpctune: the search {begun} was begun with the same data and candidates: it goes on.")
+    driven = launch([experiment], options)[0]
     if driven.left:
         raise KeyboardInterrupt(f"the driver was told to leave ({driven.left})")
     stopping = driven.driver.state.stopping

@@ -40,7 +40,7 @@ class Candidate:
     """The trainable: fits a candidate on every fold. ``steps``: how often it reports until it is fitted whole.
 
     ``names``: of the scores, the one that is optimized first. ``classes``: of the target, for ``partial_fit``.
-    ``rows``: the candidates, if they are listed; the configuration has a number then.
+    ``rows``: the candidates, if they are listed; the configuration has a number then. ``search``: its fingerprint.
     """
 
     __name__ = "candidate"
@@ -52,8 +52,9 @@ class Candidate:
         names: Sequence[str],
         classes: Any,
         rows: Sequence[Mapping[str, Any]] | None = None,
+        search: str | None = None,
     ) -> None:
-        self._folds = Shared(folds)
+        self._folds, self.search = Shared(folds), search
         self._steps, self._names, self._classes = steps, tuple(names), classes
         self._rows = None if rows is None else list(rows)
         self._stated: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.model_selection._search import BaseSearchCV
 
 from hpctune.errors import TuneError, UsageError
+from hpctune.interop.scikit.again import fingerprint_of_calls
 from hpctune.interop.scikit.backend import CollectingBackend, run_to_the_end
 from hpctune.interop.scikit.candidates import CANDIDATE, Candidate, Fold, growing_estimator
 from hpctune.interop.scikit.tasks import kept
@@ -113,7 +114,9 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
             scheduler = AsyncHyperBandScheduler(max_t=steps, grace_period=1)
         from hpctune.worker import with_resources
 
-        trainable: Any = Candidate(folds, steps, names, self._classes, rows)
+        calls = [(fold.function, (fold.estimator, *fold.args), fold.kwargs) for fold in folds]
+        search = fingerprint_of_calls(calls, steps, names, self._classes, rows, str(space))
+        trainable: Any = Candidate(folds, steps, names, self._classes, rows, search)
         if self.resources_per_trial is not None:
             trainable = with_resources(trainable, self.resources_per_trial)
         driven = run_to_the_end(
@@ -130,7 +133,8 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
                     failure_config=FailureConfig(max_failures=self.max_failures),
                 ),
                 cluster=self.cluster, slurm=self.slurm,
-            )
+            ),
+            search,
         )  # fmt: skip
         candidates, outcomes, reached = [], list[Any](), []
         for trial in sorted(driven.trials, key=lambda trial: trial.value.index):

@@ -63,12 +63,13 @@ class Shared:
 
 
 class CallOne:
-    """The trainable: makes the call that its configuration numbers, and keeps what it returns."""
+    """The trainable: makes the call that its configuration numbers, and keeps what it returns. ``search``: the
+    fingerprint of the calls."""
 
     __name__ = "call"
 
-    def __init__(self, calls: Sequence[Callable[[], Any]]) -> None:
-        self._calls = Shared(calls)
+    def __init__(self, calls: Sequence[Callable[[], Any]], search: str | None = None) -> None:
+        self._calls, self.search = Shared(calls), search
 
     def __call__(self, config: Mapping[str, Any]) -> dict[str, Any]:
         try:
