@@ -58,8 +58,9 @@ def read_parameters(words: list[str], table: str | None, grid: bool, hint: str) 
 def _space_of(rows: Any, own: Mapping[str, Any]) -> dict[str, Any]:
     if rows is None:
         return {}
-    from hpctune.interop.declared import space_of
+    from hpctune.interop.declared import check_rows, space_of
 
+    check_rows(rows, own, "")
     made = space_of(rows)
     both = next((name for name in made if name in own), None)
     if both is not None:

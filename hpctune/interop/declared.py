@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,12 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
     command, directory = data["command"], path.absolute().parent
     where = Path(data.get("cwd", "."))
     cwd = None if data.get("cwd") == "trial" else str((directory / where.expanduser()).resolve())
+    if rows is not None:
+        check_rows(rows, data.get("parameters", {}), "trials: ")
     if isinstance(command, str):
+        command = re.sub(
+            r"\n\s+(?=-)", " ", command.strip()
+        )  # an option at the begin of a line belongs to the line before
         known = programs.inspect_program(command, Path(cwd or directory))
         named = dict(_flat({**dict.fromkeys((rows or [{}])[0]), **space}))
         command = programs.with_arguments(command, named, known, data.get("style"))
@@ -246,6 +252,15 @@ def space_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = list({repr(row[name]): row[name] for row in rows if name in row}.values())
         made[name] = values[0] if len(values) == 1 else functions.choice(values)
     return made
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]], others: Iterable[str], where: str) -> None:
+    """Raise UsageError if a configuration lacks a parameter that others have, and that is not among ``others``."""
+    needed = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in set(others)]
+    for number, row in enumerate(rows, 1):
+        missing = next((name for name in needed if name not in row), None)
+        if missing is not None:
+            raise UsageError(f"{where}trial {number} has no {missing!r}, which others have. Give each trial its value.")
 
 
 def _check(key: str, value: Any, path: Path) -> None:

@@ -16,7 +16,6 @@ from hpctune.launch.definition import Experiment
 from hpctune.launch.overrides import current
 from hpctune.storage.layout import ExperimentPaths
 
-
 _CHANGING = ("caller", "callback_ctx")
 """Arguments by which scikit-learn tells tasks who asks: they are others in each process."""
 
