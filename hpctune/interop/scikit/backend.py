@@ -149,9 +149,9 @@ class HpctuneBackend(CollectingBackend):
 
 
 def run_to_the_end(tuner: Tuner, search: str | None) -> DrivenExperiment:
-    """Run a search, or go on with it if its driver was killed. Raises KeyboardInterrupt if its driver was told to leave.
+    """Run a search, or go on with it if its driver was killed. ``search``: its fingerprint, which the trainable has.
 
-    ``search``: its fingerprint, which the trainable has.
+    Raises KeyboardInterrupt if its driver was told to leave.
     """
     experiment, options = tuner.experiment(), tuner.options()
     begun = unfinished(experiment, search)
