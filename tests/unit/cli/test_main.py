@@ -57,7 +57,7 @@ def test_help_is_quick() -> None:
         return after.children_user + after.children_system - before.children_user - before.children_system
 
     bare = min(cpu_s(sys.executable, "-c", "pass") for _ in range(3))
-    assert min(cpu_s(str(BIN), "--help") for _ in range(3)) - bare < 0.15
+    assert min(cpu_s(str(BIN), "--help") for _ in range(3)) - bare < 0.3, "pandas, submitit or paramiko were imported"
 
 
 @pytest.mark.parametrize("command", ["status", "list", "best", "logs"])

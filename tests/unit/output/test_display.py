@@ -471,7 +471,7 @@ def test_a_live_table_has_curves(tmp_path: Path) -> None:
     display = RichProgress(out, console=screen)
     for n, loss in enumerate((8.0, 4.0, 4.0, 1.0)):
         made.report(trial, [{"loss": loss}])
-        display.update(made.state, views(made), "", made.now + 100.0 * n, False)
+        display.update(made.state, views(made), "", made.now + 1000.0 * n, False)
     display.close()
     assert "█▄▄▁" in out.getvalue()
 
