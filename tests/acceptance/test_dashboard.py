@@ -19,6 +19,7 @@ from tests.support.output_support import usual
 pytest.importorskip("optuna_dashboard")
 
 
+@pytest.mark.nightly
 def test_it_shows_the_experiment_to_those_who_have_the_token(tmp_path: Path) -> None:
     made = usual(tmp_path / "exp")
     words = ["hpctune", "dashboard", str(tmp_path / "exp"), "--port", "0", "-o", str(tmp_path / "kept.db")]

@@ -158,8 +158,11 @@ def _installs(text: str) -> bool:
     return all(line in INSTALLS for line in lines if line)
 
 
-LONG = {f"docs/how-to/{name}.md" for name in ("export", "frameworks", "scikit-learn")}
-"""Pages that import several heavy packages: their blocks run every night."""
+LONG = {
+    f"docs/how-to/{name}.md"
+    for name in ("checkpoints-and-resume", "export", "frameworks", "optuna", "pictures", "scikit-learn", "wandb-sweeps")
+}
+"""Pages that take longest: their blocks run every night."""
 
 
 def _marks(page: Path) -> list[pytest.MarkDecorator]:

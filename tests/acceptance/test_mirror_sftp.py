@@ -40,6 +40,7 @@ assert tune.Tuner.can_restore(url) and not tune.Tuner.can_restore(url + "-none")
 """
 
 
+@pytest.mark.nightly
 def test_a_second_machine_goes_on_from_a_copy_by_sftp(laptop: Laptop, sshd: Sshd) -> None:  # noqa: F811
     """By the name in ~/.ssh/config, from the home directory there."""
     (laptop.work / "search.py").write_text(SCRIPT)

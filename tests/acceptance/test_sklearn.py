@@ -159,6 +159,7 @@ def _searches() -> dict[str, Any]:
     }
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_shapes_of_searches_in_joblibs_backend(tmp_path: Path) -> None:
     x, y = X[::3], Y[::3]
