@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SlurmOptions as SlurmOptions,
     )
     from hpctune.errors import TuneError as TuneError
+    from hpctune.file_transfer.options import FileTransfer as FileTransfer
     from hpctune.launch.definition import Experiment as Experiment
     from hpctune.launch.trainables import (
         register_env as register_env,
@@ -103,6 +104,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "cluster.containers": ("Apptainer", "Enroot", "Podman", "Pyxis"),
     "cluster.options": ("LocalOptions", "SlurmOptions"),
     "errors": ("TuneError",),
+    "file_transfer.options": ("FileTransfer",),
     "launch.definition": ("Experiment",),
     "model.resources": ("PlacementGroupFactory",),
     "output.callback": ("Callback",),

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from hpctune.cluster.containers import Container
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.local.cluster import LocalCluster
 from hpctune.cluster.names import NAMES, valid_names
@@ -23,6 +24,7 @@ from hpctune.cluster.slurm.cluster import SlurmCluster
 from hpctune.common import plugins
 from hpctune.common.log import log
 from hpctune.errors import UsageError
+from hpctune.file_transfer.options import FileTransfer
 from hpctune.ports import Clock, Cluster
 
 EXIT_LAG_S = {"slurm": 5.0, "local": 0.2}
@@ -89,7 +91,7 @@ class ClusterChoice:
         changed = {k: v for k, v in given.items() if v != getattr(defaults, k)}
         if isinstance(self.options, SlurmOptions) and isinstance(changed.get("time"), timedelta):
             changed["time"] = self.options.time_minutes
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        return {name: _as_json(value) for name, value in changed.items()}
 
     def with_workers(self, workers: int | str | None) -> ClusterChoice:
         """The same choice with long-lived workers: a number of them, or "auto". None changes nothing.
@@ -108,6 +110,12 @@ class ClusterChoice:
             return self
         defaults = SlurmOptions() if self.name == "slurm" else LocalOptions()
         return ClusterChoice(self.name, (self.options or defaults).merge({"workers": workers}))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Container | FileTransfer):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def resolve_cluster(

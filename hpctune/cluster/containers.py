@@ -12,7 +12,7 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class Container(ABC):
     def _is_file(self) -> bool:
         """Whether ``image`` is a file or a directory, and no name in a registry."""
         return "://" not in self.image and self.image.startswith(("/", "./", "../", "~"))
+
+    def to_json(self) -> dict[str, Any]:
+        """The values, as :func:`parse` reads them."""
+        return {"kind": next(name for name, kind in KINDS.items() if kind is type(self)), **asdict(self)}
 
     def mounts(self, storage: Path) -> list[str]:
         """All binds as ``path:inside``, each once. ``storage``: the directory of all experiments."""

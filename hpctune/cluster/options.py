@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
-from hpctune.cluster import containers
+from hpctune.cluster import additional, containers
 from hpctune.cluster.containers import Container
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
 from hpctune.common.named_state import pickled_by_name
 from hpctune.common.text import nearest
 from hpctune.errors import NotYetSupportedError, UsageError
+from hpctune.file_transfer import options as file_transfer
+from hpctune.file_transfer.options import FileTransfer
 
 MEMORY = ("mem", "mem_per_cpu", "mem_per_gpu")
 """The options that state a job's memory. They exclude each other."""
@@ -29,18 +31,6 @@ _WORKER_FIELDS = (
 _Options = TypeVar("_Options", "SlurmOptions", "LocalOptions")
 _AUTO = "auto"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SHORT = {"J": "job-name", "o": "output", "e": "error", "a": "array", "p": "partition", "A": "account"}
-_OWNED = {
-    "output": "It is the trial's stdout file.",
-    "error": "It is the trial's stderr file.",
-    "array": "To submit each trial as a job of its own, use SlurmOptions(array=False).",
-    "open-mode": "The output of all attempts is appended.",
-    "parsable": "hpctune reads the answer of sbatch.",
-    "test-only": "hpctune does that itself before the first submission.",
-    "wrap": "The job runs hpctune's worker.",
-    "job-name": "Use SlurmOptions(job_name_prefix=...).",
-    "signal": "Use SlurmOptions(signal_delay_s=...).",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +88,7 @@ class SlurmOptions(WorkerOptions):
     - ``modules`` are loaded first; then ``setup``, lines of shell, runs.
     - ``container``: ``Apptainer(image=...)``, ``Pyxis(...)`` or ``Podman(...)`` (see ``containers.py``), or a shell
       command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
+    - ``file_transfer``: ``FileTransfer(host=..., directory=...)`` for nodes that do not see the experiment's directory.
     - ``python``: the interpreter, one or several shell words.
     - ``signal_delay_s``: SIGUSR2 asks the worker for a checkpoint this many seconds before the time limit (default 90).
     - ``use_srun``: whether the worker runs as a step. None: jobs of one task do (see ``script.py``).
@@ -168,6 +159,7 @@ class SlurmOptions(WorkerOptions):
     timeout_s: float = 60.0
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
     doorbell: bool = False
+    file_transfer: FileTransfer | Mapping[str, Any] | None = None
 
     _POSITIONS: ClassVar = (
         *("partition", "account", "qos", "constraint", "time", "mem", "mem_per_cpu", "gres", "gpu_type"),
@@ -198,9 +190,27 @@ class SlurmOptions(WorkerOptions):
         for name in ("nice", "priority"):
             _whole(self, name, -(2**31))
         _set(self, "container", containers.parse(self.container))
+        _set(self, "file_transfer", file_transfer.parse(self.file_transfer))
+        self._check_file_transfer()
         self._check_amounts()
         self._check_texts()
-        _set(self, "additional_parameters", _additional(self.additional_parameters))
+        own = {field.name for field in fields(self)}
+        _set(self, "additional_parameters", additional.parse(self.additional_parameters, own))
+
+    def _check_file_transfer(self) -> None:
+        given = self.transfer
+        if given is None:
+            return
+        if self.workers is not None:
+            raise NotYetSupportedError(
+                "file_transfer serves jobs of one trial each; workers that stay read the experiment's directory. Leave "
+                "out workers=, or put the experiment where nodes see it."
+            )
+        if isinstance(self.container, Container) and given.varies:
+            raise UsageError(
+                f"file_transfer: a container needs to know its directories beforehand, so directory must be without "
+                f"variables, not {given.directory!r}. For example: FileTransfer(directory='/tmp')"
+            )
 
     def _check_amounts(self) -> None:
         _ = self.time_minutes
@@ -233,6 +243,11 @@ class SlurmOptions(WorkerOptions):
     def merge(self, changes: Mapping[str, Any]) -> SlurmOptions:
         """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
         return replace(self, **_known(type(self), changes))
+
+    @property
+    def transfer(self) -> FileTransfer | None:
+        """How jobs get and return their files; None if they see the experiment's directory."""
+        return self.file_transfer if isinstance(self.file_transfer, FileTransfer) else None
 
     @property
     def time_minutes(self) -> int | None:
@@ -371,24 +386,3 @@ def _whole(options: object, name: str, min_value: int, max_value: int | None = N
 
 def _positive(options: object, name: str) -> None:
     check_positive(name, getattr(options, name))
-
-
-def _additional(value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UsageError(f"additional_parameters must be a dict of sbatch options, not {value!r}.")
-    own = {f.name for f in fields(SlurmOptions)}
-    given: dict[str, Any] = {}
-    for key, setting in value.items():
-        name = str(key).lstrip("-").replace("_", "-")
-        name = _SHORT.get(name, name)
-        if name in _OWNED:
-            raise UsageError(f"additional_parameters may not set {name!r}: hpctune sets it. {_OWNED[name]}")
-        if name.replace("-", "_") in own:
-            raise UsageError(
-                f"Give {name!r} as SlurmOptions({name.replace('-', '_')}=...), not in additional_parameters."
-            )
-        if "\n" in str(setting):
-            raise UsageError(f"additional_parameters[{key!r}] must be one line, not {setting!r}.")
-        if setting is not None and setting is not False:
-            given[name] = setting
-    return given

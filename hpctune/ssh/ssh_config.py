@@ -70,6 +70,11 @@ def lookup(name: str, user: str | None = None, port: int | None = None) -> SshHo
     return replace(made, user=user or made.user, port=port or made.port)
 
 
+def without_agent(host: SshHost) -> SshHost:
+    """The host as a process reaches it that has no agent, such as a job."""
+    return replace(host, agent="none")
+
+
 def _host(name: str, found: dict[str, Any]) -> SshHost:
     jump = str(found.get("proxyjump", "none"))
     agent = str(found.get("identityagent", ""))

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Container
 
-from hpctune.storage.layout import RESERVED
+from hpctune.storage.layout import NOTE, RESERVED
 
 PROGRESS_FILE = ".hpctune.json"
 """The file in each checkpoint of a trial that says how far the trial was."""
@@ -64,6 +64,11 @@ def is_own(place: Place, directory: str, name: str) -> bool:
             return os.path.exists(f"{directory}/{name}/{PROGRESS_FILE}")
         return _IN_TRIAL.fullmatch(name) is not None or _is_output(f"{directory}/{name}")
     return False
+
+
+def is_name_of_ours(name: str) -> bool:
+    """Whether ``name`` in a trial's directory is one that hpctune gives: of a checkpoint, a record, or a log."""
+    return any(pattern.fullmatch(name) for pattern in (CHECKPOINT, _IN_TRIAL)) or name == NOTE
 
 
 def _is_output(path: str) -> bool:

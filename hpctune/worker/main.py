@@ -18,7 +18,7 @@ from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunR
 from hpctune.storage import bundle, checkpoints, control_file, free_space, permissions
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.storage.run_file import RunFile, RunTail, checkpoints_before
-from hpctune.worker import scratch
+from hpctune.worker import scratch, transferred
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.environment import trial_environment
 from hpctune.worker.error_info import error_info
@@ -28,6 +28,8 @@ from hpctune.worker.session import Session
 from hpctune.worker.storage_retry import LAST_WORD_S, is_transient, pauses, retry_limit_s, retry_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import StrPath
 
 VISIBLE_WITHIN_S = 60.0
@@ -51,7 +53,8 @@ def run_attempt(experiment_dir: StrPath, dirname: str, attempt: int, *, rings: b
         if control is None:
             _say(f"nothing to do: {dirname} attempt {attempt} is over or superseded.")
             return 0
-        claimed = retry_storage(lambda: _claim(paths, control, restart_count()))
+        with transferred.confirming() as confirmed:
+            claimed = retry_storage(lambda: _claim(paths, control, restart_count(), confirmed))
         if claimed is None:
             _say(f"nothing to do: {dirname} attempt {attempt} has been run already, or revoked.")
             return 0
@@ -66,7 +69,9 @@ def missing_directory(root: Path) -> str:
     inside = any(os.environ.get(name) for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER", "container"))
     bind = f"bind it into the container (apptainer exec --bind {root} ...)"
     other = (
-        f"mount it there, leave the node out with --exclude, or choose another --storage-path; in a container {bind}"
+        f"mount it there, leave the node out with --exclude, or choose another --storage-path; in a container {bind}; "
+        "where nodes have no directory in common with the driver's host: SlurmOptions(file_transfer=...), see "
+        "docs/how-to/file-transfer.md"
     )
     return f"The experiment's directory {root} is not there on {socket.gethostname()}: {bind if inside else other}."
 
@@ -130,7 +135,9 @@ def _control(experiment: ExperimentPaths, paths: TrialPaths) -> Control | None:
     return control_file.read(paths.control)
 
 
-def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile, Path | None] | None:
+def _claim(
+    paths: TrialPaths, control: Control, restarts: int, confirmed: Callable[[StrPath], bool]
+) -> tuple[RunFile, Path | None] | None:
     """Claim the first free run of the attempt, up to number ``restarts``, and choose the checkpoint to start from.
 
     Slurm also counts restarts in which the worker did not reach its claim. Run numbers have no such gaps: the driver
@@ -145,6 +152,9 @@ def _claim(paths: TrialPaths, control: Control, restarts: int) -> tuple[RunFile,
         name = next((n for n in checkpoints_before(run, earlier) if paths.checkpoint(n).is_dir()), None)
         claim = Claim(run, job_id_here(), socket.gethostname(), os.getpid(), time.time(), _nodes(), name, job_began())
         file = RunFile.claim(paths.run(run.attempt, restart), claim)
+        if file is not None and not confirmed(file.path):
+            file.close()
+            file = None
         if file is not None:
             given = Path(control.restore) if control.restore is not None else None
             return file, paths.checkpoint(name) if name else given

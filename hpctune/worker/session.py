@@ -218,7 +218,8 @@ class Session:
         if self.ending is not None and not self._heeded:
             self._raise_ending()
         again = bool(self.interrupted) and name == "SIGTERM"
-        self.interrupted = name
+        if name == "SIGTERM" or not self.interrupted:  # a warning that comes later says less
+            self.interrupted = name
         if again:
             self.end(Outcome.INTERRUPTED, f"{name} received twice")
 

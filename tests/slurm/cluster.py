@@ -16,9 +16,12 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "slurm-cluster"
 _SLURM_IS_MISSING = 3
 
 
-def slurm_cluster_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run scripts/slurm-cluster; skip where Slurm is not installed, except in CI, where that is a failure."""
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+def slurm_cluster_command(*arguments: str | Path, within: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run scripts/slurm-cluster; skip where Slurm is not installed, except in CI, where that is a failure.
+
+    ``within``: words of a command that runs it, such as one that hides directories from the daemons.
+    """
+    command = [*within, sys.executable, str(SCRIPT), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     if done.returncode == _SLURM_IS_MISSING:
         if os.environ.get("CI") == "true":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,14 @@ def _handle(directory: Path, env_line: str) -> SlurmCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(*options: str) -> Iterator[SlurmCluster]:
-    """A cluster of its own, in the environment as the one that commands speak to. Without ``options``: as below."""
+def running_cluster(*options: str, within: Sequence[str] = ()) -> Iterator[SlurmCluster]:
+    """A cluster of its own, in the environment as the one that commands speak to. Without ``options``: as below.
+    ``within``: words of a command that starts it."""
     directory = Path(tempfile.mkdtemp(prefix="hpctune-slurm-"))  # pytest's own folders are too deep for Unix sockets
     directory.chmod(0o755)
     try:
-        done = slurm_cluster_command("up", "--dir", directory, "--owner-pid", str(os.getpid()), *_OPTIONS, *options)
+        up = ("up", "--dir", directory, "--owner-pid", str(os.getpid()), *_OPTIONS, *options)
+        done = slurm_cluster_command(*up, within=within)
         assert done.returncode == 0, done.stderr
         cluster = _handle(directory, done.stdout)
         with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpctune.cluster.containers import Container
 from hpctune.cluster.options import MEMORY, SlurmOptions
-from hpctune.cluster.slurm import arrays, profile, sacct, sinfo, squeue
+from hpctune.cluster.slurm import arrays, profile, sacct, sinfo, squeue, transfer
 from hpctune.cluster.slurm.batching import Batches
 from hpctune.cluster.slurm.call_budget import CallBudget
 from hpctune.cluster.slurm.commands import Answer, SlurmCommands
@@ -24,6 +24,7 @@ from hpctune.cluster.slurm.script import array_text, script_text
 from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
 from hpctune.errors import ClusterUnavailableError, NotYetSupportedError, RequestRejectedError
+from hpctune.file_transfer.preflight import check_transfer
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.resources import Resources
@@ -66,6 +67,8 @@ class SlurmCluster:
         self._active: set[str] = set()
         self._leaving: set[str] | None = None
         """Jobs that are over but for their nodes; None before Slurm has answered."""
+        self._shown: dict[str, str] = {}
+        """What scontrol says of failed jobs that transferred their files, by their ids."""
         self._backoff, self._not_before = Backoff(_FIRST_BACKOFF_S, _MAX_BACKOFF_S), float("-inf")
 
     def check(self, resources: Resources) -> None:
@@ -82,8 +85,11 @@ class SlurmCluster:
             self.options.container.check()
         if not self._possible and (unused := profile.without_effect(os.environ)):
             log.warning(profile.about(unused))
+        if not self._possible and self.options.transfer is not None:
+            check_transfer(self.options.transfer, self._folder.parent.parent)
         try:
             placements = places(resources, self.options)
+            transfer.check_one_node(placements, self.options)
         except NotYetSupportedError as error:
             raise RequestRejectedError(str(error)) from error
         fitting = [self._fits(placement) for placement in placements]
@@ -246,9 +252,21 @@ class SlurmCluster:
         except ValueError as error:
             raise ClusterUnavailableError(str(error)) from error
         self._lists.seen()
+        found = [self._explained(job) for job in found]
         self._active = {job.job_id for job in found if not job.state.final}
         self._leaving = {job.job_id for job in found if job.state is JobState.COMPLETING}
         return found
+
+    def _explained(self, job: JobStatus) -> JobStatus:
+        """A failed job that transferred its files, in words; Slurm is asked once about each."""
+        if job.state is not JobState.FAILED or self.options.transfer is None:
+            return job
+        if job.job_id not in self._shown:
+            try:
+                self._shown[job.job_id] = self._commands.ask("scontrol", ["show", "job", "--oneliner", job.job_id])
+            except ClusterUnavailableError:
+                return job
+        return transfer.explained(job, self.options.transfer, self._shown[job.job_id])
 
     def usage(self, job_id: str) -> str:
         """A short summary of what an ended job has used, by one sacct. "" if the site has no accounting."""

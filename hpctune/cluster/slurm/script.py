@@ -18,6 +18,7 @@ A job array has one script: each element takes its output, variables and command
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from hpctune.cluster.command import shell_command
 from hpctune.cluster.containers import Container
 from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.slurm import transfer
 from hpctune.cluster.slurm.arrays import ArrayTag, list_line
 from hpctune.cluster.slurm.placement import Placement, place, places
 from hpctune.errors import NotYetSupportedError
@@ -50,17 +52,20 @@ def script_text(request: JobRequest, options: SlurmOptions, folder: Path) -> str
 
     ``folder``: the directory of the scripts. Raises NotYetSupportedError for resources that sbatch cannot express.
     """
-    placement, *others = places(request.resources, options)
+    placement, *others = parts = places(request.resources, options)
+    transfer.check_one_node(parts, options)
     step = not others and _is_step(placement, options)
     executor = _executor(folder)
     executor.parameters = _parameters(request, options, placement, step)
     executor.parameters["setup"] = [
         _began(_OWN_ID),
-        *_output(request),
-        *_setup(options, request.env, _storage(folder)),
+        *_output(request, options),
+        *_setup(options, request.env, _storage(folder, options)),
         f"export HPCTUNE_JOB_ID={_OWN_ID}",
     ]
-    text = executor._make_submission_file_text(_command(request, options, placement, step, _storage(folder)), "")
+    text = executor._make_submission_file_text(
+        _command(request, options, placement, step, _storage(folder, options)), ""
+    )
     return _with_parts(text, [_part(request, options, other, folder) for other in others])
 
 
@@ -92,6 +97,7 @@ def array_text(requests: Sequence[JobRequest], key: str, options: SlurmOptions, 
     """
     first = requests[0]
     placement = place(first.resources, options)
+    transfer.check_one_node([placement], options)
     step = _is_step(placement, options)
     executor = _executor(folder)
     executor.parameters = _parameters(first, options, placement, step)
@@ -102,14 +108,15 @@ def array_text(requests: Sequence[JobRequest], key: str, options: SlurmOptions, 
     cases = [
         line
         for i, r in enumerate(requests)
-        for line in _case(i, r, _command(r, options, placement, step, _storage(folder)))
+        for line in _case(i, r, options, _command(r, options, placement, step, _storage(folder, options)))
     ]
     choice = ['case "$SLURM_ARRAY_TASK_ID" in', *cases, "esac"]
     executor.parameters["setup"] = [
         list_line(key, requests),
         _began(_ELEMENT_ID),
+        *_own_directory(first, options, _ELEMENT_ID),
         *choice,
-        *_setup(options, {}, _storage(folder)),
+        *_setup(options, {}, _storage(folder, options)),
         f"export HPCTUNE_JOB_ID={_ELEMENT_ID}",
     ]
     return executor._make_submission_file_text("hpctune_element", "")
@@ -124,9 +131,9 @@ def _began(job_id: str) -> str:
     return f'export HPCTUNE_JOB_BEGAN={job_id}" $EPOCHREALTIME"'
 
 
-def _case(index: int, request: JobRequest, command: str) -> list[str]:
-    output = _redirection(request)
-    return [f"{index})", output, "hpctune_element() {", *_exports(request.env), command, "}", ";;"]
+def _case(index: int, request: JobRequest, options: SlurmOptions, command: str) -> list[str]:
+    output = [] if transfer.own_transfer(request, options) else [_redirection(request)]
+    return [f"{index})", *output, "hpctune_element() {", *_exports(request.env), command, "}", ";;"]
 
 
 def _common_name(names: Sequence[str]) -> str:
@@ -158,9 +165,10 @@ def _parameters(request: JobRequest, options: SlurmOptions, placement: Placement
         extra["requeue" if options.requeue else "no-requeue"] = True
     extra |= {key.replace("_", "-"): value for key, value in placement.parameters().items()}
     extra |= dict(options.additional_parameters)
+    there = transfer.own_transfer(request, options) is None
     extra |= {
-        "output": _pattern(request.stdout),
-        "error": _pattern(request.stderr),
+        "output": _pattern(request.stdout) if there else os.devnull,
+        "error": _pattern(request.stderr) if there else os.devnull,
         "signal": f"{'' if step else 'B:'}USR2@{signal_delay_s(options, request.minutes)}",
     }
     limit = options.time_minutes if request.minutes is None else request.minutes
@@ -190,7 +198,7 @@ def signal_delay_s(options: SlurmOptions, chosen_minutes: int | None = None) -> 
 
 
 def _command(request: JobRequest, options: SlurmOptions, placement: Placement, step: bool, storage: Path) -> str:
-    command = shell_command(request.command, *_inside(options, storage))
+    command = shell_command(transfer.command(request, options), *_inside(options, storage))
     container = options.container
     entering = container.srun_flags(storage) if isinstance(container, Container) else []
     if not step:
@@ -201,15 +209,23 @@ def _command(request: JobRequest, options: SlurmOptions, placement: Placement, s
             )
         return f"exec {command}"
     flags = ["--unbuffered", "--export=ALL", "--ntasks=1", "--nodes=1", f"--cpus-per-task={placement.cpus_per_task}"]
-    if _expressible(request.stdout) and _expressible(request.stderr):
+    if not _output(request, options):
         paths = [f"--output={_pattern(request.stdout)}", f"--error={_pattern(request.stderr)}"]
         flags += ["--open-mode=append", *paths]
     return " ".join(["exec srun", *(shlex.quote(f) for f in (*flags, *entering, *options.srun_args)), command])
 
 
-def _output(request: JobRequest) -> list[str]:
-    """A redirection of the output, if sbatch cannot name the file."""
+def _output(request: JobRequest, options: SlurmOptions) -> list[str]:
+    """A redirection of the output, if sbatch cannot name the file: on some nodes it is not there."""
+    if own := _own_directory(request, options, _OWN_ID):
+        return own
     return [] if _expressible(request.stdout) and _expressible(request.stderr) else [_redirection(request)]
+
+
+def _own_directory(request: JobRequest, options: SlurmOptions, job_id: str) -> list[str]:
+    """Lines that make the directory of a job that transfers its files."""
+    own = transfer.own_transfer(request, options)
+    return [] if own is None else transfer.own_directory(own, job_id)
 
 
 def _redirection(request: JobRequest) -> str:
@@ -224,9 +240,10 @@ def _setup(options: SlurmOptions, env: Mapping[str, str], storage: Path) -> list
     return [*modules, *options.setup, *_exports({**options.env, **container, **env})]
 
 
-def _storage(folder: Path) -> Path:
-    """The directory of all experiments. ``folder``: the directory of an experiment's scripts."""
-    return folder.parent.parent
+def _storage(folder: Path, options: SlurmOptions) -> Path:
+    """The directory that jobs work in: that of all experiments, or one of the node. ``folder``: the directory of an
+    experiment's scripts."""
+    return folder.parent.parent if options.transfer is None else Path(options.transfer.directory)
 
 
 def _inside(options: SlurmOptions, storage: Path) -> tuple[str | None, str | None]:

@@ -1,0 +1,73 @@
+"""What a run reads: copied from the driver's host before the worker begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpctune.file_transfer.orders import Orders
+from hpctune.file_transfer.place import Place
+from hpctune.file_transfer.server import Entry, Server
+from hpctune.model.ids import RunKey
+from hpctune.storage import ownership
+from hpctune.storage.run_file import RunTail, checkpoints_before
+
+_DEFINITION = ("experiment.json", "trainable.pkl")
+_CODE = ("code", "objects")
+
+
+def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> None:
+    """Copy everything that the worker reads. May be called again after an error: what is there stays.
+
+    ``restarts``: how often Slurm has started the job again.
+    """
+    place.paths.root.mkdir(parents=True, exist_ok=True)
+    if not orders.look():
+        return  # the trial is over: the worker finds no orders, and leaves
+    there = server.entries(place.root)
+    for name in _DEFINITION:
+        if name in there:
+            _get_if_new(server, f"{place.root}/{name}", place.experiment.root / name, there[name])
+    for name in _CODE:
+        if name in there:
+            server.get_tree(f"{place.root}/{name}", place.experiment.root / name)
+    inside = server.entries(place.trial)
+    if place.attempt > 1 or restarts:
+        _copy_own_files(server, place, inside)
+    copy_earlier_runs(server, place, restarts, orders.trial_id, inside)
+
+
+def copy_earlier_runs(
+    server: Server, place: Place, restarts: int, trial_id: str, inside: dict[str, Entry] | None = None
+) -> None:
+    """Copy the run files of this attempt, and the checkpoint from which the next run would start.
+
+    ``inside``: what is in the trial's directory there.
+    """
+    inside = server.entries(place.trial) if inside is None else inside
+    restart = 0
+    while restart <= restarts and (name := place.run_name(restart)) in inside:
+        _get_if_new(server, f"{place.trial}/{name}", place.paths.root / name, inside[name])
+        restart += 1
+    last = RunKey(trial_id, place.attempt, restart - 1)
+    earlier = RunTail(place.paths.run(last.attempt, last.restart), last).read() if restart else []
+    names = checkpoints_before(RunKey(trial_id, place.attempt, restart), earlier)
+    chosen = next((name for name in names if name in inside), None)
+    if chosen is not None:
+        server.get_directory(f"{place.trial}/{chosen}", place.paths.checkpoint(chosen))
+
+
+def _copy_own_files(server: Server, place: Place, inside: dict[str, Entry]) -> None:
+    """Copy what earlier attempts of the trial have written beside hpctune's files."""
+    outputs = {Path(place.stdout).name, Path(place.stderr).name}
+    for name, entry in inside.items():
+        if ownership.is_name_of_ours(name) or name in outputs:
+            continue
+        if entry.is_directory:
+            server.get_tree(f"{place.trial}/{name}", place.paths.root / name)
+        elif not entry.is_link:
+            _get_if_new(server, f"{place.trial}/{name}", place.paths.root / name, entry)
+
+
+def _get_if_new(server: Server, source: str, target: Path, entry: Entry) -> None:
+    if not (target.is_file() and target.stat().st_size == entry.size):
+        server.get(source, target, entry.size)

@@ -1,0 +1,85 @@
+"""``FileTransfer``: how the files of jobs get to the driver's host and back."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hpctune.common.checks import check_positive
+from hpctune.common.named_state import pickled_by_name
+from hpctune.common.text import nearest
+from hpctune.errors import UsageError
+
+_HOST = re.compile(r"(?:(?P<user>[\w.-]+)@)?(?P<name>[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?")
+_DIRECTORY = re.compile(r"(?:/|\$)[\w./:${}@+=,-]*")
+_EXAMPLE = 'FileTransfer(host="login1", directory="/scratch/$USER")'
+
+
+@pickled_by_name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTransfer:
+    """Jobs get and return their files by SFTP. For nodes that do not see the experiment's directory.
+
+    - ``host``: how a job reaches the host that has the experiment's directory: a name in ``~/.ssh/config``, or
+      ``[USER@]ADDRESS[:PORT]``. None: the host on which the driver runs, by its name.
+    - ``directory``: a directory of the node for the job's copies. It is made if it is missing. Variables are replaced
+      on the node (default ``"${TMPDIR:-/tmp}"``).
+    - ``poll_s``: seconds between two looks at the driver's orders (default 2).
+
+    Raises UsageError for impossible values.
+    """
+
+    host: str | None = None
+    directory: str = "${TMPDIR:-/tmp}"
+    poll_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.host is not None and not (isinstance(self.host, str) and _HOST.fullmatch(self.host)):
+            raise UsageError(
+                f"FileTransfer: host must be a name of ~/.ssh/config or [USER@]ADDRESS[:PORT], not {self.host!r}."
+            )
+        if not isinstance(self.directory, str) or not _DIRECTORY.fullmatch(self.directory):
+            raise UsageError(
+                f"FileTransfer: directory must be an absolute path of the node, perhaps with variables, without blanks "
+                f"and quotes, not {self.directory!r}. For example: {_EXAMPLE}"
+            )
+        check_positive("FileTransfer: poll_s", self.poll_s)
+
+    @property
+    def server(self) -> str:
+        """The host that jobs connect to, as the user wrote it; if not given, this one."""
+        return self.host or socket.gethostname()
+
+    @property
+    def varies(self) -> bool:
+        """Whether the directory is known only on the node."""
+        return "$" in self.directory
+
+    def to_json(self) -> dict[str, Any]:
+        """The values, as :func:`parse` reads them."""
+        return asdict(self)
+
+
+def split(server: str) -> tuple[str, str | None, int | None]:
+    """Name, user and port of ``[USER@]NAME[:PORT]``. Raises UsageError."""
+    found = _HOST.fullmatch(server)
+    if found is None:
+        raise UsageError(f"{server!r} is not a host: it must be a name of ~/.ssh/config or [USER@]ADDRESS[:PORT].")
+    port = found["port"]
+    return found["name"].strip("[]"), found["user"], int(port) if port else None
+
+
+def parse(given: object) -> FileTransfer | None:
+    """The value of ``SlurmOptions(file_transfer=)``: a FileTransfer, or a mapping of its fields. Raises UsageError."""
+    if given is None or isinstance(given, FileTransfer):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(f"file_transfer must be {_EXAMPLE} or a dict of its values, not {given!r}.")
+    values: dict[str, Any] = {str(key).replace("-", "_"): value for key, value in given.items()}
+    known = [field.name for field in fields(FileTransfer)]
+    for name in sorted(set(values) - set(known)):
+        raise UsageError(f"file_transfer has no option {name!r}. {nearest(name, known)}Valid: {', '.join(known)}.")
+    return FileTransfer(**values)

@@ -1,0 +1,309 @@
+"""The files on the driver's host, by SFTP: a connection that is made again when it broke, and steps that may be
+repeated.
+
+Data is written at the place where it belongs, never appended. So if a connection breaks and the server goes on with what
+it had received, it writes the same bytes to the same place as the connection after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpctune.errors import RemoteClusterError
+from hpctune.file_transfer.options import split
+from hpctune.ssh import ssh_config
+from hpctune.ssh.connection import Connection, Traffic
+from hpctune.storage.ownership import STAGING_PREFIX
+
+if TYPE_CHECKING:
+    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
+
+BLOCK = 1 << 18
+"""Bytes between two chances to do something else."""
+_READABLE_FOR_GROUP = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
+
+
+def nobody_to_ask(question: str, shown: bool) -> str:
+    """Answer nothing. Raises RemoteClusterError."""
+    raise RemoteClusterError(
+        f"The server asks {question.strip()!r}, and a job has nobody to answer. Jobs need a private key without a "
+        "passphrase that the server accepts: name it with IdentityFile in ~/.ssh/config, or HPCTUNE_CLUSTER_SSH_KEY."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or directory there. ``changed``: the time of the last change, in whole seconds."""
+
+    size: int
+    mode: int
+    changed: int
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+class Server:
+    """The files of one host. Methods raise OSError for what is wrong with a file, RemoteClusterError if the host
+    refuses the connection, ConnectionLostError where it breaks. The next call makes a new connection.
+
+    ``agent``: whether keys of the user's agent may be used. ``meanwhile`` is called now and then during long copies.
+    """
+
+    def __init__(self, server: str, *, agent: bool = True) -> None:
+        name, user, port = split(server)
+        self.host = ssh_config.lookup(name, user, port)
+        if not agent:
+            self.host = ssh_config.without_agent(self.host)
+        self.traffic = Traffic()
+        self.meanwhile: Callable[[], object] = lambda: None
+        self._connection: Connection | None = None
+        self._client: SFTPClient | None = None
+
+    @contextlib.contextmanager
+    def files(self) -> Iterator[SFTPClient]:
+        """The files there."""
+        connection, client = self._connected()
+        with connection.breaking():
+            yield client
+
+    def _connected(self) -> tuple[Connection, SFTPClient]:
+        if self._connection is not None and self._client is not None and self._connection.alive:
+            channel = self._client.get_channel()
+            if channel is not None and not channel.closed:
+                return self._connection, self._client
+        self.close()
+        connection = Connection(self.host, self.traffic, nobody_to_ask)
+        try:
+            client = connection.files()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._client = connection, client
+        return connection, client
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._client = None
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def entries(self, directory: str) -> dict[str, Entry]:
+        """What is in a directory. Raises FileNotFoundError."""
+        with self.files() as client:
+            return {one.filename: _entry(one) for one in client.listdir_attr(directory)}
+
+    def entry(self, path: str) -> Entry:
+        """One file or directory. Raises FileNotFoundError."""
+        with self.files() as client:
+            return _entry(client.stat(path))
+
+    def exists(self, path: str) -> bool:
+        """Whether it is there."""
+        try:
+            self.entry(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read(self, path: str) -> bytes:
+        """The content of a small file. Raises FileNotFoundError."""
+        with self.files() as client, client.open(path, "rb") as file:
+            data: bytes = file.read()
+        self.traffic.received += len(data)
+        return data
+
+    # -- getting ------------------------------------------------------------------------------------------------
+
+    def get(self, path: str, target: Path, size: int) -> None:
+        """Copy a file of ``size`` bytes to this machine. It gets its name when it is whole."""
+        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        with self.files() as client, client.open(path, "rb") as source, draft.open("wb") as sink:
+            source.prefetch(size)
+            left = size
+            while left > 0 and (data := source.read(min(BLOCK, left))):
+                sink.write(data)
+                left -= len(data)
+                self.traffic.received += len(data)
+                self.meanwhile()
+        if left:
+            raise OSError(f"{path} has become shorter while it was copied.")
+        self.traffic.files += 1
+        draft.replace(target)
+
+    def get_tree(self, path: str, target: Path) -> None:
+        """Copy a directory to this machine. Files that are there with the right size are left as they are."""
+        target.mkdir(parents=True, exist_ok=True)
+        for name, entry in self.entries(path).items():
+            source, local = f"{path}/{name}", target / name
+            if entry.is_directory:
+                self.get_tree(source, local)
+            elif entry.is_link:
+                self._get_link(source, local)
+            elif stat.S_ISREG(entry.mode) and not (local.is_file() and local.stat().st_size == entry.size):
+                self.get(source, local, entry.size)
+                local.chmod(stat.S_IMODE(entry.mode) & 0o755 | stat.S_IRUSR | stat.S_IWUSR)
+
+    def get_directory(self, path: str, target: Path) -> None:
+        """Copy a directory to this machine, as :meth:`get_tree` does. It gets its name when it is whole."""
+        if not target.is_dir():
+            draft = target.with_name(f"{STAGING_PREFIX}{zlib.crc32(target.name.encode()):08x}")
+            self.get_tree(path, draft)
+            draft.rename(target)
+
+    def _get_link(self, source: str, local: Path) -> None:
+        with self.files() as client:
+            text = client.readlink(source)
+        if text is not None and not local.is_symlink():
+            local.symlink_to(text)
+
+    # -- putting ------------------------------------------------------------------------------------------------
+
+    def write_at(self, path: str, offset: int, data: bytes, *, create: bool = False) -> None:
+        """Write ``data`` at ``offset``, and see that the file reaches there. Raises FileNotFoundError if the file is
+        missing, unless ``create``."""
+        with self.files() as client:
+            with _opened(client, path, create) as file:
+                file.seek(offset)
+                file.write(data)
+            _check_size(client, path, offset + len(data), at_least=True)
+        self.traffic.sent += len(data)
+
+    def put(self, source: Path, path: str, *, mode: int) -> None:
+        """Copy a file of this machine. If a part of it is there, of an earlier try, go on behind it."""
+        with source.open("rb") as file, self.files() as client:
+            size = os.fstat(file.fileno()).st_size
+            with _opened(client, path, create=True) as sink:
+                there = int(sink.stat().st_size or 0)
+                start = there if there <= size else 0
+                if there > size:
+                    sink.truncate(0)
+                file.seek(start)
+                sink.seek(start)
+                while data := file.read(BLOCK):
+                    sink.write(data)
+                    self.traffic.sent += len(data)
+                    self.meanwhile()
+            client.chmod(path, mode)
+            _check_size(client, path, size)
+        self.traffic.files += 1
+
+    def put_tree(self, source: Path, path: str, *, shared: bool) -> None:
+        """Copy a directory of this machine, and see that all of it is there. What is there of an earlier try is kept.
+        ``shared``: the group may read it."""
+        self.make_directory(path, shared=shared)
+        there = self.entries(path)
+        for local in sorted(source.iterdir()):
+            target = f"{path}/{local.name}"
+            if local.is_symlink():
+                if local.name not in there:
+                    self.make_link(os.readlink(local), target)
+            elif local.is_dir():
+                self.put_tree(local, target, shared=shared)
+            elif local.is_file():
+                self.put(local, target, mode=file_mode(local, shared))
+
+    def make_link(self, text: str, path: str) -> None:
+        """Make a symbolic link."""
+        with self.files() as client:
+            client.symlink(text, path)
+
+    def make_directory(self, path: str, *, shared: bool) -> None:
+        """Make a directory, if it is not there. The one above it must be there."""
+        with self.files() as client:
+            try:
+                client.mkdir(path, 0o700)
+            except OSError:
+                if not stat.S_ISDIR(client.stat(path).st_mode or 0):
+                    raise
+            if shared:
+                client.chmod(path, 0o2750)
+
+    def rename(self, path: str, target: str) -> None:
+        """Give a file or directory another name, in one step; a file that has the name is replaced."""
+        with self.files() as client:
+            client.posix_rename(path, target)
+
+    def rename_unless_there(self, path: str, target: str) -> bool:
+        """Give a file another name. Returns False if that name is taken: of several callers exactly one succeeds.
+
+        This is SFTP's own rename. (OpenSSH makes a link, and removes the former name.)
+        """
+        with self.files() as client:
+            try:
+                client.rename(path, target)
+            except OSError:
+                client.stat(target)  # raises if that was not the reason
+                return False
+        return True
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with self.files() as client, contextlib.suppress(FileNotFoundError):
+            client.remove(path)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a directory, if it is there."""
+        try:
+            inside = self.entries(path)
+        except FileNotFoundError:
+            return
+        for name, entry in inside.items():
+            if entry.is_directory:
+                self.remove_tree(f"{path}/{name}")
+            else:
+                self.remove(f"{path}/{name}")
+        with self.files() as client, contextlib.suppress(FileNotFoundError):
+            client.rmdir(path)
+
+
+def is_shared(entry: Entry) -> bool:
+    """Whether new files in this directory are readable for the group (see ``storage/permissions.py``)."""
+    return entry.mode & _READABLE_FOR_GROUP == _READABLE_FOR_GROUP
+
+
+def file_mode(path: Path, shared: bool) -> int:
+    """The mode that the copy of a file is to have."""
+    own = stat.S_IMODE(path.stat().st_mode) & 0o755
+    return own | stat.S_IRGRP if shared else own
+
+
+def _entry(found: SFTPAttributes) -> Entry:
+    return Entry(int(found.st_size or 0), int(found.st_mode or 0), int(found.st_mtime or 0))
+
+
+@contextlib.contextmanager
+def _opened(client: SFTPClient, path: str, create: bool) -> Iterator[SFTPFile]:
+    """A file to write into, with what it holds. Each write is answered before the next one, so its size tells how much
+    of it is written."""
+    try:
+        file = client.open(path, "r+b")
+    except FileNotFoundError:
+        if not create:
+            raise
+        file = client.open(path, "wb")
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(EOFError):
+            file.close()
+
+
+def _check_size(client: SFTPClient, path: str, expected: int, *, at_least: bool = False) -> None:
+    there = int(client.stat(path).st_size or 0)
+    if there < expected or (there > expected and not at_least):
+        raise OSError(f"{path} has {there} bytes after {expected} were written.")

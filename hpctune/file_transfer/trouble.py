@@ -1,0 +1,61 @@
+"""Steps that need the driver's host are repeated while it cannot be reached, for as long as a trial waits for storage."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from hpctune.common.backoff import Backoff
+from hpctune.common.log import log
+from hpctune.errors import ConnectionLostError, RemoteClusterError, TuneError, UsageError
+from hpctune.worker.storage_retry import LAST_WORD_S, retry_limit_s
+
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
+
+
+class Trouble:
+    """What has gone wrong since the last step that succeeded."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self._since = 0.0
+        self._not_before = 0.0
+        self._pauses = Backoff(_FIRST_PAUSE_S, _MAX_PAUSE_S)
+
+    def attempt(self, step: Callable[[], object]) -> bool:
+        """Do a step, unless one has failed a moment ago. Returns whether it was done."""
+        if self.error is not None and time.monotonic() < self._not_before:
+            return False
+        try:
+            step()
+        except (OSError, TuneError) as error:
+            self._note(error)
+            return False
+        if self.error is not None:
+            log.warning(f"hpctune: files are copied again after {time.monotonic() - self._since:.0f} s")
+        self.error = None
+        self._pauses.reset()
+        return True
+
+    def _note(self, error: Exception) -> None:
+        if self.error is None:
+            self._since = time.monotonic()
+            log.warning(f"hpctune: waiting, nothing is lost: {error} (trying for up to {retry_limit_s():g} s)")
+        self.error = error
+        self._not_before = time.monotonic() + self._pauses.take() * random.uniform(0.5, 1.0)  # jobs begin together
+
+    @property
+    def refused(self) -> bool:
+        """Whether the host was reached and does not let the job in."""
+        return isinstance(self.error, UsageError) or (
+            isinstance(self.error, RemoteClusterError) and not isinstance(self.error, ConnectionLostError)
+        )
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it is time to give up. A host that refuses does not change its mind soon."""
+        if self.error is None:
+            return False
+        limit = min(LAST_WORD_S, retry_limit_s()) if self.refused else retry_limit_s()
+        return time.monotonic() - self._since >= limit

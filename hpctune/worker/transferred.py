@@ -1,0 +1,43 @@
+"""Asking the process that transfers this job's files whether a claim holds on the driver's host as well.
+
+Without such a process, the claim's file is in the experiment's directory itself, and nobody needs to be asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import StrPath
+
+VARIABLE = "HPCTUNE_CLAIM_SOCKET"
+"""Names the descriptor of the socket over which that process is asked."""
+YES, NO = b"y", b"n"
+
+
+@contextlib.contextmanager
+def confirming() -> Iterator[Callable[[StrPath], bool]]:
+    """Gives a function that says whether the claim in a run file that was just created here holds.
+
+    It takes the path of the run file. If it returns False, the file holds the claim of who was first, or the job is
+    over.
+    """
+    number = os.environ.pop(VARIABLE, "")
+    if not number:
+        yield lambda path: True
+        return
+    with socket.socket(fileno=int(number)) as end:
+        end.set_inheritable(False)
+        yield lambda path: _asked(end, path)
+
+
+def _asked(end: socket.socket, path: StrPath) -> bool:
+    try:
+        end.sendall(os.fsencode(os.path.basename(path)) + b"\n")
+        return end.recv(1) == YES
+    except OSError:
+        return False

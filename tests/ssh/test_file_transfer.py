@@ -1,0 +1,355 @@
+"""Jobs that get and return their files by SFTP: the order of what becomes visible, claims, orders, and every loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpctune.file_transfer import ends
+from hpctune.model.ids import RunKey
+from hpctune.model.records import Outcome
+from hpctune.storage import permissions
+from hpctune.storage.run_file import revoke
+from tests.support.ssh_lab import Laptop, Proxy, Sshd
+from tests.support.transfer_lab import TransferBench, Watcher, is_complete, saving
+
+
+@pytest.fixture
+def bench(tmp_path: Path, laptop: Laptop) -> Iterator[Callable[..., TransferBench]]:
+    made: list[TransferBench] = []
+
+    def make(trainable: Any, config: dict[str, Any] | None = None, **control: Any) -> TransferBench:
+        made.append(TransferBench(tmp_path / str(len(made)), laptop, trainable, config, **control))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def proxy(laptop: Laptop, sshd: Sshd) -> Iterator[Proxy]:
+    """In front of the driver's host."""
+    made = Proxy(sshd.port)
+    laptop.knows(sshd, made.port)
+    laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {made.port}"))
+    yield made
+    made.close()
+
+
+def writes_of_its_own() -> Any:
+    """A trainable that looks for what its directory has, and adds to it."""
+
+    def train(config: dict[str, Any]) -> None:
+        import json
+        from pathlib import Path
+
+        import hpctune
+
+        found = sorted(str(path) for path in Path.cwd().rglob("*") if "mine" in path.parts)
+        Path("mine").mkdir(exist_ok=True)
+        Path("mine", f"{len(found)}.txt").write_text("mine")
+        if not Path("newest").is_symlink():
+            Path("newest").symlink_to("mine/0.txt")
+        hpctune.report({"found": len(found), "here": str(Path.cwd())})
+        Path(config["seen"]).write_text(json.dumps(found))
+
+    return train
+
+
+def test_everything_arrives_and_nothing_stays(bench: Callable[..., TransferBench], tmp_path: Path) -> None:
+    one = bench(saving(), {})
+    with Watcher(one.trial.root) as watcher:
+        code, _ = one.run()
+    assert code == 0, one.said()
+    assert watcher.wrong == []
+    assert [row.row["step"] for row in one.rows()] == [1, 2, 3, 4, 5, 6]
+    assert one.exit().outcome is Outcome.COMPLETED
+    assert all(is_complete(one.trial.root / name) for name in one.checkpoints())
+    assert len(one.checkpoints()) == 6
+    assert (one.trial.root / "stdout").read_text() == "".join(f"step {step}\n" for step in range(1, 7))
+    assert list(one.node.iterdir()) == [], "nothing is left on the node"
+    hidden = [name for name in os.listdir(one.trial.root) if name.startswith(".")]
+    assert hidden == [], "no draft is left on the driver's host"
+    files = [path for path in one.trial.root.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o022 for path in files} == {0}, "others cannot write"
+
+
+def test_files_of_user_code_come_along(bench: Callable[..., TransferBench], tmp_path: Path) -> None:
+    """What an attempt writes in its directory is there for the next one, on another node."""
+    one = bench(writes_of_its_own(), {"seen": str(tmp_path / "seen")})
+    assert one.run()[0] == 0, one.said()
+    assert (one.trial.root / "mine" / "0.txt").read_text() == "mine"
+    assert os.readlink(one.trial.root / "newest") == "mine/0.txt"
+    assert one.rows()[0].row["here"].startswith(str(one.node)), "user code runs in the directory of the node"
+    one.publish(2)
+    assert one.run(2)[0] == 0, one.said()
+    assert [row.row["found"] for row in one.rows(2)] == [1]
+    assert sorted(os.listdir(one.trial.root / "mine")) == ["0.txt", "1.txt"]
+
+
+def test_a_group_may_read_what_arrives_in_a_shared_directory(bench: Callable[..., TransferBench]) -> None:
+    one = bench(saving(steps=1))
+    permissions.share(one.trial.root)
+    assert one.run()[0] == 0, one.said()
+    names = ["run-1.0.jsonl", "checkpoint_000001", "checkpoint_000001/sums.json", "checkpoint_000001/inner"]
+    assert all((one.trial.root / name).stat().st_mode & stat.S_IRGRP for name in names)
+
+
+def test_a_revoked_attempt_runs_no_user_code(bench: Callable[..., TransferBench], tmp_path: Path) -> None:
+    """The claim is refused on the driver's host, where the key is taken after the job has copied its files."""
+    one = bench(saving())
+    assert revoke(one.trial.run(1, 0), RunKey("t_00000", 1, 0), time.time())
+    before = (one.trial.root / "run-1.0.jsonl").read_bytes()
+    code, _ = one.run()
+    assert code == 0
+    assert (one.trial.root / "run-1.0.jsonl").read_bytes() == before
+    assert one.checkpoints() == []
+    assert "has been run already, or revoked" in (one.trial.root / "stdout").read_text()
+
+
+def test_of_two_jobs_one_runs(bench: Callable[..., TransferBench]) -> None:
+    one = bench(saving())
+    jobs = [one.start(), one.start()]
+    assert [job.wait(60) for job in jobs] == [0, 0]
+    assert [row.row["step"] for row in one.rows()] == [1, 2, 3, 4, 5, 6]
+    assert len(list(one.trial.root.glob("run-*.jsonl"))) == 1
+    assert "nothing to do" in (one.trial.root / "stdout").read_text()
+
+
+def test_orders_reach_the_run(bench: Callable[..., TransferBench]) -> None:
+    """It waits at a milestone for the driver's answer, goes on with it, and stops when it is told."""
+    one = bench(saving(steps=10_000), milestone=2.0, decision_timeout_s=600.0)
+    job = one.start()
+    one.wait_for_rows(2)
+    one.publish(milestone=4.0, answered=2.0)
+    one.wait_for_rows(4)
+    assert len(one.rows()) == 4, "it waits for the next answer"
+    one.publish(stop="enough", milestone=None)
+    assert job.wait(60) == 0
+    assert (one.exit().outcome, one.exit().reason) == (Outcome.STOPPED, "enough")
+
+
+def test_a_run_whose_files_were_removed_leaves_no_trace(bench: Callable[..., TransferBench]) -> None:
+    """The trial is over for the driver: a zombie's files do not come back."""
+    one = bench(saving(steps=10_000))
+    job = one.start()
+    one.wait_for_rows(2)
+    os.unlink(one.trial.run(1, 0))
+    os.unlink(one.trial.control)
+    assert job.wait(60) == 0, one.said()
+    assert not Path(one.trial.run(1, 0)).exists()
+
+
+def test_a_restart_goes_on_from_the_last_checkpoint_that_arrived(bench: Callable[..., TransferBench]) -> None:
+    """The job and its node are lost at once, and Slurm starts it again elsewhere."""
+    one = bench(saving(steps=12, pause=0.1))
+    with Watcher(one.trial.root) as watcher:
+        lost = one.start()
+        one.wait_for_rows(3)
+        os.killpg(lost.pid, signal.SIGKILL)
+        lost.wait()
+        code, _ = one.run(RESTART="1")
+    assert code == 0, one.said()
+    assert watcher.wrong == []
+    arrived = one.rows()[-1].row["step"]
+    assert one.claim(restart=1).restored == f"checkpoint_{arrived:06d}"
+    assert [row.row["step"] for row in one.rows(restart=1)] == list(range(arrived + 1, 13))
+    assert one.exit(restart=1).outcome is Outcome.COMPLETED
+
+
+def test_it_starts_from_another_trials_checkpoint(bench: Callable[..., TransferBench]) -> None:
+    """As in population based training; the path in the control file is one of the driver's host."""
+    one = bench(saving(steps=4))
+    other = one.paths.root / "other" / "checkpoint_000003"
+    other.mkdir(parents=True)
+    (other / "sums.json").write_text('{"step": 3, "sums": {}}')
+    one.publish(restore=str(other))
+    assert one.run()[0] == 0, one.said()
+    assert [row.row["step"] for row in one.rows()] == [4]
+    outside = one.paths.root.parent / "elsewhere"
+    other.rename(outside)
+    one.publish(2, restore=str(outside))
+    assert one.run(2)[0] == 0, one.said()
+    assert [row.row["step"] for row in one.rows(2)] == [4]
+
+
+def test_a_missing_checkpoint_is_named(bench: Callable[..., TransferBench]) -> None:
+    one = bench(saving(), restore="/nowhere/checkpoint_000001")
+    assert one.run(HPCTUNE_STORAGE_PATIENCE_S="1")[0] == 0
+    assert "does not exist any more" in str(one.exit().error)
+
+
+def test_cuts_at_any_byte_lose_and_double_nothing(bench: Callable[..., TransferBench], proxy: Proxy) -> None:
+    one = bench(saving(steps=8))
+    proxy.random.seed(3)
+    proxy.between = (20_000, 200_000)
+    with Watcher(one.trial.root) as watcher:
+        code, _ = one.run()
+    assert code == 0, one.said()
+    assert proxy.cuts > 3
+    assert watcher.wrong == []
+    assert [row.row["step"] for row in one.rows()] == list(range(1, 9))
+    assert [row.seq for row in one.rows()] == list(range(1, 9))
+    assert one.exit().outcome is Outcome.COMPLETED
+    said = (one.trial.root / "stdout").read_text()
+    assert said == "".join(f"step {step}\n" for step in range(1, 9))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(10))
+def test_many_cuts_and_lost_jobs(bench: Callable[..., TransferBench], proxy: Proxy, seed: int) -> None:
+    """A connection that never lasts, while the job is killed and started again."""
+    proxy.random.seed(seed)
+    proxy.between = (20_000, 400_000)
+    one = bench(saving(blocks=6, steps=20, pause=0.05))
+    with Watcher(one.trial.root) as watcher:
+        for restart in range(5):
+            job = one.start(RESTART=str(restart))
+            before = len(one.rows(restart=restart))
+            one.wait_for(lambda b=before, r=restart: len(one.rows(restart=r)) > b or job.poll() is not None)
+            time.sleep(proxy.random.uniform(0, 1))
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
+        code, _ = one.run(RESTART="5")
+    assert code == 0, one.said()
+    assert watcher.wrong == []
+    rows = [row for restart in range(6) for row in one.rows(restart=restart)]
+    assert {row.row["step"] for row in rows} == set(range(1, 21))
+    for restart in range(6):
+        assert [row.seq for row in one.rows(restart=restart)] == list(range(1, len(one.rows(restart=restart)) + 1))
+
+
+def test_a_host_that_is_away_for_a_while(bench: Callable[..., TransferBench], sshd: Sshd) -> None:
+    """The trial trains on, and all of it arrives afterwards."""
+    one = bench(saving(steps=30, pause=0.05))
+    job = one.start()
+    one.wait_for_rows(1)
+    sshd.stop()
+    for pid in sessions_of(sshd):
+        os.kill(pid, signal.SIGKILL)
+    before = len(one.rows())
+    here = next(one.node.iterdir()) / one.paths.root.name / "trial" / "run-1.0.jsonl"
+    one.wait_for(lambda: here.exists() and here.read_bytes().count(b'"seq"') > before + 5)
+    assert len(one.rows()) <= before + 1
+    sshd.start()
+    assert job.wait(60) == 0, one.said()
+    assert [row.row["step"] for row in one.rows()] == list(range(1, 31))
+    assert "files are copied again" in (one.trial.root / "stderr").read_text()
+
+
+def test_a_frozen_connection_is_given_up_and_made_again(
+    bench: Callable[..., TransferBench], proxy: Proxy, laptop: Laptop
+) -> None:
+    laptop.config.write_text(laptop.config.read_text() + "  ServerAliveInterval 1\n  ServerAliveCountMax 1\n")
+    one = bench(saving(steps=20, pause=0.05))
+    job = one.start()
+    one.wait_for_rows(1)
+    proxy.frozen.set()
+    one.wait_for(lambda: "waiting, nothing is lost" in one.said())
+    proxy.frozen.clear()
+    assert job.wait(60) == 0, one.said()
+    assert [row.row["step"] for row in one.rows()] == list(range(1, 21))
+
+
+def test_a_host_that_never_comes_back(bench: Callable[..., TransferBench], sshd: Sshd) -> None:
+    """The worker is ended, and the exit code says that it was not the trial's fault."""
+    one = bench(saving(steps=10_000))
+    job = one.start(HPCTUNE_STORAGE_PATIENCE_S="1")
+    one.wait_for_rows(2)
+    sshd.stop()
+    for pid in sessions_of(sshd):
+        os.kill(pid, signal.SIGKILL)
+    assert job.wait(60) == ends.UNREACHABLE, one.said()
+    assert "from the last checkpoint that arrived" in one.said()
+    assert [path.name for path in next(one.node.iterdir()).iterdir() if path.is_dir()] == [], "no copies are left"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(job.pid, 0)
+
+
+def test_a_host_that_refuses(bench: Callable[..., TransferBench], sshd: Sshd, laptop: Laptop) -> None:
+    one = bench(saving())
+    laptop.known_hosts.write_text("")
+    assert one.start(HPCTUNE_STORAGE_PATIENCE_S="0").wait(60) == ends.REFUSED
+    assert "is not known: no key of" in one.said()
+    laptop.knows(sshd)
+    sshd.authorized.write_text("")
+    assert one.start(HPCTUNE_STORAGE_PATIENCE_S="0").wait(60) == ends.REFUSED
+    assert "does not let you in" in one.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_warning_ends_the_run_and_its_last_checkpoint_arrives(
+    bench: Callable[..., TransferBench], number: signal.Signals
+) -> None:
+    """To the job's process alone, as Slurm warns a batch script."""
+    one = bench(saving(steps=10_000))
+    job = one.start()
+    one.wait_for_rows(2)
+    os.kill(job.pid, number)
+    assert job.wait(60) == 0, one.said()
+    end, last = one.exit(), one.rows()[-1]
+    assert (end.outcome, end.reason) == (Outcome.INTERRUPTED, "SIGUSR2 received")
+    assert last.checkpoint is not None
+    assert is_complete(one.trial.root / last.checkpoint)
+
+
+def test_a_signal_to_all_processes_counts_once(bench: Callable[..., TransferBench]) -> None:
+    """As Slurm ends a step: the worker gets SIGTERM from Slurm, and is not ended at once by a second one."""
+    one = bench(saving(steps=10_000))
+    job = one.start()
+    one.wait_for_rows(2)
+    os.killpg(job.pid, signal.SIGTERM)
+    assert job.wait(60) == 0, one.said()
+    assert one.exit().outcome is Outcome.INTERRUPTED
+    assert one.exit().reason == "SIGTERM received"
+
+
+def test_a_trial_that_fails(bench: Callable[..., TransferBench]) -> None:
+    """The exit code and the error are the worker's."""
+
+    def train(config: dict[str, Any]) -> None:
+        import os
+        import sys
+
+        import hpctune
+
+        hpctune.report({"x": 1})
+        if config["how"] == "raise":
+            raise ValueError("on purpose")
+        sys.stdout.write("the last words\n")
+        os.kill(os.getpid(), 9)
+
+    one = bench(train, {"how": "raise"})
+    assert one.run()[0] == 0
+    assert str(one.exit().error) == "ValueError: on purpose"
+    assert "on purpose" in (one.trial.root / "stderr").read_text()
+    one = bench(train, {"how": "kill"})
+    assert one.run()[0] == 137
+    assert len(one.rows()) == 1
+    assert (one.trial.root / "stdout").read_text() == "the last words\n"
+
+
+def test_directories_of_killed_jobs_are_removed(bench: Callable[..., TransferBench]) -> None:
+    one = bench(saving(steps=1))
+    for name, age in (("old", 7200), ("new", 60)):
+        (one.node / f"{ends.STAGE_PREFIX}{name}" / "experiment").mkdir(parents=True)
+        os.utime(one.node / f"{ends.STAGE_PREFIX}{name}", (time.time() - age,) * 2)
+    assert one.run()[0] == 0, one.said()
+    assert [path.name for path in one.node.iterdir()] == [f"{ends.STAGE_PREFIX}new"]
+
+
+def sessions_of(sshd: Sshd) -> list[int]:
+    """The processes that serve open connections."""
+    from tests.support.ssh_lab import cluster_processes
+
+    return cluster_processes(sshd.home)
