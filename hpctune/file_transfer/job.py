@@ -35,8 +35,8 @@ END_S = 10.0
 
 
 class TransferringJob:
-    """One attempt. ``restarts``: how often Slurm has started the job again. ``poll_s``: seconds between two looks at what
-    the driver says."""
+    """One attempt. ``restarts``: how often Slurm has started the job again. ``poll_s``: seconds between two looks at
+    what the driver says."""
 
     def __init__(self, server: Server, place: Place, restarts: int, poll_s: float) -> None:
         self._server, self._place, self._restarts, self._poll_s = server, place, restarts, poll_s
@@ -55,8 +55,10 @@ class TransferringJob:
         self._looked_at, self._looking = float("-inf"), False
         self._child: subprocess.Popen[bytes] | None = None
         self._asking, self._asked = socket.socketpair()
-        self._question = b""
+        self._question = ""
         """The name of a run file whose claim waits for confirmation."""
+        self._may_ask = True
+        """Whether the worker has neither its claim nor ended."""
         self._terminated = False
         self._doorbell = place.here / "doorbell.json"
         self._ringer = DoorbellClient(self._doorbell)
@@ -150,16 +152,19 @@ class TransferringJob:
 
     def _listen(self) -> None:
         """Wait a moment, or until the worker or the driver wants something."""
-        ends_ = [*self._ringer.ends(), *([] if self._question else [self._asked])]
-        ready, _, _ = select.select(ends_, [], [], PASS_S)
+        listened = [*self._ringer.ends(), *([self._asked] if self._may_ask and not self._question else [])]
+        ready, _, _ = select.select(listened, [], [], PASS_S)
         if self._asked in ready:
-            self._question = self._asked.recv(1024).strip()
-            if not self._question:  # the worker has its claim, or has ended
-                self._question = b"-"
+            self._question = self._asked.recv(1024).decode().strip()
+            self._may_ask = bool(self._question)
 
     def _copy(self) -> None:
-        if len(self._question) > 1:
-            self._claim(self._question.decode())
+        """Copy both ways. It looks first: what the driver has removed must not be copied."""
+        if self._ringer.heard():
+            self._looked_at = float("-inf")
+        self._look_if_due()
+        if self._question:
+            self._claim(self._question)
         if self._current and self._run_file.grown():
             self._run_file.copy()
             self._ringer.ring()
@@ -167,9 +172,6 @@ class TransferringJob:
             for output in self._outputs:
                 output.copy()
             self._own_files.copy()
-        if self._ringer.heard():
-            self._looked_at = float("-inf")
-        self._look_if_due()
 
     def _claim(self, name: str) -> None:
         """Answer the worker, which has claimed a run here."""
@@ -182,7 +184,7 @@ class TransferringJob:
         else:
             copy_earlier_runs(self._server, self._place, self._restarts, self._orders.trial_id)
             answer = transferred.NO
-        self._question = b""
+        self._question = ""
         with contextlib.suppress(OSError):
             self._asked.sendall(answer)
 
@@ -212,8 +214,8 @@ class TransferringJob:
     # -- after the worker -----------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """Copy the rest. The driver finalizes the trial after the exit record, so that is last; unless Slurm is about to
-        end this process as well."""
+        """Copy the rest. The driver finalizes the trial after the exit record, so that is last; unless Slurm is about
+        to end this process as well."""
         if not self._current:
             return
         claimed = self._run_file.claimed

@@ -131,7 +131,7 @@ class CheckpointCopies:
         local = self._place.paths.checkpoint(name)
         identity = _identity(local, name in self._sent)
         if identity is None or self._sent.get(name) == identity:
-            return None
+            return
         if self._draft is None or self._draft[:2] != (name, identity):
             self._begin(name, identity)
         assert self._draft is not None
@@ -142,7 +142,8 @@ class CheckpointCopies:
             except FileNotFoundError:
                 if _identity(local, True) == identity:
                     raise
-                return self.send(name)  # it was replaced while it was copied
+                self.send(name)  # it was replaced while it was copied
+                return
             self._whole = True
         self._publish(draft, f"{self._place.trial}/{name}")
         self._draft = None

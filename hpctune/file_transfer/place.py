@@ -11,8 +11,8 @@ from hpctune.storage.layout import ExperimentPaths, TrialPaths
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``root``: the experiment's directory on the driver's host. ``stdout`` and ``stderr``: the files there that get the
-    output, or the null device. ``here``: the job's own directory on this node."""
+    """``root``: the experiment's directory on the driver's host. ``stdout`` and ``stderr``: the files there that get
+    the output, or the null device. ``here``: the job's own directory on this node."""
 
     root: str
     dirname: str

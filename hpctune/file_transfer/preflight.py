@@ -23,7 +23,8 @@ def check_transfer(transfer: FileTransfer, storage: Path) -> None:
         found = server.exists(str(existing))
     except (RemoteClusterError, OSError) as error:
         raise UsageError(
-            f"file_transfer: jobs would not get their files. Tried from here, with no agent as in a job: {error}\n{_PAGE}"
+            f"file_transfer: jobs would not get their files. Tried from here, without an agent, as in a job: {error}\n"
+            f"{_PAGE}"
         ) from error
     finally:
         server.close()

@@ -1,8 +1,8 @@
 """The files on the driver's host, by SFTP: a connection that is made again when it broke, and steps that may be
 repeated.
 
-Data is written at the place where it belongs, never appended. So if a connection breaks and the server goes on with what
-it had received, it writes the same bytes to the same place as the connection after it.
+Data is written at the place where it belongs, never appended. So if a connection breaks and the server goes on with
+what it had received, it writes the same bytes to the same place as the connection after it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Steps that need the driver's host are repeated while it cannot be reached, for as long as a trial waits for storage."""
+"""Steps that need the driver's host: repeated while it cannot be reached, for as long as a trial waits for storage."""
 
 from __future__ import annotations
 

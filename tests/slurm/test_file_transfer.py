@@ -164,7 +164,7 @@ def requeue_one(search: Search, cluster: SlurmCluster) -> None:
 
 
 def test_a_population_on_nodes_that_see_nothing(start: Callable[..., Search], slurm_cluster: SlurmCluster) -> None:
-    """Checkpoints go from trial to trial over the driver's host; a job is requeued, and the driver killed and resumed."""
+    """Checkpoints go from trial to trial by the driver's host; a job is requeued, the driver is killed and resumed."""
     search = start(PBT, more="requeue=True")
     requeue_one(search, slurm_cluster)
     wait_for(lambda: sum(isinstance(fact, e.ResultReported) for fact in search.facts()) >= 6, what="results")

@@ -50,10 +50,6 @@ class TransferBench(Bench):
         texts = [path.read_text() for path in (here / "stdout", here / "stderr") if path.exists()]
         return "".join(texts)
 
-    def checkpoints(self) -> list[str]:
-        """The names of the checkpoints on the driver's host."""
-        return sorted(name for name in os.listdir(self.trial.root) if name.startswith("checkpoint_"))
-
 
 def saving(blocks: int = 3, steps: int = 6, pause: float = 0.02) -> Any:
     """A trainable that reports ``steps`` times, each time with a checkpoint of ``blocks`` files of random bytes, whose
@@ -62,7 +58,6 @@ def saving(blocks: int = 3, steps: int = 6, pause: float = 0.02) -> Any:
     def train(config: dict[str, Any]) -> None:
         import hashlib
         import json
-        import os
         import tempfile
         import time
         from pathlib import Path

@@ -1,4 +1,4 @@
-"""Jobs that transfer their files (``SlurmOptions(file_transfer=...)``): their script, what they cannot do, their ends."""
+"""Jobs that transfer their files (``SlurmOptions(file_transfer=...)``): their scripts, their limits, their ends."""
 
 from __future__ import annotations
 
