@@ -70,4 +70,4 @@ def _copy_own_files(server: Server, place: Place, inside: dict[str, Entry]) -> N
 
 def _get_if_new(server: Server, source: str, target: Path, entry: Entry) -> None:
     if not (target.is_file() and target.stat().st_size == entry.size):
-        server.get(source, target, entry.size)
+        server.get(source, target, entry)

@@ -46,7 +46,7 @@ class TransferringJob:
             for name, there in (("stdout", place.stdout), ("stderr", place.stderr))
         ]
         self._own_files = OwnFiles(server, place)
-        self._trouble = Trouble()
+        self._trouble = Trouble(lambda: server.moved)
         self._restart = 0
         """The number of the run that was claimed."""
         self._claimed_at = float("inf")

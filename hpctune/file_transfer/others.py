@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Server, file_mode, is_shared
+from hpctune.file_transfer.server import Server, draft_name, file_mode, is_shared
 from hpctune.storage import ownership
 
 OWN_FILES_S = 30.0
@@ -63,6 +63,8 @@ class OwnFiles:
         self._outputs = {os.path.basename(place.stdout), os.path.basename(place.stderr)}
         self._there: dict[str, Seen] = {}
         self._seen: dict[str, Seen] = {}
+        self._drafts: dict[str, str] = {}
+        """The names there of files that are not whole yet."""
         self._looked_at = time.monotonic()
 
     def begin(self) -> None:
@@ -84,8 +86,10 @@ class OwnFiles:
         parent, base = os.path.split(there)
         shared = is_shared(self._server.entry(self._place.trial))
         self._make_parents(os.path.dirname(name), shared)
-        draft = f"{parent}/.{base}.{os.getpid()}.tmp"
-        self._server.remove(draft)
+        draft = f"{parent}/{draft_name(base, seen)}"
+        if (before := self._drafts.get(name, draft)) != draft or isinstance(seen, str):
+            self._server.remove(before)
+        self._drafts[name] = draft
         try:
             if isinstance(seen, str):
                 self._server.make_link(seen, draft)
@@ -96,6 +100,7 @@ class OwnFiles:
                 raise
             return  # user code has removed it meanwhile
         self._server.rename(draft, there)
+        del self._drafts[name]
         self._there[name] = seen
 
     def _make_parents(self, name: str, shared: bool) -> None:

@@ -124,17 +124,23 @@ class Server:
         """The content of a small file. Raises FileNotFoundError."""
         with self.files() as client, client.open(path, "rb") as file:
             data: bytes = file.read()
-        self.traffic.received += len(data)
         return data
 
     # -- getting ------------------------------------------------------------------------------------------------
 
-    def get(self, path: str, target: Path, size: int) -> None:
-        """Copy a file of ``size`` bytes to this machine. It gets its name when it is whole."""
-        draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        with self.files() as client, client.open(path, "rb") as source, draft.open("wb") as sink:
-            source.prefetch(size)
-            left = size
+    @property
+    def moved(self) -> int:
+        """Bytes of files that were copied so far, either way."""
+        return self.traffic.sent + self.traffic.received
+
+    def get(self, path: str, target: Path, entry: Entry) -> None:
+        """Copy a file to this machine. It gets its name when it is whole. If a part of it is here, of an earlier try,
+        go on behind it. ``entry``: what is there."""
+        draft = target.with_name(draft_name(target.name, entry))
+        with self.files() as client, client.open(path, "rb") as source, draft.open("ab") as sink:
+            source.seek(sink.tell())
+            source.prefetch(entry.size)
+            left = entry.size - sink.tell()
             while left > 0 and (data := source.read(min(BLOCK, left))):
                 sink.write(data)
                 left -= len(data)
@@ -155,7 +161,7 @@ class Server:
             elif entry.is_link:
                 self._get_link(source, local)
             elif stat.S_ISREG(entry.mode) and not (local.is_file() and local.stat().st_size == entry.size):
-                self.get(source, local, entry.size)
+                self.get(source, local, entry)
                 local.chmod(stat.S_IMODE(entry.mode) & 0o755 | stat.S_IRUSR | stat.S_IWUSR)
 
     def get_directory(self, path: str, target: Path) -> None:
@@ -269,6 +275,11 @@ class Server:
                 self.remove(f"{path}/{name}")
         with self.files() as client, contextlib.suppress(FileNotFoundError):
             client.rmdir(path)
+
+
+def draft_name(name: str, identity: object) -> str:
+    """The name of a file while it is copied. ``identity``: what tells the file from an earlier one of its name."""
+    return f".{name}.{zlib.crc32(repr(identity).encode())}.tmp"
 
 
 def is_shared(entry: Entry) -> bool:

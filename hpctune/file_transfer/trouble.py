@@ -15,10 +15,16 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
 
 
 class Trouble:
-    """What has gone wrong since the last step that succeeded."""
+    """What has gone wrong since the last step that succeeded, or that made progress before it failed.
 
-    def __init__(self) -> None:
+    ``moved``: how many bytes have been copied so far.
+    """
+
+    def __init__(self, moved: Callable[[], int]) -> None:
         self.error: Exception | None = None
+        self._moved, self._moved_before = moved, 0
+        self._ever = False
+        """Whether a step has succeeded."""
         self._since = 0.0
         self._not_before = 0.0
         self._pauses = Backoff(_FIRST_PAUSE_S, _MAX_PAUSE_S)
@@ -34,13 +40,16 @@ class Trouble:
             return False
         if self.error is not None:
             log.warning(f"hpctune: files are copied again after {time.monotonic() - self._since:.0f} s")
-        self.error = None
+        self.error, self._ever = None, True
         self._pauses.reset()
         return True
 
     def _note(self, error: Exception) -> None:
-        if self.error is None:
+        before, self._moved_before = self._moved_before, self._moved()
+        if self.error is None or self._moved_before > before:
             self._since = time.monotonic()
+            self._pauses.reset()
+        if self.error is None:
             log.warning(f"hpctune: waiting, nothing is lost: {error} (trying for up to {retry_limit_s():g} s)")
         self.error = error
         self._not_before = time.monotonic() + self._pauses.take() * random.uniform(0.5, 1.0)  # jobs begin together
@@ -57,5 +66,5 @@ class Trouble:
         """Whether it is time to give up. A host that refuses does not change its mind soon."""
         if self.error is None:
             return False
-        limit = min(LAST_WORD_S, retry_limit_s()) if self.refused else retry_limit_s()
+        limit = min(LAST_WORD_S, retry_limit_s()) if self.refused and not self._ever else retry_limit_s()
         return time.monotonic() - self._since >= limit

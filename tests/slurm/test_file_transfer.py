@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpctune.model import events as e
-from tests.support.ssh_lab import NAME, Laptop, Sshd, nothing_left
+from hpctune.model.jobs import JobState
+from hpctune.model.records import Outcome
+from hpctune.model.trial import Phase
+from tests.support.ssh_lab import NAME, Laptop, Sshd, cluster_processes, nothing_left
 
 from .cluster import SlurmCluster, wait_for
 from .conftest import running_cluster
@@ -52,7 +54,7 @@ tuner = tune.Tuner(
     tune_config=tune.TuneConfig(metric="score", mode="max", SCHEDULER),
     run_config=tune.RunConfig(name="run", checkpoint_config=tune.CheckpointConfig(num_to_keep=2)),
     slurm=tune.SlurmOptions(
-        file_transfer=tune.FileTransfer(host="cluster", directory="NODES/$SLURMD_NODENAME", poll_s=0.3),
+        file_transfer=tune.FileTransfer(host="cluster", directory="DIRECTORY", poll_s=0.3),
         poll_s=0.5, MORE
     ),
 )
@@ -80,18 +82,18 @@ class Blind:
         user = getpass.getuser()
         self.account.config.write_text(f"Host {NAME}\n  HostName 127.0.0.1\n  Port {self.server.port}\n  User {user}\n")
 
-    def search(self, scheduler: str, *, steps: int = 8, pause: float = 0.2, more: str = "", test: str) -> Search:
-        directory = self.hidden / test
-        directory.mkdir()
-        (directory / "helper.py").write_text("def double(x):\n    return 2 * x\n")
+    def search(self, scheduler: str, *, pause: float = 0.2, more: str = "", directory: str = "", test: str) -> Search:
+        place = self.hidden / test
+        place.mkdir()
+        (place / "helper.py").write_text("def double(x):\n    return 2 * x\n")
         text = SEARCH
         values = {
-            "STEPS": steps, "PAUSE": pause, "SCHEDULER": scheduler, "MORE": more, "NODES": self.nodes,
-            "EXPERIMENT": self.hidden / "seen",
+            "STEPS": 8, "PAUSE": pause, "SCHEDULER": scheduler, "MORE": more, "EXPERIMENT": self.hidden / "seen",
+            "DIRECTORY": directory or f"{self.nodes}/$SLURMD_NODENAME",
         }  # fmt: skip
         for name, value in values.items():
             text = text.replace(name, str(value))
-        return Search(directory, text)
+        return Search(place, text)
 
 
 @pytest.fixture(scope="module")
@@ -129,31 +131,25 @@ def start(blind: Blind, slurm_cluster: SlurmCluster, request: pytest.FixtureRequ
             search.driver.kill()
         search.driver.communicate()
     slurm_cluster.cancel_all()
-    left = [path for node in blind.nodes.iterdir() for path in node.iterdir()]
-    assert [path for path in left if not killed(path)] == [], "jobs that ended have left nothing on their nodes"
 
 
-def killed(path: Path) -> bool:
-    """Whether a job's directory is one that the job could not remove: it was killed with what it had copied."""
-    found = any(inside.is_dir() for inside in path.iterdir())
-    shutil.rmtree(path)
-    return found
-
-
-def whole(search: Search, steps: int = 8, trials: int = 4) -> None:
-    """Every trial reached the end, each of its results has the steps of one lineage behind it, and each checkpoint that
-    is kept is complete."""
+def whole(search: Search, steps: int = 8, trials: int = 4) -> dict[str, list[int]]:
+    """Every trial ended well, each of its results has the steps of one lineage behind it, and each checkpoint that is
+    kept is complete. Returns the steps of each trial's results that count."""
+    ended = [fact for fact in search.facts() if isinstance(fact, e.TrialEnded)]
+    assert [fact.phase for fact in ended] == [Phase.TERMINATED] * trials, ended
     counted: dict[str, list[int]] = {}
     for fact in search.facts():
         if isinstance(fact, e.ResultReported) and fact.verdict is e.Verdict.COUNTED:
             assert fact.row["hidden"] is True, "the node sees what it must not see"
             assert fact.row["steps"] == fact.row["i"]
             counted.setdefault(fact.run.trial_id, []).append(fact.row["i"])
-    assert [rows[-1] for rows in counted.values()] == [steps] * trials, counted
+    assert max(rows[-1] for rows in counted.values()) == steps, counted
     kept = list(search.experiment.glob("*/checkpoint_*"))
     assert kept
     assert {(path / "data").stat().st_size for path in kept} == {200_000}
     assert not list(search.experiment.glob("*/.checkpoint_*")), "no part of a checkpoint is left"
+    return counted
 
 
 def requeue_one(search: Search, cluster: SlurmCluster) -> None:
@@ -167,7 +163,7 @@ def test_a_population_on_nodes_that_see_nothing(start: Callable[..., Search], sl
     """Checkpoints go from trial to trial by the driver's host; a job is requeued, the driver is killed and resumed."""
     search = start(PBT, more="requeue=True")
     requeue_one(search, slurm_cluster)
-    wait_for(lambda: sum(isinstance(fact, e.ResultReported) for fact in search.facts()) >= 6, what="results")
+    wait_for(lambda: results(search) >= 6, what="results")
     os.kill(search.driver.pid, signal.SIGKILL)
     search.driver.wait()
     hpctune = Path(sys.executable).with_name("hpctune")
@@ -177,6 +173,72 @@ def test_a_population_on_nodes_that_see_nothing(start: Callable[..., Search], sl
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     whole(search)
-    starts = [fact for fact in search.facts() if isinstance(fact, e.RunStarted)]
-    assert max(fact.run.restart for fact in starts) >= 1, "no job was requeued"
+    ends = [fact for fact in search.facts() if isinstance(fact, e.RunEnded)]
+    assert any(fact.outcome is Outcome.INTERRUPTED for fact in ends), "no job was requeued"
     assert any(isinstance(fact, e.ExploitRequested) for fact in search.facts()), "no trial took over another one"
+
+
+@pytest.mark.nightly
+def test_halving_with_lost_jobs(start: Callable[..., Search], slurm_cluster: SlurmCluster) -> None:
+    """Jobs are killed with all that they had, and requeued by Slurm: they go on from what had arrived."""
+    search = start(ASHA, pause=0.5, more="requeue=True")
+    for number in range(3):
+        wait_for(lambda n=number: results(search) > 3 * n + 2, what="results", timeout_s=60)
+        job = next(job for job in slurm_cluster.squeue() if job.state == "RUNNING")
+        slurm_cluster.run("scancel", "--signal=KILL", "--full", job.id)
+        slurm_cluster.run("scontrol", "requeue", job.id)
+    search.finish(within_s=250)
+    counted = whole(search)
+    assert all(rows == list(range(1, len(rows) + 1)) for rows in counted.values()), counted
+
+
+@pytest.mark.nightly
+def test_a_preempted_trial_goes_on(start: Callable[..., Search], slurm_cluster: SlurmCluster) -> None:
+    """Its last checkpoint arrives within the grace time."""
+    search = start("", pause=0.4, more="partition='scavenge', requeue=True")
+    wait_for(lambda: results(search) > 4, what="results", timeout_s=60)
+    urgent = [slurm_cluster.sbatch("-p", "urgent", "--exclusive", "-w", n, "--wrap", "sleep 2") for n in ("n1", "n2")]
+    wait_for(lambda: all(slurm_cluster.state(job) == "COMPLETED" for job in urgent), 60, "the urgent jobs to end")
+    search.finish(within_s=250)
+    counted = whole(search)
+    assert list(counted.values()) == [list(range(1, 9))] * 4
+    assert any(isinstance(fact, e.RetryScheduled) and "preempted" in fact.reason for fact in search.facts())
+
+
+@pytest.mark.nightly
+def test_a_host_that_is_away_costs_no_trial(
+    start: Callable[..., Search], blind: Blind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs give up, are said to have lost their node's way to the host, and the trials go on in others."""
+    monkeypatch.setenv("HPCTUNE_STORAGE_PATIENCE_S", "2")
+    search = start("", pause=1.0)
+    wait_for(lambda: results(search) > 4, what="results", timeout_s=60)
+    blind.server.stop()
+    for pid in cluster_processes(blind.server.home):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: any(isinstance(f, e.JobEnded) for f in search.facts()), 60, "jobs to give up")
+    blind.server.start()
+    search.finish(within_s=250)
+    lost = [fact for fact in search.facts() if isinstance(fact, e.JobEnded)]
+    assert {fact.state for fact in lost} == {JobState.NODE_FAIL}
+    assert all(f"could not reach {NAME} for too long" in fact.reason for fact in lost)
+    assert list(whole(search).values()) == [list(range(1, 9))] * 4
+
+
+@pytest.mark.nightly
+def test_what_a_node_lacks_is_named(start: Callable[..., Search], blind: Blind) -> None:
+    """A directory that cannot be made; a host that does not let the job in from there."""
+    search = start("", more="", directory="/proc/none")
+    assert "has no directory /proc/none and cannot make it" in search.finish(code=1)
+    search = start("", more="env={'HPCTUNE_CLUSTER_SSH_KEY': '/nowhere', 'HPCTUNE_STORAGE_PATIENCE_S': '1'}")
+    said = search.finish(code=1)
+    assert f"{NAME} did not let it in from n" in said
+    assert f"ssh -o BatchMode=yes {NAME} true" in said
+    words = "".join(path.read_text() for path in blind.nodes.glob("*/*/stderr"))
+    assert "HPCTUNE_CLUSTER_SSH_KEY: there is no file /nowhere" in words
+
+
+def results(search: Search) -> int:
+    if not (search.experiment / "journal").is_dir():
+        return 0
+    return sum(isinstance(fact, e.ResultReported) for fact in search.facts())
