@@ -228,14 +228,22 @@ def test_a_host_that_is_away_costs_no_trial(
 @pytest.mark.nightly
 def test_what_a_node_lacks_is_named(start: Callable[..., Search], blind: Blind) -> None:
     """A directory that cannot be made; a host that does not let the job in from there."""
-    search = start("", more="", directory="/proc/none")
-    assert "has no directory /proc/none and cannot make it" in search.finish(code=1)
+    search = start("", directory="/proc/none")
+    search.finish(code=1)
+    assert "has no directory /proc/none and cannot make it" in errors(search)
     search = start("", more="env={'HPCTUNE_CLUSTER_SSH_KEY': '/nowhere', 'HPCTUNE_STORAGE_PATIENCE_S': '1'}")
-    said = search.finish(code=1)
-    assert f"{NAME} did not let it in from n" in said
-    assert f"ssh -o BatchMode=yes {NAME} true" in said
+    search.finish(code=1)
+    assert f"{NAME} did not let it in from n" in errors(search)
+    assert f"ssh -o BatchMode=yes {NAME} true" in errors(search)
     words = "".join(path.read_text() for path in blind.nodes.glob("*/*/stderr"))
     assert "HPCTUNE_CLUSTER_SSH_KEY: there is no file /nowhere" in words
+    search = start("", more="python='/nowhere/python'")
+    search.finish(code=1)
+    assert "if its stderr is empty, see n" in errors(search)
+
+
+def errors(search: Search) -> str:
+    return "".join(path.read_text() for path in search.experiment.glob("*/error.txt"))
 
 
 def results(search: Search) -> int:

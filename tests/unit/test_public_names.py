@@ -21,6 +21,7 @@ TOP = [
     "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
+    "FileTransfer",
     "JupyterNotebookReporter",
     "PlacementGroupFactory",
     "Podman",

@@ -77,5 +77,5 @@ def explained(job: JobStatus, transfer: FileTransfer, shown: str) -> JobStatus:
         case ends.NO_DIRECTORY:
             reason = f"{where} has no directory {transfer.directory} and cannot make it: FileTransfer(directory=...)"
         case _:
-            reason = f"exit code {code[1]}; what it wrote before its files were transferred: {output}"
+            reason = f"exit code {code[1]}; if its stderr is empty, see {output}"
     return replace(job, reason=reason)
