@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from hpctune.common.log import log
+from hpctune.common.throttle import Throttle
 from hpctune.file_transfer import ends
 from hpctune.file_transfer.inputs import copy_earlier_runs, copy_inputs
 from hpctune.file_transfer.orders import Orders, obey
@@ -28,6 +29,8 @@ from hpctune.worker import transferred
 
 PASS_S = 0.2
 """Seconds between two looks at the files of the run on this node."""
+ROWS_S = 0.5
+"""Seconds between two copies of new results, at least. (On a common filesystem others see them after up to 1 s.)"""
 PASS_ON_S = 1.0
 """Seconds after which a signal is passed on to the worker, which mostly has got it from Slurm itself by then."""
 END_S = 10.0
@@ -52,11 +55,11 @@ class TransferringJob:
         self._claimed_at = float("inf")
         self._current = True
         """Whether no other run has replaced this one, and its trial is not over."""
-        self._looked_at, self._looking = float("-inf"), False
+        self._looks, self._rows, self._others = Throttle(poll_s, 0), Throttle(ROWS_S, 0), Throttle(poll_s, 0)
         self._child: subprocess.Popen[bytes] | None = None
         self._asking, self._asked = socket.socketpair()
-        self._question = ""
-        """The name of a run file whose claim waits for confirmation."""
+        self._question: tuple[str, bytes] | None = None
+        """The name of a run file, and the claim in it that waits for confirmation."""
         self._may_ask = True
         """Whether the worker has neither its claim nor ended."""
         self._terminated = False
@@ -152,31 +155,35 @@ class TransferringJob:
 
     def _listen(self) -> None:
         """Wait a moment, or until the worker or the driver wants something."""
-        listened = [*self._ringer.ends(), *([self._asked] if self._may_ask and not self._question else [])]
+        listened = [*self._ringer.ends(), *([self._asked] if self._may_ask and self._question is None else [])]
         ready, _, _ = select.select(listened, [], [], PASS_S)
         if self._asked in ready:
-            self._question = self._asked.recv(1024).decode().strip()
-            self._may_ask = bool(self._question)
+            name = self._asked.recv(1024).decode().strip()
+            self._may_ask = bool(name)
+            self._question = (name, (self._place.paths.root / name).read_bytes()) if name else None
 
     def _copy(self) -> None:
         """Copy both ways. It looks first: what the driver has removed must not be copied."""
         if self._ringer.heard():
-            self._looked_at = float("-inf")
+            self._looks = Throttle(self._poll_s, 0)
         self._look_if_due()
-        if self._question:
-            self._claim(self._question)
-        if self._current and self._run_file.grown():
-            self._run_file.copy()
+        if self._question is not None:
+            self._claim(*self._question)
+        now = time.monotonic()
+        if self._current and self._rows.due(now) and self._run_file.grown():
+            with self._rows.measured(now):
+                self._run_file.copy()
             self._ringer.ring()
-        if self._current:
-            for output in self._outputs:
-                output.copy()
-            self._own_files.copy()
+        if self._current and self._others.due(now):
+            with self._others.measured(now):
+                for output in self._outputs:
+                    output.copy()
+                self._own_files.copy()
 
-    def _claim(self, name: str) -> None:
+    def _claim(self, name: str, claim: bytes) -> None:
         """Answer the worker, which has claimed a run here."""
         restart = int(name.split(".")[1])
-        if self._run_file.claim(name):
+        if self._run_file.claim(name, claim):
             self._restart, self._claimed_at = restart, time.monotonic()
             if self._place.attempt > 1 or restart:
                 self._run_file.tidy()
@@ -184,20 +191,15 @@ class TransferringJob:
         else:
             copy_earlier_runs(self._server, self._place, self._restarts, self._orders.trial_id)
             answer = transferred.NO
-        self._question = ""
+        self._question = None
         with contextlib.suppress(OSError):
             self._asked.sendall(answer)
 
     def _look_if_due(self) -> None:
         """Look at what the driver says, also in the middle of a long copy."""
-        if self._looking or self._child is None or time.monotonic() - self._looked_at < self._poll_s:
-            return
-        self._looking = True
-        try:
-            self._look()
-        finally:
-            self._looking = False
-        self._looked_at = time.monotonic()
+        if self._child is not None and self._looks.due(now := time.monotonic()):
+            with self._looks.measured(now):
+                self._look()
 
     def _look(self) -> None:
         try:

@@ -37,14 +37,13 @@ class RunFileCopy:
         """Whether the run holds its run key, also on the driver's host."""
         return self.sent > 0
 
-    def claim(self, name: str) -> bool:
-        """Claim the run key on the driver's host with the claim that the worker has just written here.
+    def claim(self, name: str, claim: bytes) -> bool:
+        """Claim the run key on the driver's host with the claim that the worker has written in its run file ``name``.
 
         Returns False if it is taken there: then the other's run file is here in place of the worker's. May be called
         again after an error.
         """
         local, there = self._place.paths.root / name, f"{self._place.trial}/{name}"
-        claim = local.read_bytes()
         shared = is_shared(self._server.entry(self._place.trial))
         draft = self._place.paths.root / f".{name}.{os.urandom(6).hex()}.new"
         draft.write_bytes(claim)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 18
 """Bytes between two chances to do something else."""
+_AHEAD = 64
+"""Blocks of a file that are asked for before the first of them is here."""
 _READABLE_FOR_GROUP = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
 
 
@@ -139,7 +141,7 @@ class Server:
         draft = target.with_name(draft_name(target.name, entry))
         with self.files() as client, client.open(path, "rb") as source, draft.open("ab") as sink:
             source.seek(sink.tell())
-            source.prefetch(entry.size)
+            source.prefetch(entry.size, _AHEAD)
             left = entry.size - sink.tell()
             while left > 0 and (data := source.read(min(BLOCK, left))):
                 sink.write(data)

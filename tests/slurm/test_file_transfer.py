@@ -86,7 +86,6 @@ class Blind:
         place = self.hidden / test
         place.mkdir()
         (place / "helper.py").write_text("def double(x):\n    return 2 * x\n")
-        text = SEARCH
         values = {
             "STEPS": 8, "PAUSE": pause, "SCHEDULER": scheduler, "MORE": more, "EXPERIMENT": self.hidden / "seen",
             "DIRECTORY": directory or f"{self.nodes}/$SLURMD_NODENAME",
@@ -240,6 +239,64 @@ def test_what_a_node_lacks_is_named(start: Callable[..., Search], blind: Blind) 
     search = start("", more="python='/nowhere/python'")
     search.finish(code=1)
     assert "if its stderr is empty, see n" in errors(search)
+
+
+RANKS = """
+import os, pathlib
+import hpctune as tune
+from hpctune.train import DataParallelTrainer, ScalingConfig
+
+
+def train(config):
+    context = tune.get_context()
+    for step in (1, 2):
+        with tune.checkpoint_dir(step) as directory:
+            pathlib.Path(directory, f"shard-{context.get_world_rank()}").touch()
+        tune.report(step=step, size=context.get_world_size(), hidden=not pathlib.Path("EXPERIMENT").exists())
+
+
+tuner = tune.Tuner(
+    DataParallelTrainer(lambda config: train(config), scaling_config=ScalingConfig(num_workers=2)),
+    run_config=tune.RunConfig(name="run"),
+    slurm=tune.SlurmOptions(file_transfer=tune.FileTransfer(host="cluster", directory="DIRECTORY"), MORE),
+)
+"""
+
+
+@pytest.mark.nightly
+def test_a_trial_of_several_processes_has_one_node(start: Callable[..., Search]) -> None:
+    search = start("", text=RANKS, more="ntasks=2")
+    assert "this trial may get several. Ask for one: SlurmOptions(nodes=1)" in search.finish(code=1)
+    assert not search.experiment.exists(), "nothing is made"
+    search = start("", text=RANKS, more="ntasks=2, nodes=1")
+    search.finish()
+    rows = [fact.row for fact in search.facts() if isinstance(fact, e.ResultReported)]
+    assert [(row["step"], row["size"], row["hidden"]) for row in rows] == [(1, 2, True), (2, 2, True)]
+    assert len(list(search.experiment.glob("*/checkpoint_000002/shard-*"))) == 2
+
+
+PROGRAM = """
+import hpctune as tune
+
+tuner = tune.Tuner(
+    tune.Command("sh -c 'echo {x} > model.txt; hpctune report loss={x}; pwd'"),
+    param_space={"x": tune.grid_search([1, 2])},
+    run_config=tune.RunConfig(name="run"),
+    slurm=tune.SlurmOptions(
+        file_transfer=tune.FileTransfer(host="cluster", directory="DIRECTORY"), setup=["PATH=BIN:$PATH"]
+    ),
+)
+"""
+
+
+@pytest.mark.nightly
+def test_a_program_works_on_the_node_and_what_it_writes_arrives(start: Callable[..., Search], blind: Blind) -> None:
+    search = start("", text=PROGRAM.replace("BIN", str(Path(sys.executable).parent)))
+    search.finish()
+    assert sorted(path.read_text() for path in search.experiment.glob("*/model.txt")) == ["1\n", "2\n"]
+    assert all(str(blind.nodes) in path.read_text() for path in search.experiment.glob("*/stdout"))
+    left = [path for node in blind.nodes.iterdir() for path in node.iterdir()]
+    assert left == [], "nothing is left on the nodes"
 
 
 def errors(search: Search) -> str:

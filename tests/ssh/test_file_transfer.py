@@ -21,6 +21,7 @@ from hpctune.file_transfer.preflight import check_transfer
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Outcome
 from hpctune.storage import permissions
+from hpctune.storage.doorbell import Doorbell
 from hpctune.storage.run_file import revoke
 from tests.support.ssh_lab import NAME, Laptop, Proxy, Sshd, cluster_processes, key, wait_for
 from tests.support.transfer_lab import TransferBench, Watcher, is_complete, saving
@@ -131,16 +132,25 @@ def test_of_two_jobs_one_runs(bench: Callable[..., TransferBench]) -> None:
     assert "nothing to do" in (one.trial.root / "stdout").read_text()
 
 
-def test_orders_reach_the_run(bench: Callable[..., TransferBench]) -> None:
+@pytest.mark.parametrize("how", ["polls", pytest.param("doorbell", marks=pytest.mark.nightly)])
+def test_orders_reach_the_run(bench: Callable[..., TransferBench], how: str) -> None:
     """It waits at a milestone for the driver's answer, goes on with it, and stops when it is told."""
     one = bench(saving(steps=10_000), milestone=2.0, decision_timeout_s=600.0)
-    job = one.start()
-    one.wait_for_rows(2)
-    one.publish(milestone=4.0, answered=2.0)
-    one.wait_for_rows(4)
-    assert len(one.rows()) == 4, "it waits for the next answer"
-    one.publish(stop="enough", milestone=None)
-    assert job.wait(60) == 0
+    bell = Doorbell(one.paths.doorbell, everywhere=False)
+    try:
+        job = one.start(POLL_S="0.3" if how == "polls" else "600")
+        one.wait_for_rows(2)
+        one.wait_for(bell.heard)
+        one.publish(milestone=4.0, answered=2.0)
+        bell.answer()
+        one.wait_for_rows(4)
+        assert len(one.rows()) == 4, "it waits for the next answer"
+        one.wait_for(bell.heard)
+        one.publish(stop="enough", milestone=None)
+        bell.answer()
+        assert job.wait(60) == 0
+    finally:
+        bell.close()
     assert (one.exit().outcome, one.exit().reason) == (Outcome.STOPPED, "enough")
 
 
@@ -212,6 +222,43 @@ def test_cuts_at_any_byte_lose_and_double_nothing(bench: Callable[..., TransferB
     assert one.exit().outcome is Outcome.COMPLETED
     said = (one.trial.root / "stdout").read_text()
     assert said == "".join(f"step {step}\n" for step in range(1, 6))
+
+
+def reports_once() -> Any:
+    """A trainable that says that it ran."""
+
+    def train(config: dict[str, Any]) -> None:
+        import os
+
+        import hpctune
+
+        with open(config["diary"], "a") as diary:
+            diary.write(f"{os.getpid()}\n")
+        hpctune.report({"x": 1})
+
+    return train
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_claim_is_made_once_whatever_breaks(
+    bench: Callable[..., TransferBench], proxy: Proxy, tmp_path: Path, revoked: bool
+) -> None:
+    """The answer to a claim may be lost, in either direction: user code runs once, or never if the driver was first."""
+    proxy.between = (9_000, 30_000)
+    for seed in range(6):
+        proxy.random.seed(seed)
+        diary = tmp_path / f"diary{seed}"
+        one = bench(reports_once(), {"diary": str(diary)})
+        if revoked:
+            assert revoke(one.trial.run(1, 0), RunKey("t_00000", 1, 0), time.time())
+        jobs = [one.start(), one.start()]
+        assert [job.wait(120) for job in jobs] == [0, 0], one.said()
+        lines = (one.trial.root / "run-1.0.jsonl").read_bytes().splitlines()
+        assert len(lines) == (2 if revoked else 3), "a claim, a result, an exit record"
+        assert len(diary.read_text().splitlines() if diary.exists() else []) == (0 if revoked else 1)
+        assert one.exit().outcome is (Outcome.REVOKED if revoked else Outcome.COMPLETED)
 
 
 @pytest.mark.nightly

@@ -28,8 +28,9 @@ class TransferBench(Bench):
         self.node.mkdir()
 
     def start(self, attempt: int = 1, **env: str) -> subprocess.Popen[str]:
-        """Start a job as its script does. ``RESTART``: how often Slurm has started it before."""
-        restart = env.pop("RESTART", "0")
+        """Start a job as its script does. ``RESTART``: how often Slurm has started it before. ``POLL_S``: seconds from
+        one look at the orders to the next."""
+        restart, poll_s = env.pop("RESTART", "0"), env.pop("POLL_S", "0.2")
         here = self.node / f"{ends.STAGE_PREFIX}{len(self.processes)}"
         here.mkdir(mode=0o700)
         slurm = {"SLURM_JOB_ID": "7", "HPCTUNE_JOB_ID": "7", "SLURM_RESTART_COUNT": restart}
@@ -37,7 +38,7 @@ class TransferBench(Bench):
         with (here / "stdout").open("ab") as out, (here / "stderr").open("ab") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "hpctune.file_transfer", NAME, str(self.paths.root), trial.name,
-                 str(attempt), str(trial / "stdout"), str(trial / "stderr"), "0.2"],
+                 str(attempt), str(trial / "stdout"), str(trial / "stderr"), poll_s],
                 env=self.laptop.environment() | slurm | {ends.STAGE_VARIABLE: str(here)} | env,
                 cwd=self.node, stdout=out, stderr=errors, text=True, start_new_session=True,
             )  # fmt: skip
