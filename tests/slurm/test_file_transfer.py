@@ -82,7 +82,9 @@ class Blind:
         user = getpass.getuser()
         self.account.config.write_text(f"Host {NAME}\n  HostName 127.0.0.1\n  Port {self.server.port}\n  User {user}\n")
 
-    def search(self, scheduler: str, *, pause: float = 0.2, more: str = "", directory: str = "", test: str) -> Search:
+    def search(
+        self, scheduler: str, *, pause: float = 0.2, more: str = "", directory: str = "", text: str = SEARCH, test: str
+    ) -> Search:
         place = self.hidden / test
         place.mkdir()
         (place / "helper.py").write_text("def double(x):\n    return 2 * x\n")
@@ -291,12 +293,12 @@ tuner = tune.Tuner(
 
 @pytest.mark.nightly
 def test_a_program_works_on_the_node_and_what_it_writes_arrives(start: Callable[..., Search], blind: Blind) -> None:
+    before = set(blind.nodes.glob("*/*"))
     search = start("", text=PROGRAM.replace("BIN", str(Path(sys.executable).parent)))
     search.finish()
     assert sorted(path.read_text() for path in search.experiment.glob("*/model.txt")) == ["1\n", "2\n"]
     assert all(str(blind.nodes) in path.read_text() for path in search.experiment.glob("*/stdout"))
-    left = [path for node in blind.nodes.iterdir() for path in node.iterdir()]
-    assert left == [], "nothing is left on the nodes"
+    assert set(blind.nodes.glob("*/*")) == before, "nothing is left on the nodes"
 
 
 def errors(search: Search) -> str:

@@ -229,10 +229,11 @@ def reports_once() -> Any:
 
     def train(config: dict[str, Any]) -> None:
         import os
+        from pathlib import Path
 
         import hpctune
 
-        with open(config["diary"], "a") as diary:
+        with Path(config["diary"]).open("a") as diary:
             diary.write(f"{os.getpid()}\n")
         hpctune.report({"x": 1})
 
