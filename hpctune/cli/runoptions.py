@@ -35,6 +35,11 @@ _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "comment": (("--comment",), "TEXT", "Text for the jobs' comment."),
     "python": (("--python",), "COMMAND", "Interpreter of the jobs. Default: this one."),
     "container": (("--container",), "COMMAND", "Command that runs the worker: 'apptainer exec --nv image.sif'."),
+    "file_transfer": (
+        ("--file-transfer",),
+        "HOST:DIRECTORY",
+        "Nodes do not see the experiment: jobs copy files by SFTP from HOST to DIRECTORY: 'login1:/scratch/$USER'.",
+    ),
 }
 _SLURM_NUMBERS: dict[str, tuple[tuple[str, ...], str]] = {
     "nodes": (("-N", "--nodes"), "Nodes per trial."),

@@ -88,7 +88,8 @@ class SlurmOptions(WorkerOptions):
     - ``modules`` are loaded first; then ``setup``, lines of shell, runs.
     - ``container``: ``Apptainer(image=...)``, ``Pyxis(...)`` or ``Podman(...)`` (see ``containers.py``), or a shell
       command that runs the worker, such as ``"apptainer exec --nv image.sif"``.
-    - ``file_transfer``: ``FileTransfer(host=..., directory=...)`` for nodes that do not see the experiment's directory.
+    - ``file_transfer``: for nodes that do not see the experiment's directory: ``FileTransfer(host=..., directory=...)``
+      or ``"HOST:DIRECTORY"``.
     - ``python``: the interpreter, one or several shell words.
     - ``signal_delay_s``: SIGUSR2 asks the worker for a checkpoint this many seconds before the time limit (default 90).
     - ``use_srun``: whether the worker runs as a step. None: jobs of one task do (see ``script.py``).
@@ -159,7 +160,7 @@ class SlurmOptions(WorkerOptions):
     timeout_s: float = 60.0
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
     doorbell: bool = False
-    file_transfer: FileTransfer | Mapping[str, Any] | None = None
+    file_transfer: FileTransfer | Mapping[str, Any] | str | None = None
 
     _POSITIONS: ClassVar = (
         *("partition", "account", "qos", "constraint", "time", "mem", "mem_per_cpu", "gres", "gpu_type"),

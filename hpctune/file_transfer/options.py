@@ -15,6 +15,7 @@ from hpctune.errors import UsageError
 
 _HOST = re.compile(r"(?:(?P<user>[\w.-]+)@)?(?P<name>[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?")
 _DIRECTORY = re.compile(r"(?:/|\$)[\w./:${}@+=,-]*")
+_TEXT = re.compile(r"(?P<host>.*?):(?P<directory>[/$].*)")
 _EXAMPLE = 'FileTransfer(host="login1", directory="/scratch/$USER")'
 
 
@@ -73,11 +74,22 @@ def split(server: str) -> tuple[str, str | None, int | None]:
 
 
 def parse(given: object) -> FileTransfer | None:
-    """The value of ``SlurmOptions(file_transfer=)``: a FileTransfer, or a mapping of its fields. Raises UsageError."""
+    """The value of ``SlurmOptions(file_transfer=)``: a FileTransfer, a mapping of its fields, or ``HOST:DIRECTORY``.
+
+    Raises UsageError.
+    """
     if given is None or isinstance(given, FileTransfer):
         return given
+    if isinstance(given, str):
+        found = _TEXT.fullmatch(given)
+        if found is None:
+            raise UsageError(
+                f"file_transfer must be HOST:DIRECTORY, such as 'login1:/scratch/$USER', or :DIRECTORY for the host on "
+                f"which the driver runs, not {given!r}."
+            )
+        return FileTransfer(host=found["host"] or None, directory=found["directory"])
     if not isinstance(given, Mapping):
-        raise UsageError(f"file_transfer must be {_EXAMPLE} or a dict of its values, not {given!r}.")
+        raise UsageError(f"file_transfer must be {_EXAMPLE}, a dict of its values, or HOST:DIRECTORY, not {given!r}.")
     values: dict[str, Any] = {str(key).replace("-", "_"): value for key, value in given.items()}
     known = [field.name for field in fields(FileTransfer)]
     for name in sorted(set(values) - set(known)):

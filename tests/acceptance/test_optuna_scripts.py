@@ -197,10 +197,17 @@ def test_what_cannot_run_is_refused(text: str, words: str, tmp_path: Path) -> No
     assert words in done.stderr
 
 
-def test_a_parameter_cannot_be_set_from_outside(tmp_path: Path) -> None:
-    done = _run(SCRIPTS / "grid.py", tmp_path, "--set", "x=1")
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--set", "x=1", "chooses its parameters itself"),
+        ("--file-transfer", "login1:/scratch", "reads the experiment's journal while it runs"),
+    ],
+)
+def test_what_an_objective_cannot_do(tmp_path: Path, option: str, value: str, words: str) -> None:
+    done = _run(SCRIPTS / "grid.py", tmp_path, option, value)
     assert done.returncode != 0
-    assert "chooses its parameters itself" in done.stderr
+    assert words in done.stderr
 
 
 def _wait(condition: Callable[[], bool]) -> None:

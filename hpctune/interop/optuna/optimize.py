@@ -86,6 +86,11 @@ class Optimizer:
                 "nothing to replace. Fix a parameter with optuna.samplers.PartialFixedSampler, or try a point with "
                 "study.enqueue_trial({...})."
             )
+        if overrides.slurm_options.get("file_transfer") is not None:
+            raise UsageError(
+                "An Optuna objective reads the experiment's journal while it runs, so it does not go with "
+                "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch()."
+            )
         caught = tuple(catch) if isinstance(catch, Iterable) else (catch,)
         search = StudySearch(Definition.of(study, secrets.token_hex(8)), timeout)
         mirror = StudyMirror(study, search, list(callbacks or ()))

@@ -130,7 +130,9 @@ def test_workers_that_stay_are_refused() -> None:
         ({"host": "login1:port"}, "must be a name of ~/.ssh/config"),
         ({"poll_s": 0}, "poll_s"),
         ({"hots": "x"}, "has no option 'hots'. Did you mean 'host'"),
-        ("login1", "file_transfer must be"),
+        ("login1", "file_transfer must be HOST:DIRECTORY"),
+        ("a b:/scratch", "must be a name of ~/.ssh/config"),
+        (3, "file_transfer must be FileTransfer("),
     ],
 )
 def test_impossible_values(given: object, words: str) -> None:
@@ -155,6 +157,13 @@ def test_it_is_stored_and_read_again() -> None:
     assert pickle.loads(pickle.dumps(given)) == given
     assert parse(TRANSFER) is TRANSFER
     assert parse(None) is None
+
+
+def test_as_one_word_of_the_command_line() -> None:
+    assert parse("login1:/scratch/$USER") == tune.FileTransfer(host="login1", directory="/scratch/$USER")
+    assert parse("me@login1:2222:$TMPDIR") == tune.FileTransfer(host="me@login1:2222", directory="$TMPDIR")
+    assert parse(":/tmp") == tune.FileTransfer(directory="/tmp")
+    assert parse("[::1]:22:/tmp") == tune.FileTransfer(host="[::1]:22", directory="/tmp")
 
 
 SHOWN = "JobId=7 JobName=x UserId=me(1) JobState=FAILED ExitCode={}:0 BatchHost=n1 NumNodes=1"
