@@ -28,12 +28,20 @@ _HINTS = {
     ),
 }
 """What a job says that could not begin, and what helps."""
+_SLURMS_REASON = "NonZeroExitCode"
+_UNSEEN = (
+    "its output was not even created: perhaps its node does not see {}. Choose another --storage-path, leave the node "
+    "out with --exclude, or see docs/how-to/file-transfer.md"
+)
+"""Slurm opens the output before a job begins, and the job fails if it cannot."""
 
 
 def refine_job_end(event: e.JobEnded, stderr: Path) -> e.JobEnded:
     """``event`` with the last line of stderr if the job failed; as OUT_OF_MEMORY if stderr says that."""
     if event.state not in (JobState.FAILED, JobState.CANCELLED):
         return event
+    if event.reason == _SLURMS_REASON and not stderr.exists():
+        return replace(event, reason=_with(event.reason, _UNSEEN.format(stderr.parent)))
     lines = last_lines(stderr)
     slurm = of_slurm(lines)
     if out_of_memory(lines):

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Server, draft_name, file_mode, is_shared
+from hpctune.file_transfer.server import Server, draft_name, file_mode, is_shared, private_mode
 from hpctune.storage import ownership
+from hpctune.storage.permissions import PRIVATE_FILE
 
 OWN_FILES_S = 30.0
 """Seconds between two looks at the files of user code."""
@@ -27,7 +28,7 @@ class OutputCopy:
         self._server, self._local, self._there = server, local, there
         self._start: int | None = None
         """Bytes that were there before."""
-        self._sent = 0
+        self._sent, self._mode = 0, PRIVATE_FILE
 
     def copy(self) -> None:
         """Copy what is new."""
@@ -36,7 +37,8 @@ class OutputCopy:
         while data := self._new():
             if self._start is None:
                 self._start = self._size_there()
-            self._server.write_at(self._there, self._start + self._sent, data, create=True)
+                self._mode = private_mode(self._server.entry(os.path.dirname(self._there)))
+            self._server.write_at(self._there, self._start + self._sent, data, create=self._mode)
             self._sent += len(data)
 
     def _new(self) -> bytes:

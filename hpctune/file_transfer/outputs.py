@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Server, is_shared
+from hpctune.file_transfer.server import Server, is_shared, private_mode
 from hpctune.storage import checkpoints
 from hpctune.storage.ownership import DOOMED_PREFIX, STAGING_PREFIX
 from hpctune.storage.run_file import SOME
@@ -44,11 +44,11 @@ class RunFileCopy:
         again after an error.
         """
         local, there = self._place.paths.root / name, f"{self._place.trial}/{name}"
-        shared = is_shared(self._server.entry(self._place.trial))
+        mode = private_mode(self._server.entry(self._place.trial))
         draft = self._place.paths.root / f".{name}.{os.urandom(6).hex()}.new"
         draft.write_bytes(claim)
         try:
-            self._server.put(draft, f"{self._place.trial}/{draft.name}", mode=0o640 if shared else 0o600)
+            self._server.put(draft, f"{self._place.trial}/{draft.name}", mode=mode)
             ours = self._server.rename_unless_there(f"{self._place.trial}/{draft.name}", there)
         finally:
             draft.unlink()

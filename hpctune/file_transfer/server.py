@@ -20,6 +20,7 @@ from hpctune.errors import RemoteClusterError
 from hpctune.file_transfer.options import split
 from hpctune.ssh import ssh_config
 from hpctune.ssh.connection import Connection, Traffic
+from hpctune.storage import permissions
 from hpctune.storage.ownership import STAGING_PREFIX
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ BLOCK = 1 << 18
 """Bytes between two chances to do something else."""
 _AHEAD = 64
 """Blocks of a file that are asked for before the first of them is here."""
-_READABLE_FOR_GROUP = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
 
 
 def nobody_to_ask(question: str, shown: bool) -> str:
@@ -181,9 +181,9 @@ class Server:
 
     # -- putting ------------------------------------------------------------------------------------------------
 
-    def write_at(self, path: str, offset: int, data: bytes, *, create: bool = False) -> None:
+    def write_at(self, path: str, offset: int, data: bytes, *, create: int | None = None) -> None:
         """Write ``data`` at ``offset``, and see that the file reaches there. Raises FileNotFoundError if the file is
-        missing, unless ``create``."""
+        missing, unless ``create`` is given: the mode that it then gets."""
         with self.files() as client:
             with _opened(client, path, create) as file:
                 file.seek(offset)
@@ -195,7 +195,7 @@ class Server:
         """Copy a file of this machine. If a part of it is there, of an earlier try, go on behind it."""
         with source.open("rb") as file, self.files() as client:
             size = os.fstat(file.fileno()).st_size
-            with _opened(client, path, create=True) as sink:
+            with _opened(client, path, create=mode) as sink:
                 there = int(sink.stat().st_size or 0)
                 start = there if there <= size else 0
                 if there > size:
@@ -206,7 +206,6 @@ class Server:
                     sink.write(data)
                     self.traffic.sent += len(data)
                     self.meanwhile()
-            client.chmod(path, mode)
             _check_size(client, path, size)
         self.traffic.files += 1
 
@@ -234,12 +233,12 @@ class Server:
         """Make a directory, if it is not there. The one above it must be there."""
         with self.files() as client:
             try:
-                client.mkdir(path, 0o700)
+                client.mkdir(path, permissions.PRIVATE_DIRECTORY)
             except OSError:
                 if not stat.S_ISDIR(client.stat(path).st_mode or 0):
                     raise
             if shared:
-                client.chmod(path, 0o2750)
+                client.chmod(path, permissions.SHARED_DIRECTORY)
 
     def rename(self, path: str, target: str) -> None:
         """Give a file or directory another name, in one step; a file that has the name is replaced."""
@@ -285,8 +284,13 @@ def draft_name(name: str, identity: object) -> str:
 
 
 def is_shared(entry: Entry) -> bool:
-    """Whether new files in this directory are readable for the group (see ``storage/permissions.py``)."""
-    return entry.mode & _READABLE_FOR_GROUP == _READABLE_FOR_GROUP
+    """Whether new files in this directory are readable for the group."""
+    return permissions.has_mark(entry.mode)
+
+
+def private_mode(directory: Entry) -> int:
+    """The mode of a new file of hpctune in this directory."""
+    return permissions.SHARED_FILE if is_shared(directory) else permissions.PRIVATE_FILE
 
 
 def file_mode(path: Path, shared: bool) -> int:
@@ -300,15 +304,16 @@ def _entry(found: SFTPAttributes) -> Entry:
 
 
 @contextlib.contextmanager
-def _opened(client: SFTPClient, path: str, create: bool) -> Iterator[SFTPFile]:
+def _opened(client: SFTPClient, path: str, create: int | None) -> Iterator[SFTPFile]:
     """A file to write into, with what it holds. Each write is answered before the next one, so its size tells how much
     of it is written."""
     try:
         file = client.open(path, "r+b")
     except FileNotFoundError:
-        if not create:
+        if create is None:
             raise
         file = client.open(path, "wb")
+        file.chmod(create)
     try:
         yield file
     finally:

@@ -29,9 +29,14 @@ def share(directory: StrPath) -> None:
 def shared(directory: StrPath) -> bool:
     """Whether new files in ``directory`` are readable for the group."""
     try:
-        return os.stat(directory).st_mode & _MARK == _MARK
+        return has_mark(os.stat(directory).st_mode)
     except OSError:
         return False
+
+
+def has_mark(mode: int) -> bool:
+    """Whether ``mode`` is that of a shared directory."""
+    return mode & _MARK == _MARK
 
 
 def exists(path: StrPath) -> bool:

@@ -85,6 +85,8 @@ def test_everything_arrives_and_nothing_stays(bench: Callable[..., TransferBench
     assert list(one.trial.root.glob(".*")) == [], "no draft is left on the driver's host"
     files = [path for path in one.trial.root.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) & 0o022 for path in files} == {0}, "others cannot write"
+    own = [one.trial.root / name for name in ("stdout", "run-1.0.jsonl")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in own] == [0o600, 0o600]
 
 
 @pytest.mark.nightly

@@ -48,8 +48,16 @@ def test_slurms_words_come_first_and_only_the_end_is_read(tmp_path: Path) -> Non
     )
 
 
+def test_a_job_whose_output_could_not_be_created(tmp_path: Path) -> None:
+    """As on a node that does not see the experiment's directory."""
+    reason = refine_job_end(FAILED, tmp_path / "trial" / "stderr").reason
+    assert f"perhaps its node does not see {tmp_path / 'trial'}" in reason
+    assert "docs/how-to/file-transfer.md" in reason
+
+
 def test_nothing_to_read_and_other_ends(tmp_path: Path) -> None:
-    assert refine_job_end(FAILED, tmp_path / "none") == FAILED
+    other = e.JobEnded("t", 1, JobState.FAILED, "exit code 1")
+    assert refine_job_end(other, tmp_path / "none") == other, "a trial of a worker, which leaves no empty output"
     assert refine_job_end(FAILED, Path("/dev/null")) == FAILED
     timeout = e.JobEnded("t", 1, JobState.TIMEOUT, "")
     (tmp_path / "stderr").write_text("slurmstepd: error: exceeded memory limit\n")
