@@ -222,7 +222,7 @@ def test_a_host_that_is_away_costs_no_trial(
     search.finish(within_s=250)
     lost = [fact for fact in search.facts() if isinstance(fact, e.JobEnded)]
     assert {fact.state for fact in lost} == {JobState.NODE_FAIL}
-    assert all(f"could not reach {NAME} for too long" in fact.reason for fact in lost)
+    assert all(f"could not transfer files to {NAME} for too long" in fact.reason for fact in lost)
     assert list(whole(search).values()) == [list(range(1, 9))] * 4
 
 

@@ -60,7 +60,7 @@ def check_one_node(placements: Sequence[Placement], options: SlurmOptions) -> No
 def explained(job: JobStatus, transfer: FileTransfer, shown: str) -> JobStatus:
     """A job that failed, in words. ``shown``: what ``scontrol show job`` says of it.
 
-    If it could not reach the driver's host for too long, its node has failed it: the trial goes on elsewhere.
+    If it could not transfer its files for too long, that counts as a failure of its node: the trial goes on elsewhere.
     """
     code, node = _EXIT_CODE.search(shown), _NODE.search(shown)
     if code is None or code[1] == "0":
@@ -70,7 +70,7 @@ def explained(job: JobStatus, transfer: FileTransfer, shown: str) -> JobStatus:
     by_hand = f"srun -w {where} ssh -o BatchMode=yes {shlex.quote(transfer.server)} true"
     match int(code[1]):
         case ends.UNREACHABLE:
-            reason = f"{where} could not reach {transfer.server} for too long: see {output}"
+            reason = f"{where} could not transfer files to {transfer.server} for too long: see {output}"
             return replace(job, state=JobState.NODE_FAIL, reason=reason)
         case ends.REFUSED:
             reason = f"{transfer.server} did not let it in from {where}: see {output}, and try by hand: {by_hand}"

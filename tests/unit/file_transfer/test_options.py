@@ -172,7 +172,11 @@ SHOWN = "JobId=7 JobName=x UserId=me(1) JobState=FAILED ExitCode={}:0 BatchHost=
 @pytest.mark.parametrize(
     ("code", "state", "words"),
     [
-        (ends.UNREACHABLE, JobState.NODE_FAIL, "n1 could not reach me@login1:2222 for too long: see n1:/scratch/$USER"),
+        (
+            ends.UNREACHABLE,
+            JobState.NODE_FAIL,
+            "n1 could not transfer files to me@login1:2222 for too long: see n1:/scratch/$USER",
+        ),
         (ends.REFUSED, JobState.FAILED, "srun -w n1 ssh -o BatchMode=yes"),
         (ends.NO_DIRECTORY, JobState.FAILED, "n1 has no directory /scratch/$USER and cannot make it"),
         (1, JobState.FAILED, "exit code 1; if its stderr is empty, see n1:/scratch/$USER/hpctune-job-7-*/stderr"),
