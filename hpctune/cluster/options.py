@@ -205,7 +205,7 @@ class SlurmOptions(WorkerOptions):
         if self.workers is not None:
             raise NotYetSupportedError(
                 "file_transfer serves jobs of one trial each; workers that stay read the experiment's directory. Leave "
-                "out workers=, or put the experiment where nodes see it."
+                "out workers= (and reuse_actors=True), or put the experiment where nodes see it."
             )
         if isinstance(self.container, Container) and given.varies:
             raise UsageError(
