@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpctune.file_transfer.entry import Entry
 from hpctune.file_transfer.orders import Orders
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Entry, Server
+from hpctune.file_transfer.server import Server
 from hpctune.model.ids import RunKey
 from hpctune.storage import ownership
 from hpctune.storage.run_file import RunTail, checkpoints_before

@@ -7,8 +7,9 @@ import json
 import os
 
 from hpctune.errors import StorageError
+from hpctune.file_transfer.entry import Entry
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Entry, Server
+from hpctune.file_transfer.server import Server
 from hpctune.storage import atomic, values
 from hpctune.storage.last_line import last_line
 

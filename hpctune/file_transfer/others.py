@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpctune.file_transfer.entry import draft_name, file_mode, is_shared, mode_in
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Server, draft_name, file_mode, is_shared, private_mode
+from hpctune.file_transfer.server import Server
 from hpctune.storage import ownership
 from hpctune.storage.permissions import PRIVATE_FILE
 
@@ -37,7 +38,7 @@ class OutputCopy:
         while data := self._new():
             if self._start is None:
                 self._start = self._size_there()
-                self._mode = private_mode(self._server.entry(os.path.dirname(self._there)))
+                self._mode = mode_in(self._server.entry(os.path.dirname(self._there)))
             self._server.write_at(self._there, self._start + self._sent, data, create=self._mode)
             self._sent += len(data)
 

@@ -7,8 +7,9 @@ import os
 import time
 from pathlib import Path
 
+from hpctune.file_transfer.entry import is_shared, mode_in
 from hpctune.file_transfer.place import Place
-from hpctune.file_transfer.server import Server, is_shared, private_mode
+from hpctune.file_transfer.server import Server
 from hpctune.storage import checkpoints
 from hpctune.storage.ownership import DOOMED_PREFIX, STAGING_PREFIX
 from hpctune.storage.run_file import SOME
@@ -44,7 +45,7 @@ class RunFileCopy:
         again after an error.
         """
         local, there = self._place.paths.root / name, f"{self._place.trial}/{name}"
-        mode = private_mode(self._server.entry(self._place.trial))
+        mode = mode_in(self._server.entry(self._place.trial))
         draft = self._place.paths.root / f".{name}.{os.urandom(6).hex()}.new"
         draft.write_bytes(claim)
         try:

@@ -12,11 +12,11 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctune.errors import RemoteClusterError
+from hpctune.file_transfer.entry import Entry, described, draft_name, file_mode
 from hpctune.file_transfer.options import split
 from hpctune.ssh import ssh_config
 from hpctune.ssh.connection import Connection, Traffic
@@ -24,7 +24,7 @@ from hpctune.storage import permissions
 from hpctune.storage.ownership import STAGING_PREFIX
 
 if TYPE_CHECKING:
-    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
+    from paramiko import SFTPClient, SFTPFile
 
 BLOCK = 1 << 18
 """Bytes between two chances to do something else."""
@@ -38,23 +38,6 @@ def nobody_to_ask(question: str, shown: bool) -> str:
         f"The server asks {question.strip()!r}, and a job has nobody to answer. Jobs need a private key without a "
         "passphrase that the server accepts: name it with IdentityFile in ~/.ssh/config, or HPCTUNE_CLUSTER_SSH_KEY."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or directory there. ``changed``: the time of the last change, in whole seconds."""
-
-    size: int
-    mode: int
-    changed: int
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_link(self) -> bool:
-        return stat.S_ISLNK(self.mode)
 
 
 class Server:
@@ -107,12 +90,12 @@ class Server:
     def entries(self, directory: str) -> dict[str, Entry]:
         """What is in a directory. Raises FileNotFoundError."""
         with self.files() as client:
-            return {one.filename: _entry(one) for one in client.listdir_attr(directory)}
+            return {one.filename: described(one) for one in client.listdir_attr(directory)}
 
     def entry(self, path: str) -> Entry:
         """One file or directory. Raises FileNotFoundError."""
         with self.files() as client:
-            return _entry(client.stat(path))
+            return described(client.stat(path))
 
     def exists(self, path: str) -> bool:
         """Whether it is there."""
@@ -276,31 +259,6 @@ class Server:
                 self.remove(f"{path}/{name}")
         with self.files() as client, contextlib.suppress(FileNotFoundError):
             client.rmdir(path)
-
-
-def draft_name(name: str, identity: object) -> str:
-    """The name of a file while it is copied. ``identity``: what tells the file from an earlier one of its name."""
-    return f".{name}.{zlib.crc32(repr(identity).encode())}.tmp"
-
-
-def is_shared(entry: Entry) -> bool:
-    """Whether new files in this directory are readable for the group."""
-    return permissions.has_mark(entry.mode)
-
-
-def private_mode(directory: Entry) -> int:
-    """The mode of a new file of hpctune in this directory."""
-    return permissions.SHARED_FILE if is_shared(directory) else permissions.PRIVATE_FILE
-
-
-def file_mode(path: Path, shared: bool) -> int:
-    """The mode that the copy of a file is to have."""
-    own = stat.S_IMODE(path.stat().st_mode) & 0o755
-    return own | stat.S_IRGRP if shared else own
-
-
-def _entry(found: SFTPAttributes) -> Entry:
-    return Entry(int(found.st_size or 0), int(found.st_mode or 0), int(found.st_mtime or 0))
 
 
 @contextlib.contextmanager

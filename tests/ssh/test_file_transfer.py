@@ -16,8 +16,12 @@ import pytest
 
 from hpctune.errors import UsageError
 from hpctune.file_transfer import ends
+from hpctune.file_transfer.entry import draft_name
 from hpctune.file_transfer.options import FileTransfer
+from hpctune.file_transfer.outputs import RunFileCopy
+from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.preflight import check_transfer
+from hpctune.file_transfer.server import Server
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Outcome
 from hpctune.storage import permissions
@@ -104,6 +108,38 @@ def test_files_of_user_code_come_along(bench: Callable[..., TransferBench], tmp_
 
 
 @pytest.mark.nightly
+def test_a_checkpoint_that_is_saved_again_takes_the_place_of_the_first(
+    bench: Callable[..., TransferBench], tmp_path: Path
+) -> None:
+    """What is saved after the last report has that report's iteration, and so its name."""
+
+    def train(config: dict[str, Any]) -> None:
+        import time
+        from pathlib import Path
+
+        import hpctune
+
+        for text in ("first", "second"):
+            with hpctune.checkpoint_dir(1) as directory:
+                Path(directory, "text").write_text(text)
+            if text == "first":
+                hpctune.report({"x": 1})
+                while not Path(config["arrived"]).exists():
+                    time.sleep(0.05)
+
+    arrived = tmp_path / "arrived"
+    one = bench(train, {"arrived": str(arrived)})
+    job = one.start()
+    one.wait_for_rows(1)
+    assert (one.trial.root / "checkpoint_000001" / "text").read_text() == "first"
+    arrived.touch()
+    assert job.wait(60) == 0, one.said()
+    assert (one.exit().checkpoint, one.exit().outcome) == ("checkpoint_000001", Outcome.COMPLETED)
+    assert (one.trial.root / "checkpoint_000001" / "text").read_text() == "second"
+    assert list(one.trial.root.glob(".*")) == []
+
+
+@pytest.mark.nightly
 def test_a_group_may_read_what_arrives_in_a_shared_directory(bench: Callable[..., TransferBench]) -> None:
     one = bench(saving(steps=1))
     permissions.share(one.trial.root)
@@ -123,6 +159,68 @@ def test_a_revoked_attempt_runs_no_user_code(bench: Callable[..., TransferBench]
     assert (one.trial.root / "run-1.0.jsonl").read_bytes() == before
     assert list(one.trial.root.glob("checkpoint_*")) == []
     assert "has been run already, or revoked" in (one.trial.root / "stdout").read_text()
+
+
+def test_one_claim_holds_on_the_drivers_host(laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have claimed on their nodes. The first may ask again, as an answer may be lost; the other gets its claim."""
+    monkeypatch.setenv("HOME", str(laptop.home))
+    there = tmp_path / "experiment" / "trial"
+    there.mkdir(parents=True)
+    server, name = Server(NAME), "run-1.0.jsonl"
+    claims, copies = [b'{"claim":"one"}\n', b'{"claim":"two"}\n'], []
+    for number, claim in enumerate(claims):
+        place = Place(str(there.parent), "trial", 1, "/dev/null", "/dev/null", tmp_path / str(number))
+        place.paths.root.mkdir(parents=True)
+        Path(place.paths.at(name)).write_bytes(claim)
+        copies.append((place, RunFileCopy(server, place)))
+    (first, one), (second, two) = copies
+    try:
+        assert [one.claim(name, claims[0]), two.claim(name, claims[1])] == [True, False]
+        assert [one.claim(name, claims[0]), two.claim(name, claims[1])] == [True, False]
+    finally:
+        server.close()
+    found = [path.read_bytes() for path in (there / name, first.paths.root / name, second.paths.root / name)]
+    assert found == [claims[0]] * 3
+    assert (one.claimed, two.claimed) == (True, False)
+    assert [path.name for path in there.iterdir()] == [name]
+
+
+def test_a_step_that_is_repeated_changes_nothing(
+    laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the try before, all, a part or nothing may have arrived."""
+    monkeypatch.setenv("HOME", str(laptop.home))
+    server, here, there = Server(NAME), tmp_path / "one", tmp_path / "two"
+    here.mkdir()
+    data = os.urandom(700_000)
+    (here / "file").write_bytes(data)
+    (here / "inner").mkdir()
+    (here / "inner" / "link").symlink_to("../file")
+    try:
+        for _ in range(2):
+            server.write_at(str(tmp_path / "rows"), 3, b"abc", create=0o600)
+        assert (tmp_path / "rows").read_bytes() == b"\0\0\0abc"
+        for size in (0, 300_000, len(data), len(data) + 5):
+            there.mkdir(exist_ok=True)
+            (there / "file").write_bytes((data + b"longer")[:size])
+            sent = server.moved
+            server.put_tree(here, str(there), shared=False)
+            assert (there / "file").read_bytes() == data
+            assert server.moved - sent == (len(data) - size if size <= len(data) else len(data))
+        assert (there / "inner" / "link").readlink() == Path("../file")
+        entry, got = server.entry(str(there / "file")), tmp_path / "got"
+        got.with_name(draft_name("got", entry)).write_bytes(data[:400_000])
+        server.get(str(there / "file"), got, entry)
+        assert got.read_bytes() == data
+        server.get_directory(str(there), tmp_path / "three")
+        assert (tmp_path / "three" / "inner" / "link").read_bytes() == data
+        with pytest.raises(FileNotFoundError):
+            server.write_at(str(tmp_path / "finalized"), 0, b"x")
+        server.remove_tree(str(there))
+        server.remove_tree(str(there))
+        assert not there.exists()
+    finally:
+        server.close()
 
 
 def test_of_two_jobs_one_runs(bench: Callable[..., TransferBench]) -> None:

@@ -252,6 +252,8 @@ class SlurmCluster:
         except ValueError as error:
             raise ClusterUnavailableError(str(error)) from error
         self._lists.seen()
+        failed = {job.job_id for job in found if job.state is JobState.FAILED}
+        self._shown = {job_id: text for job_id, text in self._shown.items() if job_id in failed}
         found = [self._explained(job) for job in found]
         self._active = {job.job_id for job in found if not job.state.final}
         self._leaving = {job.job_id for job in found if job.state is JobState.COMPLETING}
