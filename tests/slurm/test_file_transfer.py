@@ -198,7 +198,10 @@ def test_a_preempted_trial_goes_on(start: Callable[..., Search], slurm_cluster: 
     """Its last checkpoint arrives within the grace time."""
     search = start("", pause=0.4, more="partition='scavenge', requeue=True")
     wait_for(lambda: results(search) > 4, what="results", timeout_s=60)
-    urgent = [slurm_cluster.sbatch("-p", "urgent", "--exclusive", "-w", n, "--wrap", "sleep 2") for n in ("n1", "n2")]
+    urgent = [
+        slurm_cluster.sbatch("-p", "urgent", "--exclusive", "-w", n, "-o", "/dev/null", "--wrap", "sleep 2")
+        for n in ("n1", "n2")
+    ]
     wait_for(lambda: all(slurm_cluster.state(job) == "COMPLETED" for job in urgent), 60, "the urgent jobs to end")
     search.finish(within_s=250)
     counted = whole(search)
