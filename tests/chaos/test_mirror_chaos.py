@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -74,11 +75,17 @@ class Site:
             command, env=self.env, cwd=self.work, capture_output=True, text=True, timeout=120, check=False
         )
 
-    def reported(self) -> int:
-        """How many results the journal has."""
+    def journal(self) -> bytes:
         with contextlib.suppress(OSError):
-            return sum(p.read_bytes().count(b'"ResultReported"') for p in self.experiment.glob("journal/*.jsonl"))
-        return 0
+            return b"".join(path.read_bytes() for path in self.experiment.glob("journal/*.jsonl"))
+        return b""
+
+    def has_come(self, results: float) -> bool:
+        """Whether there are so many results, or a trial waits at the place where they stop. (A trial that goes on from
+        the checkpoint of a better one leaves results out.)"""
+        journal = self.journal()
+        furthest = max(map(int, re.findall(rb'"training_iteration":(\d+)', journal)), default=0)
+        return journal.count(b'"ResultReported"') >= results or furthest >= HELD_AT
 
 
 def search(place: Place, audit: Path, trials: int, pause_s: float) -> str:
@@ -137,7 +144,7 @@ def go_through(
         for killed in range(1, kills + 1):
             first.start(sys.executable, script)
             goal = total * (killed - rng.random() / 2) / (kills + 1)
-            wait_for(lambda goal=goal: first.reported() >= goal, 120, f"{goal} results: {first.log.read_text()}")  # type: ignore[misc]
+            wait_for(lambda goal=goal: first.has_come(goal), 120, f"{goal} results: {first.log.read_text()}")  # type: ignore[misc]
             first.kill()
         started = time.time()
         first.start(sys.executable, script)
@@ -216,7 +223,7 @@ def test_a_place_that_never_answers_does_not_keep_a_search_from_its_end(
         (tmp_path / "go").touch()
         began = time.monotonic()
         first.start(sys.executable, first.work / "search.py")
-        wait_for(lambda: first.reported() > 0, 60, "a result")
+        wait_for(lambda: first.has_come(1), 60, "a result")
         assert "nothing is there yet; copying for" in first.call("status", "exp").stdout
         assert first.process is not None
         assert first.process.wait(55) == 0, "a client of S3 waits 60 s for an answer, and then tries again"
