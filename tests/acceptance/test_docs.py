@@ -160,7 +160,10 @@ def _installs(text: str) -> bool:
 
 LONG = {
     f"docs/how-to/{name}.md"
-    for name in ("checkpoints-and-resume", "export", "frameworks", "optuna", "pictures", "scikit-learn", "wandb-sweeps")
+    for name in (
+        *("checkpoints-and-resume", "export", "frameworks", "optuna", "pictures", "population-based-training"),
+        *("schedulers", "scikit-learn", "seml", "trackers", "wandb-sweeps"),
+    )
 }
 """Pages that take longest: their blocks run every night."""
 

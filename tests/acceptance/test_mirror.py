@@ -68,6 +68,7 @@ def hpctune(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.nightly
 def test_a_second_cluster_goes_on_from_the_object_store(tmp_path: Path, s3: str) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for home in (one, two):

@@ -225,7 +225,7 @@ def test_the_points_are_everything_that_a_driver_does(kind: str) -> None:
 @pytest.mark.parametrize(
     "part", [pytest.param(n, marks=[pytest.mark.nightly] if n >= QUICK_PARTS else []) for n in range(PARTS)]
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS[:2], pytest.param("stopped", marks=pytest.mark.nightly)])
 def test_killed_at_every_point(kind: str, part: int) -> None:
     """And the driver after it once more, somewhere in its recovery."""
     total = len(points_of(kind))

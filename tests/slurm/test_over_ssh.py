@@ -46,6 +46,11 @@ def cluster(slurm_cluster: SlurmCluster, sshd: Sshd, tmp_path: Path) -> SlurmClu
     return slurm_cluster
 
 
+def driver_jobs(cluster: SlurmCluster) -> list[str]:
+    """Those that there have been, of earlier tests as well."""
+    return [job.id for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
+
+
 def project(laptop: Laptop, steps: int, pause: float) -> None:
     (laptop.work / "config.py").write_text(CONFIG.replace("STEPS", str(steps)).replace("PAUSE", str(pause)))
     (laptop.work / "helper.py").write_text(HELPER)
@@ -53,6 +58,7 @@ def project(laptop: Laptop, steps: int, pause: float) -> None:
 
 def test_the_driver_is_a_job(laptop: Laptop, cluster: SlurmCluster, sshd: Sshd) -> None:
     """The first run looks at the site; Ctrl-C changes nothing; the same command follows until the end."""
+    before = len(driver_jobs(cluster))
     project(laptop, 3, 0.8)
     first = laptop.start(*RUN)
     wait_for(lambda: len(cluster.squeue()) >= 2, 60, "the driver jobs")
@@ -72,8 +78,7 @@ def test_the_driver_is_a_job(laptop: Laptop, cluster: SlurmCluster, sshd: Sshd) 
     assert "state     finished: all trials are done" in again.out
     assert re.search(r"received .*; \d+ calls\.", again.err)
     wait_for(lambda: not cluster.squeue(), 30, "an empty queue")
-    submitted = [job for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
-    assert len(submitted) == 2, "the driver and its successor, once"
+    assert len(driver_jobs(cluster)) == before + 2, "the driver and its successor, once"
 
 
 @pytest.mark.nightly
@@ -82,6 +87,7 @@ def test_a_whole_session_while_the_connection_is_cut(laptop: Laptop, cluster: Sl
     proxy = Proxy(sshd.port, seed=5)
     laptop.knows(sshd, proxy.port)
     laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {proxy.port}"))
+    before = len(driver_jobs(cluster))
     project(laptop, 20, 0.5)
     shown = laptop.call("run", "config.py", "--on", NAME, "--yes", "--no-doctor", "--dry-run")
     assert shown.code == 0, shown
@@ -105,15 +111,14 @@ def test_a_whole_session_while_the_connection_is_cut(laptop: Laptop, cluster: Sl
     assert "3 of 3 (3 completed)" in said.out
     assert "state     finished: all trials are done" in laptop.call("status", "far", "--on", NAME).out
     assert proxy.cuts > 3
-    submitted = [job.id for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]
-    assert len(submitted) == 2, "the driver and its successor, once"
+    assert len(driver_jobs(cluster)) == before + 2, "the driver and its successor, once"
 
     going_on = laptop.start("resume", "far", "--num-samples", "3", "--on", NAME)
     wait_for(lambda: "running" in laptop.call("status", "far", "--on", NAME).out, 60, "more trials")
     assert "Told the driver to stop" in laptop.call("stop", "far", "--on", NAME).out
     out, err = going_on.communicate(timeout=120)
     assert going_on.returncode == 0, (out, err)
-    assert len([job for job in cluster.squeue(ended=True) if job.name == "hpctune-driver-far"]) == 4, "a job again"
+    assert len(driver_jobs(cluster)) == before + 4, "a job again"
     assert laptop.call("fetch", "far", "--on", NAME).code == 0
     assert laptop.call("status", "far").code == 0
     assert [path.name for path in sshd.home.glob("hpctune_results/*")] == ["far"]

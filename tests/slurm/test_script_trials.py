@@ -37,7 +37,13 @@ tuner = tune.Tuner(
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["jobs", "workers"])
+AS_JOBS_AND_IN_WORKERS = pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="jobs"), pytest.param(("--workers", "1"), id="workers", marks=pytest.mark.nightly)],
+)
+
+
+@AS_JOBS_AND_IN_WORKERS
 def test_the_children_of_a_trial_can_be_ended(searches: Callable[..., Search], options: tuple[str, ...]) -> None:
     search = searches(PROCESSES, *options)
     search.finish()
@@ -75,7 +81,7 @@ tuner = tune.Tuner(
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["jobs", "workers"])
+@AS_JOBS_AND_IN_WORKERS
 def test_the_script_is_main_in_a_job(searches: Callable[..., Search], options: tuple[str, ...]) -> None:
     search = searches(SCRIPT, *options)
     search.finish(1)

@@ -17,6 +17,8 @@ SIGN_S = 5.0
 STATUS_S = 15.0
 MAX_LOAD = 20
 """Minimum pause between two calls of ``hpctune status``, as a multiple of the time that one takes."""
+LAST_WORDS_S = 5.0
+"""Seconds that the driver job may take to write its last lines and end, after the search is over."""
 
 
 def follow(request: Json, body: BinaryIO) -> None:
@@ -73,6 +75,7 @@ def follow_driver(request: Json, body: BinaryIO) -> None:
         job = max(_driver_jobs(drivers), default=0)
         at = _near_end(f"{drivers}/{job}.out", -at)
     seen, due, said = "", 0.0, time.monotonic()
+    over, until = None, float("inf")
     while True:
         shown = False
         for name in _driver_jobs(drivers):
@@ -82,14 +85,20 @@ def follow_driver(request: Json, body: BinaryIO) -> None:
             if text:
                 job, at, shown, said = name, end, True, time.monotonic()
                 answer(job=job, at=at, text=text)
+        if over is not None and not shown:  # all that was written before it has been answered
+            answer(over=over)
+            return
         news = "".join(f"{n}{os.stat(f'{drivers}/{n}').st_mtime_ns}" for n in names(drivers) if n.endswith(".json"))
         if not shown and (time.monotonic() >= due or news != seen):
             seen, began = news, time.monotonic()
             status = _status(request["status"])
             due = time.monotonic() + max(STATUS_S, MAX_LOAD * (time.monotonic() - began))
             if status is not None and _is_over(status):
-                answer(over=status)
-                return
+                until = min(until, time.monotonic() + LAST_WORDS_S)
+                if not _driver_jobs_of(status).get("running") or time.monotonic() >= until:
+                    over = status
+                    continue
+                due = min(due, until)
         if time.monotonic() - said > SIGN_S:
             answer(alive=True)
             said = time.monotonic()
@@ -109,8 +118,12 @@ def _status(command: list[str]) -> Json | None:
         return None
 
 
+def _driver_jobs_of(status: Json) -> Json:
+    return (status.get("driver") or {}).get("jobs") or {}
+
+
 def _is_over(status: Json) -> bool:
     """Whether the search is over, or no driver will go on with it."""
-    jobs = (status.get("driver") or {}).get("jobs") or {}
+    jobs = _driver_jobs_of(status)
     left = status["state"] in ("left", "gone") and not jobs.get("running") and not jobs.get("waiting")
     return status["state"] == "finished" or left
