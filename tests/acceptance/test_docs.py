@@ -161,8 +161,9 @@ def _installs(text: str) -> bool:
 LONG = {
     f"docs/how-to/{name}.md"
     for name in (
-        *("checkpoints-and-resume", "export", "frameworks", "optuna", "pictures", "population-based-training"),
-        *("schedulers", "scikit-learn", "seml", "trackers", "wandb-sweeps"),
+        *("admins", "batch-scripts", "checkpoints-and-resume", "command-trainables", "cost", "export", "frameworks"),
+        *("optuna", "pictures", "population-based-training", "resources-and-gpus", "schedulers", "scikit-learn"),
+        *("seml", "trackers", "wandb-sweeps"),
     )
 }
 """Pages that take longest: their blocks run every night."""
