@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpctune.errors import RemoteClusterError
 from hpctune.file_transfer.entry import Entry, described, draft_name, file_mode
 from hpctune.file_transfer.options import split
 from hpctune.ssh import ssh_config
+from hpctune.ssh.authentication import refusing_to_ask
 from hpctune.ssh.connection import Connection, Traffic
 from hpctune.storage import permissions
 from hpctune.storage.ownership import STAGING_PREFIX
@@ -32,12 +32,10 @@ _AHEAD = 64
 """Blocks of a file that are asked for before the first of them is here."""
 
 
-def nobody_to_ask(question: str, shown: bool) -> str:
-    """Answer nothing. Raises RemoteClusterError."""
-    raise RemoteClusterError(
-        f"The server asks {question.strip()!r}, and a job has nobody to answer. Jobs need a private key without a "
-        "passphrase that the server accepts: name it with IdentityFile in ~/.ssh/config, or HPCTUNE_CLUSTER_SSH_KEY."
-    )
+_NEVER_ASK = refusing_to_ask(
+    "a job has nobody to answer. Jobs need a private key without a passphrase that the server accepts: name it with "
+    "IdentityFile in ~/.ssh/config, or HPCTUNE_CLUSTER_SSH_KEY."
+)
 
 
 class Server:
@@ -70,7 +68,7 @@ class Server:
             if channel is not None and not channel.closed:
                 return self._connection, self._client
         self.close()
-        connection = Connection(self.host, self.traffic, nobody_to_ask)
+        connection = Connection(self.host, self.traffic, _NEVER_ASK)
         try:
             client = connection.files()
         except BaseException:

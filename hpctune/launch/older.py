@@ -12,14 +12,12 @@ from hpctune.syncer import SyncConfig
 
 SYNC = ("upload_dir", "sync_to_cloud", "sync_to_driver", "sync_on_checkpoint")
 """Fields of SyncConfig that were arguments of their own."""
-WITHOUT_EFFECT = {
-    "queue_trials": "trials always wait in the queue of the cluster",
-    "global_checkpoint_period": "each event is written down when it happens",
-    "ray_auto_init": "there is nothing to start",
+WITHOUT_EFFECT: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "queue_trials": ("trials always wait in the queue of the cluster", (None, True)),
+    "global_checkpoint_period": ("each event is written down when it happens", (None, 10)),
+    "ray_auto_init": ("there is nothing to start", (None, True, False)),
 }
-"""Arguments that are accepted, and what happens instead."""
-_USUAL = {"queue_trials": (None, True), "global_checkpoint_period": (None, 10), "ray_auto_init": (None, True, False)}
-"""Their values that ask for just that."""
+"""Arguments that are accepted: what happens instead, and the values that ask for just that."""
 
 
 def check(function: str, older: Mapping[str, Any], known: Iterable[str], valid: Iterable[str]) -> None:
@@ -33,8 +31,8 @@ def check(function: str, older: Mapping[str, Any], known: Iterable[str], valid: 
 
 def tell(older: Mapping[str, Any]) -> None:
     """Say which of these arguments have no effect, unless they ask for what happens anyway."""
-    for name, instead in WITHOUT_EFFECT.items():
-        if name in older and older[name] not in _USUAL[name]:
+    for name, (instead, usual) in WITHOUT_EFFECT.items():
+        if name in older and older[name] not in usual:
             log.info(f"{name}={older[name]!r} has no effect: {instead}.")
 
 

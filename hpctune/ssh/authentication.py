@@ -20,13 +20,22 @@ Ask = Callable[[str, bool], str]
 """Asks for one answer: the question, and whether the answer may be shown."""
 
 
+def refusing_to_ask(why: str) -> Ask:
+    """What answers nothing, and raises RemoteClusterError instead. ``why``: the reason, and what helps."""
+
+    def refuse(question: str, shown: bool) -> str:
+        raise RemoteClusterError(f"The server asks {question.strip()!r}, and {why}")
+
+    return refuse
+
+
 def ask_on_terminal(question: str, shown: bool) -> str:
     """Ask the user. Raises RemoteClusterError if there is no terminal."""
     if not sys.stdin.isatty():
-        raise RemoteClusterError(
-            f"The server asks {question.strip()!r}, and there is no terminal to ask the user. Load a key into the "
-            "agent (ssh-add), or call the command in a terminal."
-        )
+        refusing_to_ask(
+            "there is no terminal to ask the user. Load a key into the agent (ssh-add), or call the command in a "
+            "terminal."
+        )(question, shown)
     if not shown:
         return getpass.getpass(question)
     sys.stderr.write(question)

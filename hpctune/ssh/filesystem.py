@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
 
-from hpctune.errors import ConnectionLostError, RemoteClusterError, UsageError
+from hpctune.errors import ConnectionLostError, UsageError
 from hpctune.ssh import ssh_config
+from hpctune.ssh.authentication import refusing_to_ask
 from hpctune.ssh.connection import Connection, Traffic
 from hpctune.ssh.sessions import SftpSessions
 
@@ -25,12 +26,7 @@ _HOME = "/~/"
 """How the path of a URL begins that is meant from the home directory: ``sftp://host/~/dir``."""
 
 
-def never_ask(question: str, shown: bool) -> str:
-    """Answer nothing, because a copy in the background has no user. Raises RemoteClusterError."""
-    raise RemoteClusterError(
-        f"The server asks {question.strip()!r}, and nobody is asked while files are copied. Load a key into the agent "
-        "(ssh-add)."
-    )
+_NEVER_ASK = refusing_to_ask("nobody is asked while files are copied. Load a key into the agent (ssh-add).")
 
 
 def parse_url(url: str) -> tuple[str, str | None, int | None, str]:
@@ -78,7 +74,7 @@ class SshFileSystem(AbstractFileSystem):  # type: ignore[misc]
         with self._lock:
             if self._sessions is None or not self._sessions.alive:
                 self._drop()
-                self._sessions = SftpSessions(Connection(self._host, Traffic(), never_ask))
+                self._sessions = SftpSessions(Connection(self._host, Traffic(), _NEVER_ASK))
             return self._sessions
 
     def close(self) -> None:

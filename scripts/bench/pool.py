@@ -16,19 +16,17 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+
+from slurm_peers import cluster_with
 
 import hpctune as tune
 from hpctune.model.pool import Began, Ended, Left
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.worker_files import WorkerTail
-
-SCRIPT = Path(__file__).resolve().parents[1] / "slurm-cluster"
 
 
 def nothing(config: dict[str, float]) -> None:
@@ -91,21 +89,6 @@ def shares(experiment: Path) -> None:
     print(f"  share of the workers' time in trials: {busy / alive:.1%}")
 
 
-@contextlib.contextmanager
-def cluster(directory: Path) -> Iterator[None]:
-    """A Slurm of four nodes."""
-    command = [sys.executable, str(SCRIPT)]
-    up = subprocess.run(
-        [*command, "up", "--dir", str(directory), "--nodes", "4", "--owner-pid", str(os.getpid())],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    os.environ["SLURM_CONF"] = up.stdout.strip().removeprefix("export SLURM_CONF=")
-    try:
-        yield
-    finally:
-        subprocess.run([*command, "down", "--dir", str(directory)], check=False, capture_output=True)
-
-
 def requests() -> Counter[str]:
     """How many requests of each kind slurmctld has got."""
     text = subprocess.run(["sdiag"], capture_output=True, text=True, check=True).stdout
@@ -146,7 +129,7 @@ def main() -> None:
             local(given.trials or 1000, given.workers or 2, storage)
             return
         storage.chmod(0o755)
-        with cluster(storage / "slurm"):
+        with cluster_with(storage / "slurm", "--nodes", "4"):
             slurm(given.trials or 500, given.workers or 4, given.seconds, storage)
 
 

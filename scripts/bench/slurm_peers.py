@@ -195,10 +195,9 @@ def report(rows: dict[str, dict[str, float]], given: argparse.Namespace) -> None
 
 
 @contextlib.contextmanager
-def private_slurm(place: Path, *more: str) -> Iterator[None]:
-    """A cluster in ``place`` that this process's commands use. ``more``: options of slurm-cluster."""
+def cluster_with(place: Path, *options: str) -> Iterator[None]:
+    """A cluster in ``place`` that this process's commands use. ``options``: of slurm-cluster."""
     command = [sys.executable, str(SCRIPT)]
-    options = ["--nodes", str(NODES), "--cpus-per-node", str(CPUS), "--min-job-age", "7200", *more]
     up = subprocess.run(
         [*command, "up", "--dir", str(place), *options, "--owner-pid", str(os.getpid())],
         capture_output=True, text=True, check=True,
@@ -208,6 +207,11 @@ def private_slurm(place: Path, *more: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run([*command, "down", "--dir", str(place)], check=False, capture_output=True)
+
+
+def private_slurm(place: Path, *more: str) -> contextlib.AbstractContextManager[None]:
+    """A cluster for comparisons. ``more``: further options of slurm-cluster."""
+    return cluster_with(place, "--nodes", str(NODES), "--cpus-per-node", str(CPUS), "--min-job-age", "7200", *more)
 
 
 def main() -> None:

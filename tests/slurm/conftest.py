@@ -65,9 +65,7 @@ def searches(tmp_path: Path, slurm_cluster: SlurmCluster) -> Iterator[Callable[.
 
     yield start
     for search in started:
-        if search.driver.poll() is None:
-            search.driver.kill()
-        search.driver.communicate()
+        search.end()
     slurm_cluster.cancel_all()
 
 

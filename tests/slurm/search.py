@@ -31,6 +31,12 @@ class Search:
         assert self.driver.returncode == code, out
         return out
 
+    def end(self) -> None:
+        """Kill the driver if it still runs."""
+        if self.driver.poll() is None:
+            self.driver.kill()
+        self.driver.communicate()
+
     def facts(self) -> list[e.Event]:
         return [r.event for r in journal.read(self.experiment / "journal")]
 

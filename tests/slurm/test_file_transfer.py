@@ -128,9 +128,7 @@ def start(blind: Blind, slurm_cluster: SlurmCluster, request: pytest.FixtureRequ
 
     yield begin
     for search in started:
-        if search.driver.poll() is None:
-            search.driver.kill()
-        search.driver.communicate()
+        search.end()
     slurm_cluster.cancel_all()
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.ssh_lab import laptop, sshd
+from tests.support.ssh_lab import laptop, proxy, sshd
 
-__all__ = ["laptop", "sshd"]
+__all__ = ["laptop", "proxy", "sshd"]

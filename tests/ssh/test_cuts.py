@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,6 @@ from .test_login import RUN, experiments, write
 
 CUT = (1, 3)
 """How a command ends whose connection could not be made, or was lost."""
-
-
-@pytest.fixture
-def proxy(laptop: Laptop, sshd: Sshd) -> Iterator[Proxy]:
-    """In front of the cluster."""
-    made = Proxy(sshd.port)
-    laptop.knows(sshd, made.port)
-    laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {made.port}"))
-    yield made
-    made.close()
 
 
 def insist(laptop: Laptop, proxy: Proxy, *words: str, tries: int = 40) -> None:

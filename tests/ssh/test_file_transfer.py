@@ -44,16 +44,6 @@ def bench(tmp_path: Path, laptop: Laptop) -> Iterator[Callable[..., TransferBenc
         one.close()
 
 
-@pytest.fixture
-def proxy(laptop: Laptop, sshd: Sshd) -> Iterator[Proxy]:
-    """In front of the driver's host."""
-    made = Proxy(sshd.port)
-    laptop.knows(sshd, made.port)
-    laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {made.port}"))
-    yield made
-    made.close()
-
-
 def writes_of_its_own() -> Any:
     """A trainable that looks for what its directory has, and adds to it."""
 

@@ -324,3 +324,13 @@ def laptop(tmp_path: Path, sshd: Sshd) -> Laptop:
     made.config.write_text(f"Host {NAME}\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {getpass.getuser()}\n")
     made.clusters(f'[{NAME}]\npython = "{sys.executable}"\n')
     return made
+
+
+@pytest.fixture
+def proxy(laptop: Laptop, sshd: Sshd) -> Iterator[Proxy]:
+    """In front of the server; the laptop goes through it."""
+    made = Proxy(sshd.port)
+    laptop.knows(sshd, made.port)
+    laptop.config.write_text(laptop.config.read_text().replace(f"Port {sshd.port}", f"Port {made.port}"))
+    yield made
+    made.close()
