@@ -20,6 +20,7 @@ from hpctune.common.checks import check_flag
 from hpctune.common.log import log
 from hpctune.common.text import nearest
 from hpctune.errors import UsageError
+from hpctune.worker.container import PROGRAM_VARIABLE
 
 _MUNGE = "/run/munge"
 _SLURM_CONF = "/etc/slurm/slurm.conf"
@@ -178,18 +179,14 @@ class Podman(Container):
 
     def command(self, storage: Path, env: Mapping[str, str]) -> str:
         """``podman run``, as the same user, in the namespaces of the node, with the job's variables."""
-        flags = [
-            "--rm",
-            "--userns=keep-id",
-            "--network=host",
-            "--ipc=host",
-            "--pid=host",
-            "--security-opt=label=disable",
-        ]
+        flags = ["--rm", "--network=host", "--ipc=host", "--pid=host", "--security-opt=label=disable"]
+        flags += ["--userns=keep-id"] if os.geteuid() else []  # Podman refuses it to root
         flags += ["--device=nvidia.com/gpu=all"] if self.nv else []
         flags += [f"--env={name}" for name in (*_PASSED, *env)]
         flags += [f"--volume={mount}" for mount in self.mounts(storage)]
-        return shlex.join(["podman", "run", *flags, *self.options, self.image])
+        # The worker ends if podman is killed: the container is no child of it (worker/container.py).
+        program = ["sh", "-c", f'{PROGRAM_VARIABLE}=$$ exec podman run "$@"', "podman"]
+        return shlex.join([*program, *flags, *self.options, self.image])
 
 
 Enroot = Pyxis

@@ -11,11 +11,13 @@ from pathlib import Path
 from hpctune.common.log import log, show_messages
 from hpctune.errors import TuneError
 from hpctune.usercode import main_module
+from hpctune.worker.container import end_with_program
 from hpctune.worker.main import run_attempt
 
 
 def main() -> None:
     """Run the attempt and exit, even if user code has left threads or child processes behind."""
+    end_with_program()
     main_module.offer()
     try:
         show_messages()

@@ -40,6 +40,7 @@ from hpctune.storage.worker_files import WorkerFile
 from hpctune.usercode import main_module
 from hpctune.worker import scratch
 from hpctune.worker.autofill import node_ip
+from hpctune.worker.container import end_with_program
 from hpctune.worker.job import job_began, job_id_here
 from hpctune.worker.main import VISIBLE_WITHIN_S, missing_directory
 from hpctune.worker.pool import resources
@@ -56,6 +57,7 @@ PATIENCE = 20.0
 
 def main() -> None:
     """Serve, and exit even if user code has left threads or processes behind."""
+    end_with_program()
     code = 1
     show_messages()
     main_module.offer()

@@ -8,11 +8,13 @@ import sys
 
 from hpctune.common.log import show_messages
 from hpctune.usercode import main_module
+from hpctune.worker.container import end_with_program
 from hpctune.worker.ranks.rank import run_rank
 
 
 def main() -> None:
     """Run the rank and exit, even if user code has left threads or child processes behind."""
+    end_with_program()
     main_module.offer()
     show_messages()
     code = run_rank(sys.argv[1], sys.argv[2], int(sys.argv[3]))

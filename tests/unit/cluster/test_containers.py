@@ -68,12 +68,15 @@ def test_pyxis_is_entered_by_srun() -> None:
         last(tune.Pyxis(image="a"), options={"ntasks": 2})
 
 
-def test_podman_passes_the_variables() -> None:
+def test_podman_passes_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     line = last(tune.Podman(image="registry.example/me/torch", nv=True), options={"env": {"TOKEN": "x"}})
     words = shlex.split(line)
     wanted = {"--env=SLURM_*", "--env=HPCTUNE_*", "--env=CUDA_VISIBLE_DEVICES", "--env=TOKEN", "--userns=keep-id"}
     assert {*wanted, "--volume=/shared/my results:/shared/my results", "--device=nvidia.com/gpu=all"} <= set(words)
     assert line.endswith("registry.example/me/torch python3 -u -m hpctune.worker x")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert "--userns" not in last(tune.Podman(image="a"))  # Podman refuses it to root
 
 
 def test_this_python_and_slurm_inside(monkeypatch: pytest.MonkeyPatch) -> None:

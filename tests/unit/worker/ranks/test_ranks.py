@@ -97,16 +97,20 @@ def test_an_error_that_follows_from_a_rank_s_death_is_not_blamed(lab: Lab, tmp_p
     assert "killed by SIGKILL" in end.error.message
 
 
-def test_a_rank_that_hangs_is_found_and_says_where_it_is(lab: Lab) -> None:
-    def the_hanging_place() -> None:
+def test_a_rank_that_hangs_is_found_and_says_where_it_is(lab: Lab, tmp_path: Path) -> None:
+    def the_hanging_place(there: Path) -> None:
+        there.touch()
         time.sleep(60)
 
     def train(config: dict[str, Any]) -> None:
+        there = Path(config["diary"], "there")
         if tune.get_context().get_world_rank() == 1:
-            the_hanging_place()
+            the_hanging_place(there)
+        while not there.exists():
+            time.sleep(0.01)
         tune.report(loss=1)
 
-    end = run(lab, distributed(train, timeout_s=1.0))
+    end = run(lab, distributed(train, timeout_s=1.0), {"diary": str(tmp_path)})
     assert end.error is not None
     assert "Rank 1 did not return within 1 s" in end.error.message
     assert "the_hanging_place" in end.error.traceback
