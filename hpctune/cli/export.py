@@ -176,7 +176,9 @@ def _optuna(
     study = name or experiment.paths.root.name
     written = StudyExport(storage, study, force=force).write(experiment, chosen, tell)
     new = (
-        "all written again" if written.anew else f"{written.added} new, {written.changed} changed, {written.same} same"
+        "all written again"
+        if written.replaced
+        else f"{written.added} new, {written.changed} changed, {written.same} same"
     )
     return [
         f"{named}: study {study!r}, {count(len(experiment.trials), 'trial')} ({new})",

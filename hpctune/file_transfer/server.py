@@ -33,7 +33,7 @@ _AHEAD = 64
 
 
 _NEVER_ASK = refusing_to_ask(
-    "a job has nobody to answer. Jobs need a private key without a passphrase that the server accepts: name it with "
+    "a job cannot answer questions. Jobs need a private key without a passphrase that the server accepts: name it with "
     "IdentityFile in ~/.ssh/config, or HPCTUNE_CLUSTER_SSH_KEY."
 )
 

@@ -41,8 +41,8 @@ AVAILABLE: dict[str, tuple[str, str]] = {
 def create_scheduler(scheduler: str, **kwargs: Any) -> SchedulerPolicy:
     """The scheduler of this name, made with ``kwargs``.
 
-    ``metric`` and ``mode`` may be given to every scheduler; those that heed none drop them. Raises UsageError for an
-    unknown name or keyword, or one that lacks.
+    ``metric`` and ``mode`` may be given to every scheduler; those that use none drop them. Raises UsageError for an
+    unknown name or keyword, or a missing one.
     """
     name = str(scheduler).lower()
     made = _class(name) or plugins.find(plugins.SCHEDULERS, str(scheduler))

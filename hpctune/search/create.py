@@ -58,7 +58,7 @@ SEARCH_ALG_IMPORT = {name: partial(searcher_class, name) for name in HOMES}
 def create_searcher(search_alg: str, **kwargs: Any) -> Searcher | SearchAlgorithm:
     """Return the search algorithm of this name, made with ``kwargs``.
 
-    ``metric`` and ``mode`` may be given to every algorithm; those that heed none drop them.
+    ``metric`` and ``mode`` may be given to every algorithm; those that use none drop them.
 
     Raises:
         MissingPackageError: if the algorithm needs a package that is not installed.

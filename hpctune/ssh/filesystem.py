@@ -26,7 +26,7 @@ _HOME = "/~/"
 """How the path of a URL begins that is meant from the home directory: ``sftp://host/~/dir``."""
 
 
-_NEVER_ASK = refusing_to_ask("nobody is asked while files are copied. Load a key into the agent (ssh-add).")
+_NEVER_ASK = refusing_to_ask("no question is asked while files are copied. Load a key into the agent (ssh-add).")
 
 
 def parse_url(url: str) -> tuple[str, str | None, int | None, str]:

@@ -26,7 +26,7 @@ from hpctune.worker.session import Session
 
 KILL_AFTER_S = 10.0
 """Seconds between SIGTERM and SIGKILL."""
-LINGER_S = 1.0
+SILENCE_S = 1.0
 """Seconds of silence after the program's end. Then processes that it left behind, and that hold its output open, are
 killed."""
 POLL_S = 0.1
@@ -176,7 +176,7 @@ class _Program:
         """Read all that was printed, even if each report has to wait. Do not wait for background processes of the
         program that hold its output open."""
         while any(reader.is_alive() for reader in self._readers):
-            if all(reader.silent_s() > LINGER_S for reader in self._readers):
+            if all(reader.silent_s() > SILENCE_S for reader in self._readers):
                 return
             for reader in self._readers:
                 reader.join(POLL_S)

@@ -34,7 +34,7 @@ from hpctune.worker.storage_retry import is_transient, retry_storage
 
 LOOK_S = 1.0
 """Seconds between two reads of the control file. Each read opens one file on the shared filesystem."""
-HEED_S = 30.0
+NOTICE_S = 30.0
 """Seconds that the main thread has to end by itself after another thread or a child has ended the run."""
 SYNC_S = 1.0
 """Maximum number of seconds until a report is visible on other nodes."""
@@ -67,7 +67,7 @@ class Session:
         self.ending: EndOfRun | None = None
         self.leaving = False
         """The user's code has ended, so signals have no effect any more."""
-        self._heeded = False
+        self._noticed = False
         """The main thread has noticed the end of the run."""
         self._ended_at = 0.0
         self.interrupted = ""
@@ -209,13 +209,13 @@ class Session:
 
     def acknowledge(self) -> None:
         """Record that the main thread has noticed the end of the run, if this is the main thread."""
-        self._heeded = self._heeded or threading.current_thread() is threading.main_thread()
+        self._noticed = self._noticed or threading.current_thread() is threading.main_thread()
 
     def signalled(self, name: str) -> None:
         """Handle a signal (main thread): end at the next report, or now if it is the second SIGTERM."""
         if self.leaving:
             return
-        if self.ending is not None and not self._heeded:
+        if self.ending is not None and not self._noticed:
             self._raise_ending()
         again = bool(self.interrupted) and name == "SIGTERM"
         if name == "SIGTERM" or not self.interrupted:  # a warning that comes later says less
@@ -366,7 +366,7 @@ class Session:
                 due_at = time.monotonic() + SYNC_S
 
     def _sync_and_see(self) -> None:
-        if self.ending is not None and not self._heeded and time.monotonic() - self._ended_at > HEED_S:
+        if self.ending is not None and not self._noticed and time.monotonic() - self._ended_at > NOTICE_S:
             main = threading.main_thread().ident
             if main is not None and signal.getsignal(signal.SIGUSR2) not in (signal.SIG_DFL, signal.SIG_IGN, None):
                 signal.pthread_kill(main, signal.SIGUSR2)

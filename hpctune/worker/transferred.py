@@ -1,6 +1,6 @@
 """Asking the process that transfers this job's files whether a claim holds on the driver's host as well.
 
-Without such a process, the claim's file is in the experiment's directory itself, and nobody needs to be asked.
+Without such a process, the claim's file is in the experiment's directory itself, and no process needs to be asked.
 """
 
 from __future__ import annotations

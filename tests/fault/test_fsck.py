@@ -404,7 +404,7 @@ def test_inbox_and_glance(root: Path, twin: Path) -> None:
     (root / "inbox.jsonl").write_text(f'{good}{{"id":"2","act\n{good}{{"id":')
     (root / "driver.json").write_text("{")
     code, report = fsck(root)
-    assert (code, kinds(report)) == (1, {"garbled line", "glance"})
+    assert (code, kinds(report)) == (1, {"garbled line", "driver status"})
     assert (root / "inbox.jsonl").read_text() == good + good
     (root / "inbox.jsonl").unlink()
     assert tree(root) == tree(twin)

@@ -43,7 +43,7 @@ class Written:
     added: int = 0
     changed: int = 0
     same: int = 0
-    anew: bool = False
+    replaced: bool = False
     """The study was deleted first, because trials that it had as finished have gone on."""
 
 
@@ -74,7 +74,7 @@ class StudyExport:
         ):
             self._discard(study, known)
             study, known = self._open(loaded, objectives, directions), {}
-            written = Written(anew=True)
+            written = Written(replaced=True)
         else:
             written = Written()
         for count, (mark, trial) in enumerate(wanted.items(), 1):

@@ -79,7 +79,7 @@ def grid_values(stated: Mapping[str, Any]) -> list[Any]:
 
 
 class _Random:
-    """Random values. A seed holds for each parameter anew, as in SEML: so those with the same seed go together."""
+    """Random values. As in SEML, each parameter has its own generator. Those with the same seed get the same draws."""
 
     def __init__(self, seed: int | None) -> None:
         import numpy as np

@@ -59,8 +59,8 @@ def check_ownership(entries: Iterable[Entry], uid: int, *, shared: bool = False)
 
     ``shared``: the group is meant to read the experiment.
 
-    In a directory that nobody else can enter it matters for those only that are not loaded when others may have written
-    them: a site's umask may let the group write everything.
+    In a directory that no other user can enter, it matters only for files that are not loaded if other users may have
+    written them: a site's umask may let the group write everything.
     """
     foreign: list[Entry] = []
     findings: list[Finding] = []

@@ -61,7 +61,9 @@ def check_root(paths: ExperimentPaths, facts: Facts) -> Iterator[Finding]:
     yield from _inbox(paths)
     if paths.driver_status.exists() and status_file.read(paths) is None:
         what = "cannot be read; it holds only the status of the last driver"
-        yield Finding("glance", paths.driver_status.name, what, "moved to quarantine", MoveAside(paths.driver_status))
+        yield Finding(
+            "driver status", paths.driver_status.name, what, "moved to quarantine", MoveAside(paths.driver_status)
+        )
     for directory in (
         paths.root, paths.journal, paths.jobs, paths.drivers, paths.workers, *entries(paths.workers)
     ):  # fmt: skip

@@ -79,7 +79,7 @@ class ParameterSpace:
     Args:
         space: The search space.
         who: The searcher's name, for error messages.
-        constants: Whether its constants are part of the nested configs: where nobody else adds them.
+        constants: Whether its constants are part of the nested configs. True if the caller does not add them.
         computed: Whether it may hold ``sample_from``, which is no parameter and stays in nested configs as it is.
 
     Raises:

@@ -29,7 +29,7 @@ class DistributedTrainable:
     """``function`` runs in all ranks of a trial, which has ``per_bundle`` of them for each bundle of its resources.
 
     ``together``: every rank calls ``report`` equally often, and each call waits for all ranks; the result is that of
-    rank 0, the checkpoint is made of those of all ranks. Otherwise only the reports of rank 0 count, and nobody waits.
+    rank 0, the checkpoint is made of those of all ranks. Otherwise only the reports of rank 0 count, and no rank waits.
     ``resources``: the request of each trial, in the form of ``with_resources``.
     """
 

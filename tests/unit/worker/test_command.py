@@ -33,7 +33,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "LINGER_S", 0.2)
+    monkeypatch.setattr(program, "SILENCE_S", 0.2)
     monkeypatch.setattr(program, "KILL_AFTER_S", 0.2)
     monkeypatch.setattr(session, "LOOK_S", 0.05)
 

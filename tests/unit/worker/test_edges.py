@@ -279,7 +279,7 @@ def test_a_signal_in_a_step_saves_a_class_with_that_steps_result(lab: Lab, numbe
 
 
 def test_the_main_thread_is_told_what_only_another_has_heard(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HEED_S", 0.1)
+    monkeypatch.setattr(session, "NOTICE_S", 0.1)
     monkeypatch.setattr(session, "SYNC_S", 0.02)
 
     def train(config: dict[str, Any]) -> None:
@@ -297,7 +297,7 @@ def test_the_main_thread_is_told_what_only_another_has_heard(lab: Lab, monkeypat
 
 
 def test_a_main_thread_that_is_leaving_is_left_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(session, "HEED_S", 0.0)
+    monkeypatch.setattr(session, "NOTICE_S", 0.0)
     monkeypatch.setattr(session, "SYNC_S", 0.01)
 
     def train(config: dict[str, Any]) -> None:

@@ -99,7 +99,7 @@ def test_finished_trials_that_go_on_need_force(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--force"):
         export(tmp_path / "exp", target)
     assert [t.state for t in study(target).trials] == [TrialState.FAIL]
-    assert export(tmp_path / "exp", target, force=True) == Written(added=1, anew=True)
+    assert export(tmp_path / "exp", target, force=True) == Written(added=1, replaced=True)
     assert [(t.state, t.value) for t in study(target).trials] == [(TrialState.COMPLETE, 0.5)]
     study(target).add_trial(optuna.trial.create_trial(value=3.0))
     made.record(e.TrialReopened(trial, restart=False))
@@ -125,7 +125,7 @@ def test_a_new_value_of_a_choice_needs_a_new_study(tmp_path: Path) -> None:
         made.finish(trial)
     export(tmp_path / "exp", target)
     made.add(act="gelu")
-    assert export(tmp_path / "exp", target, force=True) == Written(added=3, anew=True)
+    assert export(tmp_path / "exp", target, force=True) == Written(added=3, replaced=True)
     assert study(target).trials[0].distributions["act"] == CategoricalDistribution(("relu", "tanh", "gelu"))
 
 
