@@ -310,10 +310,11 @@ class ExperimentAnalysis(Plots):
     def plot_data(self) -> PlotData:
         """The trials and results from which the ``plot_...`` methods make their pictures."""
         rows = {t.trial_id: [counted.row for counted in self.rows_of(t)] for t in self.trials}
-        name = self._experiments[0].paths.root.name
-        began_at = self._experiments[0].spec.created_at
-        values = [trial.value for trial in self.trials]
-        return plot_data(name, values, rows, self.default_metric, self.default_mode, began_at, self.objectives)
+        name, spec = self._experiments[0].paths.root.name, self._experiments[0].spec
+        values, space = [trial.value for trial in self.trials], spec.origin.get("search_space")
+        return plot_data(
+            name, values, rows, self.default_metric, self.default_mode, spec.created_at, self.objectives, space
+        )
 
     # -- the run itself -----------------------------------------------------------------------------------------
 

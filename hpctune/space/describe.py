@@ -89,6 +89,18 @@ def domains_of(description: Any, name: str = "") -> dict[str, list[Domain | None
     return found
 
 
+def log_scales(description: Any) -> dict[str, bool]:
+    """Whether each numeric parameter of a space, as :func:`described` gives it, is drawn on a logarithmic scale.
+
+    Without the parameters that are choices, and those that have several domains.
+    """
+    return {
+        name: isinstance(domains[0].exact_sampler(), LogUniform)
+        for name, domains in domains_of(description).items()
+        if len(domains) == 1 and isinstance(domains[0], (Float, Integer))
+    }
+
+
 def _numeric(kind: str, description: Mapping[str, Any]) -> Domain | None:
     make = getattr(functions, kind)
     try:

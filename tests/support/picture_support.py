@@ -103,7 +103,10 @@ def written(
 
 
 def data_of(
-    *trials: tuple[Mapping[str, Any], object], metric: str | None = "loss", mode: str | None = "min"
+    *trials: tuple[Mapping[str, Any], object],
+    metric: str | None = "loss",
+    mode: str | None = "min",
+    search_space: object = None,
 ) -> PlotData:
     """Trials that are over, each given by its configuration and the last value of its ``loss``."""
     made, rows = [], {}
@@ -112,4 +115,4 @@ def data_of(
         of = Trial(f"t{n}", n, f"t{n}", f"t{n}", "", config, config, Resources(), T0 + n, Phase.TERMINATED, last=last)
         made.append(of)
         rows[of.trial_id] = [last]
-    return plot_data("exp", made, rows, metric, mode, T0)
+    return plot_data("exp", made, rows, metric, mode, T0, search_space=search_space)

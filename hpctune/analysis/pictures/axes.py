@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpctune.analysis.pictures.trials import PlotData
@@ -63,8 +63,11 @@ def text_of(value: object) -> str:
     return shorten(clean(value if isinstance(value, str) else repr(value)), MAX_TEXT)
 
 
-def axis(name: str, values: Sequence[Any]) -> Axis:
+def axis(name: str, values: Sequence[Any], log: bool | None = None) -> Axis:
     """The axis of ``values``, one for each trial; ``_MISSING`` stands where a trial has none.
+
+    ``log``: whether positive numbers are on a logarithmic scale. None: if the largest is at least ``LOG_FROM`` times
+    the smallest.
 
     Numbers are numbers if all values are; else each different value is a category, numbers first.
     """
@@ -72,8 +75,9 @@ def axis(name: str, values: Sequence[Any]) -> Axis:
     if given and all(is_number(v) for v in given):
         places = [_finite(v) if v is not _MISSING else None for v in values]
         sound = [p for p in places if p is not None]
-        log = bool(sound) and min(sound) > 0 and max(sound) / min(sound) >= LOG_FROM
-        return Axis(name, places, log)
+        positive = bool(sound) and min(sound) > 0
+        wide = positive and max(sound) / min(sound) >= LOG_FROM
+        return Axis(name, places, positive and (wide if log is None else log))
     texts = [text_of(v) if v is not _MISSING else None for v in values]
     order: dict[str, tuple[bool, float, str]] = {}
     for value, text in zip(values, texts, strict=True):
@@ -96,12 +100,13 @@ def _finite(value: float) -> float | None:
 def axes_of(data: PlotData, names: Sequence[str] = ()) -> list[Axis]:
     """The axes of these parameters; without names of all that vary."""
     chosen = names or list({name: None for trial in data.trials for name in trial.params})
-    axes = [axis(name, [t.params.get(name, _MISSING) for t in data.trials]) for name in chosen]
+    axes = [
+        axis(name, [t.params.get(name, _MISSING) for t in data.trials], data.log_scales.get(name)) for name in chosen
+    ]
     return axes if names else [a for a in axes if a.varies]
 
 
 def valued(data: PlotData, metric: str) -> tuple[PlotData, list[float]]:
     """The trials that have a value of ``metric``, and the values."""
     found = [(t, v) for t in data.trials if (v := t.last(metric)) is not None]
-    only = PlotData(data.name, [t for t, _ in found], data.metric, data.mode, data.began_at, data.own_metrics)
-    return only, [v for _, v in found]
+    return replace(data, trials=[t for t, _ in found]), [v for _, v in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis.pictures.axes import Axis, axes_of, axis, valued
@@ -112,7 +112,7 @@ def surface(data: PlotData, x: str, y: str, metric: str | None = None, size: int
     ]
     values = known
     if len(both) < len(shown.trials):
-        shown, values = valued(PlotData(data.name, both, data.metric, data.mode), metric)
+        shown, values = valued(replace(data, trials=both), metric)
         across, up = axes_of(shown, [x, y])
     grid = _shepard(across, up, values, size).tolist() if both else []
     return Surface(data.name, metric, [t.label for t in both], across, up, values, grid)

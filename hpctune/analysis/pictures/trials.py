@@ -14,6 +14,7 @@ from hpctune.errors import UsageError
 from hpctune.model.progress import stopped_early
 from hpctune.model.rows import AUTO_FILLED, flatten, missing_metric, number
 from hpctune.model.trial import Phase, Trial
+from hpctune.space.describe import log_scales
 from hpctune.storage.reader import ExperimentView
 
 
@@ -62,6 +63,8 @@ class PlotData:
     """Every number in the last results that the user's code reported."""
     objectives: Sequence[tuple[str, str]] = ()
     """The metrics with their modes, if several are optimized."""
+    log_scales: Mapping[str, bool] = field(default_factory=dict)
+    """Whether a parameter's axis is logarithmic. Of other parameters the values decide."""
 
     def checked_metric(self, metric: str | None, what: str) -> str:
         """The metric to show. Raises UsageError if none is known, MetricError if no result has it."""
@@ -111,8 +114,10 @@ def plot_data(
     mode: str | None = None,
     began_at: float = 0.0,
     objectives: Sequence[tuple[str, str]] = (),
+    search_space: object = None,
 ) -> PlotData:
-    """The data for all pictures. ``rows``: the results that count, by trial id."""
+    """The data for all pictures. ``rows``: the results that count, by trial id. ``search_space``: as the experiment's
+    origin has it."""
     plotted = [_plotted(trial, rows.get(trial.trial_id, ())) for trial in trials]
     own = {
         key: None
@@ -122,7 +127,7 @@ def plot_data(
     }
     if metric in own:
         own = {metric: None} | own
-    return PlotData(name, plotted, metric, mode, began_at, tuple(own), objectives)
+    return PlotData(name, plotted, metric, mode, began_at, tuple(own), objectives, log_scales(search_space))
 
 
 def of_view(view: ExperimentView) -> PlotData:
@@ -130,8 +135,9 @@ def of_view(view: ExperimentView) -> PlotData:
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for counted in view.rows:
         rows.setdefault(counted.trial_id, []).append(counted.row)
-    spec, name = view.state.spec, view.paths.root.name
-    return plot_data(name, view.state.trials.values(), rows, spec.metric, spec.mode, spec.created_at, spec.objectives)
+    spec, name, trials = view.state.spec, view.paths.root.name, view.state.trials.values()
+    space = spec.origin.get("search_space")
+    return plot_data(name, trials, rows, spec.metric, spec.mode, spec.created_at, spec.objectives, space)
 
 
 def _plotted(trial: Trial, rows: Sequence[Mapping[str, Any]]) -> PlotTrial:

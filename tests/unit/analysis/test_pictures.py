@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+import hpctune as tune
 from hpctune.analysis import ExperimentAnalysis, ResultGrid
-from hpctune.analysis.pictures.axes import axis
+from hpctune.analysis.pictures.axes import axes_of, axis
 from hpctune.analysis.pictures.curves import history, learning_curves, thinned
 from hpctune.analysis.pictures.importance import importance
 from hpctune.analysis.pictures.parameters import MAX_AXES, parallel, slices, surface
@@ -21,6 +22,7 @@ from hpctune.analysis.pictures.write import figure, save
 from hpctune.errors import MetricError, MissingPackageError, UsageError
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Phase, Trial
+from hpctune.space.describe import described
 from tests.support.output_support import usual
 from tests.support.picture_support import data_of, search
 
@@ -105,6 +107,15 @@ def test_a_thinned_curve_keeps_its_ends_and_its_peaks() -> None:
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def test_the_search_space_says_which_axes_are_logarithmic() -> None:
+    space = {"lr": tune.loguniform(1e-5, 1e-1), "net": {"drop": tune.uniform(0, 1)}, "odd": tune.sample_from(len)}
+    trials = [({"lr": 2e-3, "net": {"drop": d}, "odd": d}, 1.0) for d in (0.001, 0.5)]
+    trials.append(({"lr": 3e-3, "net": {"drop": 0.2}, "odd": 0.1}, 2.0))
+    drawn = {a.name: a.log for a in axes_of(data_of(*trials, search_space=described(space)))}
+    assert drawn == {"lr": True, "net/drop": False, "odd": True}
+    assert {a.name: a.log for a in axes_of(data_of(*trials))} == {"lr": False, "net/drop": True, "odd": True}
 
 
 def test_axes_of_all_kinds_of_values() -> None:
