@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from hpctune.common.text import count, shorten_middle
 from hpctune.core.state import ExperimentState
@@ -42,12 +42,14 @@ class NewBests:
     """Finds the results that are better than all before; with several metrics, those that no other one beats.
 
     As everywhere, a trial's last result is its value, so the best can become worse: :meth:`reset` says what it is now.
+    What is better than that, and not than everything before, is told as "best now".
     """
 
     def __init__(self, objectives: Objectives) -> None:
         self._objectives = objectives
         self._modes = [mode for _, mode in objectives]
         self._best: list[tuple[float, ...]] = []
+        self._ever: list[tuple[float, ...]] = []
         self._lines: dict[str, str] = {}
 
     @property
@@ -61,6 +63,7 @@ class NewBests:
             return
         front = pareto_front(trials, self._objectives)
         self._best = [values for trial in front if (values := values_of(trial, self._objectives)) is not None]
+        self._ever += self._best if not self._ever else []
 
     def note(self, reported: Iterable[Trial]) -> None:
         """Use the new results of these trials."""
@@ -72,6 +75,8 @@ class NewBests:
             if len(self._objectives) == 1:
                 self._lines.clear()
             self._lines[trial.trial_id] = self._line(trial, values)
+            if improves(values, self._ever, self._modes):
+                self._ever = [values]
 
     def take(self) -> Iterator[str]:
         """The lines, each once; with one metric, only the newest."""
@@ -80,8 +85,9 @@ class NewBests:
         if len(lines) > MAX_LINES:
             yield f"new on the Pareto front: {len(lines) - MAX_LINES:,} more"
 
-    def _line(self, trial: Trial, values: Sequence[float]) -> str:
-        what = "new best" if len(self._objectives) == 1 else "new on the Pareto front"
+    def _line(self, trial: Trial, values: tuple[float, ...]) -> str:
+        one = "new best" if improves(values, self._ever, self._modes) else "best now"
+        what = one if len(self._objectives) == 1 else "new on the Pareto front"
         found = ", ".join(f"{name}={cell(value)}" for (name, _), value in zip(self._objectives, values, strict=True))
         parameters = parameters_text(trial, _PARAMETERS_WIDTH)
         return f"{what}: {found} by {trial.trial_id}" + (f" ({parameters})" if parameters else "")

@@ -255,7 +255,9 @@ def test_a_new_best_is_told_at_once(tmp_path: Path) -> None:
     made.report(trial, [{"loss": float("nan")}, {"loss": 7.0}])
     assert "best loss=3 by 1f3a9_00001" in log(70)[0]
     made.report(trial, [{"loss": 2.0}])
-    assert log(80) == ["new best: loss=2 by 1f3a9_00000 (lr=0.1)"], "the best was worse since"
+    assert log(80) == ["best now: loss=2 by 1f3a9_00000 (lr=0.1)"], "the best was worse since, and better before"
+    made.report(other, [{"loss": 0.5}])
+    assert log(90) == ["new best: loss=0.5 by 1f3a9_00001 (lr=0.2)"]
 
 
 def test_several_metrics_tell_what_is_new_on_the_front(tmp_path: Path) -> None:
