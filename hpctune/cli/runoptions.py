@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from hpctune.cli import profiles
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.sshoptions import SSH_FIELDS
-from hpctune.cli.values import budget_option, duration_option, literal_pairs, size_option, text_pairs
+from hpctune.cli.values import budget_option, duration_option, size_option, space_pairs, text_pairs
 from hpctune.cluster.names import NAMES, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -97,10 +97,10 @@ _COMMON: list[Callable[[Any], Any]] = [
         "--set",
         "config_values",
         multiple=True,
-        callback=literal_pairs,
+        callback=space_pairs,
         metavar="KEY=VALUE",
-        help="Replace a part of the search space: lr=0.1, model.layers=[1,2], "
-        """'lr={"grid_search": [0.1, 1]}'; repeatable.""",
+        help="Replace a part of the search space: a value (lr=0.1, model.layers=[1,2]), a grid (lr=0.1,1), or a domain "
+        "(lr=log:1e-4..1, 'lr=loguniform(1e-4, 1)'); repeatable.",
     ),
     click.option(
         "--cluster",

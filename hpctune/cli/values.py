@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,8 +11,9 @@ import click
 
 from hpctune.common.checks import as_bytes
 from hpctune.common.durations import with_units
-from hpctune.errors import UsageError
+from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.model.budget import Budget
+from hpctune.space.text import replacement
 
 _CLOCK = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 
@@ -71,9 +70,13 @@ def size_option(ctx: click.Context, param: click.Parameter, value: str | None) -
         raise click.BadParameter(f"{value!r} is not a size. Give bytes, 500GB or 1.5TiB.", ctx, param) from None
 
 
-def literal_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, Any]:
-    """Callback of a repeatable KEY=VALUE option: values are Python or JSON if they parse as such, else text."""
-    return {key: literal(text) for key, text in (_pair(ctx, param, v) for v in value)}
+def space_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, Any]:
+    """Callback of a repeatable KEY=VALUE option that replaces parts of the search space."""
+    pairs = [_pair(ctx, param, each) for each in value]
+    try:
+        return {key: replacement(text) for key, text in pairs}
+    except SearchSpaceError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def text_pairs(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str | bool]:
@@ -86,14 +89,3 @@ def _pair(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, s
     if not key.strip() or not sign:
         raise click.BadParameter(f"{text!r} is not KEY=VALUE. Example: lr=0.01.", ctx, param)
     return key.strip(), value
-
-
-def literal(text: str) -> Any:
-    """``text`` as a Python literal or JSON; unchanged if it is neither."""
-    stripped = text.strip()
-    for read in (ast.literal_eval, json.loads):
-        try:
-            return read(stripped)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    return text

@@ -22,10 +22,6 @@ from hpctune.space import functions, text as space_text
 from hpctune.space.tree import is_grid
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
-DOMAINS = (
-    "uniform", "quniform", "loguniform", "qloguniform", "randn", "qrandn", "randint", "qrandint", "lograndint",
-    "qlograndint", "choice", "grid_search",
-)  # fmt: skip
 CONSTANT = "value"
 _BOUNDS = frozenset({"lower", "upper", "low", "high", "min", "max", "q", "mean", "sd"})
 
@@ -205,7 +201,8 @@ def _domain_of(name: str, value: Any, grid: bool) -> Any:
 def domain(value: Any, *, grid: bool = False) -> Any:
     """The domain, constant or nested space that a value of ``parameters`` states. Raises SearchSpaceError."""
     if isinstance(value, str):
-        return space_text.domain(value, grid=grid) if "," not in value or ".." in value else value
+        states = "," not in value or ".." in value or space_text.is_call(value)
+        return space_text.domain(value, grid=grid) if states else value
     if isinstance(value, list):
         return functions.grid_search(value) if grid else functions.choice(value)
     if not isinstance(value, Mapping):
@@ -214,17 +211,17 @@ def domain(value: Any, *, grid: bool = False) -> Any:
         ((kind, given),) = value.items()
         if kind == CONSTANT:
             return given
-        if kind in DOMAINS:
+        if kind in space_text.DOMAINS:
             function = getattr(functions, kind)
             if kind in ("choice", "grid_search"):
                 return function(given)
             if isinstance(given, Mapping):
                 return function(**given)
             return function(*given) if isinstance(given, list) else function(given)
-        meant = difflib.get_close_matches(kind, DOMAINS, 1, 0.8)
+        meant = difflib.get_close_matches(kind, space_text.DOMAINS, 1, 0.8)
         if meant and (isinstance(given, list) or (isinstance(given, Mapping) and set(given) & _BOUNDS)):
             raise SearchSpaceError(
-                f"no domain is called {kind!r}. Did you mean {meant[0]!r}? All: {', '.join(DOMAINS)}."
+                f"no domain is called {kind!r}. Did you mean {meant[0]!r}? All: {', '.join(space_text.DOMAINS)}."
             )
     return {key: domain(child, grid=grid) for key, child in value.items()}
 

@@ -11,6 +11,7 @@ text                   meaning
 ``x,y,z``              one of these; a grid if grids are asked for
 ``x``                  this value
 ``text:...``           this text, whatever it looks like
+``loguniform(a, b)``   any function of the search space, as in Python
 =====================  ===============================================================================
 
 Values are numbers, ``true``, ``false``, ``none``, or text; quotes keep text as it is.
@@ -19,6 +20,8 @@ Values are numbers, ``true``, ``false``, ``none``, or text; quotes keep text as 
 from __future__ import annotations
 
 import ast
+import difflib
+import json
 import re
 from typing import Any
 
@@ -27,6 +30,12 @@ from hpctune.space import functions
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<log>log:)?(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:(?P<kind>[:/])(?P<extra>{_NUMBER}))?")
+DOMAINS = (
+    "uniform", "quniform", "loguniform", "qloguniform", "randn", "qrandn", "randint", "qrandint", "lograndint",
+    "qlograndint", "choice", "grid_search",
+)  # fmt: skip
+"""The functions of the search space that take values only."""
+_CALL = re.compile(r"(?:(?:ray|hpctune|tune)\.)*(?P<name>[A-Za-z_]\w*)\(.*\)", re.DOTALL)
 _NORMAL = re.compile(rf"normal:(?P<mean>{_NUMBER}),(?P<sd>{_NUMBER})")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 HELP = "1..10, 1e-4..1e-1, log:1e-4..1e-1, 0..1:0.25 (steps), 0..1/5 (five values), 16,32,64, normal:0,1"
@@ -37,6 +46,8 @@ def domain(text: str, *, grid: bool = False) -> Any:
     text = text.strip()
     if text.startswith("text:"):
         return text.removeprefix("text:")
+    if is_call(text):
+        return _called(text)
     if found := _NORMAL.fullmatch(text):
         return _random(functions.randn(float(found["mean"]), float(found["sd"])), text, grid)
     if found := _RANGE.fullmatch(text):
@@ -47,6 +58,50 @@ def domain(text: str, *, grid: bool = False) -> Any:
     if len(values) == 1:
         return values[0]
     return functions.grid_search(values) if grid else functions.choice(values)
+
+
+def replacement(text: str) -> Any:
+    """What ``text`` puts in the place of a part of a search space: a constant, a domain, or a grid.
+
+    A constant is a Python literal, JSON, or text. A list without brackets and without spaces is a grid. Raises
+    SearchSpaceError.
+    """
+    stripped = text.strip()
+    listed = "," in stripped and stripped[:1] not in "([{'\"" and not re.search(r"\s", stripped)
+    if not listed:
+        for read in (ast.literal_eval, json.loads):
+            try:
+                return read(stripped)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+    if listed or is_call(stripped) or re.match(rf"(log:|normal:|text:)|{_NUMBER}\.\.", stripped):
+        return domain(stripped, grid=listed and not is_call(stripped) and not _NORMAL.fullmatch(stripped))
+    return text
+
+
+def is_call(text: str) -> bool:
+    """Whether ``text`` calls a function of the search space, or one that is spelled nearly so."""
+    found = _CALL.fullmatch(text)
+    return found is not None and bool(difflib.get_close_matches(found["name"], DOMAINS, 1, 0.8))
+
+
+def _called(text: str) -> Any:
+    found = _CALL.fullmatch(text)
+    name = found["name"] if found is not None else ""
+    if name not in DOMAINS:
+        (meant,) = difflib.get_close_matches(name, DOMAINS, 1, 0.8)
+        raise SearchSpaceError(f"no domain is called {name!r}. Did you mean {meant!r}? All: {', '.join(DOMAINS)}.")
+    try:
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        given = [ast.literal_eval(argument) for argument in call.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, SyntaxError) as error:
+        raise SearchSpaceError(f"{text!r} cannot be read: its arguments must be numbers, texts or lists.") from error
+    try:
+        return getattr(functions, name)(*given, **named)
+    except TypeError as error:
+        raise SearchSpaceError(f"{text!r}: {error}") from error
 
 
 def value(text: str) -> Any:

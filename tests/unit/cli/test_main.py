@@ -15,7 +15,7 @@ import click
 import pytest
 
 from hpctune.cli import exitcodes, main
-from hpctune.cli.values import literal, seconds
+from hpctune.cli.values import seconds
 from hpctune.version import VERSION
 from tests.support.cli_support import BIN, demo, hpctune
 
@@ -183,26 +183,3 @@ def test_durations(written: str, expected: float) -> None:
 def test_what_is_no_duration(written: str) -> None:
     with pytest.raises(ValueError):
         seconds(written)
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("0.01", 0.01),
-        ("1e-3", 0.001),
-        ("[1, 2]", [1, 2]),
-        ("{'a': 1}", {"a": 1}),
-        ("true", True),
-        ("null", None),
-        ("None", None),
-        ("adam", "adam"),
-        ("'7'", "7"),
-        ("a b", "a b"),
-        ("", ""),
-        ("(" * 500, "(" * 500),
-    ],
-)
-def test_literals(written: str, expected: object) -> None:
-    value = literal(written)
-    assert value == expected
-    assert type(value) is type(expected)

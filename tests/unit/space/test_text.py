@@ -8,7 +8,7 @@ import pytest
 
 from hpctune.errors import SearchSpaceError
 from hpctune.space import choice, grid_search, lograndint, loguniform, qrandint, quniform, randint, randn, uniform
-from hpctune.space.text import domain, value
+from hpctune.space.text import domain, replacement, value
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,72 @@ def test_grids(text: str, values: list[object]) -> None:
 def test_what_is_no_domain(text: str, grid: bool, words: str) -> None:
     with pytest.raises(SearchSpaceError, match=words):
         domain(text, grid=grid)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("loguniform(1e-4, 1e-1)", loguniform(1e-4, 1e-1)),
+        ("tune.randint(lower=1, upper=9)", randint(1, 9)),
+        ("hpctune.choice(['a', 'b'])", choice(["a", "b"])),
+        ("ray.tune.quniform(0, 1, 0.25)", quniform(0, 1, 0.25)),
+        ("Conv(3)", "Conv(3)"),
+    ],
+)
+def test_functions_of_the_search_space(text: str, expected: Any) -> None:
+    assert repr(domain(text)) == repr(expected) == repr(replacement(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("loguniform(0, 1)", "loguniform"),
+        ("uniform(1)", "uniform"),
+        ("uniform(a, b)", "must be numbers, texts or lists"),
+        ("log_uniform(1, 2)", "Did you mean 'loguniform'"),
+    ],
+)
+def test_calls_that_cannot_be(text: str, words: str) -> None:
+    for read in (domain, replacement):
+        with pytest.raises(SearchSpaceError, match=words):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("0.01", 0.01),
+        ("1e-3", 0.001),
+        ("[1, 2]", [1, 2]),
+        ("(1, 2)", (1, 2)),
+        ("{'a': 1}", {"a": 1}),
+        ('{"grid_search": [1, 2]}', grid_search([1, 2])),
+        ("true", True),
+        ("null", None),
+        ("None", None),
+        ("adam", "adam"),
+        ("'7'", "7"),
+        ("'a,b'", "a,b"),
+        ("text:a,b", "a,b"),
+        ("a b", "a b"),
+        ("Hello, world", "Hello, world"),
+        ("", ""),
+        ("(" * 500, "(" * 500),
+        ("1,2,3", grid_search([1, 2, 3])),
+        ("relu,tanh", grid_search(["relu", "tanh"])),
+        ("true,false", grid_search([True, False])),
+        ("grid_search([1, 2])", grid_search([1, 2])),
+    ],
+)
+def test_what_replaces_a_part_of_a_space(written: str, expected: object) -> None:
+    made = replacement(written)
+    assert made == expected
+    assert type(made) is type(expected)
+
+
+def test_domains_that_replace_a_part_of_a_space() -> None:
+    assert repr(replacement("log:1e-4..1")) == repr(loguniform(1e-4, 1))
+    assert repr(replacement("1..4")) == repr(randint(1, 5))
+    assert repr(replacement("normal:0,1")) == repr(randn(0, 1))
+    with pytest.raises(SearchSpaceError, match="is not a range"):
+        replacement("1..x")
