@@ -84,6 +84,7 @@ def test_a_plain_script_is_not_run(tmp_path: Path) -> None:
     done = run(tmp_path, "train.py")
     assert done.returncode == 2
     assert "train.py defines no search" in done.stderr
+    assert "hpctune sweep 'python train.py' lr=" in done.stderr
     assert 'tune.Command("python train.py --lr {lr}")' in done.stderr
     assert not (tmp_path / "ran").exists()
 
