@@ -153,16 +153,16 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _words(path: Path) -> str:
-    name = path.name
+    name, program = path.name, f"python {quoted(path)}"
     return (
         f"{path} defines no search: it imports no hpctune, and has no 'tuner' and no 'experiment'. It was not run. "
         f"Three ways to tune it:\n"
         f"  1. as it is, if it takes parameters as options and prints the metric:\n"
-        f"       hpctune sweep {shlex.quote(f'python {quoted(path)}')} lr=log:1e-4..1e-1 --metric loss --min --num-samples 20\n"
+        f"       hpctune sweep {shlex.quote(program)} lr=log:1e-4..1e-1 --metric loss --min --num-samples 20\n"
         f"     It may also report: import hpctune; hpctune.report(loss=loss)\n"
         f"  2. the same as a file: in a new file tune.py\n"
         f"       import hpctune as tune\n"
-        f'       tuner = tune.Tuner(tune.Command("python {quoted(path)} --lr {{lr}}"), '
+        f'       tuner = tune.Tuner(tune.Command("{program} --lr {{lr}}"), '
         f'param_space={{"lr": tune.loguniform(1e-4, 1e-1)}},\n'
         f'                          tune_config=tune.TuneConfig(metric="loss", mode="min", num_samples=20))\n'
         f"     where {name} prints a line 'hpctune: loss=0.3'; then: hpctune run {quoted(path.with_name('tune.py'))}\n"
