@@ -11,7 +11,7 @@ from hpctune.analysis.followed import FollowedExperiment
 from hpctune.cli import find, snapshot
 from hpctune.cli.logsall import show_all, show_failed
 from hpctune.cli.outputfiles import Stream
-from hpctune.common.text import quoted
+from hpctune.common.text import count, quoted
 from hpctune.common.throttle import Throttle
 from hpctune.errors import UsageError
 from hpctune.model.trial import Phase, Trial
@@ -67,7 +67,9 @@ def command(
         return
     wanted = (both or not only_stderr, both or only_stderr)
     if not named:
-        show_all(paths, lambda trial: _streams(paths, trial, *wanted), lines, follow=follow)
+        silent = show_all(paths, lambda trial: _streams(paths, trial, *wanted), lines, follow=follow)
+        if silent:
+            _tell_silence(paths, silent, wanted)
         return
     if len(named) > 1:
         raise UsageError(
@@ -97,12 +99,31 @@ def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -
 
 def _elsewhere(paths: ExperimentPaths, trial: Trial, shown: list[Stream]) -> str:
     """Where the trial has printed something, if not to the streams that are shown."""
+    other = _other(paths, trial, shown)
+    if other is None:
+        return ""
+    return f" Its {other.title} is not empty: hpctune logs {quoted(paths.root)} {trial.trial_id}{_flag(other)}"
+
+
+def _other(paths: ExperimentPaths, trial: Trial, shown: list[Stream]) -> Stream | None:
     others = [s for s in _streams(paths, trial, True, True) if s.path not in {each.path for each in shown}]
-    for other in others:
-        if other.news().strip():
-            flag = " --stderr" if other.title == "stderr" else ""
-            return f" Its {other.title} is not empty: hpctune logs {quoted(paths.root)} {trial.trial_id}{flag}"
-    return ""
+    return next((other for other in others if other.news().strip()), None)
+
+
+def _flag(stream: Stream) -> str:
+    return " --stderr" if stream.title == "stderr" else ""
+
+
+def _tell_silence(paths: ExperimentPaths, trials: list[Trial], wanted: tuple[bool, bool]) -> None:
+    """Say that these trials have printed nothing to the streams that were asked for, and where they have."""
+    shown = [_streams(paths, trial, *wanted) for trial in trials]
+    titles = " or ".join(stream.title for stream in shown[0])
+    words = f"{count(len(trials), 'trial')} began, and printed nothing to {titles}."
+    others = (_other(paths, trial, streams) for trial, streams in zip(trials, shown, strict=True))
+    other = next((each for each in others if each is not None), None)
+    if other is not None:
+        words += f" There is something in {other.title}: hpctune logs {quoted(paths.root)}{_flag(other)}"
+    click.echo(words, err=True)
 
 
 def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:

@@ -48,8 +48,11 @@ class _Lines:
         self.take((stream.news() for stream in self.streams), last=last)
 
 
-def show_all(paths: ExperimentPaths, streams_of: StreamsOf, lines: int | None, *, follow: bool) -> None:
-    """Print the last ``lines`` lines of each trial that has begun; with ``follow``, what they print until the end."""
+def show_all(paths: ExperimentPaths, streams_of: StreamsOf, lines: int | None, *, follow: bool) -> list[Trial]:
+    """Print the last ``lines`` lines of each trial that has begun; with ``follow``, what they print until the end.
+
+    Returns the trials that have begun if none of them has printed anything.
+    """
     shown: dict[str, _Lines] = {}
     finished: set[str] = set()
     wanted: int | None = LAST_LINES if lines is None else lines
@@ -75,6 +78,8 @@ def show_all(paths: ExperimentPaths, streams_of: StreamsOf, lines: int | None, *
         time.sleep(FOLLOW_S)
     if not shown:
         click.echo(f"No trial has begun. Its state: hpctune status {quoted(paths.root)}", err=True)
+    printed = any(stream.offset for one in shown.values() for stream in one.streams)
+    return [] if printed else [state.trials[name] for name in shown]
 
 
 def _begin(trial: Trial, shown: dict[str, _Lines], streams_of: StreamsOf, lines: int | None, *, last: bool) -> None:

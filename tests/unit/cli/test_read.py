@@ -376,6 +376,20 @@ def test_logs_names_the_stream_that_is_not_empty(maker: Maker) -> None:
     assert f"Its stdout is not empty: {command}\n" in text("logs", maker.root, "0", "--stderr")
 
 
+def test_logs_of_all_trials_say_so_if_none_has_printed(maker: Maker) -> None:
+    output = maker.dir("abcde_00001") / "stdout"
+    for file in maker.root.glob("*/std*"):
+        file.write_text("")
+    first = "4 trials began, and printed nothing to stdout."
+    assert text("logs", maker.root) == f"{first}\n"
+    assert text("logs", maker.root, "--both") == f"{first.replace('stdout', 'stdout or stderr')}\n"
+    output.with_name("stderr").write_text("all went here\n")
+    command = f"hpctune logs {maker.root} --stderr"
+    assert text("logs", maker.root) == f"{first} There is something in stderr: {command}\n"
+    assert text(*command.split()[1:]) == "00001 | all went here\n"
+    assert text("logs", maker.root, "--both") == "00001 | all went here\n"
+
+
 def test_a_folder_of_the_same_name_does_not_hide_an_experiment(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = maker.root.parent / "work"
     (elsewhere / "mnist" / "src").mkdir(parents=True)
