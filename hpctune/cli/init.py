@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hpctune.cli.parameters import read_pairs
-from hpctune.cli.searchoptions import metric_of
+from hpctune.cli.searchoptions import metric_of, mode_options
 from hpctune.common.text import quoted
 from hpctune.errors import SearchSpaceError, UsageError
 from hpctune.interop import declared
@@ -31,7 +31,7 @@ SCHEMA = "hpctune.schema.json"
 @click.option("--program", metavar="COMMAND", help="The program, such as 'python train.py'.")
 @click.option("--param", "params", multiple=True, metavar="NAME=DOMAIN", help="A parameter; repeatable.")
 @click.option("--metric", metavar="NAME", help="The metric in the program's output.")
-@click.option("--max/--min", "maximize", default=None, help="Whether a greater, or a smaller metric is better.")
+@mode_options
 @click.option("--num-samples", type=click.IntRange(min=-1), metavar="N", help="How many trials.")
 @click.option("-p", "--partition", metavar="NAME", help="The partition of Slurm; local: this machine.")
 @click.option("-t", "--time", metavar="TIME", help="Time limit of a trial: 2h30m, D-HH:MM:SS.")
@@ -60,13 +60,13 @@ def command(file: str, params: tuple[str, ...], schema: bool, **given: Any) -> N
 
 def _ask(given: Mapping[str, Any], params: Sequence[str], interactive: bool) -> dict[str, Any]:
     """The content of the file. Asks for what is not given."""
-    program, metric, maximize = given["program"], given["metric"], given["maximize"]
+    program, metric, mode = given["program"], given["metric"], given["mode"]
     if interactive:
         program = program or click.prompt("1. The program to tune, as you start it", default="python train.py")
         params = params or _prompt_parameters()
         metric = metric or click.prompt("3. The metric that it prints (empty: none)", default="", show_default=False)
-        if metric and maximize is None:
-            maximize = click.confirm("   Is a greater value better?", default=False)
+        if metric and mode is None:
+            mode = "max" if click.confirm("   Is a greater value better?", default=False) else "min"
         samples = given["num_samples"] or click.prompt("4. How many trials", default=20, type=int)
     else:
         samples = given["num_samples"]
@@ -75,7 +75,7 @@ def _ask(given: Mapping[str, Any], params: Sequence[str], interactive: bool) -> 
     data: dict[str, Any] = {"command": program, "parameters": _checked(params)}
     if metric:
         name, pattern = metric_of(metric)
-        data |= {"metric": name, "mode": "max" if maximize else "min"} | ({"parse": pattern} if pattern else {})
+        data |= {"metric": name, "mode": mode or "min"} | ({"parse": pattern} if pattern else {})
     if samples:
         data["num_samples"] = samples
     resources = {name: given[f"{name}s"] for name in ("cpu", "gpu") if given[f"{name}s"]}
@@ -146,8 +146,8 @@ def _yaml(data: Mapping[str, Any]) -> str:
 
 
 def _constant(text: str) -> Any:
-    """A parameter as YAML has it: a list of choices, a number, or a range as text."""
-    if ".." in text or text.startswith(("normal:", "text:")):
+    """A parameter as YAML has it: a list of choices, a number, or a range or a function as text."""
+    if ".." in text or text.startswith(("normal:", "text:")) or space_text.is_call(text):
         return text
     domain = space_text.domain(text)
     return list(domain.categories) if hasattr(domain, "categories") else domain

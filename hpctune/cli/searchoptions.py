@@ -20,6 +20,11 @@ from hpctune.space import text as space_text
 NAMES = (
     "metric", "mode", "pattern", "grid", "style", "search_alg", "scheduler", "max_t", "seed", "params", "table",
 )  # fmt: skip
+_MODE: list[Callable[[Any], Any]] = [
+    click.option("--max", "mode", flag_value="max", help="A greater metric is better."),
+    click.option("--min", "mode", flag_value="min", help="A smaller metric is better (the default)."),
+    click.option("--mode", "mode", type=click.Choice(["min", "max"]), help="The same: --mode max is --max."),
+]
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--metric",
@@ -27,8 +32,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         help="The metric in the program's output, or several in one line: loss,latency; or what "
         "finds it: 'loss: ([0-9.]+)'.",
     ),
-    click.option("--max", "mode", flag_value="max", help="A greater metric is better."),
-    click.option("--min", "mode", flag_value="min", help="A smaller metric is better (the default)."),
+    *_MODE,
     click.option(
         "--parse", "pattern", metavar="REGEX", help="What finds the metric: 'loss is ([0-9.]+)', or named groups."
     ),
@@ -43,7 +47,16 @@ _OPTIONS: list[Callable[[Any], Any]] = [
 
 def search_options(function: FC) -> FC:
     """Add the options."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, function)
+
+
+def mode_options(function: FC) -> FC:
+    """Add the options that say which values of the metric are better, as ``mode``."""
+    return _with(_MODE, function)
+
+
+def _with(options: list[Callable[[Any], Any]], function: FC) -> FC:
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -107,6 +107,14 @@ def test_init_asks_or_takes_options(here: Path) -> None:
     done = hpctune(here, "run", "new.yaml", "--storage-path", "results")
     assert done.returncode == 0, done.stderr
     assert len(results(here / "results" / "new")) == 2
+    words = ("--program", program, "--param", "lr=loguniform(1e-3, 1e-1)", "--param", "width=choice([1, 2])")
+    done = hpctune(here, "init", "max.yaml", *words, "--metric", "val_loss", "--mode", "max", "--num-samples", "1")
+    assert (done.returncode, "mode: max" in (here / "max.yaml").read_text()) == (0, True), done.stderr
+    done = hpctune(here, "run", "max.yaml", "--storage-path", "results", "--cluster", "local")
+    assert done.returncode == 0, done.stderr
+    ((config, _),) = results(here / "results" / "max")
+    assert 1e-3 <= config["lr"] <= 1e-1
+    assert config["width"] in (1, 2)
     bad = hpctune(here, "init", "bad.yaml", "--program", program, "--param", "lr=1..x")
     assert (bad.returncode, (here / "bad.yaml").exists()) == (2, False)
     assert hpctune(here, "init", "--schema").returncode == 0
