@@ -51,7 +51,7 @@ class _Buffer(io.BytesIO):
     most = sys.maxsize
 
     def write(self, data: Any) -> int:
-        if self.tell() + len(data) > self.most:
+        if self.tell() + memoryview(data).nbytes > self.most:  # a large array comes as a PickleBuffer, without len()
             raise ValueError("this is too large")
         return super().write(data)
 
