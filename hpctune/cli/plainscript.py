@@ -23,14 +23,15 @@ _MAX_FILES = 200
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
     ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``: one calls a
-    method ``optimize``; ``calls_wandb_agent``, ``calls_sbatch``: the script itself calls ``wandb.agent``, or
-    the program ``sbatch``."""
+    method ``optimize``; ``calls_wandb_agent``, ``calls_wandb_sweep``: one calls ``wandb.agent``, ``wandb.sweep``;
+    ``calls_sbatch``: the script itself calls the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
     imports_optuna: bool = False
     optimizes: bool = False
     calls_wandb_agent: bool = False
+    calls_wandb_sweep: bool = False
     calls_sbatch: bool = False
     imports_keras_tuner: bool = False
 
@@ -59,7 +60,9 @@ def look_at(path: Path) -> Script:
         theirs = bool(packages & _KERAS_TUNER)  # whose objects people name ``tuner``
         defines = bool(packages & _PACKAGES) or (_defines(tree) and not theirs)
         script.searches = script.searches or defines or asks
-        script.calls_wandb_agent = script.calls_wandb_agent or ("wandb" in packages and _calls_agent(tree))
+        if "wandb" in packages:
+            script.calls_wandb_agent = script.calls_wandb_agent or _calls_of_wandb(tree, "agent")
+            script.calls_wandb_sweep = script.calls_wandb_sweep or _calls_of_wandb(tree, "sweep")
         script.calls_sbatch = script.calls_sbatch or (file == path.absolute() and submits_in_python(tree))
         script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or "optuna" in packages
@@ -117,16 +120,16 @@ def _asks_for_ray(tree: ast.Module) -> bool:
     )
 
 
-def _calls_agent(tree: ast.Module) -> bool:
-    """Whether there is ``wandb.agent(...)``, or ``agent(...)`` that was imported from wandb."""
+def _calls_of_wandb(tree: ast.Module, name: str) -> bool:
+    """Whether there is ``wandb.NAME(...)``, or ``NAME(...)`` that was imported from wandb."""
     named = any(
-        isinstance(node, ast.ImportFrom) and node.module == "wandb" and any(a.name == "agent" for a in node.names)
+        isinstance(node, ast.ImportFrom) and node.module == "wandb" and any(a.name == name for a in node.names)
         for node in ast.walk(tree)
     )
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return any(
-        (isinstance(f, ast.Attribute) and f.attr == "agent" and ast.unparse(f.value) in _wandb_names(tree))
-        or (named and isinstance(f, ast.Name) and f.id == "agent")
+        (isinstance(f, ast.Attribute) and f.attr == name and ast.unparse(f.value) in _wandb_names(tree))
+        or (named and isinstance(f, ast.Name) and f.id == name)
         for f in calls
     )
 

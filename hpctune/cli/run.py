@@ -38,13 +38,13 @@ def run_file(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -
     return run_watched(prepare(path, arguments, given), overrides)
 
 
-def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> int:
-    """Run a script that calls ``wandb.agent``. Returns the exit code."""
+def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any], until: str) -> int:
+    """Run a script that calls ``wandb.agent``, or only ``wandb.sweep``: ``until``. Returns the exit code."""
     from hpctune.cli import wandbsweep
 
     if given["params"] or given["table"]:
         raise UsageError(f"--param and --params are for batch scripts. {path} has its parameters in wandb.sweep(...).")
-    search = wandbsweep.search_in_script(path, arguments, given)
+    search = wandbsweep.search_in_script(path, arguments, given, until)
     return run_watched(wandbsweep.fit(search), as_overrides({**given, "num_samples": None}))
 
 
@@ -54,9 +54,9 @@ def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str,
     epilog="Example: hpctune run mnist.py --name mnist -p gpu -t 2:00:00 --set lr=0.01 -- --data /d\n\n" + EXIT_CODES,
     help="Tune what CONFIG defines.\n\nA Python file: 'tuner' (a Tuner) or 'experiment' (an Experiment or a dict). A "
     "script that calls hpctune.run(...) or Tuner.fit() itself works too; it is run once. Arguments after -- are in the "
-    "file's sys.argv. Scripts for Optuna that call study.optimize(objective, ...), and for W&B that call wandb.agent, "
-    "run as they are.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes one), a sweep "
-    "of W&B, or an experiment of SEML.\n\nA batch "
+    "file's sys.argv. Scripts for Optuna that call study.optimize(objective, ...), and for W&B that call wandb.agent "
+    "or wandb.sweep, run as they are.\n\nA .yaml, .toml or .json file: a search over a program (hpctune init writes "
+    "one), a sweep of W&B, or an experiment of SEML.\n\nA batch "
     "script: its #SBATCH lines hold for the trials, and --param lr=log:1e-5..1e-1 varies $lr or {lr} in it, or an "
     "option of its program. A script, also in Python, that calls sbatch in a "
     "loop: each call is a trial.\n\nOptions given here override those in the file. Ctrl-C is safe: jobs keep running, "
@@ -96,8 +96,9 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
         ctx.exit(run_file(path, arguments, given))
     code = compiled(path)
     script = look_at(path)
-    if script.calls_wandb_agent and not script.searches:
-        ctx.exit(run_wandb_script(path, arguments, given))
+    if (script.calls_wandb_agent or script.calls_wandb_sweep) and not script.searches:
+        until = "agent" if script.calls_wandb_agent else "sweep"
+        ctx.exit(run_wandb_script(path, arguments, given, until))
     if script.calls_sbatch and not (script.searches or script.optimizes):
         ctx.exit(run_file(path, arguments, given))
     overrides = as_overrides(given)

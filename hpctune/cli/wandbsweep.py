@@ -62,19 +62,24 @@ def fit(search: CommandSearch) -> Callable[[list[Any]], int]:
     return run
 
 
-def search_in_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -> CommandSearch:
-    """The search of a script that calls ``wandb.agent``: the script runs here up to that call."""
+def search_in_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any], until: str) -> CommandSearch:
+    """The search of a script that calls ``wandb.agent``, or only ``wandb.sweep`` for an agent that is started by hand.
+
+    The script runs here up to that call. ``until``: which one.
+    """
     with tempfile.TemporaryDirectory(prefix="hpctune-wandb-") as folder:
         notes = Path(folder, "notes.json")
         env = {
-            **os.environ, "HPCTUNE_WANDB_NOTES": str(notes), "WANDB_MODE": "offline", "WANDB_DIR": folder,
+            **os.environ, "HPCTUNE_WANDB_NOTES": str(notes), "HPCTUNE_WANDB_UNTIL": until,
+            "WANDB_MODE": "offline", "WANDB_DIR": folder,
             "PYTHONPATH": heard_path(SITE, os.environ.get("PYTHONPATH")),
         }  # fmt: skip
         command = [sys.executable, str(path.absolute()), *arguments]
         code = subprocess.run(command, env=env, stdout=sys.stderr.fileno(), check=False).returncode
         if code or not notes.exists():
             how = f"ended with code {code}" if code else "came to its end"
-            raise ConfigFileError(f"{path} {how} before it called wandb.agent(sweep_id, function=...).")
+            call = "wandb.agent(sweep_id, function=...)" if until == "agent" else "wandb.sweep(...)"
+            raise ConfigFileError(f"{path} {how} before it called {call}.")
         found = json.loads(notes.read_text())
     if not found["config"]:
         raise ConfigFileError(
@@ -90,6 +95,8 @@ def _show(search: CommandSearch, data: Mapping[str, Any], path: Path) -> None:
     click.echo(f"Runs in:   {search.cwd}", err=True)
     for name, stated in data["parameters"].items():
         click.echo(f"  {name} = {shorten(json.dumps(stated, default=str), 100)}", err=True)
+    if search.options.get("agent"):
+        click.echo("Ends at:   wandb.agent(...); what stands behind it in the script does not run", err=True)
     if search.metric is None:
         click.echo("Metric:    none (give --metric NAME --max, to see which is best)", err=True)
     else:

@@ -11,6 +11,7 @@ from hpctune.errors import ConfigFileError, SearchSpaceError, UsageError
 from hpctune.interop import wandb_space
 from hpctune.interop.command_search import CommandSearch
 from hpctune.interop.rendering import call
+from hpctune.schedulers.wandb_hyperband import WandbHyperband
 from hpctune.worker.wandb_command import DEFAULT_COMMAND, check_macros
 
 METHODS = ("grid", "random", "bayes")
@@ -116,7 +117,12 @@ def _scheduler(given: Any) -> Mapping[str, Any] | None:
         raise UsageError(
             f"early_terminate has no {unknown!r}. {nearest(str(unknown), _STOPPING)}It has: {', '.join(_STOPPING)}."
         )
-    return {"name": "wandb_hyperband", **{key: value for key, value in given.items() if key != "type"}}
+    options = {key: value for key, value in given.items() if key != "type"}
+    try:
+        WandbHyperband(**options)
+    except UsageError as error:
+        raise UsageError(f"early_terminate: {error}") from error
+    return {"name": "wandb_hyperband", **options}
 
 
 def _command(data: Mapping[str, Any]) -> list[str]:

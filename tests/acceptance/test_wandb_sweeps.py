@@ -53,7 +53,7 @@ def main():
 if __name__ == "__main__":
     sweep_id = wandb.sweep(sweep=config, project="mine")
     wandb.agent(sweep_id, function=main, count=3)
-    open("after", "a").write("x")
+    wandb.Api().sweep("mine/" + sweep_id)  # needs a server, and a search that is over
 """
 
 
@@ -131,7 +131,7 @@ def test_a_script_that_calls_the_agent(here: Path) -> None:
     found = rows(here, "agent")
     assert len(found) == 3
     assert all(line["acc"] == line["config"]["x"] * line["config"]["n"] for (line,) in found.values())
-    assert (here / "after").read_text() == "xxx"  # what follows the agent runs in the trials only
+    assert "what stands behind it in the script does not run" in done.stderr
     done = run(here, "agent.py", "--param", "x=1,2")
     assert done.returncode == 2
     (here / "other.py").write_text("import wandb\nif False:\n    wandb.agent('a/b/c', function=print)\n")
@@ -140,6 +140,17 @@ def test_a_script_that_calls_the_agent(here: Path) -> None:
     (here / "other.py").write_text("import wandb\nwandb.agent('a/b/c', function=print)\n")
     done = run(here, "other.py")
     assert (done.returncode, "has not made" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_script_that_only_makes_a_sweep(here: Path) -> None:
+    (here / "make.py").write_text(
+        "import subprocess\nimport wandb, yaml\nwith open('sweep.yaml') as file:\n    config = yaml.safe_load(file)\n"
+        "config['parameters']['lr'] = {'values': [0.5]}\nsweep_id = wandb.sweep(config, project='mine')\n"
+        "subprocess.run(['wandb', 'agent', f'mine/{sweep_id}'], check=True)\n"
+    )
+    done = run(here, "make.py")
+    assert done.returncode == 0, done.stderr
+    assert set(rows(here, "first")) == {(1, 0.5), (2, 0.5)}
 
 
 def test_options_that_contradict_the_file(here: Path) -> None:

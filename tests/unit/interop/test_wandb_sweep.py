@@ -210,6 +210,8 @@ def test_a_grid_of_ranges_and_its_limit() -> None:
         ({"run_cap": 0}, "run_cap must be"),
         ({"early_terminate": {"type": "envelope"}}, "type: hyperband"),
         ({"early_terminate": {"type": "hyperband", "min_iters": 1}}, "Did you mean 'min_iter'"),
+        ({"early_terminate": {"type": "hyperband"}}, "early_terminate: Give min_iter"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 27}}, "early_terminate: max_iter needs s"),
         ({"command": "python train.py"}, "command must be a list"),
         ({"command": ["${programm}"]}, "unknown macro ${programm}"),
         ({"program": None}, "no 'program'"),
