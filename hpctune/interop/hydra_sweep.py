@@ -54,8 +54,10 @@ class _Multirun:
         if self.options["search_space"]:
             params = {**from_search_space(self.options["search_space"]), **params}
         self.space: HydraSpace = space_of(params, arguments, sweeper.hydra_context.config_loader)
-        self.mode = _mode(self.options["direction"])
+        self.mode = _mode(self.options["direction"] or "minimize")
         self.metric = self.options["metric"] or RETURNED
+        self.has_goal = any(self.options[name] is not None for name in ("metric", "direction", "scheduler"))
+        """Whether the value is known to be one: a task function that is only run may return nothing."""
         self._refuse_others()
 
     def _refuse_others(self) -> None:
@@ -94,15 +96,15 @@ class _Multirun:
             slurm = {}
         elif workers is not None:
             slurm["workers"] = workers
-        learns = self.options["scheduler"] is not None or (rows is None and searcher is not None)
+        has_goal = self.has_goal or (rows is None and searcher is not None)
         samples = len(rows) if rows is not None else int(self.options["n_trials"] or TRIALS)
         self._save()
         return Tuner(
             self._job(),
             param_space=self.space.space(),
             tune_config=TuneConfig(
-                metric=self.metric if learns else None,
-                mode=self.mode if learns else None,
+                metric=self.metric if has_goal else None,
+                mode=self.mode if has_goal else None,
                 num_samples=samples,
                 search_alg=searcher,
                 scheduler=self._scheduler(),

@@ -26,8 +26,8 @@ class HpctuneSweeperConf:
     """So that a config may say ``override hydra/sweeper/sampler: tpe``, as for Optuna's sweeper."""
     params: Any = None
     """The search space: overrides by their keys."""
-    direction: Any = "minimize"
-    """minimize or maximize: what the task function returns, or reports as ``metric``."""
+    direction: Any = None
+    """minimize (the default) or maximize: what the task function returns, or reports as ``metric``."""
     n_trials: Any = None
     """How many trials a search has; a grid is tried as a whole."""
     n_jobs: Any = None

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from hpctune.storage.reader import read_experiment
+
 pytest.importorskip("hydra")
 
 APP = """
@@ -129,8 +131,10 @@ def trials(here: Path) -> list[list[dict[str, Any]]]:
 
 def test_a_grid_is_that_of_hydra(here: Path) -> None:
     words = ("lr=0.1,2", "db=glob(*)", "+new=b", "text=choice('x y')", "model.depth=5")
-    done = run(here, *words)
+    done = run(here, *words, "hydra.sweeper.direction=minimize")
     assert done.returncode == 0, done.stderr
+    spec = read_experiment(here / "out" / "hpctune").state.spec
+    assert (spec.metric, spec.mode) == ("value", "min")  # so that hpctune best needs no options
     theirs = run(here, *words, "hydra.sweep.dir=theirs", sweeper="basic")
     assert theirs.returncode == 0, theirs.stderr
     assert len(outcome(here)) == 4
