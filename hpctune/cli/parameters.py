@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 from hpctune.errors import UsageError
 from hpctune.space.text import HELP, value
 
+_WITH_VARIABLES = re.compile(r"(?:[A-Za-z_]\w*=\S*(?<![,:])\s+)+[^\s=]")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl"}
 
 
 def is_pair(word: str) -> bool:
-    """Whether a word is ``NAME=...``, not a command or a path."""
+    """Whether a word is ``NAME=...``, not a path or a command, which may begin with variables: ``A=1 python x.py``."""
     name, sign, _ = word.partition("=")
-    return bool(sign) and " " not in name and "/" not in name
+    return bool(sign) and " " not in name and "/" not in name and not _WITH_VARIABLES.match(word)
 
 
 def read_pairs(words: Sequence[str], hint: str = "") -> dict[str, str]:

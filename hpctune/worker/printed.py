@@ -8,7 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
+from hpctune.model.rows import lookup
+
+_NUMBER = (
+    r"[-+]?(?:\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
+)
 _WRAPPED = r"(?:(?:np|numpy|torch|tf|jnp)\.)?(?:tensor|array|float\d+|int\d+)\(\[?"
 """What stands before a number that is printed as a value of numpy, PyTorch, TensorFlow or JAX."""
 _PAIR = re.compile(rf"(?<![\w.])([A-Za-z_][\w./@-]*)[\"']?\s*[=:]\s*(?:{_WRAPPED})?({_NUMBER})(?![\w.])", re.IGNORECASE)
@@ -16,6 +20,8 @@ _NOISE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|,\s*device='[^']*'")
 """Colours, and where PyTorch has a value."""
 _BAR = re.compile(r":?\s*\d+%\|[^|]*\|(?:\s*[\d.]+\w?/[\d.]+\w?)?")
 """The bar of tqdm, without what stands before and after it."""
+_FILE = re.compile(r"\.(?:py|cc|cpp|c|h|cu|jl|rs)$")
+"""The end of what stands before a line number in a log: train.py:12."""
 _PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)(?![\d.]*%)", re.IGNORECASE)
 FORMS = "'NAME=0.9', 'NAME: 0.9', 'NAME 0.9', 'NAME is 0.9%', '{\"NAME\": 0.9}'"
 
@@ -34,7 +40,7 @@ class PrintedMetric:
     def __init__(self, metric: str, pattern: str | None = None) -> None:
         self.metric = metric
         self._own = None if pattern is None else re.compile(pattern)
-        words = r"[\s_./-]?".join(re.escape(word) for word in re.split(r"[\s_./-]+", metric) if word)
+        words = r"[\s_./-]{0,2}".join(re.escape(word) for word in re.split(r"[\s_./-]+", metric) if word)
         self._usual = re.compile(
             rf"(?<![A-Za-z0-9_])[\"']?{words}[\"']?\s*(?:\([^)]*\)\s*)?(?:=|:|->|\bis\b|\bof\b|[|│┃])?\s*"
             rf"(?:{_WRAPPED})?({_NUMBER})(?![\w.])\s*%?",
@@ -48,7 +54,7 @@ class PrintedMetric:
             return self._by_pattern(self._own, line)
         line, bars = _BAR.subn(" |", line)
         row = _json(line)
-        if row is not None and self.metric in row:
+        if row is not None and lookup(row, self.metric) is not None:
             return row
         found = self._usual.findall(line)
         if not found:
@@ -60,7 +66,7 @@ class PrintedMetric:
         others = {
             name: each
             for name, each in pairs.items()
-            if name.lower() not in progress and not (name.lower() in own and each == value)
+            if name.lower() not in progress and not _FILE.search(name) and not (name.lower() in own and each == value)
         }
         result = {**progress, **others, self.metric: value}
         if not bars:
@@ -79,7 +85,7 @@ class PrintedMetric:
 
 def _number(text: str) -> Any:
     try:
-        number = float(text)
+        number = float(text.replace(",", ""))
     except ValueError:
         return text
     return int(number) if math.isfinite(number) and number.is_integer() and not re.search(r"[.eE]", text) else number

@@ -55,7 +55,7 @@ def test_a_program_with_a_parser_in_its_own_directory(place: Path) -> None:
         place, "python train.py", "lr=0.1,0.2", "amp=true,false", "cache=true", "opt=text:ad am", "--metric", "val_acc",
         "--max", "--grid",
     )  # fmt: skip
-    assert "Metric:    val_acc, found in lines such as 'val_acc=0.9'" in done.stderr
+    assert "Metric:    val_acc (max), found in lines such as 'val_acc=0.9'" in done.stderr
     found = rows(place)
     assert len(found) == 16
     for row in found:

@@ -35,6 +35,10 @@ from hpctune.worker.printed import PrintedMetric
         ("│         val_acc          │    0.8936   │", {"val_acc": 0.8936}),
         ("| val_acc | 0.5 |", {"val_acc": 0.5}),
         ("Epoch 3/10, Train Acc: 0.1, Val Acc: 0.2", {"epoch": 3, "val_acc": 0.2}),
+        ("2026-11-28 - INFO - Train. Acc: 0.1, Val. Acc: 52.00%", {"val_acc": 52.0}),
+        ("I1128 01:00:00.000 123 train.py:12] step 100: val_acc = 0.5", {"step": 100, "val_acc": 0.5}),
+        ("val_acc = 1,234.5  n=12,345", {"n": 12345, "val_acc": 1234.5}),
+        ("val_acc=1, x=2", {"x": 2, "val_acc": 1}),
         ("best_val_acc=0.9", None),
         ("val_acc improved", None),
         ("val_accuracy=0.9", None),
@@ -56,6 +60,9 @@ def test_what_is_not_finite(line: str) -> None:
 def test_names_with_slashes_and_dots() -> None:
     assert PrintedMetric("val/loss")("step 3 val/loss: 0.5") == {"step": 3, "val/loss": 0.5}
     assert PrintedMetric("val.loss")("val.loss=0.5") == {"val.loss": 0.5}
+    assert PrintedMetric("Val. Acc")("Val. Acc: 52%") == {"Val. Acc": 52}
+    nested = '{"step": 3, "val": {"loss": 0.5}}'
+    assert PrintedMetric("val/loss")(nested) == {"step": 3, "val": {"loss": 0.5}}
 
 
 def test_a_name_in_other_letters_is_not_there_twice() -> None:
