@@ -124,16 +124,14 @@ def show(search: CommandSearch, program: str, parameters: Mapping[str, str], whe
     click.echo(f"Runs in:   {where}", err=True)
     for name, domain in parameters.items():
         click.echo(f"  {name} = {shorten(domain, 100)}", err=True)
+    many = len(several(search.metric)) > 1
+    how = "" if many else f" ({search.mode or 'min, the default; else --max'})"
     if search.pattern:
-        click.echo(
-            f"Metric:    {search.metric or 'metric'} ({search.mode or 'min, the default; else --max'}), found by {search.pattern!r}",
-            err=True,
-        )
+        click.echo(f"Metric:    {search.metric or 'metric'}{how}, found by {search.pattern!r}", err=True)
     elif search.metric:
         first, *others = several(search.metric)
         forms = FORMS.replace("NAME", first)
         also = f", and {', '.join(others)} in the same line" if others else ""
-        how = f" ({search.mode or 'min, the default; else --max'})" if not others else ""
         click.echo(f"Metric:    {first}{how}{also}, found in lines such as {forms}; else --parse REGEX", err=True)
     else:
         click.echo("Metric:    none (give --metric NAME --max, to see which is best)", err=True)

@@ -17,6 +17,7 @@ from hpctune.storage.spec_file import find_experiments
 pytest.importorskip("sklearn")
 import joblib
 from scipy.stats import loguniform, norm, randint
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -72,10 +73,21 @@ def test_a_grid_over_pipelines_with_several_scores_is_scikit_learns(here: dict[s
     assert [path.suffix for path in (experiment / "objects").iterdir()] == [".npy"]
 
 
+def test_an_estimator_with_a_joblib_of_its_own_is_fitted_again(
+    here: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = ColumnTransformer([("scaled", StandardScaler(), [0, 1]), ("other", "passthrough", [2, 3])])
+    pipe = make_pipeline(columns, RandomForestClassifier(n_estimators=3, random_state=0))
+    grid = {"randomforestclassifier__max_depth": [1, 2, 3]}
+    ours = TuneGridSearchCV(pipe, grid, cv=2, verbose=1, **here).fit(X, Y)
+    assert "of 1 candidates" not in capsys.readouterr().out
+    same(ours, GridSearchCV(pipe, grid, cv=2).fit(X, Y))
+
+
 def test_a_random_search_draws_what_scikit_learn_draws(here: dict[str, Any]) -> None:
     space = {"C": loguniform(1e-3, 10), "fit_intercept": [True, False]}
     cv = ShuffleSplit(2, random_state=3)
-    ours = TuneSearchCV(LogisticRegression(), space, n_trials=4, random_state=1, cv=cv, **here).fit(X, Y)
+    ours = TuneSearchCV(LogisticRegression(), space, n_iter=4, random_state=1, cv=cv, **here).fit(X, Y)
     same(ours, RandomizedSearchCV(LogisticRegression(), space, n_iter=4, random_state=1, cv=cv).fit(X, Y))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ from hpctune.space.domain import Domain
 from hpctune.space.functions import choice, grid_search, loguniform, randint, uniform
 from hpctune.tune_config import TuneConfig
 from hpctune.tuner import Tuner
+
+_WHILE_FITTING = ("_backend", "_classes", "_collecting")
+"""Attributes that are there while ``fit`` runs."""
 
 
 class _Captured(Exception):
@@ -68,16 +72,18 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
         """Run the search; then as scikit-learn's searches."""
         self._backend = _SearchBackend()
         self._classes = np.unique(np.asarray(y)) if y is not None and is_classifier(self.estimator) else None
+        self._collecting = contextlib.ExitStack()
         try:
-            with parallel_config(backend=self._backend, n_jobs=-1):
+            with self._collecting:
+                self._collecting.enter_context(parallel_config(backend=self._backend, n_jobs=-1))
                 super().fit(X, y, **params)
         finally:
-            del self._backend, self._classes
+            del self._backend, self._classes, self._collecting
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in ("_backend", "_classes")}
+        return {name: value for name, value in state.items() if name not in _WHILE_FITTING}
 
     def _space(self) -> tuple[dict[str, Any], list[dict[str, Any]] | None, int]:
         """The search space, the candidates if they are listed, and the number of samples of the space."""
@@ -87,6 +93,7 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
         return None
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], **_: Any) -> None:
+        self._collecting.close()  # the search has its Parallel; one of the best estimator's own is none of the search
         space, rows, count = self._space()
         folds = self._folds(evaluate_candidates)
         steps = int(self.max_iters or 10) if self.early_stopping else 1
@@ -100,7 +107,7 @@ class TuneBaseSearchCV(BaseSearchCV):  # type: ignore[misc]
 
     def _folds(self, evaluate_candidates: Callable[..., Any]) -> list[Fold]:
         """The fits of one candidate, as scikit-learn would make them."""
-        with contextlib.suppress(_Captured):
+        with contextlib.suppress(_Captured), contextlib.redirect_stdout(io.StringIO()):  # it is one candidate of many
             evaluate_candidates([{}])
         return [Fold(function, args[0], args[1:], kwargs) for function, args, kwargs in self._backend.captured]
 
@@ -220,7 +227,7 @@ class TuneSearchCV(TuneBaseSearchCV):
         param_distributions: By name a list of values, a distribution of scipy, a domain of hpctune
             (``hpctune.loguniform(1e-4, 1)``), or a pair of bounds ``(low, high)``; or, for the random search, a list
             of such dicts.
-        n_trials: The number of candidates.
+        n_trials: The number of candidates. ``n_iter``, the name that it has in ``RandomizedSearchCV``, is the same.
         search_optimization: "random" (the default), or a searcher: its name ("tpe", "gp", "optuna", ...) or itself.
         Others: see the base class.
     """
@@ -232,6 +239,7 @@ class TuneSearchCV(TuneBaseSearchCV):
         *,
         early_stopping: Any = None,
         n_trials: int = 10,
+        n_iter: int | None = None,
         search_optimization: Any = "random",
         scoring: Any = None,
         n_jobs: int | None = None,
@@ -257,18 +265,19 @@ class TuneSearchCV(TuneBaseSearchCV):
             pre_dispatch=pre_dispatch, error_score=error_score, return_train_score=return_train_score,
         )  # fmt: skip
         self.param_distributions, self.early_stopping, self.max_iters = param_distributions, early_stopping, max_iters
-        self.n_trials, self.search_optimization, self.random_state = n_trials, search_optimization, random_state
+        self.n_trials, self.n_iter = n_trials, n_iter
+        self.search_optimization, self.random_state = search_optimization, random_state
         self.cluster, self.slurm, self.name, self.storage_path = cluster, slurm, name, storage_path
         self.resources_per_trial, self.max_concurrent_trials = resources_per_trial, max_concurrent_trials
         self.time_budget_s, self.max_failures = time_budget_s, max_failures
 
     def _space(self) -> tuple[dict[str, Any], list[dict[str, Any]] | None, int]:
-        given = self.param_distributions
+        given, number = self.param_distributions, self.n_trials if self.n_iter is None else self.n_iter
         if self.search_optimization == "random" and not _has_domains(given):
-            return *_listed(list(ParameterSampler(given, self.n_trials, random_state=self.random_state))), 1
+            return *_listed(list(ParameterSampler(given, number, random_state=self.random_state))), 1
         if not isinstance(given, Mapping):
             raise UsageError("Only the random search takes several dicts of distributions. Give one dict.")
-        return {name: domain_of(name, value) for name, value in given.items()}, None, self.n_trials
+        return {name: domain_of(name, value) for name, value in given.items()}, None, number
 
     def _searcher(self, rows: list[dict[str, Any]] | None) -> Any:
         if rows is not None:
