@@ -14,6 +14,7 @@ from hpctune.interop.submissions import submits_in_python
 
 _PACKAGES = frozenset({"hpctune", "ray"})
 _KERAS_TUNER = frozenset({"keras_tuner", "kerastuner"})
+_OPTUNA = frozenset({"optuna", "optuna_integration"})
 _DEFINED = frozenset({"tuner", "experiment"})
 _MAX_FILES = 200
 """Modules beside the script that are read at most."""
@@ -65,7 +66,7 @@ def look_at(path: Path) -> Script:
             script.calls_wandb_sweep = script.calls_wandb_sweep or _calls_of_wandb(tree, "sweep")
         script.calls_sbatch = script.calls_sbatch or (file == path.absolute() and submits_in_python(tree))
         script.imports_ray = script.imports_ray or "ray" in packages or asks
-        script.imports_optuna = script.imports_optuna or "optuna" in packages
+        script.imports_optuna = script.imports_optuna or bool(packages & _OPTUNA)
         script.imports_keras_tuner = script.imports_keras_tuner or theirs
         script.optimizes = script.optimizes or _optimizes(tree)
         for name in imported:
@@ -82,8 +83,8 @@ def refuse_plain(path: Path, script: Script) -> None:
     if script.imports_optuna and not script.searches and not script.optimizes:
         raise ConfigFileError(
             f"{path} imports Optuna and calls no study.optimize(objective, ...), so there is nothing to run as jobs. "
-            "It was not run. A loop over study.ask() and study.tell() cannot be divided into jobs: make its body a "
-            "function objective(trial), and call study.optimize(objective, n_trials=...)."
+            "It was not run. A loop over study.ask() and study.tell(), or the steps of LightGBMTuner, cannot be "
+            "divided into jobs: make a function objective(trial), and call study.optimize(objective, n_trials=...)."
         )
     if script.imports_keras_tuner and not script.searches and not script.is_optunas:
         raise ConfigFileError(_keras_tuner_words(path))
@@ -103,9 +104,10 @@ def _defines(tree: ast.Module) -> bool:
 
 
 def _optimizes(tree: ast.Module) -> bool:
-    """Whether the module calls a method ``optimize``."""
+    """Whether the module calls a method ``optimize``, or ``OptunaSearchCV``, whose ``fit`` does."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(isinstance(function, ast.Attribute) and function.attr == "optimize" for function in calls)
+    names = [(isinstance(f, ast.Attribute), getattr(f, "attr", getattr(f, "id", ""))) for f in calls]
+    return any(name == "OptunaSearchCV" or (is_method and name == "optimize") for is_method, name in names)
 
 
 def _asks_for_ray(tree: ast.Module) -> bool:

@@ -192,7 +192,7 @@ def _run_optuna(
     with installed() as optimizer:
         ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
     if not optimizer.calls:
-        click.echo(f"hpctune: {path} has ended without a call of study.optimize(...): no job was made.", err=True)
+        click.echo(f"hpctune: {path} has ended without a call of study.optimize(...) in its own process.", err=True)
     return ended
 
 

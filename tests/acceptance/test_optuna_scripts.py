@@ -172,6 +172,31 @@ def test_an_error_that_is_not_caught_ends_the_search_and_is_raised(tmp_path: Pat
     assert again.stdout == "reached 4\n"
 
 
+def test_why_a_trial_has_no_value_is_said(tmp_path: Path) -> None:
+    script = _script(
+        tmp_path,
+        """
+        import optuna
+
+        def objective(trial):
+            trial.suggest_float("x", 0, 1)
+            if trial.number == 0:
+                raise ValueError("no such layer")
+            return float("nan")
+
+        study = optuna.create_study()
+        study.optimize(objective, n_trials=2, catch=(ValueError,))
+        print([trial.state.name for trial in study.trials])
+        """,
+    )
+    done = _run(script, tmp_path, "--name", "caught")
+    assert (done.returncode, done.stdout) == (0, "['FAIL', 'FAIL']\n"), done.stderr
+    assert "_00000 has no value: ValueError: no such layer" in done.stderr
+    assert "_00001 has no value: the objective returned nan" in done.stderr
+    printed = [path.read_text() for path in sorted((tmp_path / "results" / "caught").glob("*/stderr"))]
+    assert 'raise ValueError("no such layer")' in printed[0]
+
+
 def test_a_dry_run_shows_the_first_trial_and_writes_nothing(tmp_path: Path) -> None:
     done = _run(SCRIPTS / "pruned.py", tmp_path, "--dry-run")
     assert done.returncode == 0, done.stderr

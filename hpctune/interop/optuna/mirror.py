@@ -12,6 +12,8 @@ import optuna
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
+from hpctune.common.log import log
+from hpctune.common.text import quoted
 from hpctune.interop.optuna.policy import StudyPolicy, StudySearch
 from hpctune.interop.optuna.records import MARK
 from hpctune.interop.optuna.replica import quiet
@@ -90,6 +92,10 @@ class StudyMirror(Callback):
         if policy is None or trial_id not in policy.replica.ids:
             return
         policy.on_complete(trial_id, trial.last_result, failed)  # before the user's callbacks see the study
+        why = (trial.last_result or {}).get("failure")
+        if why is not None and not failed:
+            logs = f"hpctune logs {quoted(trial.local_experiment_path)} {trial_id} --both"
+            log.warning(f"hpctune: trial {trial_id} has no value: {why}. Its output: {logs}")
         self.catch_up()
         study, written = self.study, self._id_of(policy, trial_id)
         study._thread_local.in_optimize_loop, study._stop_flag = True, False

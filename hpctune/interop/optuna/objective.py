@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,8 @@ class StudyObjective:
         run.finish(value, state, failure)
         if failure is not None and not isinstance(failure, self.catch):
             raise failure
+        if failure is not None:
+            traceback.print_exception(failure)
 
 
 class _Run:
@@ -204,8 +207,8 @@ class _Run:
         study = self.replica.study
         if state is None and value is None:
             state = TrialState.FAIL
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the result says why it failed
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")  # the result says why it failed
             told = study.tell(self.trial, value if state is None else None, state=state)
         record = record_of(told)
         for kind, attrs in self.replica.study_attrs().items():
@@ -217,6 +220,9 @@ class _Run:
         row = dict(zip(names, shown or [float("nan")] * len(names), strict=False))
         if failure is not None:
             row["failure"] = f"{type(failure).__name__}: {failure}"
+        elif told.state is TrialState.FAIL:
+            row["failure"] = f"the objective returned {value!r}"
+            row["failure"] += "".join(f": {each.message}" for each in said[-1:])
         report_row(
             {
                 **row,

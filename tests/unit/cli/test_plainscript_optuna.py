@@ -15,6 +15,9 @@ from hpctune.errors import ConfigFileError
     [
         ("import optuna\nstudy = optuna.create_study()\nstudy.optimize(f, n_trials=3)\n", True),
         ("from optuna import create_study\ncreate_study().optimize(f)\n", True),
+        ("from optuna.integration import OptunaSearchCV\nOptunaSearchCV(m, space).fit(x, y)\n", True),
+        ("from optuna_integration.sklearn import OptunaSearchCV\nOptunaSearchCV(m, space).fit(x, y)\n", True),
+        ("import optuna.integration.lightgbm as lgb\nlgb.train(params, data)\n", False),
         ("import optuna, hpctune\nstudy.optimize(f)\n", False),
         ("import optuna\nfrom ray import tune\nstudy.optimize(f)\n", False),
         ("import model\nmodel.optimize()\n", False),
