@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 from hpctune.interop.rendering import Call, call, made, source
+from hpctune.model.rows import flatten
 from hpctune.space.domain import Domain
 from hpctune.space.tree import unresolved
 
@@ -99,6 +101,8 @@ class CommandSearch:
             **self.tune,
         )  # fmt: skip
         run = dict(self.run)
+        if "stop" in run:
+            run["stop"] = self._stop(metrics)
         if self.failure:
             run["failure_config"] = call("hpctune:FailureConfig", **self.failure)
         if self.checkpoint:
@@ -108,6 +112,20 @@ class CommandSearch:
             run_config=call("hpctune:RunConfig", **run) if run else None,
             **self._where(),
         )  # fmt: skip
+
+    def _stop(self, metrics: Sequence[str]) -> Any:
+        """When trials end. A threshold of a metric that is minimized is a value to come down to."""
+        given = self.run.get("stop")
+        if not isinstance(given, Mapping):
+            return given
+        modes = [self.mode or "min"] * len(metrics) if isinstance(self.mode, str | None) else self.mode
+        minimized = {metric for metric, mode in zip(metrics, modes, strict=False) if mode == "min"}
+        goals = {key: value for key, value in flatten(given).items() if key in minimized and is_number(value)}
+        if not goals:
+            return given
+        rest = {key: value for key, value in flatten(given).items() if key not in goals}
+        stoppers = [call("hpctune.stopper:TrialTargetStopper", key, value, "min") for key, value in goals.items()]
+        return [*([rest] if rest else []), *stoppers] if rest or len(stoppers) > 1 else stoppers[0]
 
     def _where(self) -> dict[str, Any]:
         """The arguments of Tuner about the cluster."""

@@ -6,7 +6,7 @@ from hpctune.stopper.maximum_iteration import MaximumIterationStopper
 from hpctune.stopper.noop import NoopStopper
 from hpctune.stopper.split import Criteria, reached, split_stop
 from hpctune.stopper.stopper import CombinedStopper, Stopper
-from hpctune.stopper.target import TargetStopper
+from hpctune.stopper.target import TargetStopper, TrialTargetStopper
 from hpctune.stopper.timeout import TimeoutStopper
 from hpctune.stopper.trial_plateau import TrialPlateauStopper
 
@@ -21,6 +21,7 @@ __all__ = [
     "TargetStopper",
     "TimeoutStopper",
     "TrialPlateauStopper",
+    "TrialTargetStopper",
     "reached",
     "split_stop",
 ]

@@ -1,4 +1,4 @@
-"""A stopper for experiments that want a value, and no better one."""
+"""Stoppers for a value that is good enough: for the whole experiment, and for each trial."""
 
 from __future__ import annotations
 
@@ -32,10 +32,28 @@ class TargetStopper(Stopper):
         self._reached = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        found = number(result, self.metric)
-        if found is not None:
-            self._reached |= found <= self.value if self.mode == "min" else found >= self.value
+        self._reached |= self._is_reached(result)
         return False
 
     def stop_all(self) -> bool:
         return self._reached
+
+    def _is_reached(self, result: dict[str, Any]) -> bool:
+        found = number(result, self.metric)
+        return found is not None and (found <= self.value if self.mode == "min" else found >= self.value)
+
+
+class TrialTargetStopper(TargetStopper):
+    """Stops a trial when it has reached ``value`` of ``metric``; the others go on.
+
+    Args:
+        metric: Which reported value to watch.
+        value: The value that is good enough.
+        mode: Whether smaller values are better ("min") or greater ones ("max").
+
+    Raises:
+        UsageError: if an argument is out of range.
+    """
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._is_reached(result)

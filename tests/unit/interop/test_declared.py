@@ -11,6 +11,7 @@ import pytest
 from hpctune.errors import ConfigFileError
 from hpctune.interop import declared
 from hpctune.space import choice, grid_search, lograndint, loguniform, qloguniform, quniform, randint, randn, uniform
+from hpctune.stopper import TrialTargetStopper, split_stop
 from hpctune.tuner import Tuner
 
 FULL = """
@@ -140,6 +141,20 @@ def test_nested_parameters_are_passed_one_by_one(tmp_path: Path) -> None:
     )
     text = "command: python train.py\nparameters: {model: {depth: [1, 2]}}\n"
     assert search(tmp_path, text).command == "python train.py --model_depth {model/depth}"
+
+
+@pytest.mark.parametrize("mode", ["", "mode: max\n"])
+def test_a_threshold_of_a_minimized_metric_is_one_to_come_down_to(tmp_path: Path, mode: str) -> None:
+    text = (
+        "command: ./run\nparameters: {lr: [1, 2]}\nmetric: val/loss\nstop: {val: {loss: 0.1}, training_iteration: 9}\n"
+    )
+    criteria, stopper = split_stop(search(tmp_path, text + mode).tuner()._run.stop)
+    if mode:
+        assert (criteria, stopper) == ({"val/loss": 0.1, "training_iteration": 9}, None)
+    else:
+        assert criteria == {"training_iteration": 9}
+        assert isinstance(stopper, TrialTargetStopper)
+        assert (stopper.metric, stopper.value, stopper.mode) == ("val/loss", 0.1, "min")
 
 
 def test_listed_trials_and_grids(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from hpctune.stopper import (
     TargetStopper,
     TimeoutStopper,
     TrialPlateauStopper,
+    TrialTargetStopper,
     reached,
     split_stop,
 )
@@ -293,6 +294,13 @@ def test_criteria_that_cannot_be_checked_are_named() -> None:
     for value in ("3", None, [1, 2]):
         with pytest.raises(UsageError, match="'n' needs a number"):
             reached({"n": 3}, {"n": value})
+
+
+def test_a_target_of_a_trial_stops_it_alone() -> None:
+    stopper = TrialTargetStopper("val/loss", 1)
+    assert [stopper("t", {"val/loss": value}) for value in (3, float("nan"), 1, 2)] == [False, False, True, False]
+    assert not stopper.stop_all()
+    assert [TrialTargetStopper("acc", 1, "max")("t", {"acc": value}) for value in (0.5, 1)] == [False, True]
 
 
 def test_a_target_stops_all() -> None:
