@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpctune.common import unpickling
 from hpctune.errors import StorageError
-from hpctune.interop.optuna.records import params_in, params_out, record_of
+from hpctune.interop.optuna.records import distribution_of, params_in, params_out, record_of
 from hpctune.interop.optuna.replica import Definition, Replica, ReplicaStorage
 from hpctune.model import events as e
 from hpctune.model.rows import PRIVATE
@@ -326,9 +326,7 @@ def _chosen(path: Path) -> dict[str, tuple[float, BaseDistribution]]:
 
 
 def _parsed(lines: list[str]) -> Iterator[tuple[str, tuple[float, BaseDistribution]]]:
-    from optuna.distributions import json_to_distribution
-
     for line in lines:
         with contextlib.suppress(ValueError, TypeError):
             for name, (value, distribution) in json.loads(line).items():
-                yield name, (value, json_to_distribution(distribution))
+                yield name, (value, distribution_of(distribution))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +17,77 @@ if TYPE_CHECKING:
 
 MARK = "hpctune"
 """The system attribute of a trial that says which of our trials it is."""
+_NESTED, _TUPLE = "choices", "tuple"
+"""Keys in the JSON of choices that are tuples, lists or dicts."""
 MAX_CHARS = 900_000
 """Of a record as text: a result may have a little more."""
 
 
 def params_out(params: Mapping[str, Any], distributions: Distributions) -> dict[str, Any]:
     """Parameters as ``{"x": [internal value, distribution]}``."""
-    from optuna.distributions import distribution_to_json
-
     return {
-        name: [float(distributions[name].to_internal_repr(value)), distribution_to_json(distributions[name])]
+        name: [float(distributions[name].to_internal_repr(value)), _text_of(distributions[name], name)]
         for name, value in params.items()
     }
 
 
 def params_in(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters and their distributions that :func:`params_out` made ``data`` of."""
-    from optuna.distributions import json_to_distribution
-
-    distributions = {name: json_to_distribution(text) for name, (_, text) in data.items()}
+    distributions = {name: distribution_of(text) for name, (_, text) in data.items()}
     return {name: distributions[name].to_external_repr(value) for name, (value, _) in data.items()}, distributions
+
+
+def _text_of(distribution: optuna.distributions.BaseDistribution, name: str) -> str:
+    """The distribution as JSON. Choices may be tuples, which JSON does not have. Raises UsageError for objects."""
+    from optuna.distributions import CategoricalDistribution, distribution_to_json
+
+    if not isinstance(distribution, CategoricalDistribution) or not any(map(_is_nested, distribution.choices)):
+        return distribution_to_json(distribution)
+    try:
+        return json.dumps({_NESTED: [_tagged(choice) for choice in distribution.choices]})
+    except TypeError as error:
+        raise UsageError(
+            f"A choice of {name!r} cannot be kept in a file: {error}. Let trial.suggest_categorical choose its name, "
+            f"as text, and look it up in a dict."
+        ) from error
+
+
+def distribution_of(text: str) -> optuna.distributions.BaseDistribution:
+    """The distribution in a record."""
+    from optuna.distributions import CategoricalDistribution, json_to_distribution
+
+    data = json.loads(text)
+    if _NESTED not in data:
+        return json_to_distribution(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about choices that a database could not keep; said in the job
+        return CategoricalDistribution([_untagged(choice) for choice in data[_NESTED]])
+
+
+def _is_nested(choice: Any) -> bool:
+    return choice is not None and not isinstance(choice, (bool, int, float, str))
+
+
+def _tagged(value: Any) -> Any:
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return {_TUPLE: [_tagged(each) for each in value]}
+    if isinstance(value, list):
+        return [_tagged(each) for each in value]
+    return {key: _tagged(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_TUPLE}:
+        return tuple(_untagged(each) for each in value[_TUPLE])
+    return {key: _untagged(each) for key, each in value.items()}
 
 
 def record_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
