@@ -23,6 +23,10 @@ ARRAY_JOB = 'export SLURM_ARRAY_JOB_ID="${{SLURM_ARRAY_JOB_ID:-${{SLURM_JOB_ID:-
 _SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
 
 
+_WORD = r"(?:'[^']*'|\"(?:\\.|[^\"\\])*\"|\$?\((?:[^()]|\([^()]*\))*\)|`[^`]*`|\$\{\{[^}]*\}\}|\\.|[^\s;&|<>()'\"`\\])+"
+"""A word of the shell, in a script with doubled braces."""
+
+
 @dataclass(slots=True)
 class BatchScript:
     """A script. ``ways``: how it gets each parameter, in words, by parameter."""
@@ -61,9 +65,12 @@ class BatchScript:
     def _passed(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
         """The text and the script's arguments, with the parameters that the text does not name."""
         if re.search(r"\$(\{?[@*]\}?)", self.text):
-            line = programs.with_arguments("", left, programs.Program(style=style or "space"), style)
-            self.ways.update(dict.fromkeys(left, "an argument of the script"))
-            return text, line.split()
+            first = self._shifted(left)
+            options = {name: domain for name, domain in left.items() if name not in first}
+            line = programs.with_arguments("", options, programs.Program(style=style or "space"), style)
+            self.ways.update({name: f"${number}" for number, name in enumerate(first, 1)})
+            self.ways.update(dict.fromkeys(options, "an option in the arguments of the script"))
+            return text, [*(f"{{{name}}}" for name in first), *line.split()]
         places = re.findall(r"\$\{?(\d)\b", self.text)
         if places:
             if len({*places} - {"0"}) != len(left):
@@ -74,6 +81,24 @@ class BatchScript:
             self.ways.update({name: f"${number}" for number, name in enumerate(left, 1)})
             return text, [f"{{{name}}}" for name in left]
         return self._appended(text, left, style)
+
+    def _shifted(self, left: Mapping[str, Any]) -> list[str]:
+        """The parameters that are the script's first arguments, which it takes away by ``shift``: of ``config=$1`` the
+        parameter ``config``, else the next of ``left``. Raises UsageError if there are too few."""
+        if not re.search(r"(?:^|[;&])\s*shift\b", self.text, re.MULTILINE):
+            return []
+        named = {int(n): name for name, n in re.findall(r"\b(\w+)=[\"']?\$\{?(\d)\b", self.text)}
+        places = range(1, max(map(int, re.findall(r"\$\{?(\d)\b", self.text)), default=0) + 1)
+        others = [name for name in left if name not in named.values()]
+        needed = [n for n in places if named.get(n) not in self.space]
+        if len(needed) > len(others):
+            missing = needed[len(others)]
+            raise UsageError(
+                f'{self.path} takes {len(places)} arguments away before it uses "$@", and no parameter is for '
+                f"${missing}. Give one: --param {named.get(missing, 'NAME')}=VALUE."
+            )
+        given = dict(zip(needed, others, strict=False))
+        return [given[n] if n in given else named[n] for n in places]
 
     def _appended(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
         """The text with options added to its last program."""
@@ -171,7 +196,7 @@ def _filled(text: str, name: str) -> tuple[str, str | None]:
         return text, None
     loop = re.compile(rf"^(\s*for\s+{word}\s+in\s+)[^;\n]+", re.MULTILINE)
     text, loops = loop.subn(rf'\g<1>"${name}"', text)
-    value = rf"(?!\S*\$\{{\{{{word}[:}}-])\S.*$"  # no default, as in lr=${{lr:-0.1}}
+    value = rf"(?!\S*\$\{{\{{{word}[:}}-]){_WORD}"  # no default, as in lr=${{lr:-0.1}}
     assigned = re.compile(rf"^(\s*(?:export\s+|declare\s+|readonly\s+)?{word}=){value}", re.MULTILINE)
     text, assignments = assigned.subn(rf'\g<1>"${name}"', text)
     if loops or assignments or re.search(rf"\$({word}\b|\{{\{{{word}\b)", text):

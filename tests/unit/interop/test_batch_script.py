@@ -45,6 +45,14 @@ def printed(directory: Path, text: str, config: dict[str, Any], style: str | Non
         ("python3 train.py --seed 1 2>&1 | tee log", {"lr": 0.5}, "ARGS --seed 1 --lr 0.5 ENV -"),
         ("python3 train.py \\\n  --seed 1 \\\n  --x '{}'", {"lr": 0.5}, "ARGS --seed 1 --x {} --lr 0.5 ENV -"),
         ('python3 train.py "$@"', {"lr": 0.5}, "ARGS --lr 0.5 ENV -"),
+        ('a=$1; shift\npython3 train.py --a $a "$@"', {"a": 0.5, "n": 2}, "ARGS --a 0.5 --n 2 ENV -"),
+        ('a=${1}\nshift\npython3 train.py --a $a "$@"', {"x": 0.5, "n": 2}, "ARGS --a 0.5 --n 2 ENV -"),
+        ("lr=0.1; WIDTH=3 # both\nexport WIDTH\npython3 train.py $lr", {"lr": 0.5}, "ARGS 0.5 ENV 3"),
+        ("export lr=0.1 WIDTH=3\npython3 train.py $lr", {"lr": 0.5}, "ARGS 0.5 ENV 3"),
+        ("lr=0.1 WIDTH=3 python3 train.py", {"lr": 0.5}, "ARGS ENV 3"),
+        ("lr=$(echo '1 2' | (cat)) && python3 train.py $lr", {"lr": 0.5}, "ARGS 0.5 ENV -"),
+        ('lr="0.1 x"\npython3 train.py $lr', {"lr": 0.5}, "ARGS 0.5 ENV -"),
+        ("lr=(1 2)\npython3 train.py $lr", {"lr": 0.5}, "ARGS 0.5 ENV -"),
         ("python3 train.py --a $1 --b $2", {"lr": 0.5, "n": 2}, "ARGS --a 0.5 --b 2 ENV -"),
         ("python3 train.py $lr", {"lr": "a b"}, "ARGS a b ENV -"),
         ("lr=0.1\npython3 train.py \"$lr\" ${#lr}", {"lr": "a b"}, "ARGS a b 3 ENV -"),
@@ -65,6 +73,9 @@ def test_styles_and_the_programs_own_options(tmp_path: Path) -> None:
     (tmp_path / "job.sh").write_text(f"#!/bin/sh\npython {tmp_path}/own.py\n")
     words = list(batch_script.read(tmp_path / "job.sh", {"lr_rate": 1}).search().command)
     assert words[words.index("-c") + 1].strip().endswith("own.py --lr-rate {lr_rate}")
+    (tmp_path / "two.sh").write_text('#!/bin/sh\na=$1\nb=$2\nshift 2\necho $a $b "$@"\n')
+    with pytest.raises(UsageError, match=r"no parameter is for \$2. Give one: --param b=VALUE"):
+        batch_script.read(tmp_path / "two.sh", {"lr": 1}).search()
     with pytest.raises(UsageError, match="no option for 'width'"):
         batch_script.read(tmp_path / "job.sh", {"width": 1}).search()
 
