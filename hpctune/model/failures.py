@@ -7,6 +7,11 @@ from collections.abc import Iterable
 
 from hpctune.model.trial import Phase, Trial
 
+_ADVICE = re.compile(
+    r"Set the environment variable HYDRA_FULL_ERROR|See https?://\S+( for details)?\.?$|For more information"
+    r"|srun: error: .*Exited with exit code|srun: (Terminating|launch/slurm)|Try '.* --help' for help"
+)
+"""Lines that programs and srun print behind what went wrong."""
 _VARIES = re.compile(r"0x[0-9a-fA-F]+|\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
@@ -28,9 +33,10 @@ def brief(trial: Trial) -> str:
 
 
 def first_and_last(trial: Trial) -> tuple[str, str]:
-    """The first and the last line of what went wrong; equal if it is one line."""
+    """The first and the last line of what went wrong; equal if it is one line. Advice behind it is none of it."""
     lines = [line.strip() for line in words(trial).splitlines() if line.strip()] or [""]
-    return lines[0], lines[-1]
+    telling = [line for line in lines if not _ADVICE.match(line)] or lines
+    return lines[0], telling[-1]
 
 
 def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
