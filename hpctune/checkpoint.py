@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import shutil
+import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,8 @@ from hpctune.storage import atomic, tree_copy, values
 
 METADATA_FILE = ".metadata.json"
 DICT_FILE = "dict_checkpoint.pkl"
+SAVED_FILE = "checkpoint_dict.pkl"
+"""File with the dict that a class's ``save_checkpoint`` returned, or the name of the path that it returned."""
 
 
 class Checkpoint:
@@ -49,22 +53,73 @@ class Checkpoint:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Checkpoint:
         """A checkpoint with ``data``, pickled, in a temporary directory that is removed together with the object."""
-        directory = Path(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
-        checkpoint = cls(directory)
-        checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, str(directory), ignore_errors=True)
+        checkpoint = cls._temporary()
         try:
-            atomic.write(directory / DICT_FILE, _dumps(dict(data)))
+            atomic.write(Path(checkpoint.path) / DICT_FILE, _dumps(dict(data)))
         except StorageError as error:
             raise CheckpointError(str(error)) from error
         return checkpoint
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checkpoint:
+        """The checkpoint of :meth:`to_bytes`, in a temporary directory that is removed together with the object."""
+        checkpoint = cls._temporary()
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                archive.extractall(checkpoint.path, filter="data")
+        except (tarfile.TarError, OSError) as error:
+            raise CheckpointError(f"These bytes are not those of Checkpoint.to_bytes(): {error}.") from error
+        return checkpoint
+
+    @classmethod
+    def from_checkpoint(cls, other: Checkpoint) -> Checkpoint:
+        """The same checkpoint as an object of this class."""
+        return cls(other.path)
+
+    @classmethod
+    def from_uri(cls, uri: str) -> Checkpoint:
+        """The checkpoint at ``file://...``, or in a directory. Raises CheckpointError for other places."""
+        scheme, found, place = uri.rpartition("://")
+        if found and scheme != "file":
+            raise CheckpointError(
+                f"{uri} is not on this machine. Copy the experiment with hpctune fetch, and use from_directory()."
+            )
+        return cls.from_directory(place)
+
+    @classmethod
+    def _temporary(cls) -> Checkpoint:
+        """In a new directory, which is removed together with the object."""
+        directory = tempfile.mkdtemp(prefix="hpctune-checkpoint-")
+        checkpoint = cls(directory)
+        checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, directory, ignore_errors=True)
+        return checkpoint
+
     def to_dict(self) -> dict[str, Any]:
-        """The data that :meth:`from_dict` got. Raises CheckpointError for a checkpoint that was made in another way."""
+        """The data that :meth:`from_dict` got, or the dict that ``save_checkpoint`` of a class returned.
+
+        Raises CheckpointError for a checkpoint that was made in another way.
+        """
         path = Path(self.path) / DICT_FILE
-        if not path.is_file():
+        if path.is_file():
+            data: dict[str, Any] | None = unpickling.loads(values.trusted_bytes(path))
+        else:
+            data = self._saved().get("data")
+        if data is None:
             raise CheckpointError(f"{self.path} was not made from a dict; read its files with as_directory().")
-        data: dict[str, Any] = unpickling.loads(values.trusted_bytes(path))
         return data
+
+    def to_bytes(self) -> bytes:
+        """All files of the checkpoint in one value, for :meth:`from_bytes`."""
+        content = io.BytesIO()
+        with self.as_directory() as directory, tarfile.open(fileobj=content, mode="w") as archive:
+            archive.add(directory, arcname=".")
+        return content.getvalue()
+
+    def _saved(self) -> dict[str, Any]:
+        """What ``save_checkpoint`` of a class returned: "data" or "path"; {} if it returned nothing, or is none."""
+        note = Path(self.path) / SAVED_FILE
+        saved: dict[str, Any] = unpickling.loads(values.trusted_bytes(note)) if note.is_file() else {}
+        return saved
 
     @contextlib.contextmanager
     def as_directory(self) -> Iterator[str]:
@@ -120,6 +175,48 @@ class Checkpoint:
 
     def __fspath__(self) -> str:
         return self.path
+
+    def __str__(self) -> str:
+        return self.path
+
+    # -- names of Ray Tune 1.x ----------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> str:
+        """The directory; the path in it that ``save_checkpoint`` of a class returned, if it returned one."""
+        return str(Path(self.path) / self._saved().get("path", ""))
+
+    dir_or_data = value
+
+    @property
+    def local_path(self) -> str:
+        """The directory."""
+        return self.path
+
+    _local_path = local_path
+
+    @property
+    def cloud_path(self) -> None:
+        """None: checkpoints are on the shared filesystem."""
+
+    @property
+    def uri(self) -> str:
+        """The directory as ``file://...``."""
+        return Path(self.path).as_uri()
+
+    def to_air_checkpoint(self, local_to_remote_path_fn: Any = None) -> Checkpoint:
+        """The same checkpoint: there is one class of checkpoints."""
+        return self
+
+    def get_internal_representation(self) -> tuple[str, str]:
+        """``("local_path", directory)``."""
+        return "local_path", self.path
+
+    def __add__(self, text: str) -> str:
+        return self.path + text
+
+    def __radd__(self, text: str) -> str:
+        return text + self.path
 
 
 def _dumps(value: Any) -> bytes:

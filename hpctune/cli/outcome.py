@@ -12,8 +12,13 @@ from hpctune.model.trial import Phase
 
 def exit_code(driven: Sequence[DrivenExperiment]) -> int:
     """LEFT if a signal ended one early, else FAILED if one failed, else DONE."""
-    codes = {_code(one) for one in driven}
+    codes = {_code(one) for one in _newest(driven)}
     return next((code for code in (exitcodes.LEFT, exitcodes.FAILED) if code in codes), exitcodes.DONE)
+
+
+def _newest(driven: Sequence[DrivenExperiment]) -> list[DrivenExperiment]:
+    """Of an experiment that was driven several times, as a script does that restores it, only how it stands now."""
+    return list({one.driver.paths.root: one for one in driven}.values())
 
 
 def _code(one: DrivenExperiment) -> int:
@@ -27,7 +32,7 @@ def _code(one: DrivenExperiment) -> int:
 def failure_words(driven: Sequence[DrivenExperiment]) -> str:
     """How many trials failed, and the commands that help; "" if none failed."""
     lines = []
-    for one in driven:
+    for one in _newest(driven):
         root, state = one.driver.paths.root, one.driver.state
         failed = state.phases[Phase.ERROR]
         if failed:

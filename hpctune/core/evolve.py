@@ -9,6 +9,7 @@ from hpctune.common.checks import is_whole
 from hpctune.core.change import changed
 from hpctune.model import events as e
 from hpctune.model.jobs import JobState
+from hpctune.model.records import ErrorInfo
 from hpctune.model.rows import STATED, number
 from hpctune.model.trial import Attempt, CheckpointRef, Phase, Trial, VacateReason
 
@@ -234,6 +235,7 @@ def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
     attempt = trial.attempt
     progressed = attempt is not None and trial.results > attempt.base_results
     intended = trial.leave is not None
+    error = attempt.error if attempt is not None else None
     return changed(
         trial,
         phase=Phase.PENDING,
@@ -245,7 +247,8 @@ def _retry(trial: Trial, event: e.RetryScheduled, at: float) -> Trial:
         not_before=event.not_before,
         released_at=at,
         reason=event.reason,
-        error=attempt.error if attempt is not None else None,
+        error=error,
+        last_failure=(error or ErrorInfo(event.reason, "")) if event.counts else trial.last_failure,
     )
 
 
@@ -261,6 +264,7 @@ def _reopen(trial: Trial, event: e.TrialReopened) -> Trial:
         finalized=False,
         reason="",
         error=None,
+        last_failure=None,
         ended_at=None,
     )
     if not event.restart:

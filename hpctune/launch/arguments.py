@@ -16,6 +16,7 @@ from hpctune.run_config import CheckpointConfig
 from hpctune.space import Function
 from hpctune.space.evaluated import with_expressions
 from hpctune.space.view import config_view
+from hpctune.storage import checkpoints
 
 EXPORT_FORMATS = ("checkpoint", "model", "onnx", "h5")
 STDOUT, STDERR = "stdout", "stderr"
@@ -128,7 +129,7 @@ def restore_path(given: object) -> str | None:
     path = getattr(given, "path", given)  # a Checkpoint has one
     if path is None:
         return None
-    directory = Path(str(path)).expanduser().absolute()
+    directory = checkpoints.directory_of(Path(str(path)).expanduser().absolute())
     if directory.is_file():
         raise UsageError(f"restore={given!r} is a file. Give the checkpoint directory: {directory.parent}")
     if not directory.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from hpctune.model.records import ErrorInfo
 from hpctune.model.trial import Phase, Trial
 
 _ADVICE = re.compile(
@@ -22,13 +23,19 @@ def troubles(trial: Trial) -> int:
 
 def words(trial: Trial) -> str:
     """What went wrong, in full."""
-    return str(trial.error or trial.reason)
+    return str(_error(trial) or trial.reason)
+
+
+def _error(trial: Trial) -> ErrorInfo | None:
+    """The error that ended it, else that of its last failure: a trial that was tried again may have gone well."""
+    return trial.error if trial.error is not None or trial.phase is Phase.ERROR else trial.last_failure
 
 
 def brief(trial: Trial) -> str:
     """What went wrong on one line: of a longer text the last line, which says most."""
     first, last = first_and_last(trial)
-    kind = trial.error.kind if trial.error is not None else ""
+    error = _error(trial)
+    kind = error.kind if error is not None else ""
     return f"{kind}: {last}" if kind and last and last != first else last or first
 
 

@@ -115,6 +115,7 @@ class Trial:
     """One trial. ``config``: its resolved configuration. ``evaluated``: the parameters that vary, as a flat dict.
 
     - ``failures``: counted towards ``max_failures``.
+    - ``last_failure``: the newest of these failures, after which it was tried again.
     - ``interruptions``: attempts in a row that ended without a new result and without a failure of the trial.
     - ``growths``: how often its request has grown.
     - ``given_up``: the number of the last attempt that hung.
@@ -167,6 +168,7 @@ class Trial:
     answered: float | None = None
     reason: str = ""
     error: ErrorInfo | None = None
+    last_failure: ErrorInfo | None = None
     started_at: float | None = None
     ended_at: float | None = None
     released_at: float = 0.0

@@ -92,9 +92,29 @@ class RuntimeContext:
         """What this process may use."""
         return {name: value for name, value in cluster_resources().items() if name in ("CPU", "GPU")}
 
+    def get_placement_group_id(self) -> str | None:
+        """None: this process is in none."""
+        return None
+
+    def get_runtime_env_string(self) -> str:
+        """``{}``: jobs use the environment of the driver."""
+        return "{}"
+
+    def get_actor_name(self) -> str | None:
+        """None: actors have no processes of their own."""
+        return None
+
+    def get_task_name(self) -> str | None:
+        """None: tasks have no processes of their own."""
+        return None
+
     def get(self) -> dict[str, Any]:
         """The ids as a dict."""
         return {"job_id": self.get_job_id(), "node_id": self.get_node_id(), "namespace": self.namespace}
+
+    job_id, node_id, worker_id = property(get_job_id), property(get_node_id), property(get_worker_id)
+    task_id, actor_id = property(get_task_id), property(get_actor_id)
+    runtime_env = property(lambda self: {})
 
 
 def get_runtime_context() -> RuntimeContext:

@@ -128,6 +128,7 @@ _OTHERS: dict[str, str] = {
     "ray.air.session": "hpctune.session",
     "ray.exceptions": "hpctune.ray.exceptions",
     "ray.remote_function": "hpctune.ray.remote",
+    "ray.runtime_context": "hpctune.ray.machine",
     "ray.train": "hpctune.ray.train",
     "ray.train.backend": "hpctune.train.backend",
     "ray.train.base_trainer": "hpctune.train.data_parallel_trainer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from hpctune.errors import SearchSpaceError, UsageError
@@ -201,7 +201,10 @@ class _Expressions:
             if key not in config:
                 raise SearchSpaceError(f"{where} does not set '{key}'. In a space of HyperOpt's all must be set.")
             if not _match(self.hyperopt.pyll.as_apply(node), config[key], values):
-                raise SearchSpaceError(f"{where} sets '{key}' to {config[key]!r}, which HyperOpt cannot have drawn.")
+                raise SearchSpaceError(
+                    f"{where} sets '{key}' to {config[key]!r}, which HyperOpt cannot have drawn. "
+                    "Give a value within the bounds; of hp.choice the option itself, with all that is drawn in it."
+                )
         return values
 
     def missing(self, values: Mapping[str, Any]) -> list[Parameter]:
@@ -227,7 +230,10 @@ def _match(node: Any, given: Any, values: dict[str, Any]) -> bool:
                 if _match(option, given, inner):
                     values.update({label: number, **inner})
                     return True
-            return False
+            if not _by_number(node.pos_args[1:], given):
+                return False
+            values[label] = int(given)
+            return True
         case "dict":
             named = dict(node.named_args)
             fits = isinstance(given, Mapping) and named.keys() == given.keys()
@@ -240,6 +246,12 @@ def _match(node: Any, given: Any, values: dict[str, Any]) -> bool:
         case "float" | "int":
             return _match(node.pos_args[0], given, values)
     return False
+
+
+def _by_number(options: Sequence[Any], given: Any) -> bool:
+    """Whether ``given`` is the number of a constant among the options, as in points for HyperOpt itself."""
+    number = int(given) if isinstance(given, Integral) and not isinstance(given, bool) else -1
+    return 0 <= number < len(options) and options[number].name == "literal"
 
 
 def _can_draw(distribution: Any, given: Any) -> bool:

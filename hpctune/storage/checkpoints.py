@@ -38,6 +38,12 @@ class Progress:
     episodes_total: int | None = None
 
 
+def directory_of(path: Path) -> Path:
+    """The directory of the checkpoint to which ``path`` belongs: ``path`` itself, or what is around it."""
+    around = (each for each in path.parents if (each / PROGRESS_FILE).is_file())
+    return path if (path / PROGRESS_FILE).is_file() else next(around, path)
+
+
 def read_progress(checkpoint: Path) -> Progress:
     """The progress saved with a checkpoint; all zero for one that was not made by a trial."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpctune.checkpoint import Checkpoint
+from hpctune.checkpoint import SAVED_FILE, Checkpoint
 from hpctune.common import unpickling
 from hpctune.errors import CheckpointError, StorageError, TrainableError
 from hpctune.storage import atomic, checkpoints, values
@@ -26,8 +26,6 @@ _UNDERSCORED = {
 """Method names of Ray Tune 0.x, by today's name."""
 _EXPORT = {"export_model": "_export_model"}
 """Ray Tune has both names, and calls the second one."""
-SAVED = "checkpoint_dict.pkl"
-"""File with the dict that ``save_checkpoint`` returned, or the name of the path that it returned."""
 
 
 def _progress(trainable: Trainable) -> checkpoints.Progress:
@@ -68,9 +66,11 @@ class Trainable:
     def __init__(
         self, config: Mapping[str, Any] | None = None, logger_creator: Any = None, storage: Any = None, **old: Any
     ) -> None:
-        """Only ``config`` is used. The other arguments are accepted from scripts that pass them on."""
+        """``logger_creator``: a function of the configuration that makes a Logger, for use outside a trial: it gets the
+        results of :meth:`train`. The other arguments are accepted from scripts that pass them on."""
         self.config: dict[str, Any] = dict(config or {})
         self._hpctune_counters = Counters(checkpoints.Progress())
+        self._hpctune_logger = logger_creator(self.config) if logger_creator is not None else None
         self.setup(self.config)
 
     # -- to be overridden ---------------------------------------------------------------------------------------
@@ -125,7 +125,10 @@ class Trainable:
         """Run one step and return its result with the automatic fields. For tests and notebooks, outside a trial."""
         row = step_once(self)
         fields = self._hpctune_counters.next_fields(row)
-        return {"done": False, **row, **fields, "config": self.config, "trial_id": self.trial_id or "default"}
+        result = {"done": False, **row, **fields, "config": self.config, "trial_id": self.trial_id or "default"}
+        if self._hpctune_logger is not None:
+            self._hpctune_logger.on_result(result)
+        return result
 
     def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
         """Save outside a trial; returns the checkpoint."""
@@ -136,19 +139,34 @@ class Trainable:
         return Checkpoint(directory)
 
     def restore(self, checkpoint_path: str | Checkpoint) -> None:
-        """Restore from a checkpoint, outside a trial."""
-        directory = Path(os.fspath(checkpoint_path))
+        """Restore from a checkpoint, outside a trial: its directory, or the path that ``save_checkpoint`` returned."""
+        directory = checkpoints.directory_of(Path(os.fspath(checkpoint_path)))
         self._hpctune_counters = Counters(checkpoints.read_progress(directory))
         read_checkpoint(self, directory)
 
+    def save_to_object(self) -> bytes:
+        """Save outside a trial; returns the checkpoint as one value."""
+        with tempfile.TemporaryDirectory(prefix="hpctune-checkpoint-") as directory:
+            return self.save(directory).to_bytes()
+
+    def restore_from_object(self, obj: bytes) -> None:
+        """Restore from what :meth:`save_to_object` returned."""
+        self.restore(Checkpoint.from_bytes(obj))
+
     def stop(self) -> None:
         """Call ``cleanup``."""
+        if self._hpctune_logger is not None:
+            self._hpctune_logger.close()
         self.cleanup()
 
-    def reset(self, new_config: dict[str, Any]) -> bool:
+    def reset(self, new_config: dict[str, Any], logger_creator: Any = None, storage: Any = None) -> bool:
         """Take another configuration in place, if ``reset_config`` allows it."""
         if not self.reset_config(new_config):
             return False
+        if logger_creator is not None:
+            if self._hpctune_logger is not None:
+                self._hpctune_logger.close()
+            self._hpctune_logger = logger_creator(new_config)
         self.config = dict(new_config)
         self._hpctune_counters = Counters(checkpoints.Progress())
         return True
@@ -157,9 +175,11 @@ class Trainable:
 
     @property
     def logdir(self) -> str:
-        """The trial's directory; the working directory outside a trial."""
+        """The trial's directory; outside a trial that of the logger, else the working directory."""
         session = current()
-        return str(session.paths.root) if session is not None else str(Path.cwd())
+        if session is not None:
+            return str(session.paths.root)
+        return str(self._hpctune_logger.logdir if self._hpctune_logger is not None else Path.cwd())
 
     @property
     def trial_name(self) -> str:
@@ -261,7 +281,7 @@ def write_checkpoint(trainable: Trainable, directory: Path) -> None:
 
 def read_checkpoint(trainable: Trainable, directory: Path) -> None:
     """Call ``load_checkpoint`` with what ``save_checkpoint`` made."""
-    note = directory / SAVED
+    note = directory / SAVED_FILE
     if not note.is_file():
         trainable.load_checkpoint(str(directory))
         return
@@ -273,6 +293,6 @@ def _write_note(directory: Path, content: Mapping[str, Any]) -> None:
     from hpctune.usercode.pickling import dump_value
 
     try:
-        atomic.write(directory / SAVED, dump_value(content))
+        atomic.write(directory / SAVED_FILE, dump_value(content))
     except StorageError as error:
         raise CheckpointError(f"Cannot save a checkpoint in {directory}: {error}") from error

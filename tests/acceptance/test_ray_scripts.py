@@ -185,6 +185,26 @@ def test_resume_needs_no_choice(tmp_path: Path) -> None:
     assert [row["of_ray"] for row in last_rows(tmp_path)] == [True, True]
 
 
+def test_a_script_that_mends_what_failed_ends_well(tmp_path: Path) -> None:
+    script = """
+import os
+from ray import tune
+
+def train(config):
+    if not os.path.exists(config["mended"]):
+        raise ValueError("by design")
+    tune.report({"x": 1})
+
+mended = os.path.abspath("mended")
+failed = tune.Tuner(train, param_space={"mended": mended}, run_config=tune.RunConfig(name="old", verbose=0)).fit()
+assert failed.num_errors == 1
+open(mended, "w").close()
+assert tune.Tuner.restore(failed.experiment_path, train, restart_errored=True).fit().num_errors == 0
+"""
+    done = run(tmp_path, script, "run", "script.py", "--cluster", "local")
+    assert "1 of 1 trial failed" not in done.stderr
+
+
 def test_examples_of_ray_are_found_where_they_are(tmp_path: Path) -> None:
     folder = tmp_path / "ray" / "tune" / "examples" / "more"
     folder.mkdir(parents=True)

@@ -107,7 +107,7 @@ def test_points_of_a_space_of_expressions() -> None:
         (hp.uniformint("a", 1, 5), (1, 5), (0, 6, 2.5)),
         (hp.normal("a", 0, 1), (-9.0, 9), ("k",)),
         (hp.lognormal("a", 0, 1), (0.1, 99), (-1,)),
-        (hp.pchoice("a", [(0.3, "x"), (0.7, "y")]), ("x", "y"), ("z", 0)),
+        (hp.pchoice("a", [(0.3, "x"), (0.7, "y")]), ("x", "y"), ("z", 2, -1, True)),
     ],
 )  # fmt: skip
 def test_bounds_of_expressions(expression: Any, inside: tuple[Any, ...], outside: tuple[Any, ...]) -> None:
@@ -117,6 +117,16 @@ def test_bounds_of_expressions(expression: Any, inside: tuple[Any, ...], outside
     for value in outside:
         with pytest.raises(SearchSpaceError, match="which HyperOpt cannot have drawn"):
             HyperOptSearch({"a": expression}, "loss", "min", points_to_evaluate=[{"a": value}]).suggest("t")
+
+
+def test_a_constant_of_a_choice_may_be_given_by_its_number() -> None:
+    space = {"act": hp.choice("act", ["relu", "tanh"]), "units": hp.choice("units", [1, 0])}
+    searcher = HyperOptSearch(space, "loss", "min", points_to_evaluate=[{"act": 1, "units": 0}])
+    first = ask_and_tell(searcher, lambda config: 1.0, 1)[0]
+    assert first == {"act": "tanh", "units": 0}, "an option that is equal comes before a number"
+    drawn = {"a": hp.choice("a", [{"k": hp.uniform("k", 0, 1)}])}
+    with pytest.raises(SearchSpaceError, match=r"of hp\.choice the option itself"):
+        HyperOptSearch(drawn, "loss", "min", points_to_evaluate=[{"a": 0}]).suggest("t")
 
 
 def test_lists_and_integers_in_expressions() -> None:

@@ -83,12 +83,17 @@ class Recorder:
             ref = CheckpointRef(f"checkpoint_{iteration:06d}", iteration) if checkpoints else None
             self.record(e.ResultReported(run, trial.attempt.seq + 1, full, e.Verdict.COUNTED, ref))
 
-    def fail(self, trial_id: str, message: str = "no memory") -> None:
+    def fail(self, trial_id: str, message: str = "no memory", again: bool = False) -> None:
+        """``again``: it is tried again."""
         run = self.state.trials[trial_id].run
         assert run is not None
         error = ErrorInfo("ValueError", message, f"Traceback (most recent call last):\n  ...\nValueError: {message}\n")
         self.record(e.RunEnded(run, Outcome.FAILED, "raised", error))
-        self.record(e.TrialEnded(trial_id, Phase.ERROR, "failed", error))
+        self.record(
+            e.RetryScheduled(trial_id, "failed", counts=True)
+            if again
+            else e.TrialEnded(trial_id, Phase.ERROR, "failed", error)
+        )
 
     def finish(self, trial_id: str) -> None:
         run = self.state.trials[trial_id].run

@@ -8,7 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from hpctune.common.checks import check_mode
 from hpctune.errors import UsageError
@@ -56,6 +57,9 @@ class TuneReporterBase(ProgressReporter):
         metric, mode: Which trial is best; None: the experiment's.
         sort_by_metric: Best trials first.
     """
+
+    DEFAULT_COLUMNS: ClassVar[Mapping[str, str]] = MappingProxyType(DEFAULT_METRICS)
+    """The usual metrics with their headings."""
 
     def __init__(
         self,

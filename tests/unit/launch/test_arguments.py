@@ -14,6 +14,7 @@ from hpctune.errors import TuneError, UsageError
 from hpctune.launch import arguments
 from hpctune.launch.resume import Resume, When, parse_resume
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
+from hpctune.storage import checkpoints
 from hpctune.syncer import DockerSyncer, KubernetesSyncer, NamespacedKubernetesSyncer, SyncConfig, mirror_options
 from hpctune.tune_config import ResumeConfig, ResumeType, TuneConfig
 
@@ -114,6 +115,8 @@ def test_restore_must_exist(tmp_path: Path) -> None:
         arguments.restore_path(tmp_path / "model.pt")
     with pytest.raises(UsageError, match="no checkpoint directory"):
         arguments.restore_path(tmp_path / "none")
+    checkpoints.write_progress(tmp_path, checkpoints.Progress())
+    assert arguments.restore_path(tmp_path / "model.pt") == str(tmp_path), "a path in a checkpoint means the checkpoint"
 
 
 def test_resources_may_depend_on_the_config() -> None:

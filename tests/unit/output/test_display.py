@@ -289,6 +289,18 @@ def test_the_same_failure_is_told_once_and_counted(tmp_path: Path) -> None:
     assert len(log(122)) == 1
 
 
+def test_the_failure_of_a_trial_that_went_well_after_it_is_shown(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp")
+    trial = made.add(lr=1)
+    made.start(trial)
+    made.fail(trial, "no luck", again=True)
+    made.start(trial)
+    made.finish(trial)
+    out = io.StringIO()
+    make_display(made.spec, 2, None, out).update(made.state, views(made), "", made.now, True)
+    assert re.search(rf"{trial} *\| *1 \| ValueError: no luck", out.getvalue())
+
+
 def test_what_was_before_a_resume_is_no_news(tmp_path: Path) -> None:
     made = usual(tmp_path / "exp")
     made.record(e.DriverStopped("told to leave"), e.DriverStarted(2, "login1", 4712, "0.1"))

@@ -211,7 +211,9 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.get_gpu_ids() == [1, 3]
     assert machine.cluster_resources()["GPU"] == 2
     assert machine.nodes()[0]["Alive"]
-    assert machine.get_runtime_context().get_node_id() == machine.get_node_ip_address()
+    context = machine.get_runtime_context()
+    assert context.get_node_id() == context.node_id == machine.get_node_ip_address()
+    assert (context.job_id, context.worker_id, context.task_id) == (context.get_job_id(), context.get_worker_id(), None)
 
 
 def test_a_pool_of_actors() -> None:

@@ -250,3 +250,59 @@ def test_a_path_elsewhere_is_no_checkpoint(tmp_path: Path, returned: str) -> Non
 
     with pytest.raises(CheckpointError, match="which is not in"):
         Elsewhere().save(str(tmp_path))
+
+
+class _Counts(hpctune.Trainable):
+    def setup(self, config: dict[str, Any]) -> None:
+        self.n = 0
+
+    def step(self) -> dict[str, Any]:
+        self.n += 1
+        return {"n": self.n}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> Any:
+        path = Path(checkpoint_dir, "model")
+        path.write_text(str(self.n))
+        return {"dict": {"n": self.n}, "file": str(path), "folder": checkpoint_dir}.get(self.config["returns"])
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        if isinstance(checkpoint, str):
+            path = Path(checkpoint)
+            checkpoint = {"n": int((path if path.is_file() else path / "model").read_text())}
+        self.n = checkpoint["n"]
+
+
+@pytest.mark.parametrize("returns", ["dict", "file", "folder", "nothing"])
+def test_saved_outside_a_trial(returns: str, tmp_path: Path) -> None:
+    one, config = _Counts({"returns": returns}), {"returns": returns}
+    one.train()
+    saved = one.save(str(tmp_path / "saved"))
+    assert saved.value == str(tmp_path / "saved" / "model" if returns == "file" else tmp_path / "saved")
+    for source in (saved, str(saved), saved.value, str(Path(saved, "model"))):
+        again = _Counts(config)
+        again.restore(source)
+        assert (again.n, again.iteration) == (1, 1)
+    moved = _Counts(config)
+    moved.restore_from_object(one.save_to_object())
+    assert (moved.n, moved.iteration) == (1, 1)
+    if returns == "dict":
+        assert saved.to_dict() == {"n": 1}
+
+
+def test_a_logger_of_its_own(tmp_path: Path) -> None:
+    from hpctune.logger import Logger
+
+    heard: list[Any] = []
+
+    class Hears(Logger):
+        def on_result(self, result: dict[str, Any]) -> None:
+            heard.append((self.logdir, result["n"], result["training_iteration"]))
+
+        def close(self) -> None:
+            heard.append("closed")
+
+    one = _Counts({"returns": "dict"}, logger_creator=lambda config: Hears(config, str(tmp_path)))
+    one.train()
+    assert one.logdir == str(tmp_path)
+    one.stop()
+    assert heard == [(str(tmp_path), 1, 1), "closed"]

@@ -1,0 +1,37 @@
+"""What scripts of Ray Tune 1.x ask of a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hpctune import Checkpoint
+from hpctune.errors import CheckpointError
+
+
+def test_where_it_is(tmp_path: Path) -> None:
+    one = Checkpoint.from_directory(tmp_path)
+    place = str(tmp_path)
+    assert one.value == one.dir_or_data == one.local_path == str(one) == os.fspath(one) == place
+    assert one + "/model.pt" == str(Path(one, "model.pt")) == f"{one}/model.pt" == place + "/model.pt"
+    assert one.cloud_path is None
+    assert one.get_internal_representation() == ("local_path", place)
+    assert one.to_air_checkpoint() is one
+    assert Checkpoint.from_uri(one.uri) == Checkpoint.from_uri(place) == Checkpoint.from_checkpoint(one) == one
+    with pytest.raises(CheckpointError, match=r"s3://a is not on this machine.*hpctune fetch"):
+        Checkpoint.from_uri("s3://a")
+
+
+def test_as_bytes(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "file").write_text("text")
+    again = Checkpoint.from_bytes(Checkpoint(tmp_path).to_bytes())
+    assert Path(again.path, "deeper", "file").read_text() == "text"
+    assert Checkpoint.from_bytes(Checkpoint.from_dict({"step": 3}).to_bytes()).to_dict() == {"step": 3}
+    place = again.path
+    del again
+    assert not Path(place).exists(), "it goes with the object"
+    with pytest.raises(CheckpointError, match=r"not those of Checkpoint.to_bytes\(\)"):
+        Checkpoint.from_bytes(b"nothing")
