@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from hpctune.common import unpickling
 from hpctune.common.log import log
@@ -84,7 +85,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{uri} is not on this machine. Copy the experiment with hpctune fetch, and use from_directory()."
             )
-        return cls.from_directory(place)
+        return cls.from_directory(unquote(place) if found else place)
 
     @classmethod
     def _temporary(cls) -> Checkpoint:

@@ -10,12 +10,17 @@ from hpctune.cluster.local.machine import cpu_count, gpu_ids
 
 
 def cluster_resources() -> dict[str, float]:
-    """The CPUs, the GPUs and the memory (in bytes) that this process may use. Slurm's nodes are not counted."""
-    gpus = len(gpu_ids(os.environ))
+    """The CPUs, the GPUs and the memory (in bytes) that this process may use, or what ``ray.init`` said of this machine.
+    Slurm's nodes are not counted."""
+    from hpctune.launch import overrides
+
+    stated = overrides.current().machine
+    gpus = stated.get("gpus", len(gpu_ids(os.environ)))
     return {
-        "CPU": float(cpu_count()),
+        "CPU": float(stated.get("cpus", cpu_count())),
         **({"GPU": float(gpus)} if gpus else {}),
         "memory": float(_memory()),
+        **{name: float(value) for name, value in (stated.get("resources") or {}).items()},
         f"node:{get_node_ip_address()}": 1.0,
     }
 

@@ -57,6 +57,8 @@ def test_without_slurm_the_resources_are_those_of_this_machine(
     monkeypatch.setattr("hpctune.cluster.choice.slurm_is_here", lambda environ: False)
     with core.init(num_cpus=4, num_gpus=0, resources={"license": 2}):
         assert overrides.current().machine == {"cpus": 4, "gpus": 0, "resources": {"license": 2}}
+        found = machine.cluster_resources()
+        assert (found["CPU"], found.get("GPU"), found["license"]) == (4, None, 2)
     assert overrides.current().machine == {}
     assert caplog.text == ""
 

@@ -12,8 +12,9 @@ from hpctune.errors import CheckpointError
 
 
 def test_where_it_is(tmp_path: Path) -> None:
-    one = Checkpoint.from_directory(tmp_path)
-    place = str(tmp_path)
+    place = str(tmp_path / "0_lr=0.1")
+    Path(place).mkdir()
+    one = Checkpoint.from_directory(place)
     assert one.value == one.dir_or_data == one.local_path == str(one) == os.fspath(one) == place
     assert one + "/model.pt" == str(Path(one, "model.pt")) == f"{one}/model.pt" == place + "/model.pt"
     assert one.cloud_path is None
