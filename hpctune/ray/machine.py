@@ -10,8 +10,8 @@ from hpctune.cluster.local.machine import cpu_count, gpu_ids
 
 
 def cluster_resources() -> dict[str, float]:
-    """The CPUs, the GPUs and the memory (in bytes) that this process may use, or what ``ray.init`` said of this machine.
-    Slurm's nodes are not counted."""
+    """The CPUs, the GPUs and the memory (in bytes) that this process may use; if ``ray.init`` said what this machine
+    has, that. Slurm's nodes are not counted."""
     from hpctune.launch import overrides
 
     stated = overrides.current().machine

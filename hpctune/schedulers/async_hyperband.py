@@ -50,6 +50,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
         *,
         seed: int = 0,
         adapt_to_queue: bool = True,
+        reward_attr: str | None = None,
     ) -> None:
         positive("max_t", max_t)
         positive("grace_period", grace_period)
@@ -62,7 +63,7 @@ class AsyncHyperBandScheduler(MetricScheduler):
         self.max_t, self.grace_period, self.reduction_factor = max_t, grace_period, reduction_factor
         self.stop_last_trials, self.seed, self._num_brackets = bool(stop_last_trials), seed, brackets
         self.adapt_to_queue = bool(adapt_to_queue)
-        super().__init__(time_attr, metric, mode)
+        super().__init__(time_attr, metric, mode, reward_attr)
 
     def _reset(self) -> None:
         super()._reset()

@@ -45,13 +45,15 @@ class HyperBandScheduler(MetricScheduler):
         max_t: float = 81,
         reduction_factor: float = 3,
         stop_last_trials: bool = True,
+        *,
+        reward_attr: str | None = None,
     ) -> None:
         positive("max_t", max_t, above=1, least=True)
         positive("reduction_factor", reduction_factor, above=1)
         if math.isinf(max_t) or math.isinf(reduction_factor):
             raise UsageError(f"max_t and reduction_factor must be finite, not {max_t!r} and {reduction_factor!r}.")
         self.max_t, self.reduction_factor, self.stop_last_trials = max_t, reduction_factor, bool(stop_last_trials)
-        super().__init__(time_attr, metric, mode)
+        super().__init__(time_attr, metric, mode, reward_attr)
 
     def _reset(self) -> None:
         super()._reset()

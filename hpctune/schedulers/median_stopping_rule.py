@@ -37,13 +37,15 @@ class MedianStoppingRule(MetricScheduler):
         min_samples_required: int = 3,
         min_time_slice: float = 0,
         hard_stop: bool = True,
+        *,
+        reward_attr: str | None = None,
     ) -> None:
         positive("grace_period", grace_period, least=True)
         positive("min_samples_required", min_samples_required, whole=True, above=1, least=True)
         positive("min_time_slice", min_time_slice, least=True)
         self.grace_period, self.min_samples_required = grace_period, min_samples_required
         self.min_time_slice, self.hard_stop = min_time_slice, bool(hard_stop)
-        super().__init__(time_attr, metric, mode)
+        super().__init__(time_attr, metric, mode, reward_attr)
 
     def _reset(self) -> None:
         super()._reset()

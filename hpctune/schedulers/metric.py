@@ -25,9 +25,16 @@ class MetricScheduler(FIFOScheduler):
     """Base of schedulers that compare trials by a metric. Scores are the metric turned so that greater is better.
 
     Metric and mode may come from the experiment (``TuneConfig``, ``tune.run``) instead of the arguments.
+    ``reward_attr="NAME"``, of Ray Tune 0.x, means ``metric="NAME", mode="max"``.
     """
 
-    def __init__(self, time_attr: str, metric: str | None, mode: str | None) -> None:
+    def __init__(self, time_attr: str, metric: str | None, mode: str | None, reward_attr: str | None = None) -> None:
+        if reward_attr is not None:
+            if metric not in (None, reward_attr) or mode not in (None, "max"):
+                raise UsageError(
+                    f"reward_attr={reward_attr!r} contradicts metric={metric!r}, mode={mode!r}. Leave it out."
+                )
+            metric, mode = _attribute("reward_attr", reward_attr), "max"
         self.time_attr = _attribute("time_attr", time_attr)
         self.metric = None if metric is None else _attribute("metric", metric)
         self.mode = checked_mode(mode)

@@ -97,6 +97,7 @@ class PopulationBasedTraining(MetricScheduler):
         synch: bool = False,
         *,
         seed: int = 0,
+        reward_attr: str | None = None,
     ) -> None:
         mutations = {} if hyperparam_mutations is None else hyperparam_mutations
         check_mutations(mutations, "hyperparam_mutations")
@@ -111,7 +112,7 @@ class PopulationBasedTraining(MetricScheduler):
         self.perturbation_factors, self.custom_explore_fn = tuple(perturbation_factors), custom_explore_fn
         self.log_config, self.require_attrs, self.synch = bool(log_config), bool(require_attrs), bool(synch)
         self.hyperparam_mutations, self.seed, self.synchronous = mutations, seed, self.synch
-        super().__init__(time_attr, metric, mode)
+        super().__init__(time_attr, metric, mode, reward_attr)
 
     def _reset(self) -> None:
         super()._reset()

@@ -54,6 +54,8 @@ class AxSearch(AxisSearcher):
         outcome_constraints: Sequence[str] | None = None,
         ax_client: Any = None,
         evaluated_rewards: Sequence[Any] | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
         **ax_kwargs: Any,
     ) -> None:
         if ax_client is not None and ax_kwargs:
@@ -73,7 +75,16 @@ class AxSearch(AxisSearcher):
             objective = ax_client.experiment.optimization_config.objective
             space, metric = ax_client, objective.metric_names[0]
             mode = "min" if objective.minimize else "max"
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
+        super().__init__(
+            space,
+            metric,
+            mode,
+            points_to_evaluate,
+            evaluated_rewards,
+            seed,
+            max_concurrent,
+            use_early_stopped_trials,
+        )
 
     @classmethod
     def library(cls, submodule: str = "") -> Any:

@@ -65,6 +65,8 @@ class BayesOptSearch(AxisSearcher):
         analysis: Any = None,
         repeat_float_precision: int = 5,
         evaluated_rewards: Sequence[Any] | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
     ) -> None:
         self._utility = {**_UTILITY, **(utility_kwargs or {})}
         if unknown := self._utility.keys() - _UTILITY.keys():
@@ -84,7 +86,16 @@ class BayesOptSearch(AxisSearcher):
         self._ended = 0
         self._kept: list[tuple[dict[str, Any], float | None]] = []
         self._counts: Counter[str] = Counter()
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, random_state)
+        super().__init__(
+            space,
+            metric,
+            mode,
+            points_to_evaluate,
+            evaluated_rewards,
+            random_state,
+            max_concurrent,
+            use_early_stopped_trials,
+        )
         if not hasattr(self.library(), "acquisition"):
             raise UsageError(
                 "BayesOptSearch needs bayesian-optimization 3 or later, but an older one is installed. "

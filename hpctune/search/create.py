@@ -11,6 +11,7 @@ from hpctune.common import plugins
 from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.search.base import SearchAlgorithm
+from hpctune.search.concurrency_limiter import ConcurrencyLimiter
 from hpctune.search.search_generator import SearchGenerator
 from hpctune.search.searcher import Searcher
 
@@ -91,7 +92,8 @@ def as_search_algorithm(search_alg: SearchAlgorithm | Searcher | str | None) -> 
     if isinstance(search_alg, SearchAlgorithm):
         return search_alg
     if isinstance(search_alg, Searcher):
-        return SearchGenerator(search_alg)
+        limit = search_alg.stated_limit
+        return SearchGenerator(search_alg if limit is None else ConcurrencyLimiter(search_alg, limit))
     raise UsageError(
         f"search_alg takes an instance of a Searcher or of BasicVariantGenerator, or a name, not {search_alg!r}."
     )

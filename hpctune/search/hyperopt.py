@@ -49,6 +49,8 @@ class HyperOptSearch(LibrarySearcher):
         n_initial_points: int | None = 20,
         random_state_seed: int | None = None,
         gamma: float | None = 0.25,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
     ) -> None:
         if n_initial_points is not None and (not isinstance(n_initial_points, int) or n_initial_points < 0):
             raise UsageError(f"n_initial_points must be 0 or more, or None, not {n_initial_points!r}.")
@@ -61,7 +63,16 @@ class HyperOptSearch(LibrarySearcher):
         self._docs: Any = None
         self._rng: Any = None
         self._numbers: dict[str, int] = {}
-        super().__init__(space, metric, mode, points_to_evaluate, None, random_state_seed)
+        super().__init__(
+            space,
+            metric,
+            mode,
+            points_to_evaluate,
+            None,
+            random_state_seed,
+            max_concurrent,
+            use_early_stopped_trials,
+        )
 
     # -- the space --------------------------------------------------------------------------------------------
 

@@ -54,6 +54,8 @@ class NevergradSearch(AxisSearcher):
         points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
         evaluated_rewards: Sequence[Any] | None = None,
         seed: int | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
     ) -> None:
         self._factory: Any = None
         self._optimizer: Any = None
@@ -69,7 +71,16 @@ class NevergradSearch(AxisSearcher):
                 raise SearchSpaceError("An optimizer has its space already: leave out space=, or list names in it.")
             self._names = None if space is None else list(space)
             space = self._optimizer.parametrization
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
+        super().__init__(
+            space,
+            metric,
+            mode,
+            points_to_evaluate,
+            evaluated_rewards,
+            seed,
+            max_concurrent,
+            use_early_stopped_trials,
+        )
 
     def _choose(self, optimizer: Any) -> None:
         base = self.library("optimization.base")

@@ -36,6 +36,8 @@ class Searcher:
     Args:
         metric: The reported value to optimize, or a list of them; None: the experiment's.
         mode: "min" or "max", or a list of as many as there are metrics.
+        max_concurrent: The same as a ConcurrencyLimiter around the searcher, as in Ray Tune 0.x; None: no limit.
+        use_early_stopped_trials: Of Ray Tune 0.x. They are always used, so False is an error.
 
     Raises:
         UsageError: if a mode is neither, or metrics and modes differ in number.
@@ -46,9 +48,20 @@ class Searcher:
     CKPT_FILE_TMPL = "searcher-state-{}.pkl"
     CKPT_FILE: ClassVar[str] = CKPT_FILE_TMPL.format("default")
     _used: Searcher | None = None
+    stated_limit: int | None = None
+    """How many trials may be under way at a time, if the constructor was told."""
 
-    def __init__(self, metric: str | Sequence[str] | None = None, mode: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
+    ) -> None:
         _check_objective(metric, mode)
+        if use_early_stopped_trials is not None and not use_early_stopped_trials:
+            raise UsageError("use_early_stopped_trials=False cannot be had: results of stopped trials always count.")
+        self.stated_limit = max_concurrent
         self._metric = metric
         self._mode = mode
 

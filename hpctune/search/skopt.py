@@ -48,13 +48,24 @@ class SkOptSearch(AxisSearcher):
         points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
         evaluated_rewards: Sequence[Any] | None = None,
         seed: int | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
     ) -> None:
         if optimizer is not None and not isinstance(optimizer, self.library().Optimizer):
             raise UsageError(f"optimizer takes a skopt.Optimizer, not {optimizer!r}.")
         if optimizer is not None and not isinstance(space, (list, tuple)):
             raise SearchSpaceError("With optimizer=, space= must list the names of its dimensions, in their order.")
         self._optimizer: Any = optimizer
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
+        super().__init__(
+            space,
+            metric,
+            mode,
+            points_to_evaluate,
+            evaluated_rewards,
+            seed,
+            max_concurrent,
+            use_early_stopped_trials,
+        )
 
     def _take_native(self, space: Any) -> Layout:
         if self._optimizer is not None:

@@ -77,9 +77,11 @@ class LibrarySearcher(Searcher):
         points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
         evaluated_rewards: Sequence[Any] | None = None,
         seed: int | None = None,
+        max_concurrent: int | None = None,
+        use_early_stopped_trials: bool | None = None,
     ) -> None:
         self.library()
-        super().__init__(metric, mode)
+        super().__init__(metric, mode, max_concurrent, use_early_stopped_trials)
         self._seed = checked_seed(seed)
         self._points = checked_points(points_to_evaluate)
         self._evaluated: list[Evaluated] = []

@@ -10,7 +10,15 @@ import pytest
 from hpctune.errors import UsageError
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
-from hpctune.schedulers import ASHAScheduler, AsyncHyperBandScheduler, as_scheduler, create_scheduler
+from hpctune.schedulers import (
+    ASHAScheduler,
+    AsyncHyperBandScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    as_scheduler,
+    create_scheduler,
+)
 
 WRONG = [
     ({"max_t": 0}, "max_t must be a number greater than 0, not 0"),
@@ -70,3 +78,13 @@ def test_metric_and_mode_given_nowhere() -> None:
         as_scheduler("asha", None, None)
     with pytest.raises(UsageError, match="has no mode"):
         ASHAScheduler(metric="loss").on_trial_add(Trial("t0", 0, "t0", "t0", "", {}, {}, Resources(), 0.0))
+
+
+@pytest.mark.parametrize("kind", [ASHAScheduler, HyperBandScheduler, MedianStoppingRule, PopulationBasedTraining])
+def test_the_reward_attribute_of_old(kind: Any) -> None:
+    options = {"hyperparam_mutations": {"x": [1]}} if kind is PopulationBasedTraining else {}
+    made = kind(reward_attr="reward", **options)
+    assert (made.metric, made.mode) == ("reward", "max")
+    for other in ({"mode": "min"}, {"metric": "loss"}):
+        with pytest.raises(UsageError, match="reward_attr='reward' contradicts"):
+            kind(reward_attr="reward", **other, **options)

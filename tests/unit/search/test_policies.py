@@ -229,6 +229,14 @@ def test_what_search_alg_may_be() -> None:
     given = BasicVariantGenerator()
     assert search.as_search_algorithm(given) is given
     assert isinstance(search.as_search_algorithm(Scripted([])), SearchGenerator)
+    told = Scripted([])
+    search.Searcher.__init__(told, max_concurrent=2)
+    limited = search.as_search_algorithm(told)
+    assert isinstance(limited, SearchGenerator)
+    assert isinstance(limited.searcher, search.ConcurrencyLimiter)
+    assert limited.searcher.max_concurrent == 2
+    with pytest.raises(UsageError, match="use_early_stopped_trials=False"):
+        search.Searcher(use_early_stopped_trials=False)
     with pytest.raises(UsageError, match="search_alg takes"):
         search.as_search_algorithm(5)
 
