@@ -253,8 +253,16 @@ class Delivery:
                 trial, tracker.service, {**note_of(trial, tracker.service), "life": work.life, "complete": target}
             )
             with self._changed:
-                if self._works.get(trial.trial_id) is work and trial.trial_id not in self._todo:
-                    del self._works[trial.trial_id]
+                if self._works.get(trial.trial_id) is work:
+                    self._put_away(work, target, ended)
+
+    def _put_away(self, work: Work, target: int, ended: bool) -> None:
+        """The run has ended in the tracker. If something is new since, it is opened again."""
+        if work.target == target and work.ended == ended and not work.config and work.checkpoint is None:
+            del self._works[work.trial.trial_id]
+            self._todo.pop(work.trial.trial_id, None)
+        else:
+            work.reached = None
 
     def _begin(self, work: Work) -> None:
         tracker, trial = self._tracker, work.trial
@@ -264,7 +272,7 @@ class Delivery:
             work.life += 1
             write_note(trial, tracker.service, {**note_of(trial, tracker.service), "life": work.life})
             reached = tracker._open(trial, run_name(trial, work.life))
-        work.reached = reached
+        work.reached, work.fresh = reached, False
 
     def _row(self, work: Work, number: int) -> Mapping[str, Any]:
         with self._changed:
