@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpctune.analysis import best, tables
-from hpctune.analysis.load import LoadedExperiment, experiment_root
+from hpctune.analysis.load import LoadedExperiment, experiment_roots
 from hpctune.analysis.pictures.trials import PlotData, plot_data
 from hpctune.analysis.plotting import Plots
 from hpctune.checkpoint import Checkpoint
@@ -46,8 +46,9 @@ class ExperimentAnalysis(Plots):
     a running experiment is shown as it is now (make a new one to see more).
 
     Args:
-        experiment_checkpoint_path: The experiment's directory, or a list of such directories. Or the URL of a mirror
-            (or its path on ``storage_filesystem``): it is read from a copy in the cache directory.
+        experiment_checkpoint_path: The experiment's directory, or a list of such directories. A directory that holds
+            experiments means all of them. Or the URL of a mirror (or its path on ``storage_filesystem``): it is read
+            from a copy in the cache directory.
         trials: Its trials, if they are already known.
         default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
             Lists, if several metrics are optimized.
@@ -69,9 +70,10 @@ class ExperimentAnalysis(Plots):
         if storage_filesystem is not None:
             paths = [readable(os.fspath(path), storage_filesystem).root for path in paths]
         objectives = checked_objectives(default_metric, default_mode)
-        if trials is not None and len(paths) > 1:
+        roots = [root for path in paths for root in experiment_roots(os.fspath(path))]
+        if trials is not None and len(roots) > 1:
             raise UsageError("ExperimentAnalysis takes trials for one experiment only; leave them out for several.")
-        self._experiments = [LoadedExperiment(experiment_root(os.fspath(p)), trials) for p in paths]
+        self._experiments = [LoadedExperiment(root, trials) for root in roots]
         self.trials: list[Trial] = [t for x in self._experiments for t in x.trials]
         """All trials, in the order in which they were made."""
         self._home = {t.trial_id: x for x in self._experiments for t in x.trials}

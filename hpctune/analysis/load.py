@@ -55,6 +55,13 @@ def experiment_root(path: str | Path) -> Path:
     return root.parent if root.name == "experiment.json" and root.is_file() else root
 
 
+def experiment_roots(path: str | Path) -> list[Path]:
+    """The directory of the experiment, or of all experiments that a directory holds which is none itself."""
+    root = experiment_root(path)
+    inside = [] if ExperimentPaths(root).spec.is_file() else spec_file.find_experiments(root)
+    return inside or [root]
+
+
 def reported_keys(trials: Collection[Trial]) -> list[str]:
     """Every key, flat, that the last result of any trial has; without the configuration."""
     keys: dict[str, None] = {}

@@ -205,6 +205,13 @@ def test_several_experiments_together(tmp_path: Path) -> None:
     analysis = ExperimentAnalysis([tmp_path / "a", tmp_path / "b"])
     assert len(analysis.trials) == 2
     assert analysis.best_config == {"n": 1}
+    around = ExperimentAnalysis(tmp_path)
+    assert (len(around.trials), around.best_config) == (2, {"n": 1}), "a directory of experiments means all of them"
+    with pytest.raises(UsageError, match="trials for one experiment only"):
+        ExperimentAnalysis(tmp_path, trials=analysis.trials)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(NotAnExperimentError, match="is not an experiment directory"):
+        ExperimentAnalysis(tmp_path / "none")
 
 
 def test_trials_of_a_driver_need_no_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
