@@ -120,7 +120,7 @@ def test_errors_name_what_was_asked_for_and_what_there_is(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="needs mode"):
         analysis.dataframe("loss")
     with pytest.raises(NotAnExperimentError):
-        ExperimentAnalysis(tmp_path)
+        ExperimentAnalysis(tmp_path / "exp" / "jobs")
     bare = curves(tmp_path / "bare", [1.0], metric=None, mode=None)
     with pytest.raises(UsageError, match="needs a metric"):
         _ = bare.best_trial
