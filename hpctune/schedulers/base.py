@@ -158,8 +158,6 @@ class FIFOScheduler:
         """None: nothing is ever decided."""
         return None
 
-    milestone.of_nothing = True  # type: ignore[attr-defined]
-
     def milestone_after(self, trial: Trial, value: float) -> float | None:
         """The milestone that follows ``value``, as far as is known now; None: none, or not known."""
         return None

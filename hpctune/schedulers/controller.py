@@ -143,8 +143,6 @@ def _both_forms(cls: type[Any], name: str, function: Callable[..., Any], count: 
             f"as Ray Tune does, with (controller, trial{', result' * (count > 1)})."
         )
     cls.needs_controller = True
-    if name == "on_trial_result" and getattr(cls.milestone, "of_nothing", False):
-        cls.milestone = _after_each_result
 
     @functools.wraps(function)
     def rays(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -158,11 +156,6 @@ def _both_forms(cls: type[Any], name: str, function: Callable[..., Any], count: 
         return _decision(function(self, self.controller, view, *(dict(each) for each in rest), **named))
 
     return rays
-
-
-def _after_each_result(self: Any, trial: Trial) -> float:
-    """A trial waits for the answer to each of its results: with Ray Tune it goes no step further without it."""
-    return trial.last_iteration + 1
 
 
 def _positional(function: Callable[..., Any]) -> int | None:

@@ -114,34 +114,6 @@ def test_decisions_may_be_words(word: str | None, iterations: int) -> None:
     assert run(scheduler=Says()).trials[0].last_result["training_iteration"] == iterations
 
 
-def test_a_trial_goes_no_step_further_than_its_scheduler_says() -> None:
-    class PausesOnce(schedulers.FIFOScheduler):
-        seen: list[int]
-
-        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-            self.seen = [*getattr(self, "seen", ()), result["training_iteration"]]
-            return self.PAUSE if self.seen.count(2) == 1 and self.seen[-1] == 2 else self.CONTINUE
-
-    class Counts(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            self.n = 0
-
-        def step(self) -> dict[str, Any]:
-            self.n += 1
-            return {"n": self.n, "done": self.n == 4}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-            return {"n": self.n}
-
-        def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-            self.n = checkpoint["n"]
-
-    pauses = PausesOnce()
-    last = run(Counts, scheduler=pauses).trials[0].last_result
-    assert (pauses.seen, last["n"]) == ([1, 2, 3, 4], 4)
-    assert last["iterations_since_restore"] == 2, "it was paused after the second result, not later"
-
-
 def test_what_a_controller_has_not_is_named() -> None:
     class Asks(schedulers.FIFOScheduler):
         def on_trial_add(self, controller: Any, trial: Any) -> None:
