@@ -16,7 +16,7 @@ from hpctune.errors import UsageError, report_call
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
-from hpctune.model.records import ErrorInfo, Outcome
+from hpctune.model.records import REPORTED_NOTHING, ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.rows import metric_error
 from hpctune.model.spec import ExperimentSpec
@@ -205,10 +205,13 @@ def never_reported(state: ExperimentState, root: str) -> e.ExperimentStopRequest
         return None
     trials = "The trial ended" if len(silent) == 1 else f"{len(silent)} trials ended"
     call = report_call(metric)
-    logs = f"hpctune logs {quoted(root)} {silent[0].trial_id}"
+    first = silent[0]
+    found = f" {first.trial_id}: {first.reason}." if first.reason.startswith(REPORTED_NOTHING) else ""
+    logs = f"hpctune logs {quoted(root)} {first.trial_id}"
     return e.ExperimentStopRequested(
-        f"{trials} without a result, and {metric!r} is to be optimized. A function reports by {call} or by returning a "
-        f"dict; a Command by a line 'hpctune: {metric}=...' in its output, or by parse=. See what it printed: {logs}",
+        f"{trials} without a result, and {metric!r} is to be optimized.{found} A function reports by {call} or by "
+        f"returning a dict; a Command by a line 'hpctune: {metric}=...' in its output, or by parse=. "
+        f"See what it printed: {logs}",
         fatal=True,
     )
 

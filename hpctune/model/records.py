@@ -9,6 +9,9 @@ from typing import Any
 
 from hpctune.model.ids import RunKey
 
+REPORTED_NOTHING = "the program reported nothing"
+"""How the reason of a run begins whose program has ended well without a result; what was printed instead follows."""
+
 
 class Outcome(str, Enum):
     """How a run ended, as the run itself recorded it."""

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hpctune.model.rows import lookup
+from hpctune.common.checks import is_number
+from hpctune.model.rows import flatten, lookup
 
 _NUMBER = (
     r"[-+]?(?:\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b"
@@ -24,6 +25,15 @@ _FILE = re.compile(r"\.(?:py|cc|cpp|c|h|cu|jl|rs)$")
 """The end of what stands before a line number in a log: train.py:12."""
 _PROGRESS = re.compile(r"(?<!\w)(epoch|step|iteration|iter)s?\s*[=:#]?\s*\[?(\d+)(?![\d.]*%)", re.IGNORECASE)
 FORMS = "'NAME=0.9', 'NAME: 0.9', 'NAME 0.9', 'NAME is 0.9%', '{\"NAME\": 0.9}'"
+
+
+def names_in(line: str) -> list[str]:
+    """The names of the numbers in a line, such as ``loss`` of ``loss: 0.3`` or ``{"loss": 0.3}``."""
+    line = _BAR.sub(" |", _NOISE.sub("", line))
+    row = _json(line)
+    if row is not None:
+        return [name for name, value in flatten(row).items() if is_number(value)]
+    return [name for name, _ in _PAIR.findall(line) if not _FILE.search(name)]
 
 
 class PrintedMetric:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from hpctune.errors import TrainableError
-from hpctune.model.records import Outcome
+from hpctune.model.records import REPORTED_NOTHING, Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.worker.command import Command, text_of
 from hpctune.worker.end_of_run import EndOfRun
+from hpctune.worker.printed import names_in
 from hpctune.worker.session import Session
 
 KILL_AFTER_S = 10.0
@@ -31,6 +32,8 @@ SILENCE_S = 1.0
 killed."""
 POLL_S = 0.1
 LAST_LINES = 20
+MAX_NAMES = 12
+"""Names of printed values that are told of a program that reports nothing."""
 MAX_LINE = 1 << 20
 """Characters of a line that are searched for results. A longer line has none."""
 MAX_VARIABLE = 32_768
@@ -59,6 +62,8 @@ def run_command(command: Command, session: Session) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         words = "".join(program.last_words) or "(none)"
         raise TrainableError(f"The command {how}.{_where_hint(command, session, words)} Its last output:\n{words}")
+    if not session.results and session.restored is None:
+        session.end(Outcome.COMPLETED, f"{REPORTED_NOTHING}; {program.printed()}")
 
 
 def _where_hint(command: Command, session: Session, words: str) -> str:
@@ -105,6 +110,8 @@ class _Program:
         self._command, self._session = command, session
         self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self.failure: Exception | None = None
+        self._names: dict[str, None] = {}
+        self._silent = True
         arguments, variables = command.program(session.control.config, facts_of(session))
         own = {name: str(value) for name, value in command.env.items()}
         where = command.search_path(os.environ.get("PYTHONPATH"))
@@ -136,8 +143,11 @@ class _Program:
         """Report what a line of output says."""
         try:
             row = self._command.results_in(line)
+            self._silent = False
             if row:
                 self._session.report(row)
+            elif not self._session.results and len(self._names) < MAX_NAMES:
+                self._names.update(dict.fromkeys(names_in(line)))
         except EndOfRun:
             pass  # the session holds the outcome; the main thread ends the program
         except Exception as error:
@@ -147,6 +157,12 @@ class _Program:
         """The same for stderr, where logging and progress bars write; its last lines explain a failure."""
         self.last_words.append(f"{line}\n")
         self._take(line)
+
+    def printed(self) -> str:
+        """What it has printed instead of results, in words."""
+        if self._names:
+            return f"its output has values of {', '.join(list(self._names)[:MAX_NAMES])}"
+        return "it printed nothing" if self._silent else "its output has no values such as 'name=0.9'"
 
     def signal(self, number: int) -> None:
         """Send a signal to the program and all processes that it started."""

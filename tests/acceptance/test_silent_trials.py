@@ -46,4 +46,5 @@ def test_it_ends_with_an_error_that_says_what_to_do(script: str, tmp_path: Path)
     assert done.returncode == 1, done.stderr
     assert "without a result, and 'loss' is to be optimized" in done.stderr
     assert f"hpctune logs {tmp_path}/n " in done.stderr
+    assert ("00000: the program reported nothing; its output has values of val." in done.stderr) == (script == COMMAND)
     assert len(list(tmp_path.glob("n/*/params.json"))) <= 3, "it stops after the first such trials"

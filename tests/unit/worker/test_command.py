@@ -160,6 +160,26 @@ def test_a_closed_stdout_does_not_stop_the_program(lab: Lab, monkeypatch: pytest
     assert lab.column("a") == [1]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "echo 'train.py:12: loss: 0.5, val/acc=0.9'; echo '{{\"f1\": 1, \"name\": 2.5}}'",
+            "values of loss, val/acc, f1, name",
+        ),
+        ("echo done", "its output has no values such as 'name=0.9'"),
+        ("true", "it printed nothing"),
+    ],
+)
+def test_what_was_printed_instead_of_results_is_told(lab: Lab, tmp_path: Path, command: str, said: str) -> None:
+    end = lab.run(hpctune.Command(command))
+    assert end.outcome is Outcome.COMPLETED
+    assert end.reason.startswith("the program reported nothing; ")
+    assert end.reason.endswith(said)
+    reported = Lab(tmp_path / "another").run(hpctune.Command(f"{command}; echo hpctune: a=1"))
+    assert reported.reason == "the trainable returned"
+
+
 def test_a_parser_must_give_a_dict(lab: Lab, quick: None) -> None:
     end = lab.run(hpctune.Command("echo 5; sleep 100", parse=lambda line: float(line)))  # type: ignore[arg-type, return-value]
     assert end.error is not None
