@@ -12,6 +12,8 @@ from hpctune.errors import UsageError
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 _KEYS = {"cpu": "cpu", "CPU": "cpu", "gpu": "gpu", "GPU": "gpu", "memory": "memory"}
+_MEANT = {"cpus": "cpu", "num_cpus": "cpu", "gpus": "gpu", "num_gpus": "gpu", "mem": "memory"}
+"""Names of other programs, which would be resources of the site here."""
 _LEGACY_ZERO = ("extra_cpu", "extra_gpu", "extra_memory", "extra_custom_resources", "object_store_memory")
 
 
@@ -195,6 +197,11 @@ def _bundle(request: Mapping[str, Any], default_cpu: float) -> Bundle:
         elif key in _LEGACY_ZERO:
             if value:
                 raise UsageError(f"Resource {key!r} is not supported. Use a PlacementGroupFactory instead.")
+        elif str(key).lower() in _MEANT:
+            raise UsageError(
+                f"There is no resource {key!r}. Did you mean {_MEANT[str(key).lower()]!r}? A resource of the site that "
+                f"has this name: custom_resources={{{key!r}: {value!r}}}."
+            )
         else:
             custom[key] = _amount(key, value)
     if amounts["cpu"] == 0 and amounts["gpu"] == 0 and not custom:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpctune.errors import UsageError
-from hpctune.model.resources import PlacementGroupFactory, resource_dict_to_pg_factory
+from hpctune.model.resources import PlacementGroupFactory, Resources, resource_dict_to_pg_factory
 
 
 def test_the_whole_interface_of_a_placement_group_factory() -> None:
@@ -22,3 +22,10 @@ def test_the_whole_interface_of_a_placement_group_factory() -> None:
     assert resource_dict_to_pg_factory({"cpu": 2, "gpu": 0, "custom_resources": {"disk": 1}}).bundles == [
         {"CPU": 2, "disk": 1}
     ]
+
+
+@pytest.mark.parametrize(("name", "meant"), [("cpus", "cpu"), ("num_gpus", "gpu"), ("GPUs", "gpu"), ("mem", "memory")])
+def test_a_name_of_other_programs_is_no_resource_of_the_site(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"no resource {name!r}. Did you mean {meant!r}"):
+        Resources.parse({name: 1})
+    assert Resources.parse({"custom_resources": {name: 1}}).bundles[0].custom == {name: 1}
