@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from hpctune.common import unpickling
+from hpctune.common import processes, unpickling
 from hpctune.common.log import log
 from hpctune.errors import CheckpointError, StorageError
 from hpctune.storage import atomic, tree_copy, values
@@ -23,6 +24,25 @@ METADATA_FILE = ".metadata.json"
 DICT_FILE = "dict_checkpoint.pkl"
 SAVED_FILE = "checkpoint_dict.pkl"
 """File with the dict that a class's ``save_checkpoint`` returned, or the name of the path that it returned."""
+
+
+_temporary: set[str] = set()
+"""Directories of this process that checkpoints from values are in."""
+
+
+def _remove(directory: str) -> None:
+    if directory in _temporary:  # not in a forked child
+        _temporary.discard(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_temporary() -> None:
+    for directory in list(_temporary):
+        _remove(directory)
+
+
+os.register_at_fork(after_in_child=_temporary.clear)
+processes.clean_up_by(_remove_temporary)
 
 
 class Checkpoint:
@@ -42,6 +62,7 @@ class Checkpoint:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._removal is not None:
             self._removal.detach()  # copies of the object use the directory now
+            _temporary.discard(self.path)
         return type(self), (self.path,)
 
     @classmethod
@@ -94,7 +115,8 @@ class Checkpoint:
         """In a new directory, which is removed together with the object."""
         directory = tempfile.mkdtemp(prefix="hpctune-checkpoint-")
         checkpoint = cls(directory)
-        checkpoint._removal = weakref.finalize(checkpoint, shutil.rmtree, directory, ignore_errors=True)
+        _temporary.add(directory)
+        checkpoint._removal = weakref.finalize(checkpoint, _remove, directory)
         return checkpoint
 
     def to_dict(self) -> dict[str, Any]:

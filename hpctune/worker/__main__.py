@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import traceback
 from pathlib import Path
 
 from hpctune.common.log import log, show_messages
+from hpctune.common.processes import exit_now
 from hpctune.errors import TuneError
 from hpctune.usercode import main_module
 from hpctune.worker.container import end_with_program
@@ -30,10 +29,7 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
-            stream.flush()
-    os._exit(code)
+    exit_now(code)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from types import FrameType
 from hpctune.common import forks
 from hpctune.common.log import log, show_messages
 from hpctune.common.poll import wait_readable
+from hpctune.common.processes import exit_now
 from hpctune.errors import StorageError
 from hpctune.model.pool import (
     Assignment,
@@ -65,10 +66,7 @@ def main() -> None:
         code = serve(ExperimentPaths(Path(sys.argv[1]).absolute()), sys.argv[2])
     except BaseException:
         traceback.print_exc()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-    os._exit(code)
+    exit_now(code)
 
 
 def serve(experiment: ExperimentPaths, name: str) -> int:

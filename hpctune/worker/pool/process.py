@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hpctune.common import forks
+from hpctune.common.processes import exit_now
 from hpctune.errors import TuneError
 from hpctune.model.pool import Assignment, WorkerSpec
 from hpctune.storage import permissions
@@ -102,10 +103,7 @@ class ProcessSpawner:
         except BaseException:
             traceback.print_exc()
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(BaseException):
-                    stream.flush()
-            os._exit(code)
+            exit_now(code)
 
     def spawn(self, job_id: str, assignment: Assignment, slot: int) -> int:
         """Start the assignment's command as a new program; returns its process id. Raises OSError."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 
 from hpctune.common.log import show_messages
+from hpctune.common.processes import exit_now
 from hpctune.usercode import main_module
 from hpctune.worker.container import end_with_program
 from hpctune.worker.ranks.rank import run_rank
@@ -18,10 +17,7 @@ def main() -> None:
     main_module.offer()
     show_messages()
     code = run_rank(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # user code may have closed it
-            stream.flush()
-    os._exit(code)
+    exit_now(code)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""The end of a process of ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import os, pickle, threading, time
+from hpctune.checkpoint import Checkpoint
+from hpctune.common.processes import exit_now
+
+kept, given = Checkpoint.from_dict({"a": 1}), Checkpoint.from_dict({"a": 2})
+pickle.dumps(given)
+if (child := os.fork()) == 0:
+    exit_now(0)
+os.waitpid(child, 0)
+print(os.path.isdir(kept.path), kept.path, given.path)
+threading.Thread(target=time.sleep, args=(60,)).start()
+exit_now(3)
+"""
+
+
+def test_it_waits_for_no_thread_and_leaves_no_temporary_checkpoint(tmp_path: Path) -> None:
+    command, variables = [sys.executable, "-c", PROGRAM], {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 3, done.stderr
+    there, kept, given = done.stdout.split()
+    assert there == "True", "a forked child removes nothing"
+    assert [str(path) for path in tmp_path.iterdir()] == [given], "copies of a pickled one use its directory"
+    assert kept.startswith(str(tmp_path))
