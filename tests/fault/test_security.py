@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import hpctune
+from hpctune.checkpoint import SAVED_FILE
 from hpctune.cli.main import cli
 from hpctune.errors import StorageError, TuneError, UsageError
 from hpctune.search import Searcher
@@ -199,7 +200,7 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
     noted, dictionary = directory / "class", directory / "dict"
     for path in (noted, dictionary):
         path.mkdir()
-    (noted / stepping.SAVED).write_bytes(bomb)
+    (noted / SAVED_FILE).write_bytes(bomb)
     (dictionary / "dict_checkpoint.pkl").write_bytes(bomb)
     (directory / "searcher.pkl").write_bytes(bomb)
     lab.paths.objects.mkdir()
@@ -221,7 +222,7 @@ def sites(directory: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
         "trainable": (Path(lab.paths.trainable), lambda: bundle.load_trainable(lab.paths)),
         "driver": (lab.paths.driver_bundle, lambda: bundle.load_driver_objects(lab.paths)),
         "parameter": (lab.paths.objects / "000.pkl", load_object),
-        "class": (noted / stepping.SAVED, lambda: stepping.read_checkpoint(hpctune.Trainable, noted)),  # type: ignore[arg-type]
+        "class": (noted / SAVED_FILE, lambda: stepping.read_checkpoint(hpctune.Trainable, noted)),  # type: ignore[arg-type]
         "dict": (dictionary / "dict_checkpoint.pkl", lambda: hpctune.Checkpoint(dictionary).to_dict()),
         "searcher": (searcher, lambda: Silent(metric="m", mode="min").restore(searcher)),
     }
@@ -265,7 +266,7 @@ def test_checkpoints_of_a_generous_umask_can_be_loaded_again(tmp_path: Path) -> 
     finally:
         os.umask(before)
     assert checkpoint.to_dict() == {"a": 1}
-    assert not (staged / stepping.SAVED).stat().st_mode & 0o022
+    assert not (staged / SAVED_FILE).stat().st_mode & 0o022
 
 
 # -- names and secrets -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hpctune.model import failures
+from hpctune.model.trial import Phase
 
 
 @pytest.mark.parametrize(
@@ -28,5 +29,5 @@ from hpctune.model import failures
     ],
 )
 def test_the_line_that_says_most(text: str, expected: str) -> None:
-    trial: Any = SimpleNamespace(error=None, reason=text)
+    trial: Any = SimpleNamespace(error=None, reason=text, phase=Phase.ERROR)
     assert failures.brief(trial) == expected
