@@ -79,7 +79,7 @@ def read_policy(path: Path) -> tuple[dict[str, Any], list[tuple[float, dict[str,
 
     A line is [tag of the trial, tag of its donor, the trial's iteration, the donor's iteration, the donor's config, the
     new config]. From the last line back, each is followed to the donor's line before it; what the trial did before it
-    took over from somebody else led nowhere.
+    took over from another trial led nowhere. Of two changes at one iteration the first one trained nothing.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -93,7 +93,8 @@ def read_policy(path: Path) -> tuple[dict[str, Any], list[tuple[float, dict[str,
         if ancestor is not None and tag != ancestor:
             break
         ancestor, first = donor, before
-        changes.append((step, after))
+        if not changes or step < changes[-1][0]:
+            changes.append((step, after))
     return first, changes[::-1]
 
 

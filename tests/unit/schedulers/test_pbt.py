@@ -482,6 +482,14 @@ def test_a_replay_waits_for_a_checkpoint_and_takes_one_trial(tmp_path: Path) -> 
     assert policy.fresh().milestone(trial) == 12
 
 
+def test_a_configuration_that_trained_nothing_is_not_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "pbt_policy_t2.txt"
+    lines = [["0", "1", 0, 8, {"a": 1}, {"a": 2}], ["2", "0", 0, 8, {"a": 2}, {"a": 3}]]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    policy = PopulationBasedTrainingReplay(path)
+    assert (policy.config, policy.changes) == ({"a": 1}, [(8, {"a": 3})])
+
+
 @pytest.mark.parametrize("text", ["", "[1, 2]\n", "no JSON\n", '["0", "1", 12, 10, 1, 2]\n'])
 def test_what_is_no_policy_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "policy.txt"
