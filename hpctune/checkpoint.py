@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
@@ -26,23 +25,23 @@ SAVED_FILE = "checkpoint_dict.pkl"
 """File with the dict that a class's ``save_checkpoint`` returned, or the name of the path that it returned."""
 
 
-_temporary: set[str] = set()
-"""Directories of this process that checkpoints from values are in."""
+_to_remove: set[str] = set()
+"""Directories of checkpoints from values. Each is removed together with its object, or at the end of this process."""
 
 
 def _remove(directory: str) -> None:
-    if directory in _temporary:  # not in a forked child
-        _temporary.discard(directory)
+    if directory in _to_remove:
+        _to_remove.discard(directory)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _remove_temporary() -> None:
-    for directory in list(_temporary):
+def _remove_all() -> None:
+    for directory in list(_to_remove):
         _remove(directory)
 
 
-os.register_at_fork(after_in_child=_temporary.clear)
-processes.clean_up_by(_remove_temporary)
+os.register_at_fork(after_in_child=_to_remove.clear)
+processes.clean_up_by(_remove_all)
 
 
 class Checkpoint:
@@ -57,12 +56,11 @@ class Checkpoint:
             raise CheckpointError("Checkpoints are on the shared filesystem: filesystem must be None.")
         self.path = str(Path(path).expanduser().absolute())
         self.filesystem = None
-        self._removal: weakref.finalize[..., Checkpoint] | None = None
+        self._same_as: Checkpoint | None = None
+        """Another object of the same checkpoint, whose directory must not be removed before this one's."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._removal is not None:
-            self._removal.detach()  # copies of the object use the directory now
-            _temporary.discard(self.path)
+        _to_remove.discard(self.path)  # copies of the object use the directory now
         return type(self), (self.path,)
 
     @classmethod
@@ -75,7 +73,7 @@ class Checkpoint:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Checkpoint:
         """A checkpoint with ``data``, pickled, in a temporary directory that is removed together with the object."""
-        checkpoint = cls._temporary()
+        checkpoint = cls._in_new_directory()
         try:
             atomic.write(Path(checkpoint.path) / DICT_FILE, _dumps(dict(data)))
         except StorageError as error:
@@ -85,7 +83,9 @@ class Checkpoint:
     @classmethod
     def from_bytes(cls, data: bytes) -> Checkpoint:
         """The checkpoint of :meth:`to_bytes`, in a temporary directory that is removed together with the object."""
-        checkpoint = cls._temporary()
+        import tarfile
+
+        checkpoint = cls._in_new_directory()
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
                 # "data" where Python has filters: all but 3.11.0 to 3.11.3
@@ -98,7 +98,9 @@ class Checkpoint:
     @classmethod
     def from_checkpoint(cls, other: Checkpoint) -> Checkpoint:
         """The same checkpoint as an object of this class."""
-        return cls(other.path)
+        made = cls(other.path)
+        made._same_as = other
+        return made
 
     @classmethod
     def from_uri(cls, uri: str) -> Checkpoint:
@@ -111,12 +113,11 @@ class Checkpoint:
         return cls.from_directory(unquote(place) if found else place)
 
     @classmethod
-    def _temporary(cls) -> Checkpoint:
-        """In a new directory, which is removed together with the object."""
-        directory = tempfile.mkdtemp(prefix="hpctune-checkpoint-")
-        checkpoint = cls(directory)
-        _temporary.add(directory)
-        checkpoint._removal = weakref.finalize(checkpoint, _remove, directory)
+    def _in_new_directory(cls) -> Checkpoint:
+        """In a new temporary directory, which is removed together with the object."""
+        checkpoint = cls(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
+        _to_remove.add(checkpoint.path)
+        weakref.finalize(checkpoint, _remove, checkpoint.path)
         return checkpoint
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,6 +136,8 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """All files of the checkpoint in one value, for :meth:`from_bytes`."""
+        import tarfile
+
         content = io.BytesIO()
         with self.as_directory() as directory, tarfile.open(fileobj=content, mode="w") as archive:
             archive.add(directory, arcname=".")

@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 
 from hpctune.common.log import log, show_messages
+from hpctune.common.processes import exit_now
 from hpctune.errors import TuneError
 from hpctune.file_transfer import ends
 from hpctune.file_transfer.job import TransferringJob
@@ -40,10 +41,7 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    exit_now(code)
 
 
 def run(here: Path, server: str, root: str, dirname: str, attempt: str, stdout: str, stderr: str, poll_s: str) -> int:

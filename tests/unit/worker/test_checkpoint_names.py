@@ -25,6 +25,14 @@ def test_where_it_is(tmp_path: Path) -> None:
         Checkpoint.from_uri("s3://a")
 
 
+def test_the_same_checkpoint_keeps_its_directory() -> None:
+    same = Checkpoint.from_checkpoint(Checkpoint.from_dict({"step": 3}))
+    assert same.to_dict() == {"step": 3}
+    place = same.path
+    del same
+    assert not Path(place).exists()
+
+
 def test_as_bytes(tmp_path: Path) -> None:
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "file").write_text("text")
