@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -218,11 +217,8 @@ def domain(value: Any, *, grid: bool = False) -> Any:
             if isinstance(given, Mapping):
                 return function(**given)
             return function(*given) if isinstance(given, list) else function(given)
-        meant = difflib.get_close_matches(kind, space_text.DOMAINS, 1, 0.8)
-        if meant and (isinstance(given, list) or (isinstance(given, Mapping) and set(given) & _BOUNDS)):
-            raise SearchSpaceError(
-                f"no domain is called {kind!r}. Did you mean {meant[0]!r}? All: {', '.join(space_text.DOMAINS)}."
-            )
+        if isinstance(given, list) or (isinstance(given, Mapping) and set(given) & _BOUNDS):
+            space_text.check_name(kind)
     return {key: domain(child, grid=grid) for key, child in value.items()}
 
 

@@ -37,6 +37,8 @@ DOMAINS = (
 """The functions of the search space that take values only."""
 _CALL = re.compile(r"(?:(?:ray|hpctune|tune)\.)*(?P<name>[A-Za-z_]\w*)\(.*\)", re.DOTALL)
 _NORMAL = re.compile(rf"normal:(?P<mean>{_NUMBER}),(?P<sd>{_NUMBER})")
+_STATED = re.compile(rf"log:|text:|{_NUMBER}\.\.")
+"""How a range begins, and what is a text whatever it looks like."""
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 HELP = "1..10, 1e-4..1e-1, log:1e-4..1e-1, 0..1:0.25 (steps), 0..1/5 (five values), 16,32,64, normal:0,1"
 
@@ -46,8 +48,8 @@ def domain(text: str, *, grid: bool = False) -> Any:
     text = text.strip()
     if text.startswith("text:"):
         return text.removeprefix("text:")
-    if is_call(text):
-        return _called(text)
+    if (call := _CALL.fullmatch(text)) and meant(call["name"]):
+        return _called(call)
     if found := _NORMAL.fullmatch(text):
         return _random(functions.randn(float(found["mean"]), float(found["sd"])), text, grid)
     if found := _RANGE.fullmatch(text):
@@ -67,30 +69,39 @@ def replacement(text: str) -> Any:
     SearchSpaceError.
     """
     stripped = text.strip()
-    listed = "," in stripped and stripped[:1] not in "([{'\"" and not re.search(r"\s", stripped)
-    if not listed:
-        for read in (ast.literal_eval, json.loads):
-            try:
-                return read(stripped)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-    if listed or is_call(stripped) or re.match(rf"(log:|normal:|text:)|{_NUMBER}\.\.", stripped):
-        return domain(stripped, grid=listed and not is_call(stripped) and not _NORMAL.fullmatch(stripped))
+    if is_call(stripped) or _NORMAL.fullmatch(stripped):
+        return domain(stripped)
+    listed = "," in stripped and stripped[0] not in "([{'\"" and not re.search(r"\s", stripped)
+    if listed or _STATED.match(stripped):
+        return domain(stripped, grid=listed)
+    for read in (ast.literal_eval, json.loads):
+        try:
+            return read(stripped)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
     return text
 
 
 def is_call(text: str) -> bool:
     """Whether ``text`` calls a function of the search space, or one that is spelled nearly so."""
     found = _CALL.fullmatch(text)
-    return found is not None and bool(difflib.get_close_matches(found["name"], DOMAINS, 1, 0.8))
+    return found is not None and meant(found["name"]) is not None
 
 
-def _called(text: str) -> Any:
-    found = _CALL.fullmatch(text)
-    name = found["name"] if found is not None else ""
-    if name not in DOMAINS:
-        (meant,) = difflib.get_close_matches(name, DOMAINS, 1, 0.8)
-        raise SearchSpaceError(f"no domain is called {name!r}. Did you mean {meant!r}? All: {', '.join(DOMAINS)}.")
+def meant(name: str) -> str | None:
+    """The function of the search space that is called ``name``, or nearly so; None: there is none."""
+    return next(iter(difflib.get_close_matches(name, DOMAINS, 1, 0.8)), None)
+
+
+def check_name(name: str) -> None:
+    """Raises SearchSpaceError for a name that is only nearly that of a function of the search space."""
+    if name not in DOMAINS and (near := meant(name)) is not None:
+        raise SearchSpaceError(f"no domain is called {name!r}. Did you mean {near!r}? All: {', '.join(DOMAINS)}.")
+
+
+def _called(found: re.Match[str]) -> Any:
+    name, text = found["name"], found[0]
+    check_name(name)
     try:
         call = ast.parse(text, mode="eval").body
         assert isinstance(call, ast.Call)
