@@ -60,16 +60,17 @@ def command(
             )
         _driver(paths, follow, lines)
         return
+    outputs = _Outputs(paths)
     if failed:
         if named or follow:
             raise UsageError("--failed shows what has failed so far, of all trials. Leave the trial and -f out.")
-        show_failed(paths, read_experiment(paths.root).state, lambda trial: _streams(paths, trial, True, True))
+        show_failed(paths, read_experiment(paths.root).state, lambda trial: outputs.streams(trial, True, True))
         return
     wanted = (both or not only_stderr, both or only_stderr)
     if not named:
-        silent = show_all(paths, lambda trial: _streams(paths, trial, *wanted), lines, follow=follow)
+        silent = show_all(paths, lambda trial: outputs.streams(trial, *wanted), lines, follow=follow)
         if silent:
-            _tell_silence(paths, silent, wanted)
+            click.echo(outputs.silence(silent, *wanted), err=True)
         return
     if len(named) > 1:
         raise UsageError(
@@ -77,53 +78,52 @@ def command(
             f"List them with: hpctune list {quoted(paths.root)}"
         )
     trial = find.trial(paths, read_experiment(paths.root).state.trials, named[0])
-    streams = _streams(paths, trial, *wanted)
+    streams = outputs.streams(trial, *wanted)
     _print(streams, [s.last(lines) for s in streams])
     if follow:
         trial = _follow(paths, trial, streams)
     elif not any(s.offset for s in streams):
-        click.echo(_standing(trial, streams) + _elsewhere(paths, trial, streams), err=True)
+        click.echo(_standing(trial, streams) + outputs.elsewhere(trial, streams), err=True)
     error = paths.trial(trial.dirname).error
     if trial.phase is Phase.ERROR and error.is_file():
         click.echo(f"\n==> {error} <==\n{error.read_text(errors='replace').rstrip()}")
 
 
-def _streams(paths: ExperimentPaths, trial: Trial, stdout: bool, stderr: bool) -> list[Stream]:
-    spec = spec_file.read(paths)
-    wanted = [("stdout", spec.stdout)] * stdout + [("stderr", spec.stderr)] * stderr
-    kept = [Stream(title, paths.trial(trial.dirname).root / name) for title, name in wanted if name]
-    if not kept:
-        raise UsageError("This experiment keeps no output of its trials (log_to_file=False).")
-    return [s for i, s in enumerate(kept) if s.path not in [k.path for k in kept[:i]]]
+class _Outputs:
+    """The files in which the output of an experiment's trials is kept."""
 
+    def __init__(self, paths: ExperimentPaths) -> None:
+        self._paths, self._spec = paths, spec_file.read(paths)
 
-def _elsewhere(paths: ExperimentPaths, trial: Trial, shown: list[Stream]) -> str:
-    """Where the trial has printed something, if not to the streams that are shown."""
-    other = _other(paths, trial, shown)
-    if other is None:
-        return ""
-    return f" Its {other.title} is not empty: hpctune logs {quoted(paths.root)} {trial.trial_id}{_flag(other)}"
+    def streams(self, trial: Trial, stdout: bool, stderr: bool) -> list[Stream]:
+        """Those of a trial. Raises UsageError if none are kept."""
+        wanted = [("stdout", self._spec.stdout)] * stdout + [("stderr", self._spec.stderr)] * stderr
+        kept = [Stream(title, self._paths.trial(trial.dirname).root / name) for title, name in wanted if name]
+        if not kept:
+            raise UsageError("This experiment keeps no output of its trials (log_to_file=False).")
+        return [s for i, s in enumerate(kept) if s.path not in [k.path for k in kept[:i]]]
 
+    def elsewhere(self, trial: Trial, shown: list[Stream]) -> str:
+        """Where the trial has printed something, if not to the streams that are shown."""
+        other = self._other(trial, shown)
+        return "" if other is None else f" Its {other.title} is not empty: {self._command(other, trial.trial_id)}"
 
-def _other(paths: ExperimentPaths, trial: Trial, shown: list[Stream]) -> Stream | None:
-    others = [s for s in _streams(paths, trial, True, True) if s.path not in {each.path for each in shown}]
-    return next((other for other in others if other.news().strip()), None)
+    def silence(self, trials: list[Trial], stdout: bool, stderr: bool) -> str:
+        """That these trials have printed nothing to the streams that were asked for, and where they have."""
+        shown = {trial.trial_id: self.streams(trial, stdout, stderr) for trial in trials}
+        titles = " or ".join(stream.title for stream in shown[trials[0].trial_id])
+        words = f"{count(len(trials), 'trial')} began, and printed nothing to {titles}."
+        others = (self._other(trial, shown[trial.trial_id]) for trial in trials)
+        other = next((each for each in others if each is not None), None)
+        return words if other is None else f"{words} There is something in {other.title}: {self._command(other)}"
 
+    def _other(self, trial: Trial, shown: list[Stream]) -> Stream | None:
+        others = [s for s in self.streams(trial, True, True) if s.path not in {each.path for each in shown}]
+        return next((other for other in others if other.news().strip()), None)
 
-def _flag(stream: Stream) -> str:
-    return " --stderr" if stream.title == "stderr" else ""
-
-
-def _tell_silence(paths: ExperimentPaths, trials: list[Trial], wanted: tuple[bool, bool]) -> None:
-    """Say that these trials have printed nothing to the streams that were asked for, and where they have."""
-    shown = [_streams(paths, trial, *wanted) for trial in trials]
-    titles = " or ".join(stream.title for stream in shown[0])
-    words = f"{count(len(trials), 'trial')} began, and printed nothing to {titles}."
-    others = (_other(paths, trial, streams) for trial, streams in zip(trials, shown, strict=True))
-    other = next((each for each in others if each is not None), None)
-    if other is not None:
-        words += f" There is something in {other.title}: hpctune logs {quoted(paths.root)}{_flag(other)}"
-    click.echo(words, err=True)
+    def _command(self, stream: Stream, *trial: str) -> str:
+        flag = ["--stderr"] if stream.title == "stderr" else []
+        return " ".join(["hpctune logs", quoted(self._paths.root), *trial, *flag])
 
 
 def _driver(paths: ExperimentPaths, follow: bool, lines: int | None) -> None:

@@ -44,16 +44,8 @@ class TargetStopper(Stopper):
 
 
 class TrialTargetStopper(TargetStopper):
-    """Stops a trial when it has reached ``value`` of ``metric``; the others go on.
-
-    Args:
-        metric: Which reported value to watch.
-        value: The value that is good enough.
-        mode: Whether smaller values are better ("min") or greater ones ("max").
-
-    Raises:
-        UsageError: if an argument is out of range.
-    """
+    """Stops a trial when it has reached ``value`` of ``metric``; the others go on. Arguments and errors are those of
+    TargetStopper."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return self._is_reached(result)

@@ -33,7 +33,12 @@ def names_in(line: str) -> list[str]:
     row = _json(line)
     if row is not None:
         return [name for name, value in flatten(row).items() if is_number(value)]
-    return [name for name, _ in _PAIR.findall(line) if not _FILE.search(name)]
+    return [name for name, _ in _pairs(line)]
+
+
+def _pairs(line: str) -> list[tuple[str, str]]:
+    """The names with their numbers, as text; without line numbers of files."""
+    return [(name, text) for name, text in _PAIR.findall(line) if not _FILE.search(name)]
 
 
 class PrintedMetric:
@@ -69,14 +74,14 @@ class PrintedMetric:
         found = self._usual.findall(line)
         if not found:
             return None
-        pairs = {name: _number(text) for name, text in _PAIR.findall(line)}
+        pairs = {name: _number(text) for name, text in _pairs(line)}
         progress = {word.lower().rstrip("s"): int(text) for word, text in _PROGRESS.findall(line)}
         value = _number(found[-1])  # after a progress bar, for example
         own = {self.metric.lower(), re.split(r"[\s_./-]", self.metric.lower())[-1]}
         others = {
             name: each
             for name, each in pairs.items()
-            if name.lower() not in progress and not _FILE.search(name) and not (name.lower() in own and each == value)
+            if name.lower() not in progress and not (name.lower() in own and each == value)
         }
         result = {**progress, **others, self.metric: value}
         if not bars:

@@ -63,7 +63,7 @@ class NewBests:
             return
         front = pareto_front(trials, self._objectives)
         self._best = [values for trial in front if (values := values_of(trial, self._objectives)) is not None]
-        self._ever += self._best if not self._ever else []
+        self._ever = self._ever or self._best
 
     def note(self, reported: Iterable[Trial]) -> None:
         """Use the new results of these trials."""
@@ -72,11 +72,12 @@ class NewBests:
             if values is None or not improves(values, self._best, self._modes):
                 continue
             self._best = [point for point in self._best if improves(point, [values], self._modes)] + [values]
+            what = "new on the Pareto front"
             if len(self._objectives) == 1:
+                what = "new best" if improves(values, self._ever, self._modes) else "best now"
+                self._ever = [values] if what == "new best" else self._ever
                 self._lines.clear()
-            self._lines[trial.trial_id] = self._line(trial, values)
-            if improves(values, self._ever, self._modes):
-                self._ever = [values]
+            self._lines[trial.trial_id] = self._line(what, trial, values)
 
     def take(self) -> Iterator[str]:
         """The lines, each once; with one metric, only the newest."""
@@ -85,9 +86,7 @@ class NewBests:
         if len(lines) > MAX_LINES:
             yield f"new on the Pareto front: {len(lines) - MAX_LINES:,} more"
 
-    def _line(self, trial: Trial, values: tuple[float, ...]) -> str:
-        one = "new best" if improves(values, self._ever, self._modes) else "best now"
-        what = one if len(self._objectives) == 1 else "new on the Pareto front"
+    def _line(self, what: str, trial: Trial, values: tuple[float, ...]) -> str:
         found = ", ".join(f"{name}={cell(value)}" for (name, _), value in zip(self._objectives, values, strict=True))
         parameters = parameters_text(trial, _PARAMETERS_WIDTH)
         return f"{what}: {found} by {trial.trial_id}" + (f" ({parameters})" if parameters else "")
