@@ -120,10 +120,11 @@ class CommandSearch:
             return given
         modes = [self.mode or "min"] * len(metrics) if isinstance(self.mode, str | None) else self.mode
         minimized = {metric for metric, mode in zip(metrics, modes, strict=False) if mode == "min"}
-        goals = {key: value for key, value in flatten(given).items() if key in minimized and is_number(value)}
+        flat = flatten(given)
+        goals = {key: value for key, value in flat.items() if key in minimized and is_number(value)}
         if not goals:
             return given
-        rest = {key: value for key, value in flatten(given).items() if key not in goals}
+        rest = {key: value for key, value in flat.items() if key not in goals}
         stoppers = [call("hpctune.stopper:TrialTargetStopper", key, value, "min") for key, value in goals.items()]
         return [*([rest] if rest else []), *stoppers] if rest or len(stoppers) > 1 else stoppers[0]
 
