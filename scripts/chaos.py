@@ -53,6 +53,8 @@ def train(config):
             done, value = json.load(file)
     note(**{"from": done, "restored": None if checkpoint is None else checkpoint.path,
             "job": os.environ.get("SLURM_JOB_ID"), "restart": os.environ.get("SLURM_RESTART_COUNT")})
+    while tune.get_trial_id().endswith("00000") and os.path.exists(DURING):
+        time.sleep(PAUSE)  # so the search does not end before enough has happened
     for step in range(done + 1, 1000):
         time.sleep(PAUSE)
         value += config["speed"] * (1.0 - value)
@@ -83,10 +85,12 @@ tune.run(train, stop={"training_iteration": 24}, scheduler=PopulationBasedTraini
 SLURM_OPTIONS = "tune.SlurmOptions(partition='scavenge', poll_s=1.0, quiet_poll_s=3.0, calls_per_minute=None)"
 
 
-def search_script(search: str, audit: Path, trials: int, pause_s: float, cluster: str = SLURM_OPTIONS) -> str:
-    """A script that starts the search, or goes on with it."""
+def search_script(
+    search: str, audit: Path, trials: int, pause_s: float, cluster: str = SLURM_OPTIONS, during: str = ""
+) -> str:
+    """A script that starts the search, or goes on with it. Its first trial waits while the file `during` is there."""
     text = TRAIN + SEARCHES[search]
-    for name, value in (("AUDIT", str(audit)), ("TRIALS", trials), ("PAUSE", pause_s)):
+    for name, value in (("AUDIT", str(audit)), ("TRIALS", trials), ("PAUSE", pause_s), ("DURING", during)):
         text = text.replace(name, repr(value))
     return text.replace("CLUSTER", cluster)
 
@@ -100,7 +104,9 @@ class Chaos:
         self.place, self.search, self.rng = place, search, random.Random(seed)
         self.root, self.audit, self.script = place / "results" / "exp", place / "audit", place / "search.py"
         self.audit.mkdir()
-        self.script.write_text(search_script(search, self.audit, trials, pause_s))
+        self.during = place / "during"
+        self.during.touch()
+        self.script.write_text(search_script(search, self.audit, trials, pause_s, during=str(self.during)))
         self.slurm, self.options = place / "slurm", (*SLURM, *(["--accounting"] if accounting else []))
         self.accounting = accounting
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "TUNE_", "HPCTUNE_"))}
@@ -213,15 +219,15 @@ class Chaos:
 
     # -- the whole ----------------------------------------------------------------------------------------------------
 
-    def run(self, seconds: float) -> int:
-        """Chaos for so long, then peace. The exit status."""
+    def run(self, seconds: float, events: int) -> int:
+        """Chaos for so long, and until so much has happened, then peace. The exit status."""
         weights = {
             self.kill_driver: 6, self.tell_driver: 2, self.second_driver: 1, self.kill_worker: 4, self.requeue: 4,
             self.cancel: 1, self.preempt: 2, self.lose_node: 2, self.stop_controller: 1,
         }  # fmt: skip
         self.start_driver()
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.ended():
+        while time.monotonic() < end or self.done.total() < events:
             time.sleep(self.rng.uniform(0.2, 2.0))
             happened = self.rng.choices(list(weights), list(weights.values()))[0]()
             if happened:
@@ -243,6 +249,7 @@ class Chaos:
         return any(b'"ExperimentEnded"' in path.read_bytes() for path in segments[-1:])
 
     def _peace(self) -> int:
+        self.during.unlink()
         self._catch_up(float("inf"))
         self._cluster("up", "--owner-pid", str(os.getpid()), *self.options)
         deadline = time.monotonic() + PEACE_S
@@ -323,6 +330,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--events", type=int, default=8, help="go on, however long, until so much has happened")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--search", choices=sorted(SEARCHES), default="asha")
     parser.add_argument("--trials", type=int, help="default: enough for the time")
@@ -338,7 +346,7 @@ def main() -> int:
     chaos = Chaos(place, given.search, given.seed, trials, given.pause, given.accounting)
     try:
         status = chaos.up()
-        return status or chaos.run(seconds)
+        return status or chaos.run(seconds, given.events)
     finally:
         chaos.close()
         if given.keep is None:

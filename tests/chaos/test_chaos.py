@@ -25,7 +25,7 @@ _SLURM_IS_MISSING = 3
 def test_nothing_is_lost(search: str, seed: int) -> None:
     said = chaos("--seed", str(seed), "--search", search)
     assert "all is well: 10 trials" in said
-    assert said.count(" s  ") >= 8, "enough happened"
+    assert said.count(" s  ") >= 8, "enough happened, however slow the machine"
 
 
 @pytest.mark.nightly
