@@ -12,8 +12,8 @@ source "$project/scripts/lib.sh"
 cd -- "$project"
 exec </dev/null
 
-extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,lightning,transformers,flaml,seml
+extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,keras-tuner,lightning,transformers,flaml,seml
 ensure_venv "$project/.venv-integrations" "$project" "$extras"
 PATH=$project/.venv-integrations/bin:$PATH # for the `hpctune` that tests start
 export PATH
-exec python -m pytest tests/integrations tests/slurm/test_lightning_slurm.py -q "$@"
+exec python -m pytest tests/integrations tests/slurm/test_lightning_slurm.py tests/slurm/test_keras_tuner_slurm.py -q "$@"

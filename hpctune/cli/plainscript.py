@@ -23,9 +23,9 @@ _MAX_FILES = 200
 @dataclass(slots=True)
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
-    ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``: one calls a
-    method ``optimize``; ``calls_wandb_agent``, ``calls_wandb_sweep``: one calls ``wandb.agent``, ``wandb.sweep``;
-    ``calls_sbatch``: the script itself calls the program ``sbatch``."""
+    ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``,
+    ``calls_search``: one calls a method ``optimize``, ``search``; ``calls_wandb_agent``, ``calls_wandb_sweep``: one
+    calls ``wandb.agent``, ``wandb.sweep``; ``calls_sbatch``: the script itself calls the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
@@ -35,11 +35,17 @@ class Script:
     calls_wandb_sweep: bool = False
     calls_sbatch: bool = False
     imports_keras_tuner: bool = False
+    calls_search: bool = False
 
     @property
     def is_optunas(self) -> bool:
         """Whether it is a script for Optuna that knows nothing of us."""
         return self.imports_optuna and self.optimizes and not self.searches
+
+    @property
+    def is_keras_tuners(self) -> bool:
+        """Whether it is a script for KerasTuner that knows nothing of us."""
+        return self.imports_keras_tuner and self.calls_search and not self.searches and not self.is_optunas
 
 
 def look_at(path: Path) -> Script:
@@ -68,7 +74,8 @@ def look_at(path: Path) -> Script:
         script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or bool(packages & _OPTUNA)
         script.imports_keras_tuner = script.imports_keras_tuner or theirs
-        script.optimizes = script.optimizes or _optimizes(tree)
+        script.optimizes = script.optimizes or _calls(tree, "optimize", "OptunaSearchCV")
+        script.calls_search = script.calls_search or _calls(tree, "search")
         for name in imported:
             parts = name.split(".")
             for length in range(1, len(parts) + 1):
@@ -79,16 +86,19 @@ def look_at(path: Path) -> Script:
 
 def refuse_plain(path: Path, script: Script) -> None:
     """Raises ConfigFileError unless ``script``, found at ``path``, has to do with a search: an import of hpctune, a
-    ``tuner`` or an ``experiment``, or a study of Optuna that is optimized."""
+    ``tuner`` or an ``experiment``, a study of Optuna that is optimized, or a tuner of KerasTuner that searches."""
     if script.imports_optuna and not script.searches and not script.optimizes:
         raise ConfigFileError(
             f"{path} imports Optuna and calls no study.optimize(objective, ...), so there is nothing to run as jobs. "
             "It was not run. A loop over study.ask() and study.tell(), or the steps of LightGBMTuner, cannot be "
             "divided into jobs: make a function objective(trial), and call study.optimize(objective, n_trials=...)."
         )
-    if script.imports_keras_tuner and not script.searches and not script.is_optunas:
-        raise ConfigFileError(_keras_tuner_words(path))
-    if not script.searches and not script.is_optunas:
+    if script.imports_keras_tuner and not script.searches and not script.optimizes and not script.calls_search:
+        raise ConfigFileError(
+            f"{path} imports KerasTuner and calls no tuner.search(...), so there is nothing to run as jobs. It was not "
+            "run."
+        )
+    if not script.searches and not script.is_optunas and not script.is_keras_tuners:
         raise ConfigFileError(_words(path))
 
 
@@ -103,11 +113,11 @@ def _defines(tree: ast.Module) -> bool:
     )
 
 
-def _optimizes(tree: ast.Module) -> bool:
-    """Whether the module calls a method ``optimize``, or ``OptunaSearchCV``, whose ``fit`` does."""
+def _calls(tree: ast.Module, method: str, instead: str = "") -> bool:
+    """Whether the module calls ``method`` of something, or what is named ``instead`` and calls it itself."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     names = [(isinstance(f, ast.Attribute), getattr(f, "attr", getattr(f, "id", ""))) for f in calls]
-    return any(name == "OptunaSearchCV" or (is_method and name == "optimize") for is_method, name in names)
+    return any(name == instead or (is_method and name == method) for is_method, name in names)
 
 
 def _asks_for_ray(tree: ast.Module) -> bool:
@@ -173,20 +183,4 @@ def _words(path: Path) -> str:
         f"     where {name} prints a line 'hpctune: loss=0.3'; then: hpctune run {quoted(path.with_name('tune.py'))}\n"
         f"  3. as a function: def train(config): ... hpctune.report(loss=loss), and "
         f"tuner = hpctune.Tuner(train, param_space=...)"
-    )
-
-
-def _keras_tuner_words(path: Path) -> str:
-    return (
-        f"{path} searches with KerasTuner, whose trials cannot be divided into jobs. It was not run. The model can "
-        f"stay as it is, if the search is ours: replace tuner.search(...) by\n"
-        f"       import hpctune as tune\n"
-        f"       from hpctune.integration.keras import TuneReportCheckpointCallback\n"
-        f"       def train(config):\n"
-        f"           hp = keras_tuner.HyperParameters()\n"
-        f"           hp.values.update(config)  # hp.Int, hp.Float, hp.Choice return these values\n"
-        f"           build_model(hp).fit(..., callbacks=[TuneReportCheckpointCallback()])\n"
-        f'       tuner = tune.Tuner(train, param_space={{"units": tune.randint(32, 513)}},\n'
-        f'                          tune_config=tune.TuneConfig(metric="val_accuracy", mode="max", num_samples=20))\n'
-        f"     then: hpctune run {quoted(path)}"
     )

@@ -109,6 +109,8 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     in_full = (given["verbose"] or 0) >= 3
     if script.is_optunas:
         ctx.exit(_run_optuna(path, code, arguments, overrides, full_traceback=in_full))
+    if script.is_keras_tuners:
+        ctx.exit(_run_keras_tuner(path, code, arguments, overrides, full_traceback=in_full))
     ctx.exit(_run(path, code, arguments, overrides, full_traceback=in_full, must_define=not script.imports_ray))
 
 
@@ -193,6 +195,20 @@ def _run_optuna(
         ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
     if not optimizer.calls:
         click.echo(f"hpctune: {path} has ended without a call of study.optimize(...) in its own process.", err=True)
+    return ended
+
+
+def _run_keras_tuner(
+    path: Path, code: CodeType, arguments: tuple[str, ...], wanted: Overrides, *, full_traceback: bool
+) -> int:
+    """Run a script whose tuners search by jobs."""
+    from hpctune.interop.keras_tuner.search import installed
+    from hpctune.launch.overrides import use
+
+    with use(wanted), installed(path, path.read_text(), list(arguments)) as searches:
+        ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
+    if not searches.calls:
+        click.echo(f"hpctune: {path} has ended without a call of tuner.search(...) in its own process.", err=True)
     return ended
 
 

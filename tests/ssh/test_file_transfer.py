@@ -345,7 +345,7 @@ def test_a_claim_is_made_once_whatever_breaks(
         if revoked:
             assert revoke(one.trial.run(1, 0), RunKey("t_00000", 1, 0), time.time())
         jobs = [one.start(), one.start()]
-        assert [job.wait(120) for job in jobs] == [0, 0], one.said()
+        assert [job.wait(400) for job in jobs] == [0, 0], one.said()
         lines = (one.trial.root / "run-1.0.jsonl").read_bytes().splitlines()
         assert len(lines) == (2 if revoked else 3), "a claim, a result, an exit record"
         assert len(diary.read_text().splitlines() if diary.exists() else []) == (0 if revoked else 1)

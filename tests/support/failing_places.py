@@ -16,6 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hpctune.mirror import status
 from hpctune.storage.layout import ExperimentPaths
@@ -57,7 +58,6 @@ class S3Place(Place):
     """An S3 server, behind a proxy that drops connections before or after the server has heard them, answers errors,
     and stalls."""
 
-    url = "s3://bucket/dir"
     ways = ("drop", "deaf", "500", "503", "stall")
 
     def __init__(self) -> None:
@@ -66,6 +66,7 @@ class S3Place(Place):
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         self._target = self._server.get_host_and_port()
+        self.url = f"s3://bucket/{uuid4()}"  # all servers of a process share their buckets
         self.way = ""
         place = self
 

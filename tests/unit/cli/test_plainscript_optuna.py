@@ -44,13 +44,15 @@ def test_a_loop_of_ask_and_tell_is_refused_with_what_helps(tmp_path: Path) -> No
         refuse_plain(script, look_at(script))
 
 
-def test_a_search_of_keras_tuner_is_refused_with_what_helps(tmp_path: Path) -> None:
+def test_a_script_of_keras_tuner_needs_a_call_of_search(tmp_path: Path) -> None:
     path = tmp_path / "search.py"
     text = "import keras_tuner as kt\ntuner = kt.RandomSearch(build, objective='val_loss', max_trials=5)\n"
-    path.write_text(text + "tuner.search(x, y)\n")
-    with pytest.raises(
-        ConfigFileError, match=r"cannot be divided into jobs(.|\n)*not run(.|\n)*TuneReportCheckpointCallback"
-    ):
+    path.write_text(text)
+    with pytest.raises(ConfigFileError, match=r"calls no tuner\.search(.|\n)*not run"):
         refuse_plain(path, look_at(path))
+    path.write_text(text + "tuner.search(x, y)\n")
+    assert look_at(path).is_keras_tuners
+    refuse_plain(path, look_at(path))
     path.write_text("import hpctune\n" + text)
     assert look_at(path).searches
+    assert not look_at(path).is_keras_tuners

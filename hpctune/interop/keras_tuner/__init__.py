@@ -1,0 +1,1 @@
+"""Scripts that search with KerasTuner: their ``tuner.search(...)`` runs each trial as a job."""
