@@ -79,8 +79,8 @@ class Submission:
 
 
 def submits(text: str) -> bool:
-    """Whether a shell script calls sbatch and is no batch script, or one that submits itself if it is no job yet, or one
-    that does nothing else than submit others."""
+    """Whether a shell script calls sbatch and is no batch script, or one that submits itself if it is no job yet, or
+    one that does nothing else than submit others."""
     if re.search(rf"^{_NO_COMMENT}\bsbatch\b", text, re.MULTILINE) is None:
         return False
     if not _has_directives(text) or re.search(r"-z\s+\S?\$\{?SLURM_(ARRAY_TASK|JOB)_?ID", text):
