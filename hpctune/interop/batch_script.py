@@ -3,6 +3,7 @@ text runs in each trial with the trial's values."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ done
 }
 fi; """
 """A function in place of ``srun`` where there is no job of Slurm: it drops srun's options and runs the program."""
-_ARRAY = re.compile(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)[\"']?([\d,:-]+)(?:%(\d+))?", re.MULTILINE)
+_ARRAY = re.compile(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)[\"']?([^\s\"'%]+)(?:%(\d+))?", re.MULTILINE)
 _SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
 
 
@@ -75,7 +76,10 @@ class BatchScript:
         tune = {}
         if ARRAY in self.space:
             text = ARRAY_JOB + text
-            variables += [f"{name}={number}" for name, number in array_variables(array_of(self.text) or [0]).items()]
+            indices = list[int]()
+            with contextlib.suppress(UsageError):  # then they are parameters
+                indices = array_of(self.text)
+            variables += [f"{name}={number}" for name, number in array_variables(indices or [0]).items()]
             if (limit := array_limit(self.text)) is not None:
                 tune["max_concurrent_trials"] = limit
         slurm = {**self.found.options}
@@ -182,8 +186,8 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
         raise ConfigFileError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
     found = read_script(text)
     made = dict(space)
-    indices = array_of(text) if ARRAY in text or not made else []
-    if indices and ARRAY not in made:
+    indices = array_of(text) if ARRAY not in made and (ARRAY in text or not made) else []
+    if indices:
         made[ARRAY] = grid_search(indices)
     if not made:
         raise UsageError(
@@ -216,10 +220,15 @@ def array_limit(text: str) -> int | None:
 
 
 def array_of(text: str) -> list[int]:
-    """The indices of the script's array; empty if it is none."""
+    """The indices of the script's array; empty if it is none. Raises UsageError if they are no numbers."""
     directive = _ARRAY.search(text)
     if directive is None:
         return []
+    if re.fullmatch(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*", directive[1]) is None:
+        raise UsageError(
+            f"--array={directive[1]} is no list of indices, such as 0-9 or 1,5-9:2. In a line that begins with "
+            f"#SBATCH, variables have no value. Name the indices: --param {ARRAY}=0..9/10"
+        )
     indices: list[int] = []
     for part in directive[1].split(","):
         span, _, step = part.partition(":")

@@ -134,6 +134,11 @@ def test_what_cannot_be_varied_is_told(tmp_path: Path) -> None:
     path.write_text("#!/bin/bash\nif true; then\n  :\nfi\n")
     with pytest.raises(UsageError, match="does not use 'lr'"):
         batch_script.read(path, {"lr": 1}).search()
+    for array in ("1-$N", "0-$(wc -l <list)", "#1-9", "a"):
+        path.write_text(f"#!/bin/bash\n#SBATCH --array={array}\necho $SLURM_ARRAY_TASK_ID\n")
+        with pytest.raises(UsageError, match="is no list of indices"):
+            batch_script.read(path, {})
+        assert batch_script.read(path, {"SLURM_ARRAY_TASK_ID": 3}).search().space == {"SLURM_ARRAY_TASK_ID": 3}
     path.write_text("#!/usr/bin/env python3\nprint(1)\n")
     with pytest.raises(ConfigFileError, match="not a shell script"):
         batch_script.read(path, {"lr": 1}).search()
