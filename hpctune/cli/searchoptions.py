@@ -100,8 +100,11 @@ def apply(search: CommandSearch, given: Mapping[str, Any]) -> None:
 
 
 def metric_of(text: str) -> tuple[str, str | None]:
-    """The name of a metric, and the regular expression that finds it: ``val_loss: ([0-9.]+)`` has both."""
-    if "(" not in text:
+    """The name of a metric, and the regular expression that finds it: ``val_loss: ([0-9.]+)`` has both.
+
+    ``f(x*)`` or ``accuracy (%)`` is only a name: it has nothing that could find digits.
+    """
+    if "(" not in text or not re.search(r"\\[dDsSwW]|\[|\.[*+?{]", text):
         return text, None
     try:
         pattern = re.compile(text)
@@ -111,7 +114,7 @@ def metric_of(text: str) -> tuple[str, str | None]:
         raise UsageError(f"--metric {text!r} has no group in parentheses, which is the value: 'loss: ([0-9.]+)'.")
     if pattern.groupindex:
         return next(iter(pattern.groupindex)), text
-    words = re.findall(r"[A-Za-z_][\w./-]*", re.sub(r"\\.", " ", text.partition("(")[0]))
+    words = re.findall(r"[A-Za-z_][\w./-]*", re.sub(r"\\.", " ", re.split(r"(?<!\\)\(", text)[0]))
     return "_".join(word for word in words if word not in ("is", "of")) or "metric", text
 
 

@@ -3,6 +3,7 @@ text runs in each trial with the trial's values."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,26 @@ SUFFIXES = (".sbatch", ".slurm", ".sh", ".bash", ".job", ".sub", ".batch")
 ARRAY = "SLURM_ARRAY_TASK_ID"
 ARRAY_JOB = 'export SLURM_ARRAY_JOB_ID="${{SLURM_ARRAY_JOB_ID:-${{SLURM_JOB_ID:-0}}}}"; '
 """What a script of an array has in addition, before its first line."""
+_SRUN = r"""if [ -z "$SLURM_JOB_ID" ]; then srun() {
+echo "srun: this is no Slurm job, so the program runs once, on this machine" >&2
+while :; do
+case "$1" in
+--multi-prog) echo "srun: --multi-prog needs a Slurm job" >&2; return 1 ;;
+--*=*|--unbuffered|--label|--overlap|--overcommit|--oversubscribe|--exclusive|--exact|--pty|--quiet|--verbose) shift ;;
+--contiguous|--immediate|--kill-on-bad-exit|--no-kill|--propagate|--preserve-env|--spread-job|--use-min-nodes) shift ;;
+--disable-status|--resv-ports|--interactive|--whole) shift ;;
+--*) shift; shift ;;
+-[EHIKOQXZhklsuv]*) shift ;;
+-?) shift; shift ;;
+-?*) shift ;;
+*) break ;;
+esac
+done
+"$@"
+}
+fi; """
+"""A function in place of ``srun`` where there is no job of Slurm: it drops srun's options and runs the program."""
+_ARRAY = re.compile(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)[\"']?([^\s\"'%]+)(?:%(\d+))?", re.MULTILINE)
 _SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
 
 
@@ -43,6 +64,8 @@ class BatchScript:
         variables, arguments, left = list[str](), list[str](), dict[str, Any]()
         for name, domain in self.space.items():
             text, way = _filled(text, name)
+            if name == ARRAY and way is None:
+                way = f"${name}"  # what the script calls may read it
             self.ways[name] = way or ""
             if way is None:
                 left[name] = domain
@@ -50,17 +73,25 @@ class BatchScript:
                 variables.append(f"{name}={{{name}}}")
         if left:
             text, arguments = self._passed(text, left, style)
+        tune = {}
         if ARRAY in self.space:
             text = ARRAY_JOB + text
-            variables += [f"{name}={number}" for name, number in array_variables(array_of(self.text) or [0]).items()]
+            indices = list[int]()
+            with contextlib.suppress(UsageError):  # then they are parameters
+                indices = array_of(self.text)
+            variables += [f"{name}={number}" for name, number in array_variables(indices or [0]).items()]
+            if (limit := array_limit(self.text)) is not None:
+                tune["max_concurrent_trials"] = limit
         slurm = {**self.found.options}
         if re.search(r"^\s*(srun|mpirun|mpiexec)\b", self.text, re.MULTILINE):
             slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
         directory = Path(self.found.chdir or ".").expanduser().absolute()
+        text = srun_here(self.text) + text
         command = ["env", *variables, shell_of(self.text, self.path), "-c", text, str(self.path.absolute()), *arguments]
         return CommandSearch(
-            command, space=self.space, rows=rows, cwd=str(directory), slurm=slurm, run={"name": self.path.stem}
-        )
+            command, space=self.space, rows=rows, cwd=str(directory), env=exported(self.found), slurm=slurm, tune=tune,
+            run={"name": self.path.stem},
+        )  # fmt: skip
 
     def _passed(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
         """The text and the script's arguments, with the parameters that the text does not name."""
@@ -155,8 +186,8 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
         raise ConfigFileError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from error
     found = read_script(text)
     made = dict(space)
-    indices = array_of(text) if ARRAY in text else []
-    if indices and ARRAY not in made:
+    indices = array_of(text) if ARRAY not in made and (ARRAY in text or not made) else []
+    if indices:
         made[ARRAY] = grid_search(indices)
     if not made:
         raise UsageError(
@@ -166,11 +197,38 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
     return BatchScript(path, text, found, made)
 
 
+def srun_here(text: str) -> str:
+    """What a script that calls ``srun`` has in addition, with doubled braces: its program runs without Slurm, too."""
+    return _SRUN.replace("{", "{{").replace("}", "}}") if re.search(r"\bsrun\b", text) else ""
+
+
+def exported(found: ExistingScript) -> dict[str, str]:
+    """The variables that a script sets by ``--export=ALL,NAME=VALUE``."""
+    return export_pairs(str(found.options.get("additional_parameters", {}).get("export", "")))
+
+
+def export_pairs(option: str) -> dict[str, str]:
+    """The variables in the value of an option ``--export``."""
+    pairs = (pair.partition("=") for pair in option.split(","))
+    return {name: given for name, sign, given in pairs if sign}
+
+
+def array_limit(text: str) -> int | None:
+    """How many jobs of the script's array run at a time: the 5 of ``0-99%5``."""
+    directive = _ARRAY.search(text)
+    return int(directive[2]) if directive and directive[2] else None
+
+
 def array_of(text: str) -> list[int]:
-    """The indices of the script's array; empty if it is none."""
-    directive = re.search(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)([\d,:-]+)", text, re.MULTILINE)
+    """The indices of the script's array; empty if it is none. Raises UsageError if they are no numbers."""
+    directive = _ARRAY.search(text)
     if directive is None:
         return []
+    if re.fullmatch(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*", directive[1]) is None:
+        raise UsageError(
+            f"--array={directive[1]} is no list of indices, such as 0-9 or 1,5-9:2. In a line that begins with "
+            f"#SBATCH, variables have no value. Name the indices: --param {ARRAY}=0..9/10"
+        )
     indices: list[int] = []
     for part in directive[1].split(","):
         span, _, step = part.partition(":")
@@ -199,7 +257,8 @@ def _filled(text: str, name: str) -> tuple[str, str | None]:
     value = rf"(?!\S*\$\{{\{{{word}[:}}-]){_WORD}"  # no default, as in lr=${{lr:-0.1}}
     assigned = re.compile(rf"^(\s*(?:export\s+|declare\s+|readonly\s+)?{word}=){value}", re.MULTILINE)
     text, assignments = assigned.subn(rf'\g<1>"${name}"', text)
-    if loops or assignments or re.search(rf"\$({word}\b|\{{\{{{word}\b)", text):
+    arithmetic = rf"(\(\((?:(?!\)\)).)*?|\blet\s[^;\n]*?)(?<![\w$.]){word}\b"  # where a variable needs no $
+    if loops or assignments or re.search(rf"\$({word}\b|\{{\{{{word}\b)|{arithmetic}", text):
         return text, f"${name}"
     return text, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ def _named(kind: str, given: Named, **more: Any) -> Any:
 
 
 def several(metric: str | Sequence[str] | None) -> list[str]:
-    """The metrics: ``loss,latency`` are two."""
+    """The metrics: ``loss,latency`` are two, ``f(x, y)`` is one."""
     if metric is None:
         return []
-    return [name.strip() for name in metric.split(",")] if isinstance(metric, str) else list(metric)
+    return [name.strip() for name in re.split(r",(?![^(]*\))", metric)] if isinstance(metric, str) else list(metric)

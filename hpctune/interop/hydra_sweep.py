@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,6 @@ class _Multirun:
         self._refuse_others()
 
     def _refuse_others(self) -> None:
-        if self.options["storage"] is not None:
-            raise UsageError(
-                "hydra.sweeper.storage: there is no database here; the trials are in hydra.sweep.dir. Set "
-                "hydra.sweeper.storage=null."
-            )
         if self.options["custom_search_space"] is not None:
             raise UsageError("hydra.sweeper.custom_search_space is for Optuna's trials. Write params instead.")
 
@@ -81,9 +77,23 @@ class _Multirun:
         if going_on and not experiment.exists():
             raise UsageError(f"{self.directory} has no sweep to go on with. Set hydra.sweep.dir to one that has.")
         tuner = Tuner.restore(str(experiment), self._job(), resume_errored=True) if going_on else self._tuner()
+        self._tell_of_storage(experiment)
         results = tuner.fit()
         self._conclude(results)
         return results
+
+    def _tell_of_storage(self, experiment: Path) -> None:
+        """Say how the trials come into the database that the configuration names."""
+        if self.options["storage"] is None:
+            return
+        target = self.options["storage"] if isinstance(self.options["storage"], str) else "STORAGE"
+        words = ["hpctune", "export", str(experiment), target, "--to", "optuna"]
+        if self.options["study_name"] is not None:
+            words += ["--name", str(self.options["study_name"])]
+        log.warning(
+            "hydra.sweeper.storage: the trials are not written into a database while the sweep runs, and trials of an "
+            "earlier study are not used. To write them into it now or later: %s", shlex.join(words),
+        )  # fmt: skip
 
     def _tuner(self) -> Tuner:
         rows, searcher = self._search()

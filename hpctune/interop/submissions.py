@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.errors import ConfigFileError
-from hpctune.interop.batch_script import ARRAY, array_of, array_variables
+from hpctune.interop.batch_script import ARRAY, array_limit, array_of, array_variables, export_pairs
 
 RECORDER = """#!{python}
 import itertools, json, os, sys
@@ -49,6 +49,13 @@ _MAX_SCRIPT = 4_000_000
 _VALUED = frozenset("ACDFGJLMNSabcdeimnopqtwx")
 """Short options of sbatch that take a value."""
 _OURS = frozenset({"PATH", "_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV"})
+_NO_COMMENT = r"(?:[^#\n]|(?<=\S)#)*?"
+_NO_WORK = re.compile(
+    r"(sbatch|for|while|until|if|elif|fi|done|case|esac|in|echo|printf|sleep|shift|mkdir|cd|export|declare|local|read|set|"
+    r"source|module|seq|ls|cat|wc|basename|dirname|pwd|date|exit|break|continue|true|:|!|\[|\[\[|\.)$"
+    r"|\w+(\[\S*\])?\+?=|\(\(|[\"'\])}{]|\S+\)$|\w+\(\)"
+)
+"""The first word of a command of a script that does no work itself."""
 _OF_A_JOB = re.compile(r"SLURM_(JOB_?ID|ARRAY_.*)$")
 _STARTERS = frozenset({"run", "call", "check_call", "check_output", "Popen", "system", "popen", "getoutput"})
 
@@ -58,7 +65,8 @@ class Submission:
     """One call of sbatch, or one index of an array that it submits.
 
     ``options``: as directives, quoted. ``script``: the file, or None; ``text``: its content when it was submitted.
-    ``arguments``: of the script. ``env``: what the job's environment has in addition to the driver's.
+    ``arguments``: of the script. ``env``: what the job's environment has in addition to the driver's. ``limit``: how
+    many jobs of its array run at a time, if that is said.
     """
 
     options: tuple[str, ...]
@@ -67,18 +75,30 @@ class Submission:
     arguments: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+    limit: int | None = None
 
 
 def submits(text: str) -> bool:
-    """Whether a shell script calls sbatch and is no batch script, or one that submits itself if it is no job yet."""
-    if re.search(r"^[^#\n]*\bsbatch\b", text, re.MULTILINE) is None:
+    """Whether a shell script calls sbatch and is no batch script, or one that submits itself if it is no job yet, or
+    one that does nothing else than submit others."""
+    if re.search(rf"^{_NO_COMMENT}\bsbatch\b", text, re.MULTILINE) is None:
         return False
-    return not _has_directives(text) or re.search(r"-z\s+\S?\$\{?SLURM_(ARRAY_TASK|JOB)_?ID", text) is not None
+    if not _has_directives(text) or re.search(r"-z\s+\S?\$\{?SLURM_(ARRAY_TASK|JOB)_?ID", text):
+        return True
+    return re.search(r"\bsbatch\b[^\n]*(\$\{?0\b|BASH_SOURCE)", text) is None and _only_submits(text)
+
+
+def _only_submits(text: str) -> bool:
+    """Whether a script has a loop that calls sbatch, and otherwise only commands that do no work."""
+    plain = re.sub(r"\\\n|(?<!\S)#[^\n]*|\[\[?\s[^\n]*?\s\]", " ", text)
+    commands = re.split(r"[;\n|]|&&|\b(?:do|then|else)\b|\$\(|`", plain)
+    words = (words[0] for command in commands if (words := command.split()))
+    return re.search(r"\bdo\b", plain) is not None and all(_NO_WORK.match(word) for word in words)
 
 
 def resubmits(text: str) -> bool:
     """Whether a batch script calls sbatch in its job."""
-    called = re.search(r"^(?!\s*(echo|printf)\b)[^#\n]*\bsbatch\s+\S", text, re.MULTILINE)
+    called = re.search(rf"^(?!\s*(echo|printf)\b){_NO_COMMENT}\bsbatch\s+\S", text, re.MULTILINE)
     return called is not None and not submits(text)
 
 
@@ -138,11 +158,13 @@ def _indices(submission: Submission) -> Iterator[Submission]:
     """The submission, or one for each index of its array."""
     stated = [option for option in submission.options if re.match(r"--array\b|-a", option)]
     directives = [line for line in submission.text.splitlines() if line.startswith("#SBATCH")]
-    indices = array_of("\n".join(f"#SBATCH {option}" for option in stated) or "\n".join(directives))
+    said = "\n".join(f"#SBATCH {option}" for option in stated) or "\n".join(directives)
+    indices = array_of(said)
     if not indices:
         yield submission
     for index in indices:
-        yield replace(submission, env={**submission.env, ARRAY: str(index), **array_variables(indices)})
+        env = {**submission.env, ARRAY: str(index), **array_variables(indices)}
+        yield replace(submission, env=env, limit=array_limit(said))
 
 
 def _submission(call: Mapping[str, Any], path: Path) -> Submission:
@@ -174,8 +196,5 @@ def _submission(call: Mapping[str, Any], path: Path) -> Submission:
         name: each for name, each in call["env"].items()
         if os.environ.get(name) != each and name not in _OURS and not _OF_A_JOB.match(name)
     }  # fmt: skip
-    for pair in exported.split(","):
-        name, sign, given = pair.partition("=")
-        if sign:
-            env[name] = given
+    env |= export_pairs(exported)
     return Submission(kept, script, text, tuple(words[at + 1 :]), env, call["cwd"])

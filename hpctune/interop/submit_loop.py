@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.slurm.existing import ExistingScript, read_script
+from hpctune.common.text import shorten
 from hpctune.errors import UsageError
-from hpctune.interop.batch_script import ARRAY_JOB, shell_of
+from hpctune.interop.batch_script import ARRAY, ARRAY_JOB, exported, shell_of, srun_here
 from hpctune.interop.command_search import CommandSearch
 from hpctune.interop.submissions import Submission
 from hpctune.space.functions import choice
 from hpctune.space.text import value
 from hpctune.worker.command import text_of
 
-DIRECTORY = "directory"
-"""The parameter that says where a trial runs, if the script changes its directory."""
 _MAX_ARGUMENT = 120_000
 """Characters of one argument of a program; Linux takes 128 KiB."""
+_SHOWN = 60
+"""Characters of the value of a parameter that only tells trials apart."""
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,18 @@ def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
     first = submissions[0]
     found = _same_options(path, submissions)
     rows, positions, names = _rows(submissions)
-    text = _common(submissions, rows, positions, names)
+    moves = list[str]()
+    if len({one.cwd for one in submissions}) > 1:
+        moves.append(f"--chdir={{{_add(rows, 'directory', [os.path.relpath(one.cwd) for one in submissions])}}}")
+    text = "".join({srun_here(one.text): None for one in submissions}) + _common(submissions, rows, positions, names)
     slurm = dict(found.options)
     if re.search(r"^\s*(srun|mpirun|mpiexec)\b", first.text, re.MULTILINE):
         slurm.setdefault("use_srun", False)
-    moves = [f"--chdir={{{DIRECTORY}}}"] if DIRECTORY in rows[0] else []
     env = [f"{name}={{{name}}}" for name in names]
     words = enumerate(first.arguments if _same_length(submissions) else ())
     arguments = [positions[n].field if n in positions else _literal(word) for n, word in words]
-    fixed = {k: v for k, v in first.env.items() if k not in names}
+    fixed = exported(found) | {k: v for k, v in first.env.items() if k not in names}
+    limit = _limit(submissions)
     shell = shell_of(first.text, Path(first.script or path))
     start = Path.cwd() if moves else Path(first.cwd, found.chdir or ".")
     name = first.script if first.script and (start / first.script).is_file() else str(path.absolute())
@@ -61,8 +69,16 @@ def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
         if (values := list({repr(row[name]): row[name] for row in rows}.values()))
     }
     return CommandSearch(
-        command, space=space, rows=rows, cwd=str(start), env=fixed, slurm=slurm, run={"name": path.stem}
-    )
+        command, space=space, rows=rows, cwd=str(start), env=fixed, slurm=slurm, run={"name": path.stem},
+        tune={} if limit is None else {"max_concurrent_trials": limit},
+    )  # fmt: skip
+
+
+def _limit(submissions: Sequence[Submission]) -> int | None:
+    """How many trials run at a time, if all of them are in arrays that say it: the sum of what these say."""
+    limits = [one.limit for one in submissions]
+    firsts = [one.limit for one in submissions if one.env.get(ARRAY) == one.env.get("SLURM_ARRAY_TASK_MIN")]
+    return sum(limit or 0 for limit in firsts) if all(limits) else None
 
 
 def _same_options(path: Path, submissions: Sequence[Submission]) -> ExistingScript:
@@ -106,6 +122,8 @@ def _same_length(submissions: Sequence[Submission]) -> bool:
 def _rows(submissions: Sequence[Submission]) -> tuple[list[dict[str, Any]], dict[int, _Argument], list[str]]:
     """The configurations; the parameter of each argument that is one; the parameters that are variables."""
     positions: dict[int, _Argument] = {}
+    variables = list(dict.fromkeys(name for one in submissions for name in one.env))
+    names = [n for n in variables if len({one.env.get(n) for one in submissions}) > 1]
     arguments = [one.arguments for one in submissions]
     for number in range(len(arguments[0]) if _same_length(submissions) else 0):
         if len({words[number] for words in arguments}) > 1:
@@ -113,19 +131,33 @@ def _rows(submissions: Sequence[Submission]) -> tuple[list[dict[str, Any]], dict
             given = _assigned([words[number] for words in arguments])
             named = option.startswith("-") and all(words[number - 1] == option for words in arguments)
             prefix = arguments[0][number].partition("=")[0] + "=" if given else ""
-            name = given or (_name(option) if named else "") or f"arg{number + 1}"
-            positions[number] = _Argument(name, prefix)
-    variables = list(dict.fromkeys(name for one in submissions for name in one.env))
-    names = [n for n in variables if len({one.env.get(n) for one in submissions}) > 1]
+            name = given or (_name(option) if named else "") or _name_in_script(submissions, number + 1)
+            if name in names or name in {each.name for each in positions.values()}:
+                name = ""
+            positions[number] = _Argument(name or f"arg{number + 1}", prefix)
     rows = [
         {name: value(one.env.get(name, "")) for name in names}
         | {each.name: value(one.arguments[n].removeprefix(each.prefix)) for n, each in positions.items()}
         for one in submissions
     ]
-    if len({one.cwd for one in submissions}) > 1:
-        for row, one in zip(rows, submissions, strict=True):
-            row[DIRECTORY] = os.path.relpath(one.cwd)
     return rows, positions, names
+
+
+def _add(rows: list[dict[str, Any]], name: str, column: Iterable[Any]) -> str:
+    """Add a parameter to the configurations. Returns its name, which is another one if there is a parameter of this
+    name already."""
+    name = name if name not in rows[0] else f"submitted_{name}"
+    for row, each in zip(rows, column, strict=True):
+        row[name] = each
+    return name
+
+
+def _name_in_script(submissions: Sequence[Submission], number: int) -> str:
+    """How the scripts name an argument, if all of them do so alike: ``lr=$1``, ``--lr $1``. Else ""."""
+    argument = rf"[\"']?\$(?:{number}\b|\{{{number}[:}}-])"
+    named = re.compile(rf"(?<![\w$])([A-Za-z_]\w*)={argument}|--([A-Za-z][\w-]*)[= ]{argument}")
+    found = {m[1] or m[2] if (m := named.search(one.text)) else "" for one in submissions}
+    return _name(found.pop()) if len(found) == 1 else ""
 
 
 def _common(
@@ -144,10 +176,10 @@ def _common(
     texts = [line + text for line, text in zip(first, texts, strict=True)]
     if len(set(texts)) == 1 and rows[0]:
         return ARRAY_JOB + _literal(texts[0])
-    for number, row in enumerate(rows):
-        row |= {name: each for name, each in seen[number].items() if name not in row}
-        row["job"] = number
-    script = ARRAY_JOB + _by_job(texts)
+    for row, each in zip(rows, seen, strict=True):
+        row |= {name: word for name, word in each.items() if name not in row}
+    _tell_apart(submissions, rows)
+    script = ARRAY_JOB + _by_job(texts, _add(rows, "job", range(len(rows))))
     if len(script) > _MAX_ARGUMENT:
         raise UsageError(
             f"The {len(rows)} scripts that are submitted differ in too much text ({len(script)} characters together, "
@@ -165,8 +197,8 @@ def _exact(one: Submission, row: dict[str, Any], positions: dict[int, _Argument]
     return line
 
 
-def _by_job(texts: Sequence[str]) -> str:
-    """A script that runs the text whose number is the parameter ``job``. What is the same in all is there once."""
+def _by_job(texts: Sequence[str], parameter: str) -> str:
+    """A script that runs the text whose number is the value of a parameter. What is the same in all is there once."""
     lines = [text.splitlines(keepends=True) for text in texts]
     if len({len(each) for each in lines}) > 1:
         lines = [[text] for text in texts]
@@ -177,27 +209,68 @@ def _by_job(texts: Sequence[str]) -> str:
         for job, each in enumerate(lines)
     )
     whole = "".join(f'"$line{n}"' if n in differ else _quoted(column[0]) for n, column in enumerate(columns))
-    return f"case {{job}} in\n{cases}esac\neval {whole}\n"
+    return f"case {{{parameter}}} in\n{cases}esac\neval {whole}\n"
 
 
 def _differences(texts: Sequence[str]) -> list[dict[str, Any]]:
-    """The named words that differ between texts of equal length, for each text: ``--lr 0.1``, ``LR=0.1``."""
+    """The named words that differ between texts, for each text: ``--lr 0.1``, ``LR=0.1``."""
     split = [text.split() for text in texts]
     found: list[dict[str, Any]] = [{} for _ in texts]
     if len({len(words) for words in split}) > 1:
-        return found
+        options = [_options(words) for words in split]
+        shared = [n for n in options[0] if all(n in each for each in options) and len({e[n] for e in options}) > 1]
+        return [{name: value(each[name]) for name in shared} for each in options]
     for number, words in enumerate(zip(*split, strict=True)):
         if len(set(words)) == 1:
             continue
         before = {text[number - 1] for text in split} if number else set()
         option = before.pop() if len(before) == 1 else ""
         given = _assigned(words)
-        name = given or (_name(option) if re.match(r"--?[A-Za-z]", option) else "")
+        name = given or (_name(option) if _OPTION.match(option) else "")
         for row, word in zip(found, words, strict=True):
             if name:
-                stated = word.partition("=")[2] if given else word
-                row.setdefault(name, value(stated.strip("\"';")))
+                row.setdefault(name, value(_bare(word.partition("=")[2] if given else word)))
     return found
+
+
+def _options(words: Sequence[str]) -> dict[str, str]:
+    """The options with a value among the words."""
+    pairs = [(b, w) for b, w in itertools.pairwise(words) if _OPTION.match(b) and "=" not in b and w[0] != "-"]
+    pairs += [(name, given) for name, sign, given in (word.partition("=") for word in words) if sign]
+    return {_name(name): _bare(given) for name, given in pairs if re.match(r"(--?)?[A-Za-z][\w.-]*$", name)}
+
+
+def _tell_apart(submissions: Sequence[Submission], rows: list[dict[str, Any]]) -> None:
+    """Add to the configurations what else differs, as long as some of them are equal: words that have no name, the name
+    of the script, its arguments."""
+    texts = [one.text for one in submissions]
+    for columns in (_words(texts), {"script": [one.script or "" for one in submissions]}, _texts(submissions)):
+        if len({repr(row) for row in rows}) == len(rows):
+            return
+        for name, column in columns.items():
+            if len(set(column)) > 1:
+                _add(rows, name, column)
+
+
+def _words(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """The words without a name that differ between texts of equal length, each once: ``word1``, ``word2``, ..."""
+    split = [re.sub(r"^#SBATCH.*$|\d?>>?\s*\S+", "", text, flags=re.MULTILINE).split() for text in texts]
+    if len({len(words) for words in split}) > 1:
+        return {}
+    columns = dict.fromkeys(tuple(map(_bare, words)) for words in zip(*split, strict=True) if len(set(words)) > 1)
+    return {f"word{number}": [value(word) for word in words] for number, words in enumerate(columns, 1)}
+
+
+def _texts(submissions: Sequence[Submission]) -> dict[str, list[Any]]:
+    """The arguments of each script, and the words that not all scripts have."""
+    counts = [Counter(one.text.split()) for one in submissions]
+    common = functools.reduce(Counter.__and__, counts)
+    own = [shorten(" ".join((each - common).elements()), _SHOWN) for each in counts]
+    return {"arguments": [shorten(shlex.join(one.arguments), _SHOWN) for one in submissions], "words": own}
+
+
+def _bare(word: str) -> str:
+    return word.strip("\"';")
 
 
 def _assigned(words: Sequence[str]) -> str:

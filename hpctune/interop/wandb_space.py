@@ -91,7 +91,10 @@ def _read(name: str, given: Any) -> tuple[str, dict[str, Any]]:
         hint = f"values: {given!r}" if isinstance(given, list) else f"value: {given!r}"
         raise UsageError(f"The parameter {name!r} must be a mapping: {{{hint}}}; not {given!r}.")
     stated = given.get("distribution")
-    if "values" in given:  # W&B files also say uniform then
+    if "value" in given and {*given} <= {"value", "distribution"} and DISTRIBUTIONS.get(str(stated), ())[:2] == _RANGE:
+        only = given["value"]  # W&B files also say uniform for one number, or for a list of one
+        kind, given = "constant", {"value": only[0] if isinstance(only, list) and len(only) == 1 else only}
+    elif "values" in given:  # and then
         kind = "categorical_w_probabilities" if "probabilities" in given else "categorical"
     elif stated is not None:
         kind = stated

@@ -26,6 +26,7 @@ from hpctune.errors import StorageError, TrainableError
 from hpctune.storage import atomic, objects, permissions
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.objects import open_stored
+from hpctune.storage.unloadable import find_unloadable
 from hpctune.storage.unpicklable import find_unpicklable
 from hpctune.usercode import main_module
 from hpctune.usercode.main_module import Script, ScriptModule
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "HPCTUNE_CODE_OF"
 """The environment's word for the experiment whose script is ``__main__`` here: processes that are spawned read it."""
+_MAX_TRIED = 10_000_000
+"""Bytes of a trainable that is loaded to see whether that is possible. What is larger holds data."""
 _PYTHON = "{}.{}".format(*sys.version_info)
 
 _preloaded: tuple[tuple[int, ...], Any, dict[str, Any]] | None = None
@@ -48,7 +51,7 @@ _here = False
 
 
 def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
-    """Write the bundle. Raises TrainableError, which names what cannot be pickled."""
+    """Write the bundle. Raises TrainableError, which names what cannot be pickled, or not be loaded then."""
     from hpctune.usercode.namespace import namespace
 
     here = _working_directory()  # first: what follows needs it
@@ -69,6 +72,17 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
     header = json.dumps(place).encode() + b"\n"
     atomic.write(paths.trainable, header + code.body, mode=permissions.PRIVATE_FILE)
     atomic.write(paths.driver_bundle, header + driver.body, mode=permissions.PRIVATE_FILE)
+    if _here or len(code.body) > _MAX_TRIED:
+        found = None
+    else:
+        found = find_unloadable(partial(_load, paths, paths.trainable), trainable, paths.text)
+    if found is not None:
+        why, part = found
+        raise TrainableError(
+            f"The trainable can be pickled, but not loaded in a job: {why}."
+            + (f" The part that cannot be loaded is {part}." if part else "")
+            + " Create it inside the function, or put its class into a module."
+        )
     with contextlib.suppress(TypeError):  # it cannot be referred to weakly
         _saved[_identity(paths.trainable)] = trainable
 

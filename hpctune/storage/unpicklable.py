@@ -1,8 +1,8 @@
-"""Finds the part of a value that cannot be pickled."""
+"""Finds the part of a value that is at fault: one that cannot be pickled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import CodeType, MethodType
 from typing import Any
@@ -12,11 +12,19 @@ from hpctune.usercode.namespace import code_names
 DEPTH = 5
 
 
-def find_unpicklable(value: Any, depth: int = DEPTH) -> str:
+def find_unpicklable(value: Any) -> str:
     """The innermost named part that cannot be pickled: a closure's variable, a global, an attribute; "" if none."""
+    return find_part(value, picklable)
+
+
+def find_part(
+    value: Any, good: Callable[[Any], bool], enter: Callable[[Any], bool] = lambda part: True, depth: int = DEPTH
+) -> str:
+    """The innermost named part that is not ``good``; "" if all are. ``enter``: whose parts are looked at."""
     for name, inner in _parts(value):
-        if not picklable(inner):
-            return (find_unpicklable(inner, depth - 1) if depth else "") or f"{name} = {_shown(inner)}"
+        if not good(inner):
+            deeper = find_part(inner, good, enter, depth - 1) if depth and enter(inner) else ""
+            return deeper or f"{name} = {_shown(inner)}"
     return ""
 
 

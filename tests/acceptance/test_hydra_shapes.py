@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +176,15 @@ def test_a_sampler_that_is_not_here_is_said(tmp_path: Path) -> None:
     done = run(tmp_path, TEMPLATE, "hparams_search=mnist_optuna", *change)
     assert done.returncode == 1
     assert "there is none like 'CmaEsSampler' here" in done.stderr
-    done = run(tmp_path, TEMPLATE, "hparams_search=mnist_optuna", "hydra.sweeper.storage=sqlite:///a.db")
-    assert done.returncode == 1
-    assert "Set hydra.sweeper.storage=null" in done.stderr
+
+
+def test_a_database_that_is_named_can_be_written_afterwards(tmp_path: Path) -> None:
+    named = ("hydra.sweeper.storage=sqlite:///a.db", "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
+    done = run(tmp_path, TEMPLATE, "hparams_search=mnist_optuna", *named)
+    assert done.returncode == 0, done.stderr
+    command = re.search(r"now or later: (hpctune export .*)", done.stdout + done.stderr)
+    assert command is not None
+    subprocess.run(shlex.split(command[1]), cwd=tmp_path, check=True)
+    optuna = pytest.importorskip("optuna")
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/a.db")
+    assert len(study.trials) == 2

@@ -14,6 +14,7 @@ from hpctune.space import choice
 from hpctune.worker.command import Command
 
 ECHO = "import sys, os\nprint('ARGS', *sys.argv[1:], 'ENV', os.environ.get('WIDTH', '-'))\n"
+NO_SLURM = "srun: this is no Slurm job, so the program runs once, on this machine"
 
 
 def printed(directory: Path, text: str, config: dict[str, Any], style: str | None = None) -> str:
@@ -58,12 +59,17 @@ def printed(directory: Path, text: str, config: dict[str, Any], style: str | Non
         ("lr=0.1\npython3 train.py \"$lr\" ${#lr}", {"lr": "a b"}, "ARGS a b 3 ENV -"),
         ("python3 train.py model.lr={model.lr}", {"model.lr": 0.5}, "ARGS model.lr=0.5 ENV -"),
         ("f() { echo {1..3} ${x[@]} >/dev/null; }\nx=(1 2)\nf\npython3 train.py $lr", {"lr": 1}, "ARGS 1 ENV -"),
+        ("python3 train.py $((n * 2))", {"n": 3}, "ARGS 6 ENV -"),
+        ("let 'k = n % 2 + 5'; ((n > 2)) && python3 train.py $k", {"n": 3}, "ARGS 6 ENV -"),
+        ("srun -n 2 --label -c4 --mem 1G --gres=gpu:1 python3 train.py -n $n", {"n": 3}, "ARGS -n 3 ENV -"),
+        ("echo $(srun --exclusive -N1 bash -c 'echo $0 $n' x)", {"n": 3}, "x 3"),
         ("cat <<EOF\n{\"a\": {\"b\": $lr}}\nEOF", {"lr": 1}, '{"a": {"b": 1}}'),
     ],
 )  # fmt: skip
 def test_each_way_to_name_a_parameter(tmp_path: Path, line: str, config: dict[str, Any], expected: str) -> None:
     text = f"#!/bin/bash\n#SBATCH --time=10\nset -eu\n{line}\n"
-    assert printed(tmp_path, text, config).strip() == expected
+    found = printed(tmp_path, text, config).strip().removesuffix(NO_SLURM).strip()
+    assert found == expected
 
 
 def test_styles_and_the_programs_own_options(tmp_path: Path) -> None:
@@ -89,14 +95,33 @@ def test_directives_become_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "indices"), [("0-3", [0, 1, 2, 3]), ("1,5-9:2%4", [1, 5, 7, 9]), ("7", [7])]
-)  # fmt: skip
-def test_an_array_job_is_a_grid_over_its_indices(tmp_path: Path, array: str, indices: list[int]) -> None:
+    ("array", "indices", "limit"),
+    [("0-3", [0, 1, 2, 3], None), ("1,5-9:2%4", [1, 5, 7, 9], 4), ("7", [7], None), ('"0-1%1" # few', [0, 1], 1)],
+)
+def test_an_array_job_is_a_grid_over_its_indices(
+    tmp_path: Path, array: str, indices: list[int], limit: int | None
+) -> None:
     path = tmp_path / "job.sbatch"
     path.write_text(f"#!/bin/bash\n#SBATCH --array={array}\nsed -n ${{SLURM_ARRAY_TASK_ID}}p params.txt\n")
     search = batch_script.read(path, {}).search()
     assert search.space["SLURM_ARRAY_TASK_ID"] == {"grid_search": indices}
     assert search.samples == 1
+    assert search.tune.get("max_concurrent_trials") == limit
+
+
+@pytest.mark.parametrize("line", ["echo $((SLURM_ARRAY_TASK_ID % 3))", "env | grep -o 'ARRAY_TASK_ID=.*'"])
+def test_the_index_of_an_array_is_a_variable_also_if_the_script_does_not_spell_it_so(tmp_path: Path, line: str) -> None:
+    found = printed(tmp_path, f"#!/bin/bash\n#SBATCH --array=0-7\n{line}\n", {"SLURM_ARRAY_TASK_ID": 5})
+    assert found in ("2\n", "ARRAY_TASK_ID=5\n")
+    search = batch_script.read(tmp_path / "job.sbatch", {}).search()
+    assert search.space["SLURM_ARRAY_TASK_ID"] == {"grid_search": list(range(8))}
+
+
+def test_variables_that_a_directive_exports_are_there(tmp_path: Path) -> None:
+    text = "#!/bin/bash\n#SBATCH --export=ALL,REGION=north,KIND=a=b # both\necho $REGION $KIND $n\n"
+    (tmp_path / "job.sh").write_text(text)
+    search = batch_script.read(tmp_path / "job.sh", {"n": 1}).search()
+    assert search.env == {"REGION": "north", "KIND": "a=b"}
 
 
 def test_what_cannot_be_varied_is_told(tmp_path: Path) -> None:
@@ -109,6 +134,11 @@ def test_what_cannot_be_varied_is_told(tmp_path: Path) -> None:
     path.write_text("#!/bin/bash\nif true; then\n  :\nfi\n")
     with pytest.raises(UsageError, match="does not use 'lr'"):
         batch_script.read(path, {"lr": 1}).search()
+    for array in ("1-$N", "0-$(wc -l <list)", "#1-9", "a"):
+        path.write_text(f"#!/bin/bash\n#SBATCH --array={array}\necho $SLURM_ARRAY_TASK_ID\n")
+        with pytest.raises(UsageError, match="is no list of indices"):
+            batch_script.read(path, {})
+        assert batch_script.read(path, {"SLURM_ARRAY_TASK_ID": 3}).search().space == {"SLURM_ARRAY_TASK_ID": 3}
     path.write_text("#!/usr/bin/env python3\nprint(1)\n")
     with pytest.raises(ConfigFileError, match="not a shell script"):
         batch_script.read(path, {"lr": 1}).search()

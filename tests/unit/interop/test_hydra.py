@@ -130,7 +130,6 @@ def test_the_launchers_fields() -> None:
     ("options", "words"),
     [
         ({"direction": ["minimize", "maximize"]}, "direction is minimize or maximize"),
-        ({"storage": "sqlite:///a.db"}, "there is no database"),
         ({"custom_search_space": "a.b"}, "Write params instead"),
         ({"sampler": "grid"}, "x is an interval"),
         ({"sampler": {"_target_": "optuna.samplers.NSGAIISampler"}}, "none like 'NSGAIISampler'"),

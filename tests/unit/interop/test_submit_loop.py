@@ -42,7 +42,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nested_loops_with_arguments(tmp_path: Path) -> None:
     text = "for lr in 0.1 0.2; do\n  for wd in 1 2; do\n    sbatch --mem=2G job.sh $lr $wd\n  done\ndone\n"
     rows, outputs, slurm = trials(tmp_path, text)
-    assert rows == [{"arg1": lr, "arg2": wd} for lr, wd in itertools.product((0.1, 0.2), (1, 2))]
+    assert rows == [{"lr": lr, "wd": wd} for lr, wd in itertools.product((0.1, 0.2), (1, 2))]
     assert outputs == [f"lr={lr} wd={wd} LR= seed=" for lr, wd in itertools.product((0.1, 0.2), (1, 2))]
     assert slurm == {"partition": "gpu", "time": "10", "mem": "2G"}
 
@@ -72,7 +72,7 @@ def test_variables(tmp_path: Path, line: str) -> None:
 def test_scripts_that_are_written_or_piped(tmp_path: Path) -> None:
     piped = 'for lr in 0.1 0.2; do\nsbatch <<EOF\n#!/bin/bash\n#SBATCH -p main\necho "it\'s {x} $lr"\nEOF\ndone\n'
     rows, outputs, slurm = trials(tmp_path, piped)
-    assert rows == [{"job": 0}, {"job": 1}]  # no name stands before the value
+    assert rows == [{"word1": 0.1, "job": 0}, {"word1": 0.2, "job": 1}]  # no name stands before the value
     assert outputs == ["it's {x} 0.1", "it's {x} 0.2"]
     assert slurm == {"partition": "main"}
     rows, outputs, _ = trials(tmp_path, 'for lr in 0.1 0.2; do sbatch -p main --wrap="echo wrapped $lr"; done')
@@ -96,7 +96,7 @@ SHAPES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     ),
     "a directory for each": (
         "for d in a b; do mkdir $d; cd $d; cp ../job.sh mine.sh; sbatch mine.sh $d 0; cd ..; done",
-        [{"arg1": "a", "directory": "a"}, {"arg1": "b", "directory": "b"}],
+        [{"lr": "a", "directory": "a"}, {"lr": "b", "directory": "b"}],
         ["lr=a wd=0 LR= seed=", "lr=b wd=0 LR= seed="],
     ),
     "arrays in a loop": (
@@ -124,18 +124,49 @@ SHAPES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     "a table that is read line by line": (
         ("printf 'lr,seed\n0.1,1\n' | while IFS=, read -r lr s; do [ $lr = lr ] && continue; "
         "for x in 5 6; do LR=$lr SEED=$x sbatch job.sh $s $x; done; done"),
-        [{"SEED": 5, "arg2": 5}, {"SEED": 6, "arg2": 6}],
+        [{"SEED": 5, "wd": 5}, {"SEED": 6, "wd": 6}],
         ["lr=1 wd=5 LR=0.1 seed=5", "lr=1 wd=6 LR=0.1 seed=6"],
     ),
     "values as they are written": (
         "for v in 1e-3 true 007; do LR=$v sbatch -J 'a b' job.sh $v 0; done",
-        [{"LR": v, "arg1": v, "job": n} for n, v in enumerate((0.001, True, 7.0))],
+        [{"LR": v, "lr": v, "job": n} for n, v in enumerate((0.001, True, 7.0))],
         [f"lr={v} wd=0 LR={v} seed=" for v in ("1e-3", "true", "007")],
     ),
     "different numbers of arguments": (
         "for n in 1 2; do sbatch job.sh $(seq $n); done",
-        [{"job": 0}, {"job": 1}],
+        [{"arguments": "1", "job": 0}, {"arguments": "1 2", "job": 1}],
         ["lr=1 wd= LR= seed=", "lr=1 wd=2 LR= seed="],
+    ),
+    "words without a name": (
+        "for m in a b; do for d in 1 2; do sbatch --wrap=\"echo $m $d; echo $m > $m.txt\"; done; done",
+        [{"word1": m, "word2": d, "job": n} for n, (m, d) in enumerate(itertools.product("ab", (1, 2)))],
+        [f"{m} {d}" for m, d in itertools.product("ab", (1, 2))],
+    ),
+    "an option that not all jobs have": (
+        "for o in '--lr 1' '--lr 2' '--lr 2 --fast'; do sbatch --wrap=\"echo $o\"; done",
+        [{"lr": n, "words": w, "job": j} for j, (n, w) in enumerate([(1, "1"), (2, "2"), (2, "2 --fast")])],
+        ["--lr 1", "--lr 2", "--lr 2 --fast"],
+    ),
+    "scripts of different names": (
+        "for n in 1 2; do { echo '#!/bin/bash'; seq -f 'echo %g' $n; } > fit_$n.sh; sbatch fit_$n.sh; done",
+        [{"script": "fit_1.sh", "job": 0}, {"script": "fit_2.sh", "job": 1}],
+        ["1", "1\n2"],
+    ),
+    "options named as what the loop itself adds": (
+        ("for n in 007 8; do mkdir d$n; cd d$n; sbatch ../own.sh --job $n --directory o$n; cd ..; done"),
+        [{"job": int(n), "directory": f"o{n}", "submitted_directory": f"d{n}", "submitted_job": j}
+         for j, n in enumerate(("007", "8"))],
+        ["--job 007 --directory o007", "--job 8 --directory o8"],
+    ),
+    "an option named directory": (
+        "for n in 1 2; do sbatch own.sh --directory /none/$n; done",
+        [{"directory": "/none/1"}, {"directory": "/none/2"}],
+        ["--directory /none/1", "--directory /none/2"],
+    ),
+    "arguments that the script names by an option": (
+        "echo 'echo --rate \"$2\" --seed=${3} $1' > by.sh; for n in 1 2; do sbatch by.sh a$n $n 5$n; done",
+        [{"arg1": f"a{n}", "rate": n, "seed": int(f"5{n}")} for n in (1, 2)],
+        [f"--rate {n} --seed=5{n} a{n}" for n in (1, 2)],
     ),
 }  # fmt: skip
 
@@ -146,6 +177,35 @@ def test_shapes_that_people_write(tmp_path: Path, shape: str) -> None:
     (tmp_path / "own.sh").write_text('#!/bin/bash\necho "$@"\n')
     found = trials(tmp_path, text)
     assert found[:2] == (rows, outputs)
+
+
+def test_what_is_said_of_arrays_and_variables_is_kept(tmp_path: Path) -> None:
+    job = "#!/bin/bash\n#SBATCH --array=0-3%2 --export=ALL,KIND=a\necho $KIND\n"
+    (tmp_path / "own.sh").write_text(job)
+    path = tmp_path / "submit.sh"
+    for text, limit in (("sbatch own.sh", 2), ("for n in 1 2 3; do sbatch --array=5-6%1 own.sh $n; done", 3)):
+        path.write_text(text)
+        search = submit_loop.search_of(path, submissions.record(path))
+        assert search.tune == {"max_concurrent_trials": limit}
+        assert search.env["KIND"] == "a"
+    path.write_text("sbatch own.sh; sbatch --array=7,8 own.sh")
+    assert submit_loop.search_of(path, submissions.record(path)).tune == {}
+
+
+def test_a_loop_that_has_options_of_sbatch_itself(tmp_path: Path) -> None:
+    text = (
+        '#!/bin/bash\n#SBATCH -t 1\nnames=()  # of the data\nwhile [[ $1 != --* && $# -gt 0 ]]; do\n  names+=("$1")\n'
+        '  shift\ndone\nrest="$@"\nfor n in "${names[@]}"; do\n  echo "for $n"\n  sbatch own.sh \\\n  $n $rest\ndone\n'
+    )
+    (tmp_path / "own.sh").write_text('#!/bin/bash\nname=$1\necho "$@"\n')
+    rows, outputs, _ = trials(tmp_path, text, "a", "b", "--fast")
+    assert rows == [{"name": "a"}, {"name": "b"}]
+    assert outputs == ["a --fast", "b --fast"]
+
+
+def test_a_number_sign_in_a_word_begins_no_comment() -> None:
+    assert submissions.submits("a=(1 2)\nfor ((i = 0; i < ${#a[@]}; i++)); do sbatch job.sh $i; done\n")
+    assert not submissions.submits("python train.py # then sbatch eval.sh\n")
 
 
 def test_many_long_scripts_that_differ_in_a_line(tmp_path: Path) -> None:
@@ -177,7 +237,7 @@ def test_a_python_script_that_submits(tmp_path: Path, body: str) -> None:
 def test_arguments_of_the_loop_and_ids_of_jobs(tmp_path: Path) -> None:
     text = 'for lr in "$@"; do id=$(sbatch --parsable job.sh $lr 0); [ "$id" -gt 0 ]; done'
     rows, _, _ = trials(tmp_path, text, "3", "4")
-    assert rows == [{"arg1": 3}, {"arg1": 4}]
+    assert rows == [{"lr": 3}, {"lr": 4}]
 
 
 def test_what_cannot_be_is_told(tmp_path: Path) -> None:
@@ -193,5 +253,7 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
             trials(tmp_path, text)
     assert not submissions.submits("#!/bin/bash\n#SBATCH -t 1\nsbatch other.sh\n")
     assert not submissions.submits("# sbatch this\npython x.py\n")
+    for last in ("python x.py", "sbatch $0", "./prepare"):
+        assert not submissions.submits(f"#!/bin/bash\n#SBATCH -t 1\nfor n in 1 2; do sbatch job.sh $n; done\n{last}\n")
     assert submissions.resubmits("#!/bin/bash\n#SBATCH -t 1\n[ -e done ] || sbatch $0\n")
     assert not submissions.resubmits("#!/bin/bash\n#SBATCH -t 1\necho sbatch job.sh again\n")

@@ -158,6 +158,8 @@ def test_what_real_files_say_loosely(tmp_path: Path) -> None:
     ("given", "domain"),
     [
         ({"distribution": "log_uniform", "min": -2, "max": 0}, loguniform(math.exp(-2), 1.0)),
+        ({"distribution": "uniform", "value": 0.25}, 0.25),
+        ({"distribution": "int_uniform", "value": [4]}, 4),
         ({"distribution": "inv_log_uniform_values", "min": 0.1, "max": 1}, loguniform(0.1, 1)),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, quniform(0, 1, 0.25)),
         ({"distribution": "q_uniform", "min": 1, "max": 10}, qrandint(1, 10, 1)),
@@ -220,6 +222,7 @@ def test_a_grid_of_ranges_and_its_limit() -> None:
         ({"parameters": {"x": {"min": 1}}}, "has no values"),
         ({"parameters": {"x": {"distribution": "log_unifrom", "min": 1, "max": 2}}}, "Did you mean 'log_uniform'"),
         ({"parameters": {"x": {"distribution": "uniform", "min": 1}}}, "uniform needs max"),
+        ({"parameters": {"x": {"distribution": "categorical", "value": [1]}}}, "categorical has no 'value'"),
         ({"parameters": {"x": {"min": 3, "max": 2}}}, "min 3 is greater than max 2"),
         ({"parameters": {"x": {"min": "a", "max": 2, "distribution": "uniform"}}}, "min must be a number"),
         ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 2}}}, "greater than 0"),

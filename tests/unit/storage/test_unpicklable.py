@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -82,6 +84,40 @@ def test_a_variable_without_a_value_is_no_trouble(tmp_path: Path) -> None:
     with pytest.raises(TrainableError, match="part that cannot be pickled is lock"):
         bundle.save(ExperimentPaths(tmp_path), train, None)
     later = 1
+
+
+class Unloadable:
+    """Its class says that it is made without arguments."""
+
+    def __init__(self, needed: int) -> None:
+        self.needed = needed
+
+    def __reduce__(self) -> Any:
+        return Unloadable, ()
+
+
+@pytest.mark.parametrize("make", [_closure, _default, _attribute, _argument, _nested, _global])
+def test_what_cannot_be_loaded_again_is_named_too(tmp_path: Path, make: Any) -> None:
+    with pytest.raises(TrainableError, match=r"not loaded in a job: TypeError: .*needed") as caught:
+        bundle.save(ExperimentPaths(tmp_path), make(Unloadable(1)), None)
+    assert re.search(r"stuck = <|self = <", str(caught.value))
+
+
+def test_what_can_be_loaded_only_in_another_process_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "registry_of_models.py").write_text(
+        "NAMES = set()\nclass Model:\n    def __init_subclass__(cls):\n        assert cls.__name__ not in NAMES\n"
+        "        NAMES.add(cls.__name__)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = importlib.import_module("registry_of_models")
+
+    class Mine(registry.Model):  # type: ignore[misc, name-defined]
+        pass
+
+    bundle.save(ExperimentPaths(tmp_path), lambda config: Mine, None)
+    assert Path(ExperimentPaths(tmp_path).trainable).exists()
 
 
 def test_a_file_swapped_for_somebody_elses_is_refused(tmp_path: Path) -> None:
