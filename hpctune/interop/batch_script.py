@@ -146,7 +146,7 @@ class BatchScript:
         before, after = programs.with_arguments("\n", left, known, style).split("\n")
         line = lines[numbers[-1]]
         begin = line.rindex(command)
-        end = begin + _end_of_program(command)
+        end = begin + programs.end_of_program(command)
         words = " ".join(part for part in (before.strip(), line[begin:end].strip(), after.strip()) if part)
         lines[numbers[-1]] = f"{line[:begin]}{words} {line[end:]}".rstrip()
         self.ways.update(dict.fromkeys(left, f"an option of: {shorten(self.found.command, 60)}"))
@@ -261,20 +261,3 @@ def _filled(text: str, name: str) -> tuple[str, str | None]:
     if loops or assignments or re.search(rf"\$({word}\b|\{{\{{{word}\b)|{arithmetic}", text):
         return text, f"${name}"
     return text, None
-
-
-def _end_of_program(command: str) -> int:
-    """Where a program's words end in a line: before a pipe, a redirection, another command or a comment."""
-    quote, escaped = "", False
-    for at, char in enumerate(command):
-        if escaped:
-            escaped = False
-        elif char == "\\" and quote != "'":
-            escaped = True
-        elif quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "|;&<>" or (char == "#" and command[at - 1 : at].isspace()):
-            return at - 1 if char == ">" and command[at - 1 : at].isdigit() else at
-    return len(command)

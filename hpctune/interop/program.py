@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +160,15 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
             after.append(f"{name.replace('/', '.')}={place}")
         else:
             after.append(f"{option}={place}" if chosen == "equals" else f"{option} {place}")
-    return " ".join([*before, command, *after])
+    end = _end_of_arguments(command)
+    rest = [command[end:]] if command[end:] else []
+    return " ".join([*before, command[:end].rstrip(" ") if rest else command, *after, *rest])
+
+
+def _end_of_arguments(command: str) -> int:
+    """Where further arguments of the last program belong: at the end, but before a pipe or a redirection."""
+    begin = max((found.end() for found in re.finditer(r"&&|\|\||;", command)), default=0)
+    return begin + end_of_program(command[begin:])
 
 
 def _check_switch(option: str, domain: Any) -> None:
@@ -168,3 +177,20 @@ def _check_switch(option: str, domain: Any) -> None:
     wrong = next((value for value in values if not isinstance(value, bool)), None)
     if wrong is not None:
         raise UsageError(f"{option} takes no value in the program: give true,false, true or false, not {wrong!r}.")
+
+
+def end_of_program(command: str) -> int:
+    """Where a program's words end in a line: before a pipe, a redirection, another command or a comment."""
+    quote, escaped = "", False
+    for at, char in enumerate(command):
+        if escaped:
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "|;&<>" or (char == "#" and command[at - 1 : at].isspace()):
+            return at - 1 if char == ">" and command[at - 1 : at].isdigit() else at
+    return len(command)
