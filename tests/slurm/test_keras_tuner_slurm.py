@@ -22,7 +22,8 @@ def test_a_job_is_requeued_and_the_driver_killed(
 ) -> None:
     (tmp_path / "search.py").write_text(FUNCTION)
     monkeypatch.setenv("PAUSE", "3")
-    command = ["hpctune", "run", "search.py", "--cluster", "slurm", "--storage-path", "results", "--name", "mine"]
+    command = ["hpctune", "run", "search.py", "--cluster", "slurm", "--storage-path", "results", "--name", "mine",
+               "--mem", "2G"]  # fmt: skip
     driver = subprocess.Popen(
         [*command, "--", "random"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
