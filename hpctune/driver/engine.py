@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from hpctune.common.backoff import Backoff
 from hpctune.core import react
@@ -146,7 +147,7 @@ class Driver:
         self._policies: Policies = self._setup.policies(self.spec, wanted)
         self._performer = Performer(self.paths, self.state, self.cluster, self.clock, dict(self._setup.env))
         log = PolicyLog(self.paths) if getattr(self._setup.scheduler, "log_config", False) else None
-        self._projector = Projector(self.paths, self.spec, self._setup.callbacks, log)
+        self._projector = Projector(self.paths, self.spec, self._setup.callbacks, log, self._unwritten)
         self._policies.tick(0.0)
         for recorded in journal.read(self.paths.journal):
             self.state.apply(recorded)
@@ -437,6 +438,10 @@ class Driver:
                 self._buffer.append(self._open_group)
                 self._open_group = None
         return True
+
+    def _unwritten(self) -> Iterator[e.Recorded]:
+        """What the next flush writes to the journal."""
+        return chain(*self._buffer, self._open_group or ())
 
     def _flush(self) -> bool:
         """Write recorded events to the journal. If that fails, set :attr:`failure` and return False."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, overload
 
 from hpctune.core.state import ExperimentState
 from hpctune.model import events as e
@@ -21,8 +22,10 @@ from hpctune.trial import StatsTracking, Trial
 class Trials(Sequence[Trial]):
     """The public views of all trials, in order. A view is created at its first use."""
 
-    def __init__(self, paths: ExperimentPaths, spec: ExperimentSpec) -> None:
-        self._paths, self._spec = paths, spec
+    def __init__(
+        self, paths: ExperimentPaths, spec: ExperimentSpec, unwritten: Callable[[], Iterable[e.Recorded]] = tuple
+    ) -> None:
+        self._paths, self._spec, self._unwritten = paths, spec, unwritten
         self._views: dict[str, Trial] = {}
         self._order: list[str] = []
         self._state: ExperimentState | None = None
@@ -42,11 +45,14 @@ class Trials(Sequence[Trial]):
         value = self._state.trials[trial_id]
         view = self._views.get(trial_id)
         if view is None:
-            view = Trial(value, self._paths, self._spec, tracking=self._tracking)
+            view = Trial(value, self._paths, self._spec, partial(self._rows, trial_id), self._tracking)
             if not value.finalized or self._tracking.asked:
                 self._views[trial_id] = view
         view.value = value
         return view
+
+    def _rows(self, trial_id: str) -> list[Mapping[str, Any]]:
+        return [r.row for r in counted_rows(self._paths, [trial_id], self._unwritten())[trial_id]]
 
     def forget(self, trial_id: str) -> None:
         """Drop a view that will hardly be used again."""
@@ -74,11 +80,13 @@ class Projector:
         spec: ExperimentSpec,
         callbacks: Sequence[Callback],
         policy_log: PolicyLog | None = None,
+        unwritten: Callable[[], Iterable[e.Recorded]] = tuple,
     ) -> None:
+        """``unwritten``: a function that returns the events that are recorded, and not in the journal yet."""
         self._paths, self._spec, self._policy_log = paths, spec, policy_log
         self._callbacks = CallbackList(callbacks)
         self._states = CallbackStates(paths, self._callbacks)
-        self.trials = Trials(paths, spec)
+        self.trials = Trials(paths, spec, unwritten)
         self._iteration = 0
         self._started = False
         self._ended = False

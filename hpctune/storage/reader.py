@@ -5,8 +5,9 @@ It reads the journal first, and then the records in run files that no driver has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,16 @@ def read_experiment(
     return view
 
 
-def counted_rows(paths: ExperimentPaths, trial_ids: Collection[str]) -> dict[str, list[CountedRow]]:
-    """The counted results of these trials in the journal, in order, without those before a restart from scratch."""
+def counted_rows(
+    paths: ExperimentPaths, trial_ids: Collection[str], unwritten: Iterable[e.Recorded] = ()
+) -> dict[str, list[CountedRow]]:
+    """The counted results of these trials in the journal, in order, without those before a restart from scratch.
+
+    ``unwritten``: what a driver has recorded since it last wrote to the journal.
+    """
     rows: dict[str, list[CountedRow]] = {trial_id: [] for trial_id in trial_ids}
     only = next(iter(trial_ids)) if len(trial_ids) == 1 else ""
-    for recorded in journal.read(paths.journal, sealed_ok=True, naming=only):
+    for recorded in chain(journal.read(paths.journal, sealed_ok=True, naming=only), unwritten):
         event = recorded.event
         if isinstance(event, e.ResultReported) and event.run.trial_id in rows:
             if event.verdict is e.Verdict.COUNTED:

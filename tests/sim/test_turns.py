@@ -54,6 +54,24 @@ class Counting(Callback):
         self.given, self.results = state, state["results"]
 
 
+class Analysing(Callback):
+    """Asks for the statistics of trials at their end, which come to it before they are in the journal."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bool, bool]] = []
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        last = trial.last_result["training_iteration"]
+        self.seen.append((trial.metric_analysis["training_iteration"]["max"] == last, trial.statistics().count == last))
+
+
+def test_statistics_hold_results_that_are_not_in_the_journal_yet(tmp_path: Path) -> None:
+    analysing = Analysing()
+    simulation = Simulation(tmp_path / "exp", num_samples=3, iterations=4, callbacks=[analysing])
+    simulation.run()
+    assert analysing.seen == [(True, True)] * 3
+
+
 def test_callbacks_hear_of_turns_and_get_their_state_back(tmp_path: Path) -> None:
     first = Counting()
     simulation = Simulation(tmp_path / "exp", num_samples=4, iterations=10, callbacks=[first])
