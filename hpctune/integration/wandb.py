@@ -222,21 +222,27 @@ def setup_wandb(
 def wandb_mixin(func: Callable[..., Any]) -> Any:
     """Of Ray Tune before 2.0: start the run of a trial with ``config["wandb"]``: arguments of :func:`setup_wandb`."""
     _package("wandb_mixin")
-
-    def begin(config: Mapping[str, Any]) -> Any:
-        if "wandb" not in config:
-            raise UsageError('wandb_mixin needs config["wandb"], such as {"project": "my-project"}.')
-        given = dict(config["wandb"])
-        if given.get("api_key"):
-            raise UsageError(
-                'config["wandb"]["api_key"] would be stored with the results. Use "api_key_file", or set WANDB_API_KEY.'
-            )
-        return setup_wandb({k: v for k, v in config.items() if k != "wandb"}, **given)
-
-    return around(func, begin, lambda run: run.finish(), "wandb")
+    return around(func, _begin, lambda run: run.finish(), "wandb")
 
 
-WandbTrainableMixin = wandb_mixin
+def _begin(config: Mapping[str, Any]) -> Any:
+    if "wandb" not in config:
+        raise UsageError('wandb_mixin needs config["wandb"], such as {"project": "my-project"}.')
+    given = dict(config["wandb"])
+    if given.get("api_key"):
+        raise UsageError(
+            'config["wandb"]["api_key"] would be stored with the results. Use "api_key_file", or set WANDB_API_KEY.'
+        )
+    return setup_wandb({k: v for k, v in config.items() if k != "wandb"}, **given)
+
+
+class WandbTrainableMixin:
+    """Of Ray Tune before 2.0, for ``class Mine(WandbTrainableMixin, Trainable)``: as :func:`wandb_mixin`."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if WandbTrainableMixin in cls.__bases__:
+            wandb_mixin(cls)
 
 
 def _package(user: str) -> Any:

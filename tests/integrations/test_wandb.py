@@ -65,6 +65,23 @@ def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path) -> None:
     assert [(step, row["loss"]) for step, row in rows] == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
+@pytest.mark.parametrize("how", ["base", "decorator"])
+def test_a_class_with_the_mixin_has_its_run(tmp_path: Path, how: str) -> None:
+    from hpctune.integration.wandb import WandbTrainableMixin, wandb_mixin
+
+    class Train(*((WandbTrainableMixin,) if how == "base" else ()), tune.Trainable):  # type: ignore[misc]
+        def step(self) -> dict[str, float]:
+            self.wandb.log({"loss": 7})
+            return {"loss": 7, "done": True}
+
+    if how == "decorator":
+        wandb_mixin(Train)
+
+    config = {"x": 1, "wandb": {"project": "p"}}
+    trial = tune.run(Train, config=config, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
+    assert [row["loss"] for _, row in history(Path(trial.local_path), trial.trial_id)] == [7]
+
+
 def test_the_key_is_not_pickled_and_not_in_a_config() -> None:
     from hpctune.integration.wandb import WandbLoggerCallback, wandb_mixin
 
