@@ -15,15 +15,17 @@ from typing import Any
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.driver.setup import DriverSetup
-from hpctune.errors import StorageError, TuneError
+from hpctune.errors import StorageError, TrainableError, TuneError
 from hpctune.launch.origin import code_directory, origin_of
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.model.spec import ExperimentSpec
+from hpctune.output.callback import NotStored
 from hpctune.storage import atomic, bundle, lease, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.locks import Lock
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.spec_file import find_experiments
+from hpctune.storage.unpicklable import picklable
 
 _CREATE_S = 60.0
 """Seconds to wait for another process that creates the same experiment."""
@@ -140,7 +142,7 @@ def _write(prepared: PreparedExperiment, new_root: bool, changes: str) -> None:
     try:
         if prepared.spec.share_with_group:
             _share(paths.root, new_root)
-        bundle.save(paths, prepared.trainable, prepared.setup)
+        _save_objects(paths, prepared)
         if changes:
             atomic.write(paths.uncommitted, changes, mode=permissions.PRIVATE_FILE)
         spec_file.write(paths, prepared.spec)
@@ -189,7 +191,7 @@ def replace_stored(prepared: PreparedExperiment, start: Callable[[], None], leav
     staging = ExperimentPaths(paths.root / f".renewed-{os.getpid()}")
     try:
         staging.root.mkdir(mode=0o700, exist_ok=True)
-        bundle.save(staging, prepared.trainable, prepared.setup)
+        _save_objects(staging, prepared)
         start()
         try:
             _publish(staging, paths)
@@ -212,6 +214,24 @@ def discard(paths: ExperimentPaths) -> None:
         for directory in (paths.objects, paths.code, paths.drivers):
             shutil.rmtree(directory, ignore_errors=True)
         paths.root.rmdir()
+
+
+def _save_objects(paths: ExperimentPaths, prepared: PreparedExperiment) -> None:
+    """Write the trainable, and what a resumed driver needs. A callback that cannot be pickled works in this process, so
+    only a driver without the script has to do without it."""
+    setup = prepared.setup
+    try:
+        bundle.save(paths, prepared.trainable, setup)
+    except TrainableError:
+        lost = {id(c): type(c).__name__ for c in setup.callbacks if not picklable(c)}
+        if not lost:
+            raise
+        kept = [NotStored(lost[id(c)]) if id(c) in lost else c for c in setup.callbacks]
+        bundle.save(paths, prepared.trainable, replace(setup, callbacks=kept))
+        log.warning(
+            f"hpctune resume will not call {', '.join(lost.values())}: a callback that cannot be pickled works only in "
+            "the process that made it. To resume with it, run the script again."
+        )
 
 
 def _publish(staging: ExperimentPaths, paths: ExperimentPaths) -> None:

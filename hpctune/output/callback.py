@@ -7,6 +7,7 @@ from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.common import unpickling
+from hpctune.common.log import log
 from hpctune.errors import TuneError, as_instance_of
 from hpctune.model.rows import copied
 from hpctune.trial import Trial
@@ -126,6 +127,24 @@ class LoggerCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: Trials, trial: Trial, **info: Any) -> None:
         self.log_trial_end(trial, failed=True)
+
+
+class NotStored(Callback):
+    """In the place of a callback ``name`` that could not be stored, for a driver that resumes without the script."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def setup(
+        self,
+        stop: Mapping[str, Any] | None = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:
+        log.warning(
+            f"The callback {self.name} is not called, as it could not be stored. With it: run the script again."
+        )
 
 
 class CallbackList:

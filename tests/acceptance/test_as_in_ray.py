@@ -16,6 +16,8 @@ import pytest
 import hpctune as tune
 from hpctune import schedulers, search
 from hpctune.errors import TuneError, UsageError
+from hpctune.launch.run import resume_directory
+from hpctune.storage.layout import ExperimentPaths
 
 
 @pytest.fixture(autouse=True)
@@ -342,6 +344,24 @@ def test_a_callback_is_told_the_time_budget() -> None:
 
     run(callbacks=[Told()], time_budget_s=600)
     assert told["time_budget_s"] == 600
+
+
+def test_a_callback_that_cannot_be_pickled_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    class Holds(tune.Callback):
+        def __init__(self) -> None:
+            self.lock, self.ends = threading.Lock(), 0
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            with self.lock:
+                self.ends += 1
+
+    holds = Holds()
+    analysis = run(name="held", callbacks=[holds])
+    assert holds.ends == len(analysis.trials)
+    assert "hpctune resume will not call Holds" in caplog.text
+    caplog.clear()
+    resume_directory(ExperimentPaths(Path(analysis.experiment_path)))
+    assert "The callback Holds is not called" in caplog.text
 
 
 def test_an_error_of_a_callback_is_of_its_own_class() -> None:
