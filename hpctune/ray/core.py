@@ -29,7 +29,10 @@ _WITHOUT_MEANING = {
     "proxy_server_url": "there is no Ray cluster",
     "redis_address": "there is no Ray cluster",
     "redis_password": "there is no Ray cluster",
+    "redis_max_memory": "there is no Ray cluster",
+    "driver_object_store_memory": "objects are in files",
     "plasma_directory": "objects are in files",
+    "huge_pages": "objects are in files",
     "memory": "trials ask for memory themselves",
     "temp_dir": "the files are in storage_path",
     "_temp_dir": "the files are in storage_path",
@@ -41,9 +44,15 @@ _OF_MACHINE = {"num_cpus": "cpus", "num_gpus": "gpus", "resources": "resources"}
 """Options that say what this machine has, with the names that LocalOptions has for them."""
 _SILENT = frozenset({
     "ignore_reinit_error", "local_mode", "log_to_driver", "configure_logging", "logging_level", "logging_format",
-    "logging_config", "namespace", "job_config", "_system_config", "_node_ip_address", "_driver_object_store_memory",
-    "_memory", "_redis_password", "_metrics_export_port", "_tracing_startup_hook", "_node_name", "job_id",
-    "driver_mode",
+    "logging_config", "namespace", "job_config", "_system_config", "_node_ip_address",
+    "_driver_object_store_memory", "_memory", "_redis_password", "_metrics_export_port", "_tracing_startup_hook",
+    "_node_name", "job_id", "driver_mode", "redis_max_clients", "num_redis_shards", "redis_port",
+    "redis_shard_ports", "object_id_seed", "node_ip_address", "object_manager_address", "raylet_ip_address",
+    "redirect_worker_output", "redirect_output", "plasma_store_socket_name", "raylet_socket_name",
+    "load_code_from_local", "use_pickle", "_internal_config", "java_worker_options", "autoscaling_config",
+    "ignore_version", "metrics_export_port", "enable_object_reconstruction", "use_raylet",
+    "_enable_object_reconstruction", "_redis_max_memory", "_plasma_directory", "_lru_evict",
+    "_object_spilling_config", "_redis_username",
 })  # fmt: skip
 """What changes nothing that a user could miss."""
 

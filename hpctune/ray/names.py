@@ -119,6 +119,8 @@ _OTHERS: dict[str, str] = {
     "ray": "hpctune.ray.core hpctune.ray.remote hpctune.ray.machine",
     "ray.actor": "hpctune.ray.remote",
     "ray.air": "hpctune.ray.train",
+    "ray.air.callbacks": "",
+    **{f"ray.air.callbacks.{name}": f"hpctune.integration.{name}" for name in ("comet", "keras", "mlflow", "wandb")},
     "ray.air.checkpoint": "hpctune.checkpoint",
     "ray.air.config": "hpctune.ray.train",
     "ray.air.constants": "hpctune.result hpctune.ray.train",
@@ -126,9 +128,14 @@ _OTHERS: dict[str, str] = {
     **{f"ray.air.integrations.{name}": f"hpctune.integration.{name}" for name in ("comet", "keras", "mlflow", "wandb")},
     "ray.air.result": "hpctune.result",
     "ray.air.session": "hpctune.session",
+    **{
+        f"ray.{name}": "cloudpickle"
+        for name in ("cloudpickle", "cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast")
+    },
     "ray.exceptions": "hpctune.ray.exceptions",
     "ray.remote_function": "hpctune.ray.remote",
     "ray.runtime_context": "hpctune.ray.machine",
+    "ray.runtime_env": "",
     "ray.train": "hpctune.ray.train",
     "ray.train.backend": "hpctune.train.backend",
     "ray.train.base_trainer": "hpctune.train.data_parallel_trainer",
@@ -147,6 +154,7 @@ _OTHERS: dict[str, str] = {
     "ray.tune": "hpctune",
     "ray.util": "hpctune.ray.util",
     "ray.util.actor_pool": "hpctune.ray.util",
+    "ray.util.debug": "hpctune.ray.util",
     "ray.util.multiprocessing": "hpctune.ray.pool",
     "ray.util.placement_group": "hpctune.ray.util",
     "ray.util.queue": "hpctune.ray.queue",
@@ -156,6 +164,7 @@ _HOMES = {**_OTHERS, **{f"ray.tune.{name}": home for name, home in _TUNE.items()
 
 VALUES: dict[tuple[str, str], str] = {
     ("ray", "__version__"): "hpctune.ray:VERSION",
+    ("ray.runtime_env", "RuntimeEnv"): "builtins:dict",
     ("ray.tune", "Checkpoint"): "hpctune.checkpoint:Checkpoint",
     ("ray.tune", "Analysis"): "hpctune.experiment_analysis:ExperimentAnalysis",
     ("ray.tune", "durable"): "hpctune.durable_trainable:durable",

@@ -49,6 +49,12 @@ def test_options_without_a_meaning_are_told_once(
     assert "max_concurrent_trials" in caplog.text
 
 
+def test_options_of_0_x_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="hpctune"):
+        core.init(redis_max_memory=10**8, num_redis_shards=2, object_id_seed=3)
+    assert "redis_max_memory (there is no Ray cluster)." in caplog.text
+
+
 def test_without_slurm_the_resources_are_those_of_this_machine(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,8 @@ ray.tune.utils.trainable.with_parameters ray.tune.utils.wait_for_gpu ray.tune.du
 ray.tune.Analysis ray.tune.function ray.tune.get_trial_dir ray.tune.checkpoint_dir ray.tune.is_session_enabled
 ray.tune.experiment.Experiment ray.tune.experiment.trial.Trial ray.tune.error.TuneError ray.tune.resources
 ray.tune.result.DEFAULT_RESULTS_DIR ray.air.session.report ray.air.config.ScalingConfig ray.air.checkpoint.Checkpoint
+ray.air.callbacks.wandb ray.air.callbacks.mlflow ray.cloudpickle.dumps ray.cloudpickle.register_pickle_by_value
+ray.runtime_env.RuntimeEnv ray.util.debug.log_once
 """.split()  # noqa: SIM905
 
 
