@@ -89,11 +89,11 @@ def mirror_options(
     if isinstance(config.syncer, str) and config.syncer != "auto":
         check_template(config.syncer)
     remote = storage_path if filesystem is not None or is_elsewhere(storage_path) else None
-    if config.upload_dir is not None and remote is not None and str(config.upload_dir) != str(remote):
+    if config.upload_dir and remote is not None and str(config.upload_dir) != str(remote):
         raise UsageError(
             f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r} differ. Keep one of them."
         )
-    place = config.upload_dir if remote is None else remote
+    place = (config.upload_dir or None) if remote is None else remote
     means = config.sync_to_cloud if config.sync_to_cloud is not None else config.syncer
     if place is None:
         if config.sync_to_cloud is not None:
@@ -101,7 +101,7 @@ def mirror_options(
         return None
     if means is None:
         return None
-    if not isinstance(place, str) or not place:
+    if not isinstance(place, str):
         raise UsageError(f"upload_dir must be a URL or a directory, not {place!r}.")
     if not (means == "auto" or isinstance(means, str) or callable(means) or has_sync_up(means)):
         raise UsageError(f"syncer must be None, 'auto', a command, a function or a Syncer, not {means!r}.")

@@ -79,7 +79,7 @@ def run(
     workers: int | str | None = None,
     failure_config: FailureConfig | None = None,
     share_with_group: bool = False,
-    with_server: bool = False,
+    with_server: bool | None = None,
     budget: str | None = None,
     **older: Any,
 ) -> ExperimentAnalysis:
@@ -220,7 +220,7 @@ def run_experiments(
     resume_config: ResumeConfig | None = None,
     cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
-    with_server: bool = False,
+    with_server: bool | None = None,
     search_alg: Searcher | SearchAlgorithm | str | None = None,
     queue_trials: bool | None = None,
 ) -> list[Trial]:
@@ -290,9 +290,11 @@ def _debug_or(cluster: Any, local_mode: bool) -> Any:
     return "debug" if local_mode else cluster
 
 
-def _port(server_port: int | None, with_server: bool) -> int | None:
+def _port(server_port: int | None, with_server: bool | None) -> int | None:
+    if with_server is None:
+        return server_port
     check_flag("with_server", with_server)
-    return DEFAULT_PORT if server_port is None and with_server else server_port
+    return (server_port or DEFAULT_PORT) if with_server else None
 
 
 def _refuse_executor(trial_executor: object) -> None:

@@ -285,6 +285,7 @@ def test_sync_to_another_place(asks: dict[str, Any], expected: dict[str, Any]) -
     made = mirror_options(SyncConfig(upload_dir="s3://b", **asks))
     assert {name: getattr(made, name) for name in expected} == expected
     assert mirror_options(SyncConfig(upload_dir="s3://b", syncer=None)) is None
+    assert mirror_options(SyncConfig(upload_dir="")) is None
 
 
 def test_what_is_no_sync_config() -> None:

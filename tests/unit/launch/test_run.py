@@ -294,6 +294,7 @@ CASES: dict[str, list[Case]] = {
     "with_server": [
         Case({"with_server": True}, spec_has(server_port=4321)),
         Case({"with_server": True, "server_port": 5}, spec_has(server_port=5)),
+        Case({"with_server": False, "server_port": 5}, spec_has(server_port=None)),
         Case({"with_server": 1}, error=UsageError, says="with_server"),
     ],
     "trial_executor": [refused("trial_executor", object(), "cluster", UsageError)],
