@@ -120,6 +120,10 @@ class Trial:
 
     # -- directories and nodes ----------------------------------------------------------------------------------
 
+    def move(self, paths: ExperimentPaths) -> None:
+        """Go on with the experiment at ``paths``, where it was renamed to."""
+        self._paths = paths
+
     @property
     def paths(self) -> TrialPaths:
         return self._paths.trial(self._value.dirname)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from hpctune.mirror.fetch import readable
 from hpctune.mirror.options import is_elsewhere
@@ -16,6 +17,15 @@ from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import CountedRow, counted_rows, read_experiment
 from hpctune.trial import Trial
+
+_loaded: WeakSet[LoadedExperiment] = WeakSet()
+
+
+def follow(old: ExperimentPaths, new: Path) -> None:
+    """Let what this process has loaded of the experiment at ``old`` go on with it at ``new``, which is its new name."""
+    for loaded in list(_loaded):
+        if loaded.paths == old:
+            loaded.move(new)
 
 
 class LoadedExperiment:
@@ -29,6 +39,7 @@ class LoadedExperiment:
         else:
             self.spec, values = spec_file.read(self.paths), [trial.value for trial in trials]
         self.trials = [Trial(value, self.paths, self.spec, partial(self._plain_rows, value)) for value in values]
+        _loaded.add(self)
 
     def _read(self) -> tuple[ExperimentSpec, list[model.Trial]]:
         view = read_experiment(self.paths.root, with_rows=True)
@@ -42,6 +53,12 @@ class LoadedExperiment:
         if self._rows is None:
             self._rows = counted_rows(self.paths, [trial.trial_id for trial in self.trials])
         return self._rows.get(trial_id, [])
+
+    def move(self, path: Path) -> None:
+        """Go on with the experiment at its new ``path``."""
+        self.paths = ExperimentPaths(path)
+        for trial in self.trials:
+            trial.move(self.paths)
 
     def _plain_rows(self, trial: model.Trial) -> list[Mapping[str, Any]]:
         return [counted.row for counted in self.rows(trial.trial_id)]

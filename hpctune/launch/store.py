@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hpctune.analysis.load import follow
 from hpctune.common.log import log
 from hpctune.common.text import quoted
 from hpctune.driver.setup import DriverSetup
@@ -112,6 +113,7 @@ def _set_aside(paths: ExperimentPaths) -> None:
         return
     except OSError as error:
         raise StorageError(f"Cannot rename {paths.root} to {aside}: {error.strerror or error}.") from error
+    follow(paths, aside)
     log.info(f"{paths.root} held a finished experiment, which is now {aside}.")
 
 

@@ -346,6 +346,21 @@ def test_a_callback_is_told_the_time_budget() -> None:
     assert told["time_budget_s"] == 600
 
 
+def test_the_analysis_of_an_earlier_run_of_the_same_name_stays_its_own() -> None:
+    def train(config: dict[str, Any]) -> None:
+        with tune.checkpoint_dir(1) as directory:
+            Path(directory, "x").write_text(str(config["x"]))
+        tune.report(loss=config["x"])
+
+    folds = [run(train, name="fold", config={"x": x}, metric="loss", mode="min") for x in (1, 2, 3)]
+    assert [fold.dataframe()["loss"].tolist() for fold in folds] == [[1], [2], [3]]
+    assert [Path(fold.best_checkpoint.path, "x").read_text() for fold in folds] == ["1", "2", "3"]
+    rows = [frame["loss"].tolist() for fold in folds for frame in fold.trial_dataframes.values()]
+    assert rows == [[1], [2], [3]]
+    assert len({fold.best_logdir for fold in folds}) == 3
+    assert folds[-1].experiment_path.endswith("/fold")
+
+
 def test_a_callback_that_cannot_be_pickled_is_called(caplog: pytest.LogCaptureFixture) -> None:
     class Holds(tune.Callback):
         def __init__(self) -> None:
