@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,8 @@ AT_ONCE = 8
 PATIENCE = 5
 """How often a list is read again because files do not agree with it: a pass is going on."""
 PAUSE_S = 1.0
-_DERIVED = frozenset({
-    "callbacks.pkl", "error.txt", "note.txt", "params.json", "params.pkl", "progress.csv", "result.json",
-    "stderr", "stdout",
-})  # fmt: skip
-"""Files that are written again now and then, and without which the experiment is whole."""
+_WHOLE = frozenset({"driver.pkl", "experiment.json", "trainable.pkl"})
+_NEVER_CHANGED = re.compile(rf"(code|objects|journal)/|[^/]+/{CHECKPOINT_PREFIX}")
 
 Wanted = Callable[[str], bool]
 
@@ -62,7 +60,8 @@ def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, 
     """Bring the wanted files of an experiment into ``directory``, and see that they are as its list says.
 
     Files that are there already, with the right size and checksum, are left as they are. experiment.json comes last.
-    If a pass has died after it wrote some of the _DERIVED files again, these are taken as they are now.
+    A pass may have died after it wrote some files again without which the experiment is whole, such as logs: these are
+    taken as they are now.
     ``at_once``: files that are copied side by side. Returns the list. Raises NotAnExperimentError if there is no
     experiment, StorageError.
     """
@@ -70,7 +69,7 @@ def fetch_from(remote: Source, directory: Path, wanted: Wanted = everything, *, 
         manifest = read_manifest(remote)
         chosen = {name: entry for name, entry in manifest.files.items() if wanted(name)}
         wrong = _bring(remote, directory, chosen, at_once)
-        if attempt and wrong and all(name.rpartition("/")[2] in _DERIVED for name in wrong):
+        if attempt and wrong and not any(_must_agree(name) for name in wrong):
             _take(remote, directory, wrong)
             wrong = _bring(remote, directory, {n: e for n, e in chosen.items() if n not in wrong}, at_once)
         if not wrong:
@@ -119,6 +118,11 @@ def _bring(remote: Source, directory: Path, chosen: dict[str, Entry], at_once: i
         if wrong:
             break
     return wrong
+
+
+def _must_agree(name: str) -> bool:
+    """Whether a search cannot go on without this file as the list says: the journal and what its events name."""
+    return name in _WHOLE or _NEVER_CHANGED.match(name) is not None
 
 
 def _take(remote: Source, directory: Path, names: list[str]) -> None:

@@ -369,6 +369,40 @@ def test_reading_without_checkpoints_and_damage(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "damaged" / "experiment.json").exists()
 
 
+@pytest.mark.parametrize("name", ["pbt_policy_t_00000.txt", "TRIAL/stdout", "TRIAL/plots/losses.json", "note.txt"])
+def test_a_pass_that_died_after_it_wrote_a_file_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.01)
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    name = name.replace("TRIAL", next(iter(read_experiment(tmp_path / "exp").state.trials.values())).dirname)
+    (tmp_path / "exp" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "exp" / name).write_text("as it was")
+    mirror = mirror_of(simulation, tmp_path / "elsewhere", artifacts=True)
+    mirror.sync()
+    (tmp_path / "elsewhere" / "exp" / name).write_text("written again")
+    checked(mirror.url, tmp_path / "there")
+    assert (tmp_path / "there" / name).read_text() == "written again"
+
+
+@pytest.mark.parametrize("damaged", ["driver.pkl", "journal", "checkpoint"])
+def test_what_a_search_goes_on_from_must_be_as_the_list_says(
+    damaged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.01)
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    (tmp_path / "exp" / "driver.pkl").write_bytes(b"x" * 10)
+    mirror = mirror_of(simulation, tmp_path / "elsewhere")
+    mirror.sync()
+    place = tmp_path / "elsewhere" / "exp"
+    found = {"journal": "journal/*", "checkpoint": "*/checkpoint_*/*"}.get(damaged, damaged)
+    next(iter(sorted(place.glob(found)))).write_bytes(b"y" * 10)
+    with pytest.raises(StorageError, match="not as the mirror's list says"):
+        fetch(mirror.url, tmp_path / "there")
+
+
 def test_a_follower_tells_how_far_it_is_behind_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     simulation = search(tmp_path / "exp")
     simulation.run()
