@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -162,16 +163,28 @@ LONG = {
     f"docs/how-to/{name}.md"
     for name in (
         *("admins", "batch-scripts", "checkpoints-and-resume", "command-trainables", "cost", "export", "frameworks"),
-        *("optuna", "pictures", "population-based-training", "resources-and-gpus", "schedulers", "scikit-learn"),
+        *(
+            "keras-tuner",
+            "optuna",
+            "pictures",
+            "population-based-training",
+            "resources-and-gpus",
+            "schedulers",
+            "scikit-learn",
+        ),
         *("seml", "trackers", "wandb-sweeps"),
     )
 }
 """Pages that take longest: their blocks run every night."""
+NEEDS = {"docs/how-to/keras-tuner.md": ("keras_tuner", "torch")}
+"""Packages of pages that scripts/integrations.sh runs in an environment of their own."""
 
 
 def _marks(page: Path) -> list[pytest.MarkDecorator]:
     slurm = [pytest.mark.slurm] if any(block.slurm for block in blocks_of(page)) else []
-    return slurm + ([pytest.mark.nightly] if name_of(page) in LONG else [])
+    missing = [name for name in NEEDS.get(name_of(page), ()) if find_spec(name) is None]
+    needs = [pytest.mark.skip(reason=f"{', '.join(missing)} is not installed")] if missing else []
+    return slurm + needs + ([pytest.mark.nightly] if name_of(page) in LONG else [])
 
 
 @pytest.mark.parametrize(
