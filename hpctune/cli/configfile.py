@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import linecache
 import site
-import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from hpctune.errors import ConfigFileError, TuneError
+from hpctune.usercode.main_module import begin_main
 
 MAX_FRAMES = 5
 
@@ -38,12 +37,7 @@ def load(path: Path, code: CodeType, arguments: Sequence[str], *, full_traceback
     file pass through unchanged.
     """
     path = path.absolute()
-    module = ModuleType("__main__")
-    module.__dict__.update(__file__=str(path), __builtins__=builtins, __cached__=None)
-    sys.modules["__main__"] = module
-    sys.argv = [str(path), *arguments]
-    if str(path.parent) not in sys.path[:1]:
-        sys.path.insert(0, str(path.parent))
+    module = begin_main(str(path), arguments)
     execute(path, lambda: exec(code, module.__dict__), full_traceback=full_traceback)
     return module
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -193,8 +194,7 @@ def _run_optuna(
 
     with installed() as optimizer:
         ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
-    if not optimizer.calls:
-        click.echo(f"hpctune: {path} has ended without a call of study.optimize(...) in its own process.", err=True)
+    _tell_if_unused(path, "study.optimize(...)", optimizer.calls)
     return ended
 
 
@@ -203,13 +203,16 @@ def _run_keras_tuner(
 ) -> int:
     """Run a script whose tuners search by jobs."""
     from hpctune.interop.keras_tuner.search import installed
-    from hpctune.launch.overrides import use
 
-    with use(wanted), installed(path, path.read_text(), list(arguments)) as searches:
+    with installed(path, decode_source(path.read_bytes()), list(arguments)) as searches:
         ended = _run(path, code, arguments, wanted, full_traceback=full_traceback, must_define=False)
-    if not searches.calls:
-        click.echo(f"hpctune: {path} has ended without a call of tuner.search(...) in its own process.", err=True)
+    _tell_if_unused(path, "tuner.search(...)", searches.calls)
     return ended
+
+
+def _tell_if_unused(path: Path, call: str, calls: int) -> None:
+    if not calls:
+        click.echo(f"hpctune: {path} has ended without a call of {call} in its own process.", err=True)
 
 
 def run_watched(action: Callable[[list[DrivenExperiment]], int], wanted: Overrides) -> int:

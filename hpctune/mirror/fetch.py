@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,6 @@ PATIENCE = 5
 """How often a list is read again because files do not agree with it: a pass is going on."""
 PAUSE_S = 1.0
 _WHOLE = frozenset({"driver.pkl", "experiment.json", "trainable.pkl"})
-_NEVER_CHANGED = re.compile(rf"(code|objects|journal)/|[^/]+/{CHECKPOINT_PREFIX}")
 
 Wanted = Callable[[str], bool]
 
@@ -122,7 +120,7 @@ def _bring(remote: Source, directory: Path, chosen: dict[str, Entry], at_once: i
 
 def _must_agree(name: str) -> bool:
     """Whether a search cannot go on without this file as the list says: the journal and what its events name."""
-    return name in _WHOLE or _NEVER_CHANGED.match(name) is not None
+    return name in _WHOLE or name.startswith("journal/") or files.never_changes(name)
 
 
 def _take(remote: Source, directory: Path, names: list[str]) -> None:

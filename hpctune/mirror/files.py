@@ -38,6 +38,11 @@ class LocalFile:
         return self.name.startswith("journal/")
 
 
+def never_changes(name: str) -> bool:
+    """Whether a file stays as it was first written: one of a checkpoint, of the code, or an object."""
+    return f"/{CHECKPOINT_PREFIX}" in f"/{name}" or name.startswith(("objects/", "code/"))
+
+
 def listed(paths: ExperimentPaths, *, artifacts: bool) -> list[LocalFile]:
     """The files as they are now, in the order in which they are copied: what the journal refers to before the journal.
 

@@ -26,7 +26,7 @@ from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote, copier
 from hpctune.storage import atomic
 from hpctune.storage.copy_guard import CopyGuard
-from hpctune.storage.layout import CHECKPOINT_PREFIX, ExperimentPaths
+from hpctune.storage.layout import ExperimentPaths
 
 AT_ONCE = 4
 """Files that are copied side by side."""
@@ -224,8 +224,7 @@ def _unchanged(file: LocalFile, entry: Entry | None) -> bool:
 def _provide(file: LocalFile, place: Path) -> None:
     """Put a file of this moment at ``place``: a link if it is never changed, else a copy."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    frozen = f"/{CHECKPOINT_PREFIX}" in f"/{file.name}" or file.name.startswith(("objects/", "code/"))
-    if frozen:
+    if files.never_changes(file.name):
         with contextlib.suppress(FileExistsError):
             os.link(file.path, place)
             return

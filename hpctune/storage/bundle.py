@@ -72,11 +72,8 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
     header = json.dumps(place).encode() + b"\n"
     atomic.write(paths.trainable, header + code.body, mode=permissions.PRIVATE_FILE)
     atomic.write(paths.driver_bundle, header + driver.body, mode=permissions.PRIVATE_FILE)
-    if _here or len(code.body) > _MAX_TRIED:
-        found = None
-    else:
-        found = find_unloadable(partial(_load, paths, paths.trainable), trainable, paths.text)
-    if found is not None:
+    tried = not _here and len(code.body) <= _MAX_TRIED
+    if tried and (found := find_unloadable(partial(_load, paths, paths.trainable), trainable, paths.text)):
         why, part = found
         raise TrainableError(
             f"The trainable can be pickled, but not loaded in a job: {why}."

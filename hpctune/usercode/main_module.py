@@ -61,6 +61,19 @@ def script_file() -> str | None:
     return None if file is None else str(Path(file).absolute())
 
 
+def begin_main(file: str, arguments: Sequence[str]) -> ModuleType:
+    """Make an empty ``__main__`` for the script ``file``, an absolute path, as if Python were started with it and
+    ``arguments``. Its code is executed in the module that is returned."""
+    module = ModuleType("__main__")
+    module.__dict__.update(__file__=file, __builtins__=builtins, __cached__=None)
+    sys.modules["__main__"] = module
+    sys.argv = [file, *arguments]
+    directory = str(Path(file).parent)
+    if directory not in sys.path[:1]:
+        sys.path.insert(0, directory)
+    return module
+
+
 class ScriptModule(ModuleType):
     """A ``__main__`` whose names have travelled. ``fill``: called when the first name is asked for that is missing."""
 

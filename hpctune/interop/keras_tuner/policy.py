@@ -56,7 +56,6 @@ class OraclePolicy:
         self.failure: RuntimeError | None = None
         self._limit = None if num_samples == -1 else num_samples
         self._under_way: dict[str, Any] = {}
-        self._told: dict[str, Mapping[str, Any]] = {}
 
     @property
     def total(self) -> int | None:
@@ -80,7 +79,9 @@ class OraclePolicy:
 
     def replay(self, index: int, trial_id: str, config: Mapping[str, Any]) -> None:
         """Let the oracle make a trial again that it has made before, unless its own files say that it is there."""
-        made = type(self)._trial(config[PRIVATE]["trial"])
+        from keras_tuner.engine.trial import Trial
+
+        made = Trial.from_state(config[PRIVATE]["trial"])
         oracle = self.oracle
         known = oracle.trials.get(made.trial_id)
         if known is None:
@@ -96,16 +97,8 @@ class OraclePolicy:
         oracle.ongoing_trials[trial_id] = known
         self._under_way[trial_id] = known
 
-    @staticmethod
-    def _trial(state: Mapping[str, Any]) -> Any:
-        from keras_tuner.engine.trial import Trial
-
-        return Trial.from_state(state)
-
     def on_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Keep what the trial says of its end."""
-        if PRIVATE in result:
-            self._told[trial_id] = result[PRIVATE]
+        """Nothing changes: the last result says it all."""
 
     def on_pause(self, trial_id: str) -> None:
         """Nothing changes."""
@@ -118,7 +111,7 @@ class OraclePolicy:
         trial = self._under_way.pop(trial_id, None)
         if trial is None:
             return
-        told = self._told.pop(trial_id, None)
+        told = (result or {}).get(PRIVATE)
         if told is None or error:
             trial.status = "INVALID" if error else "FAILED"
             trial.message = f"It failed; see error.txt of trial {trial_id}." if error else "It was stopped early."

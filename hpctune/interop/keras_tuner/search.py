@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpctune.common.log import log
-from hpctune.errors import UsageError
+from hpctune.interop.in_script import conclude_call, overrides_of, say_how_many
 from hpctune.interop.keras_tuner.patching import patched
 from hpctune.interop.keras_tuner.policy import OracleSearch
 from hpctune.interop.keras_tuner.trial import TunerTrial, without_overwriting
 from hpctune.launch.driven import DrivenExperiment
-from hpctune.launch.outcome import conclude
-from hpctune.launch.overrides import Overrides, current, use
-from hpctune.launch.run import EndOfScript, run as launch
+from hpctune.launch.overrides import current, use
+from hpctune.launch.run import run as launch
 from hpctune.run_config import RunConfig
 from hpctune.stopper import NoopStopper
 from hpctune.tune_config import TuneConfig
@@ -51,20 +49,19 @@ class Searches:
         """Run the trials, and give the tuner's oracle their results. The arguments of ``search`` are those that the
         script has in each job."""
         self.calls += 1
-        overrides = current()
-        _refuse(overrides)
+        overrides = overrides_of(
+            self.calls,
+            "A model for KerasTuner states its parameters itself",
+            "Fix a parameter with hp.Fixed(name, value) in the HyperParameters of the tuner.",
+            "KerasTuner's directory must be one that all nodes see, so a tuner does not go with --file-transfer. "
+            "Define the search space for hpctune, and train with hpctune.integration.keras.",
+        )
         oracle = tuner.oracle
         if oracle.max_trials and len(oracle.trials) >= oracle.max_trials and not oracle._retry_queue:
             log.info("hpctune: the project %s has all its %d trials", tuner.project_dir, oracle.max_trials)
             return
         name = re.sub(r"[^\w.-]+", "_", self._name(tuner))
-        if overrides.name is not None and self.calls > 1:
-            overrides = replace(overrides, name=f"{overrides.name}-{self.calls}")
-        if overrides.max_concurrent is None:
-            log.info(
-                "hpctune: as many trials at a time as there is room for; one after another, as KerasTuner does: "
-                "--max-concurrent 1"
-            )
+        say_how_many(overrides, "KerasTuner does")
         import keras
 
         search = OracleSearch(oracle, keras.config.backend())
@@ -91,26 +88,10 @@ class Searches:
         return str(tuner.project_name if named else self.path.stem) + (f"-{self.calls}" if self.calls > 1 else "")
 
 
-def _refuse(overrides: Overrides) -> None:
-    """Raise UsageError for options that do not go with a tuner."""
-    if overrides.config:
-        raise UsageError(
-            f"A model for KerasTuner states its parameters itself, so --set {next(iter(overrides.config))}=... has "
-            "nothing to replace. Fix a parameter with hp.Fixed(name, value) in the HyperParameters of the tuner."
-        )
-    if overrides.slurm_options.get("file_transfer") is not None:
-        raise UsageError(
-            "KerasTuner's directory must be one that all nodes see, so a tuner does not go with --file-transfer. "
-            "Define the search space for hpctune, and train with hpctune.integration.keras."
-        )
-
-
 def _finish(driven: DrivenExperiment, tuner: Any, search: OracleSearch) -> None:
     """Complete the user's tuner. Raises EndOfScript if the driver was told to leave, RuntimeError as KerasTuner does
     if too many trials have failed."""
-    if driven.left:
-        raise EndOfScript("")
-    conclude([driven], raise_on_failed_trial=False)
+    conclude_call(driven)
     policy = search.policy
     if policy is None:
         return

@@ -5,20 +5,17 @@ So does KerasTuner divide a search itself: each worker runs the script, and asks
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hpctune.errors import TrainableError
 from hpctune.interop.keras_tuner.patching import patched
 from hpctune.model.rows import PRIVATE
-from hpctune.usercode.main_module import remember_lines
+from hpctune.usercode.main_module import begin_main, remember_lines
 from hpctune.worker.context import get_trial_id, report_row
 
 
@@ -51,11 +48,7 @@ class TunerTrial:
         )
 
     def _run_script(self) -> None:
-        module = ModuleType("__main__")
-        vars(module).update(__file__=str(self.path), __builtins__=builtins, __cached__=None)
-        sys.modules["__main__"] = module
-        sys.argv = [str(self.path), *self.arguments]
-        sys.path.insert(0, str(self.path.parent))
+        module = begin_main(str(self.path), self.arguments)
         remember_lines({str(self.path): self.text})
         exec(compile(self.text, str(self.path), "exec", dont_inherit=True), vars(module))
 

@@ -7,7 +7,6 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ import optuna
 from optuna.samplers import GridSampler
 
 from hpctune.common import unpickling
-from hpctune.common.log import log
 from hpctune.errors import UsageError
+from hpctune.interop.in_script import conclude_call, overrides_of, say_how_many
 from hpctune.interop.optuna.mirror import StudyMirror
 from hpctune.interop.optuna.objective import SAMPLER, CurrentStudy, StudyObjective
 from hpctune.interop.optuna.policy import StudySearch
 from hpctune.interop.optuna.replica import Definition
 from hpctune.launch.driven import DrivenExperiment
-from hpctune.launch.outcome import conclude, trial_error
-from hpctune.launch.overrides import current, use
-from hpctune.launch.run import EndOfScript, run as launch
+from hpctune.launch.outcome import trial_error
+from hpctune.launch.overrides import use
+from hpctune.launch.run import run as launch
 from hpctune.model.trial import Phase
 from hpctune.run_config import RunConfig
 from hpctune.stopper import NoopStopper
@@ -79,31 +78,21 @@ class Optimizer:
             raise UsageError(f"n_trials must be a whole number or None, not {n_trials!r}.")
         if n_trials == 0:
             return
-        overrides = current()
-        if overrides.config:
-            raise UsageError(
-                f"An Optuna objective chooses its parameters itself, so --set {next(iter(overrides.config))}=... has "
-                "nothing to replace. Fix a parameter with optuna.samplers.PartialFixedSampler, or try a point with "
-                "study.enqueue_trial({...})."
-            )
-        if overrides.slurm_options.get("file_transfer") is not None:
-            raise UsageError(
-                "An Optuna objective reads the experiment's journal while it runs, so it does not go with "
-                "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch()."
-            )
+        overrides = overrides_of(
+            self.calls,
+            "An Optuna objective chooses its parameters itself",
+            "Fix a parameter with optuna.samplers.PartialFixedSampler, or try a point with study.enqueue_trial({...}).",
+            "An Optuna objective reads the experiment's journal while it runs, so it does not go with "
+            "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch().",
+        )
         caught = tuple(catch) if isinstance(catch, Iterable) else (catch,)
         search = StudySearch(Definition.of(study, secrets.token_hex(8)), timeout)
         mirror = StudyMirror(study, search, list(callbacks or ()))
         name = _name_of(func) + (f"-{self.calls}" if self.calls > 1 else "")
         objective = StudyObjective(func, search.definition, caught, name)
         tuner = _tuner(objective, search, mirror, n_trials, None if n_jobs in (1, -1) else n_jobs)
-        if overrides.name is not None and self.calls > 1:
-            overrides = replace(overrides, name=f"{overrides.name}-{self.calls}")
-        if n_jobs == 1 and overrides.max_concurrent is None:
-            log.info(
-                "hpctune: as many trials at a time as there is room for; one after another, as Optuna does with "
-                "n_jobs=1: --max-concurrent 1"
-            )
+        if n_jobs == 1:
+            say_how_many(overrides, "Optuna does with n_jobs=1")
         with use(overrides), _studies_travel_as_copies(study):
             driven = launch([tuner.experiment()], tuner.options())[0]
         _finish(driven, study, search, mirror)
@@ -144,9 +133,7 @@ def _name_of(func: Any) -> str:
 def _finish(driven: DrivenExperiment, study: optuna.Study, search: StudySearch, mirror: StudyMirror) -> None:
     """Complete the user's study. Raises EndOfScript if the driver was told to leave: the study is not complete then."""
     mirror.catch_up()
-    if driven.left:
-        raise EndOfScript("")
-    conclude([driven], raise_on_failed_trial=False)
+    conclude_call(driven)
     _hand_back(driven, study, search)
     failed = next((trial for trial in driven.trials if trial.value.phase is Phase.ERROR), None)
     if failed is not None and failed.value.error is not None:

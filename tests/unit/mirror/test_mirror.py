@@ -369,13 +369,19 @@ def test_reading_without_checkpoints_and_damage(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "damaged" / "experiment.json").exists()
 
 
+def ended_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulation:
+    """One that is over; who fetches a copy of it does not wait long between two tries."""
+    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.01)
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    return simulation
+
+
 @pytest.mark.parametrize("name", ["pbt_policy_t_00000.txt", "TRIAL/stdout", "TRIAL/plots/losses.json", "note.txt"])
 def test_a_pass_that_died_after_it_wrote_a_file_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.01)
-    simulation = search(tmp_path / "exp")
-    simulation.run()
+    simulation = ended_search(tmp_path, monkeypatch)
     name = name.replace("TRIAL", next(iter(read_experiment(tmp_path / "exp").state.trials.values())).dirname)
     (tmp_path / "exp" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "exp" / name).write_text("as it was")
@@ -390,9 +396,7 @@ def test_a_pass_that_died_after_it_wrote_a_file_again(
 def test_what_a_search_goes_on_from_must_be_as_the_list_says(
     damaged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpctune.mirror.fetch.PAUSE_S", 0.01)
-    simulation = search(tmp_path / "exp")
-    simulation.run()
+    simulation = ended_search(tmp_path, monkeypatch)
     (tmp_path / "exp" / "driver.pkl").write_bytes(b"x" * 10)
     mirror = mirror_of(simulation, tmp_path / "elsewhere")
     mirror.sync()
