@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         LocalOptions as LocalOptions,
         SlurmOptions as SlurmOptions,
     )
+    from hpctune.cluster.ssh.options import SshOptions as SshOptions, Workstation as Workstation
     from hpctune.errors import TuneError as TuneError
     from hpctune.file_transfer.options import FileTransfer as FileTransfer
     from hpctune.launch.definition import Experiment as Experiment
@@ -103,6 +104,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "checkpoint": ("Checkpoint",),
     "cluster.containers": ("Apptainer", "Enroot", "Podman", "Pyxis"),
     "cluster.options": ("LocalOptions", "SlurmOptions"),
+    "cluster.ssh.options": ("SshOptions", "Workstation"),
     "errors": ("TuneError",),
     "file_transfer.options": ("FileTransfer",),
     "launch.definition": ("Experiment",),

@@ -22,6 +22,7 @@ from hpctune.tune_config import ResumeConfig
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.cluster.ssh.options import SshOptions
     from hpctune.output.callback import Callback
     from hpctune.output.display.reporters import ProgressReporter
     from hpctune.ports import Cluster
@@ -74,7 +75,7 @@ def run(
     chdir_to_trial_dir: bool | str | None = DEPRECATED,
     upload_dir: str | None = None,
     local_mode: bool = False,
-    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+    cluster: str | SlurmOptions | LocalOptions | SshOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
     workers: int | str | None = None,
     failure_config: FailureConfig | None = None,
@@ -121,7 +122,7 @@ def run(
         chdir_to_trial_dir: Trials run in their own directories. False: in the start directory of the driver.
         local_mode: The same as ``cluster="debug"``.
         cluster: "auto" (the default: Slurm if it is installed, else this machine), "slurm", "local", "debug" (in this
-            process, for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+            process, for breakpoints), SlurmOptions, LocalOptions, SshOptions, or a Cluster.
         slurm: Options of the Slurm jobs.
         reuse_actors: Jobs stay and run one trial after another, as many as there is room for; see
             docs/how-to/workers.md.
@@ -218,7 +219,7 @@ def run_experiments(
     concurrent: bool = True,
     callbacks: Sequence[Callback | str] | None = None,
     resume_config: ResumeConfig | None = None,
-    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+    cluster: str | SlurmOptions | LocalOptions | SshOptions | Cluster | None = None,
     slurm: SlurmOptions | Mapping[str, Any] | None = None,
     with_server: bool | None = None,
     search_alg: Searcher | SearchAlgorithm | str | None = None,

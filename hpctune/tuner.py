@@ -33,6 +33,7 @@ from hpctune.worker.parameters import BoundTrainable
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.cluster.ssh.options import SshOptions
     from hpctune.ports import Cluster
 
 
@@ -66,7 +67,7 @@ class Tuner:
         tune_config: Options of the search.
         run_config: Options of the run: directory, checkpoints, failures, stop conditions, output.
         cluster: "auto" (the default: Slurm if it is installed, else this machine), "slurm", "local", "debug" (in this
-            process, for breakpoints), SlurmOptions, LocalOptions, or a Cluster.
+            process, for breakpoints), SlurmOptions, LocalOptions, SshOptions, or a Cluster.
         slurm: Options of the Slurm jobs.
 
     Raises:
@@ -81,7 +82,7 @@ class Tuner:
         param_space: Mapping[str, Any] | None = None,
         tune_config: TuneConfig | None = None,
         run_config: RunConfig | None = None,
-        cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+        cluster: str | SlurmOptions | LocalOptions | SshOptions | Cluster | None = None,
         slurm: SlurmOptions | Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(trainable, Trainer):
@@ -122,7 +123,7 @@ class Tuner:
         storage_filesystem: Any = None,
         _resume_config: ResumeConfig | None = None,
         *,
-        cluster: str | SlurmOptions | LocalOptions | Cluster | None = None,
+        cluster: str | SlurmOptions | LocalOptions | SshOptions | Cluster | None = None,
         slurm: SlurmOptions | Mapping[str, Any] | None = None,
     ) -> Tuner:
         """A Tuner that resumes an experiment when :meth:`fit` is called.

@@ -51,7 +51,7 @@ def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
     if not given["config_values"] and not waiting and _nothing_left(state, bool(how), given["num_samples"]):
         _say_so(paths, state)
         return
-    warn_without_effect(given["cluster"] or state.spec.cluster, slurm)
+    warn_without_effect(given["cluster"] or state.spec.cluster, slurm, given["hosts"])
     ctx.exit(_drive(paths, how, slurm, given))
 
 
@@ -94,6 +94,7 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
+        hosts=given["hosts"],
         slurm=slurm,
         config=given["config_values"],
         verbose=given["verbose"],

@@ -143,7 +143,7 @@ def as_overrides(given: Mapping[str, Any]) -> Overrides:
     from hpctune.launch.resume import parse_resume
 
     slurm = slurm_fields(given)
-    warn_without_effect(given["cluster"], slurm)
+    warn_without_effect(given["cluster"], slurm, given["hosts"])
     parse_resume(given["resume"])
     return Overrides(
         name=given["name"],
@@ -155,6 +155,7 @@ def as_overrides(given: Mapping[str, Any]) -> Overrides:
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
+        hosts=given["hosts"],
         slurm=slurm,
         resume=given["resume"],
         dry_run=given["dry_run"],

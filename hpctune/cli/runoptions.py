@@ -15,7 +15,7 @@ from hpctune.cli import profiles
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.sshoptions import SSH_FIELDS
 from hpctune.cli.values import budget_option, duration_option, size_option, space_pairs, text_pairs
-from hpctune.cluster.names import NAMES, valid_names
+from hpctune.cluster.names import NAMES, SSH_SHARED, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "partition": (("-p", "--partition"), "NAME", "Partition, or several with commas."),
@@ -83,6 +83,11 @@ def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None
     raise click.BadParameter(f"{value!r} is not one of {', '.join(map(repr, names))}.", ctx, param)
 
 
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names that are separated by commas."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
 _COMMON: list[Callable[[Any], Any]] = [
     click.option(
         "--profile",
@@ -107,7 +112,14 @@ _COMMON: list[Callable[[Any], Any]] = [
         callback=cluster_option,
         metavar=f"[{'|'.join(NAMES)}]",
         shell_complete=lambda ctx, param, typed: [CompletionItem(name) for name in NAMES if name.startswith(typed)],
-        help="Where trials run; auto: Slurm if installed, else this machine; debug: in this process.",
+        help="Where trials run; auto: Slurm if installed, else this machine; ssh: the machines of --hosts; debug: in "
+        "this process.",
+    ),
+    click.option(
+        "--hosts",
+        callback=_names,
+        metavar="HOST,...",
+        help="Machines that run the trials, reached by ssh, without Slurm and without a common directory: ws1,ann@ws2.",
     ),
     click.option(
         "--num-samples", type=click.IntRange(min=-1), metavar="N", help="Total number of samples; -1: endless."
@@ -233,10 +245,12 @@ def slurm_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def warn_without_effect(cluster: str | None, slurm: Mapping[str, Any]) -> None:
-    """Warn if Slurm options were given for a cluster that is not Slurm."""
-    if slurm and cluster in ("local", "debug"):
-        click.echo(f"No effect on the cluster '{cluster}': {', '.join(flags_of(list(slurm)))}.", err=True)
+def warn_without_effect(cluster: str | None, slurm: Mapping[str, Any], hosts: Sequence[str] = ()) -> None:
+    """Warn if Slurm options were given for a cluster that is not Slurm. ``hosts``: those of ``--hosts``."""
+    cluster = "ssh" if hosts else cluster
+    useless = [name for name in slurm if cluster != "ssh" or name not in SSH_SHARED]
+    if useless and cluster in ("local", "ssh", "debug"):
+        click.echo(f"No effect on the cluster '{cluster}': {', '.join(flags_of(useless))}.", err=True)
 
 
 def flags_of(fields: Sequence[str]) -> list[str]:

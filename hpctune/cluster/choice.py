@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,11 +16,13 @@ from typing import Any, TypeVar, cast
 from hpctune.cluster.containers import Container
 from hpctune.cluster.debug import DebugCluster
 from hpctune.cluster.local.cluster import LocalCluster
-from hpctune.cluster.names import NAMES, valid_names
+from hpctune.cluster.names import NAMES, SSH_SHARED, valid_names
 from hpctune.cluster.options import LocalOptions, SlurmOptions
 from hpctune.cluster.pool.cluster import PooledCluster
 from hpctune.cluster.pool.options import PoolOptions
 from hpctune.cluster.slurm.cluster import SlurmCluster
+from hpctune.cluster.ssh.cluster import SshCluster
+from hpctune.cluster.ssh.options import SshOptions, Workstation
 from hpctune.common import plugins
 from hpctune.common.log import log
 from hpctune.errors import UsageError
@@ -29,22 +31,26 @@ from hpctune.ports import Clock, Cluster
 
 EXIT_LAG_S = {"slurm": 5.0, "local": 0.2}
 """Seconds, by cluster, until a run's exit record is visible after its job has ended (default for others: 0)."""
+_NO_HOSTS = "The cluster 'ssh' needs its machines: --hosts ws1,ws2 or cluster=SshOptions(hosts=['ws1', 'ws2'])."
+_OPTIONS_OF_EACH = "SlurmOptions(...), LocalOptions(...), SshOptions(...)"
 _PORT = ("check", "room", "submit", "jobs", "cancel", "preview", "stats", "tidy", "close")
 _CONFIGS = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
 _VERSION_TIMEOUT_S = 10.0
+Options = SlurmOptions | LocalOptions | SshOptions
 _Options = TypeVar("_Options", SlurmOptions, LocalOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterChoice:
-    """A cluster that is to be built: its name ("slurm", "local", "debug", or a plug-in's; never "auto"), its options.
+    """A cluster that is to be built: its name ("slurm", "local", "ssh", "debug" or a plug-in's; never "auto") and its
+    options.
 
     ``made``: a cluster object of the user; then there is nothing to build. ``plugin_options``: the keyword arguments of
     a plug-in's cluster.
     """
 
     name: str
-    options: SlurmOptions | LocalOptions | None = None
+    options: Options | None = None
     made: Cluster | None = None
     plugin_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,6 +82,10 @@ class ClusterChoice:
             case "local":
                 local = _options_of(LocalOptions, self)
                 cluster, pool = LocalCluster(experiment_dir, experiment_id, local, clock), PoolOptions.of(local)
+            case "ssh":
+                if not isinstance(self.options, SshOptions):
+                    raise UsageError(_NO_HOSTS)
+                return SshCluster(experiment_dir, experiment_id, self.options, clock)
             case "debug":
                 return DebugCluster(experiment_dir, experiment_id, None, clock)
             case _:
@@ -87,8 +97,10 @@ class ClusterChoice:
         if self.options is None:
             return dict(self.plugin_options)
         given = {f.name: getattr(self.options, f.name) for f in fields(self.options)}
-        defaults = type(self.options)()
-        changed = {k: v for k, v in given.items() if v != getattr(defaults, k)}
+        defaults = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(self.options)
+        }
+        changed = {k: v for k, v in given.items() if v != defaults[k]}
         if isinstance(self.options, SlurmOptions) and isinstance(changed.get("time"), timedelta):
             changed["time"] = self.options.time_minutes
         return {name: _as_json(value) for name, value in changed.items()}
@@ -105,17 +117,23 @@ class ClusterChoice:
                 "workers= and reuse_actors= apply only to the clusters 'slurm' and 'local'. For a cluster object of "
                 "your own, use hpctune.cluster.PooledCluster(cluster, ...)."
             )
+        if self.name == "ssh":
+            raise UsageError(
+                "Workers that stay (workers=, reuse_actors=) read the experiment's directory, which machines that are "
+                "reached by ssh do not see. Leave them out."
+            )
         if self.name not in ("slurm", "local"):
             log.warning(f"Cluster {self.name!r} runs trials in this process: workers={workers!r} is ignored.")
             return self
-        defaults = SlurmOptions() if self.name == "slurm" else LocalOptions()
-        return ClusterChoice(self.name, (self.options or defaults).merge({"workers": workers}))
+        options = self.options or (SlurmOptions() if self.name == "slurm" else LocalOptions())
+        assert not isinstance(options, SshOptions)
+        return ClusterChoice(self.name, options.merge({"workers": workers}))
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, Container | FileTransfer):
+    if isinstance(value, Container | FileTransfer | Workstation):
         return value.to_json()
-    return list(value) if isinstance(value, tuple) else value
+    return [_as_json(one) for one in value] if isinstance(value, tuple) else value
 
 
 def resolve_cluster(
@@ -124,16 +142,24 @@ def resolve_cluster(
     *,
     name: str | None = None,
     slurm_changes: Mapping[str, Any] | None = None,
+    hosts: Sequence[str] = (),
 ) -> ClusterChoice:
-    """The cluster that ``cluster=`` and ``slurm=`` name, changed by the command line's ``name`` and ``slurm_changes``.
+    """The cluster that ``cluster=`` and ``slurm=`` name, changed by the command line's ``name``, ``slurm_changes`` and
+    ``hosts``.
 
-    ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, the name of a plug-in's cluster, a dict
-    of that name and its options, or a Cluster. None is "auto": Slurm if ``slurm`` was given or Slurm is here, else this
-    machine. Raises UsageError for anything else.
+    ``cluster``: "auto", "slurm", "local", "debug", SlurmOptions, LocalOptions, SshOptions, the name of a plug-in's
+    cluster, a dict of that name and its options, or a Cluster. None is "auto": Slurm if ``slurm`` was given or Slurm is
+    here, else this machine. Raises UsageError for anything else.
     """
     options = _slurm_options(slurm)
+    if hosts or (name or cluster) == "ssh" or (name is None and isinstance(cluster, SshOptions)):
+        if options is not None:
+            log.warning("Trials run on workstations: the options for Slurm jobs (slurm=) are ignored.")
+        return _workstations(cluster, name, slurm_changes or {}, hosts)
     local = cluster if isinstance(cluster, LocalOptions) else None
     given: object = "local" if local is not None else "auto" if cluster is None else cluster
+    if isinstance(cluster, SshOptions):
+        given = "ssh"  # the command line names another one
     if isinstance(cluster, SlurmOptions):
         if options is not None:
             raise UsageError("cluster=SlurmOptions(...) and slurm= set the same options. Remove one of them.")
@@ -156,6 +182,21 @@ def resolve_cluster(
     return ClusterChoice(chosen, options if chosen == "slurm" else local if chosen == "local" else None)
 
 
+def _workstations(cluster: object, name: str | None, changes: Mapping[str, Any], hosts: Sequence[str]) -> ClusterChoice:
+    """The machines of ``hosts``, else those of the script's SshOptions; with the options of ``changes`` that mean the
+    same for them."""
+    if name not in (None, "ssh"):
+        raise UsageError(f"--hosts names machines that are reached by ssh, and --cluster {name} is another cluster.")
+    shared = {key: value for key, value in changes.items() if key in SSH_SHARED}
+    if hosts:
+        shared["hosts"] = list(hosts)
+    if isinstance(cluster, SshOptions):
+        return ClusterChoice("ssh", cluster.merge(shared))
+    if not hosts:
+        raise UsageError(_NO_HOSTS)
+    return ClusterChoice("ssh", SshOptions.from_mapping(shared))
+
+
 def reopen_cluster(
     stored: str,
     options: Mapping[str, Any],
@@ -163,10 +204,14 @@ def reopen_cluster(
     name: str | None = None,
     slurm_changes: Mapping[str, Any] | None = None,
     workers: int | str | None = None,
+    hosts: Sequence[str] = (),
 ) -> ClusterChoice:
     """The cluster ``stored`` on which an experiment was started, with the changes of the command line."""
-    if name not in (None, "auto", stored):
-        return resolve_cluster(name=name, slurm_changes=slurm_changes)
+    if stored == "ssh" and name in (None, "auto", "ssh"):
+        machines = SshOptions.from_mapping(options)
+        return resolve_cluster(machines, slurm_changes=slurm_changes, hosts=hosts).with_workers(workers)
+    if hosts or name not in (None, "auto", stored):
+        return resolve_cluster(name=name, slurm_changes=slurm_changes, hosts=hosts)
     if stored == "slurm":
         return resolve_cluster("slurm", dict(options), slurm_changes=slurm_changes).with_workers(workers)
     if stored == "local":
@@ -224,9 +269,7 @@ def _plugin_choice(given: Mapping[str, Any]) -> ClusterChoice:
     if name not in valid_names():
         raise UsageError(f"{name!r} is not a valid cluster. Valid are: {', '.join(valid_names())}.")
     if name in NAMES:
-        raise UsageError(
-            f"A dict as cluster= is for plug-ins. For {name!r} give SlurmOptions(...), LocalOptions(...) or the name."
-        )
+        raise UsageError(f"A dict as cluster= is for plug-ins. For {name!r} give {_OPTIONS_OF_EACH} or the name.")
     try:
         json.dumps(options)
     except (TypeError, ValueError) as error:
@@ -258,7 +301,7 @@ def _checked(cluster: object) -> Cluster:
     """``cluster``. Raises UsageError if it lacks a method of a cluster."""
     if isinstance(cluster, type) or not all(callable(getattr(cluster, method, None)) for method in _PORT):
         raise UsageError(
-            f"cluster must be one of {', '.join(valid_names())}, SlurmOptions(...), LocalOptions(...), or an object "
+            f"cluster must be one of {', '.join(valid_names())}, {_OPTIONS_OF_EACH}, or an object "
             f"with the methods of hpctune.ports.Cluster, not {cluster!r}."
         )
     return cast(Cluster, cluster)

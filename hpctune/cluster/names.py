@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from hpctune.common import plugins
 
-NAMES = ("auto", "slurm", "local", "debug")
+NAMES = ("auto", "slurm", "local", "ssh", "debug")
 """The clusters that need no plug-in; "auto" becomes one of the others."""
+
+
+SSH_SHARED = frozenset({"python", "setup"})
+"""The options of Slurm jobs that machines that are reached by ssh have, too."""
 
 
 def valid_names() -> tuple[str, ...]:

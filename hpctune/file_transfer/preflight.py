@@ -30,6 +30,6 @@ def check_transfer(transfer: FileTransfer, storage: Path) -> None:
         server.close()
     if not found:
         raise UsageError(
-            f"file_transfer: {server.host} has no directory {existing}, so it is not the host that has the experiment. "
-            f"Name the right one: FileTransfer(host=...). {_PAGE}"
+            f"file_transfer: {transfer.server} has no directory {existing}, so it is not the host that has the "
+            f"experiment. Name the right one: FileTransfer(host=...). {_PAGE}"
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from hpctune.file_transfer.entry import Entry, described, draft_name, file_mode
 from hpctune.file_transfer.options import split
+from hpctune.file_transfer.socket_connection import PREFIX, SocketConnection
 from hpctune.ssh import ssh_config
 from hpctune.ssh.authentication import refusing_to_ask
 from hpctune.ssh.connection import Connection, Traffic
@@ -38,21 +39,30 @@ _NEVER_ASK = refusing_to_ask(
 )
 
 
+def _connecting(server: str, agent: bool, traffic: Traffic) -> Callable[[], Connection | SocketConnection]:
+    """What makes a connection to ``server``: a host, or a socket of this machine."""
+    if server.startswith(PREFIX):
+        return lambda: SocketConnection(server[len(PREFIX) :])
+    name, user, port = split(server)
+    host = ssh_config.lookup(name, user, port)
+    host = host if agent else ssh_config.without_agent(host)
+    return lambda: Connection(host, traffic, _NEVER_ASK)
+
+
 class Server:
-    """The files of one host. Methods raise OSError for what is wrong with a file, RemoteClusterError if the host
-    refuses the connection, ConnectionLostError where it breaks. The next call makes a new connection.
+    """The files of one host (``[USER@]HOST[:PORT]``), or what is served behind a socket (``unix:PATH``).
+
+    Methods raise OSError for what is wrong with a file, RemoteClusterError if the host refuses the connection,
+    ConnectionLostError where it breaks. The next call makes a new connection.
 
     ``agent``: whether keys of the user's agent may be used. ``meanwhile`` is called now and then during long copies.
     """
 
     def __init__(self, server: str, *, agent: bool = True) -> None:
-        name, user, port = split(server)
-        self.host = ssh_config.lookup(name, user, port)
-        if not agent:
-            self.host = ssh_config.without_agent(self.host)
         self.traffic = Traffic()
         self.meanwhile: Callable[[], object] = lambda: None
-        self._connection: Connection | None = None
+        self._connect = _connecting(server, agent, self.traffic)
+        self._connection: Connection | SocketConnection | None = None
         self._client: SFTPClient | None = None
 
     @contextlib.contextmanager
@@ -62,13 +72,13 @@ class Server:
         with connection.breaking():
             yield client
 
-    def _connected(self) -> tuple[Connection, SFTPClient]:
+    def _connected(self) -> tuple[Connection | SocketConnection, SFTPClient]:
         if self._connection is not None and self._client is not None and self._connection.alive:
             channel = self._client.get_channel()
             if channel is not None and not channel.closed:
                 return self._connection, self._client
         self.close()
-        connection = Connection(self.host, self.traffic, _NEVER_ASK)
+        connection = self._connect()
         try:
             client = connection.files()
         except BaseException:

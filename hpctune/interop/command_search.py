@@ -60,6 +60,7 @@ class CommandSearch:
     resources: Any = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
     cluster: str | None = None
+    ssh: Mapping[str, Any] = field(default_factory=dict)
     workers: int | str | None = None
     failure: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
@@ -131,6 +132,8 @@ class CommandSearch:
 
     def _where(self) -> dict[str, Any]:
         """The arguments of Tuner about the cluster."""
+        if self.ssh:
+            return {"cluster": call("hpctune:SshOptions", **self.ssh)}
         if self.cluster == "local" and self.workers is not None:
             return {"cluster": call("hpctune:LocalOptions", workers=self.workers)}
         slurm = dict(self.slurm) if self.workers is None else {**self.slurm, "workers": self.workers}

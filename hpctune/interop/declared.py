@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.options import SlurmOptions
+from hpctune.cluster.ssh.options import SshOptions
 from hpctune.common.checks import as_bytes
 from hpctune.common.durations import with_units
 from hpctune.common.text import nearest
@@ -59,6 +60,7 @@ KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "cluster": (_TEXT, "auto, slurm, local or debug."),
     "workers": ({"anyOf": [_COUNT, {"const": "auto"}]}, "Worker jobs that stay and run many trials."),
     "slurm": (_TABLE, "Options of the Slurm jobs: {partition: gpu, time: 2h}."),
+    "ssh": (_TABLE, "Machines that run the trials, reached by ssh: {hosts: [ws1, ann@ws2]}."),
     "checkpoint": (_TABLE, "Which checkpoints are kept: {num_to_keep: 2}."),
     "failure": (_TABLE, "What happens on failures: {max_failures: 3}."),
     "callbacks": ({"type": "array"}, "Names of loggers."),
@@ -75,7 +77,7 @@ _KINDS: dict[str, Any] = {
     "object": dict,
     "array": list,
 }
-_NESTED = {"slurm": SlurmOptions, "checkpoint": CheckpointConfig, "failure": FailureConfig}
+_NESTED = {"slurm": SlurmOptions, "ssh": SshOptions, "checkpoint": CheckpointConfig, "failure": FailureConfig}
 
 
 def schema() -> dict[str, Any]:
@@ -169,6 +171,7 @@ def _search(data: Mapping[str, Any], path: Path) -> CommandSearch:
         resources=_resources(data.get("resources")),
         slurm=data.get("slurm", {}),
         cluster=data.get("cluster"),
+        ssh=data.get("ssh", {}),
         workers=data.get("workers"),
         failure=data.get("failure", {}),
         checkpoint=data.get("checkpoint", {}),

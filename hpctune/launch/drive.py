@@ -85,7 +85,7 @@ def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = Fals
     """
     if len(prepared) > 1 and any(one.cluster.name == DebugCluster.name for one in prepared):
         return _one_by_one(prepared, cancel_on_exit)
-    alone = "SLURMD_NODENAME" in os.environ or all(one.cluster.name == "local" for one in prepared)
+    alone = "SLURMD_NODENAME" in os.environ or all(one.cluster.name in ("local", "ssh") for one in prepared)
     clock = WallClock(MAX_BUSY_ON_OWN_MACHINE if alone else MAX_BUSY_ON_LOGIN_NODE)
     shutdown = ShutdownHandler(cancel_on_exit)
     leave = loop.LeaveRequest(wake=lambda: shutdown.announce(clock))

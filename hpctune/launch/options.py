@@ -14,6 +14,7 @@ from hpctune.run_config import DEPRECATED, FailureConfig
 
 if TYPE_CHECKING:
     from hpctune.cluster.options import LocalOptions, SlurmOptions
+    from hpctune.cluster.ssh.options import SshOptions
     from hpctune.output.callback import Callback
     from hpctune.ports import Cluster
     from hpctune.schedulers.base import SchedulerPolicy
@@ -44,7 +45,7 @@ class RunOptions:
     reporter: ProgressReporter | None = None
     reuse_actors: bool | None = False
     workers: int | str | None = None
-    cluster: str | SlurmOptions | LocalOptions | Cluster | None = None
+    cluster: str | SlurmOptions | LocalOptions | SshOptions | Cluster | None = None
     slurm: SlurmOptions | Mapping[str, Any] | None = None
     chdir_to_trial_dir: bool | str | None = DEPRECATED
     share_with_group: bool = False

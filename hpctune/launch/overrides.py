@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Overrides:
     """The overrides. A field that is None (or empty) leaves the script's value.
 
-    ``cluster``: "auto", "slurm", "local" or "debug". ``slurm``: fields of SlurmOptions. ``config``: values by "a/b" or
-    "a.b", which replace the domain or constant in the search space. ``resume``: True, "AUTO" or any other form of
+    ``cluster``: "auto", "slurm", "local", "ssh" or "debug". ``hosts``: the machines for "ssh". ``slurm``: fields of
+    SlurmOptions. ``config``: values by "a/b" or "a.b", which replace the domain or constant in the search space.
+    ``resume``: True, "AUTO" or any other form of
     ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``budget``: hours that the jobs may hold.
     ``cancel_on_exit``: the jobs are cancelled if the driver ends early (their trials go on from their checkpoints after
     a resume). ``calls_per_minute``: Slurm commands at most. ``workers``: the number of long-lived workers.
@@ -40,6 +41,7 @@ class Overrides:
     time_budget_s: float | None = None
     budget: Budget | None = None
     cluster: str | None = None
+    hosts: tuple[str, ...] = ()
     slurm: Mapping[str, Any] = field(default_factory=dict)
     resume: str | bool | None = None
     dry_run: bool = False

@@ -141,7 +141,11 @@ def resolve_stored(
     options = options or RunOptions()
     if options.cluster is not None or options.slurm is not None:
         cluster = resolve_cluster(
-            options.cluster, options.slurm, name=overrides.cluster, slurm_changes=overrides.slurm_options
+            options.cluster,
+            options.slurm,
+            name=overrides.cluster,
+            slurm_changes=overrides.slurm_options,
+            hosts=overrides.hosts,
         )
     else:
         cluster = reopen_cluster(
@@ -150,6 +154,7 @@ def resolve_stored(
             name=overrides.cluster,
             slurm_changes=overrides.slurm_options,
             workers=overrides.workers,
+            hosts=overrides.hosts,
         )
     setup = stored.setup
     if param_space is not None or overrides.config:
@@ -225,6 +230,7 @@ def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
         options.slurm,
         name=overrides.cluster,
         slurm_changes=overrides.slurm_options,
+        hosts=overrides.hosts,
     )
     if choice.name == "local" and overrides.machine and not isinstance(options.cluster, LocalOptions):
         choice = replace(choice, options=LocalOptions.from_mapping(overrides.machine))

@@ -94,6 +94,20 @@ def create_exclusively(path: StrPath, data: bytes) -> bool:
             os.unlink(temporary)
 
 
+def move_exclusively(old: StrPath, new: StrPath) -> None:
+    """Give the file ``old`` the name ``new``. Raises FileExistsError if that name is taken: of several callers exactly
+    one succeeds. Raises OSError."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.replace(old, new)
+    else:
+        os.unlink(old)
+
+
 def _create_without_links(path: StrPath, data: bytes) -> bool:
     try:
         _write_new(path, data)

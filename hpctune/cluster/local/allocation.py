@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hpctune.errors import RequestRejectedError
 from hpctune.model.resources import Resources
@@ -22,6 +23,20 @@ class Allocation:
     gpus: Mapping[str, float] = field(default_factory=dict)
     custom: Mapping[str, float] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-compatible form; :meth:`from_json` is its inverse."""
+        return {"cpus": self.cpus, "gpus": dict(self.gpus), "custom": dict(self.custom)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Allocation:
+        """Read what :meth:`to_json` wrote. Raises ValueError, KeyError or AttributeError for anything else."""
+        gpus, custom = data["gpus"], data.get("custom", {})  # those of earlier versions have no others
+        return cls(float(data["cpus"]), _amounts(gpus), _amounts(custom))
+
+
+def _amounts(data: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(amount) for name, amount in data.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class MachineResources:
@@ -31,20 +46,23 @@ class MachineResources:
     gpus: tuple[str, ...] = ()
     custom: Mapping[str, float] = field(default_factory=dict)
 
-    def check(self, resources: Resources) -> None:
-        """Raise RequestRejectedError if ``resources`` can never fit on this machine."""
+    def check(self, resources: Resources, machine: str = "this machine", options: str = "LocalOptions") -> None:
+        """Raise RequestRejectedError if ``resources`` can never fit on this machine.
+
+        ``machine`` and ``options``: how the message calls it, and what says how much it has.
+        """
         for name, amount in _custom(resources).items():
             if amount > self.custom.get(name, 0.0) + _EPSILON:
                 raise RequestRejectedError(
-                    f"A trial needs {amount:g} of the resource {name!r}, and this machine offers "
-                    f"{self.custom.get(name, 0.0):g}. Say how much there is: LocalOptions(resources={{{name!r}: "
+                    f"A trial needs {amount:g} of the resource {name!r}, and {machine} offers "
+                    f"{self.custom.get(name, 0.0):g}. Say how much there is: {options}(resources={{{name!r}: "
                     f"{math.ceil(amount)}}}), or remove it from resources_per_trial."
                 )
         for word, wanted, have in (("CPUs", resources.cpus, self.cpus), ("GPUs", resources.gpus, len(self.gpus))):
             if wanted > have + _EPSILON:
                 raise RequestRejectedError(
-                    f"A trial needs {wanted:g} {word}, and this machine offers {have}. Ask for less, or, if the "
-                    f"machine has more, raise LocalOptions({word.lower()}=...)."
+                    f"A trial needs {wanted:g} {word}, and {machine} offers {have}. Ask for less, or, if the "
+                    f"machine has more, raise {options}({word.lower()}=...)."
                 )
         if resources.gpus > 1 and resources.gpus != int(resources.gpus):
             raise RequestRejectedError(

@@ -237,8 +237,12 @@ class LocalCluster:
             self._records = {record.job_id: record for record in ours}
         return self._records
 
+    def allocations(self) -> dict[str, Allocation]:
+        """What the jobs hold that are not over, by their ids."""
+        return {job_id: record.share for job_id, record in self._known().items() if job_id not in self._over}
+
     def _taken(self) -> list[Allocation]:
-        return [record.share for job_id, record in self._known().items() if job_id not in self._over]
+        return list(self.allocations().values())
 
 
 def _runs(process: LocalJob[object]) -> bool:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hpctune.cluster.local.allocation import Allocation
 from hpctune.cluster.local.machine import Place
@@ -39,10 +38,6 @@ together: a handler would lose a signal that arrives between the shell's fork an
 of its session lives."""
 
 
-def _amounts(data: Mapping[str, Any]) -> dict[str, float]:
-    return {str(name): float(amount) for name, amount in data.items()}
-
-
 @dataclass(slots=True)
 class LocalRecord:
     """The record of one job, written by its driver. ``cancelled_at``: Unix seconds of the first cancel."""
@@ -64,9 +59,7 @@ class LocalRecord:
         data = {
             "tag": str(self.tag),
             "place": asdict(self.place),
-            "cpus": self.share.cpus,
-            "gpus": dict(self.share.gpus),
-            "custom": dict(self.share.custom),
+            **self.share.to_json(),
             "driver": list(self.driver),
             "cancelled_at": self.cancelled_at,
         }
@@ -86,8 +79,7 @@ class LocalRecord:
             tag = Tag.parse(data["tag"])
             if tag is None:
                 return None
-            gpus, custom = data["gpus"], data.get("custom", {})  # records of earlier versions have no others
-            share = Allocation(float(data["cpus"]), _amounts(gpus), _amounts(custom))
+            share = Allocation.from_json(data)
             driver = (int(data["driver"][0]), str(data["driver"][1]))
             return cls(path.stem, tag, Place(**data["place"]), share, driver, data["cancelled_at"], path)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
