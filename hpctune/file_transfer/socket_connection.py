@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,18 @@ PREFIX = "unix:"
 """How the name of such a server begins; the path of the socket follows."""
 _ANSWER_S = 120.0
 """Seconds without an answer after which a new connection is made."""
+
+
+@contextlib.contextmanager
+def short_address(path: str) -> Iterator[str]:
+    """Another path to the socket ``path``, valid in the block: the kernel takes no more than 107 bytes."""
+    directory, name = os.path.split(path)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        short = f"/proc/self/fd/{fd}"
+        yield f"{short}/{name}" if os.path.exists(short) else path
+    finally:
+        os.close(fd)
 
 
 class SocketConnection:
@@ -38,7 +51,8 @@ class SocketConnection:
         made.settimeout(_ANSWER_S)
         with self.breaking():
             try:
-                made.connect(self._path)
+                with short_address(self._path) as address:
+                    made.connect(address)
             except OSError as error:
                 made.close()
                 raise ConnectionLostError("The driver's machine is not connected now.") from error

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import json
+import os
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +20,18 @@ from hpctune.cluster.ssh.cluster import SshCluster
 from hpctune.cluster.ssh.options import SshOptions, Workstation
 from hpctune.ports import Clock, Cluster
 from hpctune.testing.cluster_suite import ClusterSuite
-from tests.support.ssh_lab import NAME, Laptop
+from tests.support.ssh_lab import (
+    BIN,
+    HELPER,
+    NAME,
+    Laptop,
+    Proxy,
+    Said,
+    Sshd,
+    cluster_processes,
+    nothing_left,
+    wait_for,
+)
 
 
 class TestSshCluster(ClusterSuite):
@@ -27,3 +47,274 @@ class TestSshCluster(ClusterSuite):
         made = SshCluster(experiment_dir, experiment_id, SshOptions(hosts=[machine], kill_wait_s=5.0), clock)
         made.jobs()  # it connects
         return made
+
+
+SEARCH = """
+import json, os, tempfile, time
+import hpctune as tune
+from helper import loss
+
+def train(config):
+    checkpoint, first = tune.get_checkpoint(), 1
+    if checkpoint:
+        with checkpoint.as_directory() as directory:
+            first = json.load(open(directory + "/step.json"))["step"] + 1
+    for step in range(first, config["steps"] + 1):
+        time.sleep(config["pause"])
+        print("step", step)
+        with tempfile.TemporaryDirectory() as directory:
+            json.dump({"step": step}, open(directory + "/step.json", "w"))
+            open("own.txt", "a").write(f"{step}\\n")
+            tune.report(
+                {"loss": loss(config["x"], step), "step": step, "home": os.environ["HOME"], "where": os.getcwd(),
+                 "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "-"), "word": os.environ.get("WORD", "-")},
+                checkpoint=tune.Checkpoint(directory),
+            )
+
+tuner = tune.Tuner(
+    train,
+    param_space={"x": tune.uniform(0, 4), "steps": STEPS, "pause": PAUSE},
+    tune_config=tune.TuneConfig(metric="loss", mode="min", num_samples=SAMPLES),
+    run_config=tune.RunConfig(name="demo", log_to_file=True),
+    MORE
+)
+"""
+
+
+@dataclass
+class Machines:
+    """Some workstations, ``ws1`` and so on, and the laptop whose ssh configuration names them."""
+
+    laptop: Laptop
+    servers: dict[str, Sshd]
+    results: Path
+
+    def write(self, *, samples: int = 6, steps: int = 5, pause: float = 0.05, more: str = "") -> None:
+        """The search, and a module that it imports."""
+        text = SEARCH.replace("SAMPLES", str(samples)).replace("STEPS", str(steps)).replace("PAUSE", str(pause))
+        (self.laptop.work / "search.py").write_text(text.replace("MORE", more))
+        (self.laptop.work / "helper.py").write_text(HELPER)
+
+    def env(self) -> dict[str, str]:
+        return {"HPCTUNE_RESULT_DIR": str(self.results)}
+
+    def call(self, *words: str | Path, timeout: float = 120) -> Said:
+        return self.laptop.call(*words, timeout=timeout, env=self.env())
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        return self.laptop.start(*words, env=self.env())
+
+    @property
+    def demo(self) -> Path:
+        return self.results / "demo"
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The results of each trial, as its results file has them."""
+        found = {path.parent.name: path.read_text().splitlines() for path in self.demo.glob("train_*/result.json")}
+        return {name: [json.loads(line) for line in lines] for name, lines in found.items()}
+
+    def reported(self) -> int:
+        """How many results the driver knows; 0 before there are any."""
+        said = self.call("list", self.demo, "--json")
+        trials = json.loads(said.out) if said.code == 0 else []
+        return sum(int(trial.get("training_iteration") or 0) for trial in trials)
+
+    def check_complete(self, trials: int, steps: int) -> None:
+        """Every trial has reported each step once, and has its last checkpoint whole."""
+        rows = self.rows()
+        assert len(rows) == trials
+        for name, lines in rows.items():
+            assert [line["step"] for line in lines] == list(range(1, steps + 1)), (name, lines)
+            newest = max((self.demo / name).glob("checkpoint_*"))
+            assert json.loads((newest / "step.json").read_text()) == {"step": steps}
+
+    def homes(self) -> set[str]:
+        """The machines on which trials ran."""
+        return {Path(line["home"]).name for lines in self.rows().values() for line in lines}
+
+    def left(self) -> list[str]:
+        """What jobs left on the machines."""
+        return [str(path) for server in self.servers.values() for path in server.home.glob("hpctune-*")]
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    """Two workstations. Each has a home of its own, with a directory for temporary files in it."""
+    laptop, servers = Laptop(tmp_path / "here", tmp_path / "work"), {}
+    with contextlib.ExitStack() as stack:
+        for name in ("ws1", "ws2"):
+            home = tmp_path / name
+            path = f"{BIN}:/usr/local/bin:/usr/bin:/bin"
+            server = servers[name] = Sshd(
+                tmp_path / f"{name}-sshd", home, {"PATH": path, "USER": "me", "TMPDIR": str(home)}
+            )
+            (home / ".bash_profile").write_text("echo 'Welcome!'; read -r what\n")
+            stack.enter_context(nothing_left(home))
+            server.start()
+            stack.callback(server.stop)
+            laptop.may_enter(server)
+            laptop.knows(server)
+            with laptop.config.open("a") as file:
+                file.write(f"Host {name}\n  HostName 127.0.0.1\n  Port {server.port}\n  User {getpass.getuser()}\n")
+        yield Machines(laptop, servers, tmp_path / "results")
+
+
+def test_a_search_uses_all_machines_and_leaves_nothing_there(machines: Machines) -> None:
+    machines.write()
+    said = machines.call("run", "search.py", "--hosts", "ws1,ws2")
+    assert said.code == 0, said
+    assert "2 of 2 workstations" in said.out
+    machines.check_complete(6, 5)
+    assert machines.homes() == {"ws1", "ws2"}
+    for name, lines in machines.rows().items():
+        trial = machines.demo / name
+        assert all(not line["where"].startswith(str(machines.results)) for line in lines)
+        assert (trial / "stdout").read_text() == "".join(f"step {step}\n" for step in range(1, 6))
+        assert (trial / "own.txt").read_text() == "".join(f"{step}\n" for step in range(1, 6))
+    assert not machines.left()
+    assert list((machines.demo / "jobs").iterdir()) == []
+
+
+def test_a_killed_driver_loses_nothing(machines: Machines) -> None:
+    machines.write(samples=4, steps=12, pause=0.25)
+    driver = machines.start("run", "search.py", "--hosts", "ws1,ws2")
+    wait_for(lambda: machines.reported() >= 6, what="some results")
+    driver.kill()
+    driver.communicate()
+    running = [pid for server in machines.servers.values() for pid in cluster_processes(server.home)]
+    assert running, "the jobs have ended with the driver"
+    said = machines.call("resume", machines.demo)
+    assert said.code == 0, said
+    machines.check_complete(4, 12)
+    assert not machines.left()
+
+
+def test_broken_connections_lose_nothing(machines: Machines) -> None:
+    server = machines.servers["ws1"]
+    proxy = Proxy(server.port, seed=3)
+    machines.laptop.knows(server, proxy.port)
+    text = machines.laptop.config.read_text().replace(f"Port {server.port}\n", f"Port {proxy.port}\n")
+    machines.laptop.config.write_text(text)
+    machines.write(samples=4, steps=10, pause=0.1)
+    proxy.between = (20_000, 120_000)
+    said = machines.call("run", "search.py", "--hosts", "ws1")
+    proxy.close()
+    assert said.code == 0, said
+    assert proxy.cuts >= 3, said
+    assert "is connected again" in said.err
+    machines.check_complete(4, 10)
+
+
+def test_trials_of_a_machine_that_is_lost_go_on_on_another(machines: Machines) -> None:
+    machines.write(
+        samples=2, steps=12, pause=0.25, more="cluster=tune.SshOptions(hosts=[dict(host='ws1', cpus=1), "
+        "dict(host='ws2', cpus=1)], lost_after_s=2.0),",
+    )  # fmt: skip
+    driver = machines.start("run", "search.py")
+    wait_for(lambda: machines.reported() >= 6 and machines.homes() == {"ws1", "ws2"}, what="results of both")
+    machines.servers["ws2"].stop()
+    for pid in cluster_processes(machines.servers["ws2"].home):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, (out, err)
+    assert "ws2 cannot be reached" in err
+    machines.check_complete(2, 12)
+    moved = [lines for lines in machines.rows().values() if len({line["home"] for line in lines}) == 2]
+    assert len(moved) == 1, "no trial went on elsewhere from its checkpoint"
+
+
+def test_a_stop_without_a_driver_ends_the_jobs(machines: Machines) -> None:
+    machines.write(samples=4, steps=2000, pause=0.1)
+    driver = machines.start("run", "search.py", "--hosts", "ws1,ws2")
+    wait_for(lambda: machines.reported() >= 4, what="some results")
+    driver.kill()
+    driver.communicate()
+    said = machines.call("stop", machines.demo, "--now")
+    assert said.code == 0, said
+    assert "Cancelled 4 jobs." in said.out
+    wait_for(
+        lambda: not [pid for server in machines.servers.values() for pid in cluster_processes(server.home)],
+        what="the jobs to end",
+    )
+
+
+def test_options_reach_the_machines(machines: Machines) -> None:
+    machines.write(
+        samples=2, steps=1, more="cluster=tune.SshOptions(hosts=[tune.Workstation(host='ws1', cpus=2, gpus=2)], "
+        "env={'WORD': 'a b'}, setup=['echo noise', 'export OTHER=1'], directory='~/$USER', python=PYTHON),"
+    )  # fmt: skip
+    text = (machines.laptop.work / "search.py").read_text().replace("PYTHON", repr(sys.executable))
+    text = text.replace("    train,\n", "    tune.with_resources(train, {'cpu': 1, 'gpu': 1}),\n")
+    (machines.laptop.work / "search.py").write_text(text)
+    said = machines.call("run", "search.py")
+    assert said.code == 0, said
+    lines = [line for lines in machines.rows().values() for line in lines]
+    assert {line["gpus"] for line in lines} == {"0", "1"}
+    assert {line["word"] for line in lines} == {"a b"}
+    assert all(line["where"].startswith(str(machines.servers["ws1"].home / "me")) for line in lines)
+
+
+def test_a_machine_that_is_off_is_told_and_the_others_are_used(machines: Machines) -> None:
+    machines.write(samples=2, steps=2)
+    machines.servers["ws2"].stop()
+    said = machines.call("run", "search.py", "--hosts", "ws1,ws2")
+    assert said.code == 0, said
+    assert "ws2 is not used, until it can be reached" in said.err
+    machines.check_complete(2, 2)
+
+
+def test_nothing_is_made_if_no_machine_can_be_used(machines: Machines) -> None:
+    machines.write()
+    machines.laptop.known_hosts.write_text("")
+    machines.servers["ws2"].authorized.write_text("")
+    machines.laptop.knows(machines.servers["ws2"])
+    said = machines.call("run", "search.py", "--hosts", "ws1,ws2")
+    assert said.code == 2
+    assert "No workstation can be used:" in said.err
+    assert "ws1: " in said.err
+    assert "known_hosts" in said.err
+    assert "ws2: " in said.err
+    assert not machines.demo.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--python", "/nowhere/python"), "There is no /nowhere/python"),
+        (("--python", "/usr/bin/python3 -S -E"), "has no hpctune. Install this version"),
+        (("--setup", "false"), "A line of setup failed there"),
+        (("--workers", "2"), "Workers that stay"),
+        (("--cluster", "slurm"), "--cluster slurm is another cluster"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_made(
+    machines: Machines, words: tuple[str, ...], told: str
+) -> None:
+    machines.write()
+    said = machines.call("run", "search.py", "--hosts", "ws1", *words)
+    assert said.code == 2, said
+    assert told in said.err
+    assert not machines.demo.exists()
+
+
+def test_a_trial_that_no_machine_can_run_is_told(machines: Machines) -> None:
+    machines.write(more="cluster=tune.SshOptions(hosts=['ws1', 'ws2']),")
+    path = machines.laptop.work / "search.py"
+    path.write_text(path.read_text().replace("    train,\n", "    tune.with_resources(train, {'cpu': 5000}),\n"))
+    said = machines.call("run", "search.py")
+    assert said.code == 1
+    assert "A trial needs 5000 CPUs, and ws1 offers" in said.err
+    assert "Workstation(cpus=...)" in said.err
+    assert not machines.demo.exists()
+
+
+def test_a_file_without_python_names_machines(machines: Machines) -> None:
+    (machines.laptop.work / "program.py").write_text("import sys\nprint('loss', float(sys.argv[2]) ** 2)\n")
+    (machines.laptop.work / "demo.yaml").write_text(
+        f"command: {sys.executable} {machines.laptop.work}/program.py\nparameters: {{x: [1, 2]}}\ngrid: true\n"
+        "metric: loss\nnum_samples: 1\nssh: {hosts: [ws1, {host: ws2, cpus: 1}]}\n"
+    )
+    said = machines.call("run", "demo.yaml")
+    assert said.code == 0, said
+    assert "loss=1" in said.out

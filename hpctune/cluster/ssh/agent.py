@@ -33,7 +33,7 @@ from hpctune.cluster.options import LocalOptions
 from hpctune.common.log import show_messages
 from hpctune.errors import StorageError, TuneError
 from hpctune.file_transfer import ends
-from hpctune.file_transfer.socket_connection import PREFIX
+from hpctune.file_transfer.socket_connection import PREFIX, short_address
 from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, Refused
 from hpctune.model.resources import Resources
@@ -42,8 +42,6 @@ from hpctune.version import VERSION
 from hpctune.worker.storage_retry import VARIABLE as PATIENCE
 
 WORKER = ("-u", "-m", "hpctune.worker")
-_LONGEST_SOCKET = 100
-"""Bytes of the path of a socket at most; Linux allows 107."""
 
 
 class Agent:
@@ -150,13 +148,12 @@ class Agent:
 
     def _listen(self) -> None:
         """Take the connections of jobs from now on."""
-        if len(os.fsencode(self._socket)) > _LONGEST_SOCKET:
-            raise StorageError(f"{self._base} is too long for a socket in it. Choose a shorter directory.")
         draft = self._base / f"files.{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listening.bind(str(draft))
+        with short_address(str(draft)) as address:
+            self._listening.bind(address)
         self._listening.listen(128)
         draft.replace(self._socket)
         threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()

@@ -118,13 +118,12 @@ class Station:
     def _keep_connected(self) -> None:
         pauses = Backoff(_FIRST_PAUSE_S, _MAX_PAUSE_S)
         while not self._closed.is_set():
-            began = time.monotonic()
             try:
                 self._talk()
             except (TuneError, OSError, EOFError) as error:
+                if self.up:
+                    pauses.reset()
                 self._lost(error)
-            if time.monotonic() - began > _MAX_PAUSE_S:
-                pauses.reset()
             self._closed.wait(pauses.take())
 
     def _talk(self) -> None:
