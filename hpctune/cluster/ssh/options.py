@@ -37,9 +37,7 @@ class Workstation:
         if not isinstance(self.host, str):
             raise UsageError(f"A workstation's host must be a text such as 'ann@ws1', not {self.host!r}.")
         split(self.host)
-        if self.gpus is not None and not isinstance(self.gpus, (int, str)):
-            object.__setattr__(self, "gpus", tuple(self.gpus))
-        LocalOptions(cpus=self.cpus, gpus=self.gpus)  # it says what is wrong with them
+        object.__setattr__(self, "gpus", LocalOptions(cpus=self.cpus, gpus=self.gpus).gpus)
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults."""

@@ -1,0 +1,162 @@
+"""The files of an experiment as its jobs on other machines see them: an SFTP client of paramiko, over a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paramiko import SFTPClient
+
+from hpctune.file_transfer.served import serve
+from hpctune.ssh.streams import Stream
+
+REFUSED = OSError
+"""What a client raises for what the server refuses."""
+
+
+class _Socket(Stream):
+    """A stream that is a socket."""
+
+    def __init__(self, made: socket.socket) -> None:
+        super().__init__(1, lambda kind, number, data: None)
+        self._socket = made
+
+    def recv(self, size: int) -> bytes:
+        return self._socket.recv(size)
+
+    def send(self, data: bytes) -> int:
+        return self._socket.send(data)
+
+    def close(self) -> None:
+        self.closed = True
+        self._socket.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "experiment"
+    made.mkdir()
+    (tmp_path / "secret").write_text("not for jobs")
+    (tmp_path / "output").mkdir()
+    return made
+
+
+@contextlib.contextmanager
+def connected(root: Path) -> Iterator[SFTPClient]:
+    near, far = socket.socketpair()
+    serve(_Socket(far), root, lambda: {str(root.parent / "output" / "stdout")})
+    channel: Any = _Socket(near)
+    yield SFTPClient(channel)
+    near.close()
+
+
+@pytest.fixture
+def client(root: Path) -> Iterator[SFTPClient]:
+    with connected(root) as made:
+        yield made
+
+
+def test_files_are_read_and_written(client: SFTPClient, root: Path) -> None:
+    data = os.urandom(300_000)
+    with client.open(f"{root}/a", "wb") as file:
+        file.write(data)
+        file.chmod(0o640)
+    assert (root / "a").read_bytes() == data
+    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o640
+    with client.open(f"{root}/a", "r+b") as file:
+        file.seek(5)
+        file.write(b"hello")
+        file.truncate(10)
+    assert (root / "a").read_bytes() == data[:5] + b"hello"
+    with client.open(f"{root}/a", "rb") as file:
+        assert file.read() == data[:5] + b"hello"
+        assert file.stat().st_size == 10
+    assert [one.filename for one in client.listdir_attr(str(root))] == ["a"]
+
+
+def test_directories_links_and_names(client: SFTPClient, root: Path) -> None:
+    client.mkdir(f"{root}/d", 0o700)
+    client.chmod(f"{root}/d", 0o750)
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o750
+    (root / "d" / "f").write_text("x")
+    client.symlink("f", f"{root}/d/link")
+    assert client.readlink(f"{root}/d/link") == "f"
+    assert client.stat(f"{root}/d/link").st_size == 1
+    assert stat.S_ISLNK(client.lstat(f"{root}/d/link").st_mode or 0)
+    client.posix_rename(f"{root}/d", f"{root}/e")
+    client.remove(f"{root}/e/link")
+    client.remove(f"{root}/e/f")
+    client.rmdir(f"{root}/e")
+    assert list(root.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        client.stat(f"{root}/e")
+
+
+def test_of_many_who_take_a_name_one_succeeds(root: Path) -> None:
+    for number in range(8):
+        (root / f"claim{number}").write_text(str(number))
+    won: list[int] = []
+
+    def take(number: int) -> None:
+        with connected(root) as client, contextlib.suppress(OSError):
+            client.rename(f"{root}/claim{number}", f"{root}/claimed")
+            won.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert (root / "claimed").read_text() == str(won[0])
+    assert not (root / f"claim{won[0]}").exists()
+    assert len(list(root.iterdir())) == 8
+
+
+@pytest.mark.parametrize("way", ["secret", "experiment/../secret", "experiment/out/secret", "experiment/to-secret"])
+def test_nothing_outside_is_seen(client: SFTPClient, root: Path, way: str) -> None:
+    (root / "out").symlink_to("..")
+    (root / "to-secret").symlink_to("../secret")
+    path = f"{root.parent}/{way}"
+    with pytest.raises(REFUSED):
+        client.open(path, "rb")
+    with pytest.raises(REFUSED):
+        client.stat(path)
+    with pytest.raises(REFUSED):
+        client.open(path, "wb")
+    with pytest.raises(REFUSED):
+        client.listdir_attr(str(root.parent))
+    with pytest.raises(REFUSED):
+        client.posix_rename(f"{root}/out", f"{root.parent}/stolen")
+    assert (root.parent / "secret").read_text() == "not for jobs"
+
+
+def test_the_output_of_a_job_may_be_elsewhere(client: SFTPClient, root: Path, tmp_path: Path) -> None:
+    with client.open(f"{tmp_path}/output/stdout", "wb") as file:
+        file.write(b"words")
+    assert (tmp_path / "output" / "stdout").read_bytes() == b"words"
+    assert client.stat(f"{tmp_path}/output").st_mode
+    with pytest.raises(REFUSED):
+        client.open(f"{tmp_path}/output/other", "wb")
+
+
+def test_links_that_filesystems_lack_are_not_needed(
+    client: SFTPClient, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for number in (1, 2):
+        (root / f"claim{number}").write_text(str(number))
+    client.rename(f"{root}/claim1", f"{root}/claimed")
+    with pytest.raises(REFUSED):
+        client.rename(f"{root}/claim2", f"{root}/claimed")
+    assert (root / "claimed").read_text() == "1"
