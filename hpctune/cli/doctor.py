@@ -16,7 +16,7 @@ import click
 
 from hpctune.cli import find
 from hpctune.cli.progress import Progress
-from hpctune.cli.values import duration_option
+from hpctune.cli.values import duration_option, names_option
 from hpctune.common.text import clean, count
 from hpctune.storage.values import as_json
 
@@ -36,6 +36,9 @@ _INDENT = 8
     "and no file behind, even if it is interrupted. Makes about ten calls to Slurm, which are listed at the end.",
 )
 @click.option("--cluster", type=click.Choice(["auto", "slurm", "local"]), default="auto", help="Where trials will run.")
+@click.option(
+    "--hosts", callback=names_option, metavar="HOST,...", help="Look at these machines, which run trials over ssh."
+)
 @click.option("--dir", "directory", metavar="STORAGE", help="Directory of the experiments. Default: the storage path.")
 @click.option("-p", "--partition", metavar="NAME", help="Partition of the jobs.")
 @click.option("-A", "--account", metavar="NAME", help="Account to charge.")
@@ -56,6 +59,7 @@ _INDENT = 8
 def command(
     ctx: click.Context,
     cluster: str,
+    hosts: tuple[str, ...],
     directory: str | None,
     partition: str | None,
     account: str | None,
@@ -73,8 +77,9 @@ def command(
     from hpctune.site.findings import together
 
     slurm = cluster == "slurm" or (cluster == "auto" and (slurm_is_here(os.environ) or partition is not None))
+    slurm = slurm and not hosts
     place = Path(directory).expanduser().absolute() if directory is not None else find.storage_path().absolute()
-    question = Question(slurm, place, partition, account, not no_job, gpu, wait, python)
+    question = Question(slurm, place, partition, account, not no_job, gpu, wait, python, hosts)
     progress = Progress(json_wanted)
     parts: list[Advice] = []
     shown = ""

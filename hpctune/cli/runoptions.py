@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from hpctune.cli import profiles
 from hpctune.cli.driveroptions import DRIVER_FIELDS, driver_options
 from hpctune.cli.sshoptions import SSH_FIELDS
-from hpctune.cli.values import budget_option, duration_option, size_option, space_pairs, text_pairs
+from hpctune.cli.values import budget_option, duration_option, names_option, size_option, space_pairs, text_pairs
 from hpctune.cluster.names import NAMES, SSH_SHARED, valid_names
 
 _SLURM_TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -83,11 +83,6 @@ def cluster_option(ctx: click.Context, param: click.Parameter, value: str | None
     raise click.BadParameter(f"{value!r} is not one of {', '.join(map(repr, names))}.", ctx, param)
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Names that are separated by commas."""
-    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
-
-
 _COMMON: list[Callable[[Any], Any]] = [
     click.option(
         "--profile",
@@ -117,7 +112,7 @@ _COMMON: list[Callable[[Any], Any]] = [
     ),
     click.option(
         "--hosts",
-        callback=_names,
+        callback=names_option,
         metavar="HOST,...",
         help="Machines that run the trials, reached by ssh, without Slurm and without a common directory: ws1,ann@ws2.",
     ),

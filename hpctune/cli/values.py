@@ -41,6 +41,11 @@ def _clock(text: str) -> float:
     return int(found["d"] or 0) * 86400.0 + sum(p * s for p, s in zip(parts, scale, strict=False))
 
 
+def names_option(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names that are separated by commas."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
 def duration_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Callback of an option that is a time span: seconds."""
     if value is None:

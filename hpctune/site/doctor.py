@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hpctune.cluster.slurm.commands import SlurmCommands
 from hpctune.errors import StorageError
 from hpctune.ports import Clock
 from hpctune.site.findings import Advice, Check
+from hpctune.site.machines import judge_machines
 from hpctune.site.node import job as nodejob, program as nodeprogram
 from hpctune.site.node.facts import NodeFacts
 from hpctune.site.slurm.checks import chosen, judge_slurm, politeness
@@ -36,7 +37,7 @@ LEAKS = ("SLURM_HPCTUNE_DOCTOR", "SBATCH_HPCTUNE_DOCTOR")
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is to be examined. ``pending_s``: how long the test job may wait in the queue. ``python``: the interpreter's
-    command on nodes; None: this one."""
+    command on nodes; None: this one. ``hosts``: machines that are reached by ssh, in place of Slurm."""
 
     slurm: bool
     directory: Path
@@ -46,10 +47,16 @@ class Question:
     gpu: bool = False
     pending_s: float = 120.0
     python: str | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def examine(question: Question, clock: Clock, say: Callable[[str], None]) -> Generator[Advice, None, None]:
     """Run the checks part by part. ``say`` gets the current step. Leaves no file and no job behind."""
+    if question.hosts:
+        say("connecting")
+        yield judge_machines(question.hosts, question.python, clock)
+        yield from _storage(replace(question, job=False), None, clock, say)
+        return
     if not question.slurm:
         yield _this_machine()
         yield from _storage(question, None, clock, say)

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,6 +105,17 @@ class Machines:
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
         return self.laptop.start(*words, env=self.env())
 
+    @staticmethod
+    def reads(driver: subprocess.Popen[str], what: str) -> str:
+        """What the driver writes on stderr, up to a line with ``what``."""
+        assert driver.stderr is not None
+        said = ""
+        for line in driver.stderr:
+            said += line
+            if what in line:
+                return said
+        raise AssertionError(f"never said: {what}\n{said}")
+
     @property
     def demo(self) -> Path:
         return self.results / "demo"
@@ -171,7 +183,7 @@ def test_a_search_uses_all_machines_and_leaves_nothing_there(machines: Machines)
         assert all(not line["where"].startswith(str(machines.results)) for line in lines)
         assert (trial / "stdout").read_text() == "".join(f"step {step}\n" for step in range(1, 6))
         assert (trial / "own.txt").read_text() == "".join(f"{step}\n" for step in range(1, 6))
-    assert not machines.left()
+    wait_for(lambda: not machines.left(), what="the agents to tidy up")
     assert list((machines.demo / "jobs").iterdir()) == []
 
 
@@ -186,7 +198,7 @@ def test_a_killed_driver_loses_nothing(machines: Machines) -> None:
     said = machines.call("resume", machines.demo)
     assert said.code == 0, said
     machines.check_complete(4, 12)
-    assert not machines.left()
+    wait_for(lambda: not machines.left(), what="the agents to tidy up")
 
 
 def test_broken_connections_lose_nothing(machines: Machines) -> None:
@@ -318,3 +330,58 @@ def test_a_file_without_python_names_machines(machines: Machines) -> None:
     said = machines.call("run", "demo.yaml")
     assert said.code == 0, said
     assert "loss=1" in said.out
+
+
+def test_doctor_says_what_each_machine_is(machines: Machines) -> None:
+    machines.servers["ws2"].stop()
+    said = machines.call("doctor", "--hosts", "ws1,ws2", "--dir", machines.results)
+    assert said.code == 0, said
+    assert re.search(r"ok +ws1: \d+ CPUs? and 0 GPUs for trials", said.out), said
+    assert re.search(r"warn +ws2: .* cannot be reached", said.out), said
+    wait_for(lambda: not machines.left(), what="the agent to tidy up")
+    said = machines.call("doctor", "--hosts", "ws2", "--dir", machines.results)
+    assert said.code == 1
+    assert "No trial could run." in said.out
+
+
+def test_a_connection_that_hangs_is_replaced(machines: Machines) -> None:
+    server = machines.servers["ws1"]
+    proxy = Proxy(server.port)
+    machines.laptop.knows(server, proxy.port)
+    text = machines.laptop.config.read_text().replace(f"Port {server.port}\n", f"Port {proxy.port}\n")
+    machines.laptop.config.write_text(f"ServerAliveInterval 1\nServerAliveCountMax 2\n{text}")
+    machines.write(samples=2, steps=20, pause=0.2)
+    driver = machines.start("run", "search.py", "--hosts", "ws1")
+    wait_for(lambda: machines.reported() >= 3, what="some results")
+    before = _agents(server.home)
+    proxy.frozen.set()
+    said = machines.reads(driver, "cannot be reached")
+    proxy.frozen.clear()
+    out, err = driver.communicate(timeout=120)
+    proxy.close()
+    assert driver.returncode == 0, (out, said, err)
+    assert before
+    machines.check_complete(2, 20)
+    wait_for(lambda: not _agents(server.home), what="all agents to end")
+
+
+def test_a_job_that_nobody_comes_for_ends_and_its_trial_goes_on(machines: Machines) -> None:
+    machines.write(samples=1, steps=3, pause=0.5, more="cluster=tune.SshOptions(hosts=['ws1'], patience_s=1.0),")
+    driver = machines.start("run", "search.py")
+    wait_for(lambda: machines.reported() >= 1, what="a result")
+    driver.kill()
+    driver.communicate()
+    home = machines.servers["ws1"].home
+    wait_for(lambda: not cluster_processes(home), what="the job to give up")
+    said = machines.call("resume", machines.demo)
+    assert said.code == 0, said
+    machines.check_complete(1, 3)
+
+
+def _agents(home: Path) -> set[int]:
+    found = set()
+    for pid in cluster_processes(home):
+        with contextlib.suppress(OSError):
+            if b"hpctune.cluster.ssh.agent" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.add(pid)
+    return found

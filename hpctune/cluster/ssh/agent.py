@@ -174,11 +174,11 @@ class Agent:
             return
         self._listening.close()
         with contextlib.suppress(OSError):
-            if _pid_in(self._base / "agent") == str(os.getpid()):
-                self._socket.unlink()
-                (self._base / "agent").unlink()
-            (self._base / "jobs").rmdir()
-            self._base.rmdir()
+            if _pid_in(self._base / "agent") != str(os.getpid()):
+                return
+        for remove, path in ((os.unlink, "files"), (os.unlink, "agent"), (os.rmdir, "jobs"), (os.rmdir, "")):
+            with contextlib.suppress(OSError):  # it is not there, or jobs still run
+                remove(self._base / path)
 
 
 class _Clock:
