@@ -72,6 +72,8 @@ TOP = [
     "with_resources",
     "Command",
     "LocalOptions",
+    "SshOptions",
+    "Workstation",
     "SlurmOptions",
     "Trial",
 ]

@@ -172,7 +172,7 @@ def test_options_choose_where_auto_is_left_to_choose(programs: Path, tmp_path: P
 
 
 def test_wrong_names_and_options_are_refused(programs: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'pbs' is not a valid cluster. Valid are: auto, slurm, local, debug"):
+    with pytest.raises(UsageError, match=r"'pbs' is not a valid cluster. Valid are: auto, slurm, local, ssh, debug"):
         resolve_cluster("pbs").build(tmp_path, "e", SuiteClock())
     with pytest.raises(UsageError, match="module load slurm"):
         resolve_cluster("slurm").build(tmp_path, "e", SuiteClock())

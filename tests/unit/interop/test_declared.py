@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hpctune.cluster.ssh.options import SshOptions, Workstation
 from hpctune.errors import ConfigFileError
 from hpctune.interop import declared
 from hpctune.space import choice, grid_search, lograndint, loguniform, qloguniform, quniform, randint, randn, uniform
@@ -58,6 +59,15 @@ def search(tmp_path: Path, text: str, suffix: str = ".yaml") -> Any:
     return declared.search_of(declared.read(path), path)
 
 
+def test_machines_that_are_reached_by_ssh(tmp_path: Path) -> None:
+    text = "command: ./train\nparameters: {x: [1, 2]}\nssh: {hosts: [ws1, {host: ws2, gpus: 1}], lost_after_s: 60}\n"
+    tuner = search(tmp_path, text).tuner()
+    machines = SshOptions(hosts=["ws1", Workstation(host="ws2", gpus=1)], lost_after_s=60)
+    assert tuner._cluster == machines
+    with pytest.raises(ConfigFileError, match="ssh has no .host."):
+        search(tmp_path, "command: ./train\nssh: {host: ws1}\n").tuner()
+
+
 def test_every_key_has_its_effect(tmp_path: Path) -> None:
     found = search(tmp_path, FULL)
     assert set(declared.read(tmp_path / "search.yaml")) | {
@@ -66,6 +76,7 @@ def test_every_key_has_its_effect(tmp_path: Path) -> None:
         "style",
         "callbacks",
         "share_with_group",
+        "ssh",
     } == {*declared.KEYS}
     assert found.space == {
         "lr": loguniform(1e-4, 1e-1),
