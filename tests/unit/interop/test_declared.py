@@ -64,7 +64,7 @@ def test_machines_that_are_reached_by_ssh(tmp_path: Path) -> None:
     tuner = search(tmp_path, text).tuner()
     machines = SshOptions(hosts=["ws1", Workstation(host="ws2", gpus=1)], lost_after_s=60)
     assert tuner._cluster == machines
-    with pytest.raises(ConfigFileError, match="ssh has no .host."):
+    with pytest.raises(ConfigFileError, match="ssh has no 'host'"):
         search(tmp_path, "command: ./train\nssh: {host: ws1}\n").tuner()
 
 
