@@ -49,8 +49,9 @@ def mlflow_server(place: Path) -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("store", ["files", pytest.param("sqlite", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("store", ["files", "sqlite"])
 def test_a_killed_driver_and_a_failed_trial_go_on_in_the_same_runs(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

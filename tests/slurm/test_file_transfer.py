@@ -158,6 +158,7 @@ def requeue_one(search: Search, cluster: SlurmCluster) -> None:
     cluster.run("scontrol", "requeue", running[0].id)
 
 
+@pytest.mark.nightly
 def test_a_population_on_nodes_that_see_nothing(start: Callable[..., Search], slurm_cluster: SlurmCluster) -> None:
     """Checkpoints go from trial to trial by the driver's host; a job is requeued, the driver is killed and resumed."""
     search = start(PBT, more="requeue=True")

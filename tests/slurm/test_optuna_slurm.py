@@ -36,6 +36,7 @@ print(len(study.trials), {t.state.name for t in study.trials})
 """
 
 
+@pytest.mark.nightly
 def test_a_requeue_and_a_killed_driver(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
     (tmp_path / "search.py").write_text(SCRIPT)
     words = (

@@ -201,6 +201,7 @@ def test_a_killed_driver_loses_nothing(machines: Machines) -> None:
     wait_for(lambda: not machines.left(), what="the agents to tidy up")
 
 
+@pytest.mark.nightly
 def test_broken_connections_lose_nothing(machines: Machines) -> None:
     server = machines.servers["ws1"]
     proxy = Proxy(server.port, seed=3)
@@ -344,6 +345,7 @@ def test_doctor_says_what_each_machine_is(machines: Machines) -> None:
     assert "No trial could run." in said.out
 
 
+@pytest.mark.nightly
 def test_a_connection_that_hangs_is_replaced(machines: Machines) -> None:
     server = machines.servers["ws1"]
     proxy = Proxy(server.port)
@@ -365,6 +367,7 @@ def test_a_connection_that_hangs_is_replaced(machines: Machines) -> None:
     wait_for(lambda: not _agents(server.home), what="all agents to end")
 
 
+@pytest.mark.nightly
 def test_a_job_that_nobody_comes_for_ends_and_its_trial_goes_on(machines: Machines) -> None:
     machines.write(samples=1, steps=3, pause=0.5, more="cluster=tune.SshOptions(hosts=['ws1'], patience_s=1.0),")
     driver = machines.start("run", "search.py")
