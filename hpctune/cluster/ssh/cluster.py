@@ -33,6 +33,8 @@ from hpctune.storage.layout import ExperimentPaths
 _PREFIX = "ssh-"
 _ANSWER_S = 30.0
 """Seconds that an agent may take for an answer."""
+_LOOK_S = 5.0
+"""Seconds for which a look at the jobs waits for a machine: the others must not wait long for one that hangs."""
 _CONNECT_S = 90.0
 """Seconds that the first connections may take."""
 _DOUBT_S = 60.0
@@ -217,7 +219,7 @@ class SshCluster:
         """
         self._connect()
         asked = {name: station.ask("jobs") for name, station in self._stations.items() if station.up}
-        until = time.monotonic() + _ANSWER_S
+        until = time.monotonic() + _LOOK_S
         for name, answer in asked.items():
             with contextlib.suppress(TuneError, TimeoutError):
                 self._heard(name, answer.result(max(0.1, until - time.monotonic())))
