@@ -13,7 +13,7 @@ cd -- "$project"
 exec </dev/null
 
 extras=dev,wandb,mlflow,mlflow-server,comet,aim,xgboost,lightgbm,keras,keras-tuner,lightning,transformers,flaml,seml
-ensure_venv "$project/.venv-integrations" "$project" "$extras"
+ensure_venv "$project/.venv-integrations" "$project" "$extras" uv
 PATH=$project/.venv-integrations/bin:$PATH # for the `hpctune` that tests start
 export PATH KERAS_BACKEND=${KERAS_BACKEND:-torch} # the one that is in the environment
 exec python -m pytest tests/integrations tests/slurm/test_lightning_slurm.py tests/slurm/test_keras_tuner_slurm.py \

@@ -27,11 +27,13 @@ find_python() {
 with_uv() {
   local folder=$1
   shift
-  local shown=/dev/null quiet=(--quiet)
-  [[ -t 2 ]] && shown=/dev/stderr quiet=() # on a terminal, uv shows what it loads
+  local quiet=(--quiet)
+  [[ -t 2 ]] && quiet=() # on a terminal, uv shows what it loads
   [[ -z ${PIP_INDEX_URL:-}${PIP_NO_INDEX:-} ]] &&
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input uv 2>/dev/null &&
-    "$folder/bin/uv" pip install "${quiet[@]}" --python "$folder/bin/python" "$@" 2>"$shown"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input uv 2>/dev/null || return 1
+  "$folder/bin/uv" pip install "${quiet[@]}" --python "$folder/bin/python" "$@" >&2 && return 0
+  say "uv could not install this; its reason is above. Trying pip, which takes longer ..."
+  return 1
 }
 
 # ensure_venv FOLDER PROJECT EXTRA [uv]: a virtual environment with PROJECT[EXTRA] installed in editable mode, with pip,
