@@ -6,10 +6,12 @@ import contextlib
 import getpass
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -388,3 +390,67 @@ def _agents(home: Path) -> set[int]:
             if b"hpctune.cluster.ssh.agent" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 found.add(pid)
     return found
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nothing_is_lost_whatever_is_killed(machines: Machines, seed: int) -> None:
+    """Drivers, agents, servers, connections and jobs, one after another; each time the search goes on a little."""
+    chance = random.Random(seed)
+    proxies = {name: Proxy(server.port, seed) for name, server in machines.servers.items()}
+    text = machines.laptop.config.read_text()
+    for name, proxy in proxies.items():
+        machines.laptop.knows(machines.servers[name], proxy.port)
+        text = text.replace(f"Port {machines.servers[name].port}\n", f"Port {proxy.port}\n")
+    machines.laptop.config.write_text(text)
+    machines.write(
+        samples=6, steps=25, pause=0.15, more="cluster=tune.SshOptions(hosts=['ws1', 'ws2'], lost_after_s=60.0),",
+    )  # fmt: skip
+    words: tuple[str | Path, ...] = ("run", "search.py")
+    driver = machines.start(*words)
+    happened: Counter[str] = Counter()
+    before = 0
+    for kind in chance.sample([*_KINDS, *_KINDS, *_KINDS], 3 * len(_KINDS)):
+        wait_for(
+            lambda: machines.reported() >= min(before + 3, 150) or driver.poll() is not None,  # noqa: B023
+            60, f"progress after {happened}",
+        )  # fmt: skip
+        before = machines.reported()
+        name = chance.choice(sorted(machines.servers))
+        server, proxy = machines.servers[name], proxies[name]
+        if driver.poll() is not None:
+            break
+        happened[kind] += 1
+        if kind == "driver":
+            driver.kill()
+            driver.communicate()
+            driver = machines.start("resume", machines.demo)
+        elif kind == "agent":
+            _kill(_agents(server.home))
+        elif kind == "connection":
+            proxy.cut()
+        elif kind == "server":
+            server.stop()
+            _kill(_agents(server.home))
+            server.start()
+        else:
+            jobs = [pid for pid in cluster_processes(server.home) if pid not in _agents(server.home)]
+            _kill(set(jobs[:1]))
+    out, err = driver.communicate(timeout=240)
+    assert driver.returncode == 0, (happened, out, err)
+    for proxy in proxies.values():
+        proxy.close()
+    assert sum(happened.values()) >= 5, happened
+    machines.check_complete(6, 25)
+    wait_for(
+        lambda: not [pid for one in machines.servers.values() for pid in cluster_processes(one.home)], 60, "the end"
+    )
+
+
+_KINDS = ("driver", "agent", "connection", "server", "job")
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
