@@ -1,4 +1,4 @@
-"""One line that says what a command is doing."""
+"""What a command says while it works."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ class Progress:
         """Clear the status line."""
         if self._terminal:
             click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def say(text: str) -> None:
+    """A line about what happens, on stderr."""
+    click.echo(text, err=True)
+
+
+def show(text: str) -> None:
+    """A part of the output of what runs elsewhere."""
+    click.echo(text, nl=False)
+    sys.stdout.flush()

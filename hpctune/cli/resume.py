@@ -9,6 +9,7 @@ import click
 from hpctune.cli import find
 from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.cli.workstations import hosts_of
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
 from hpctune.errors import UsageError
@@ -94,7 +95,7 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
-        hosts=given["hosts"],
+        hosts=hosts_of(given),
         slurm=slurm,
         config=given["config_values"],
         verbose=given["verbose"],

@@ -24,6 +24,7 @@ from hpctune.cli.runoptions import (
 )
 from hpctune.cli.searchoptions import NAMES as SEARCH_NAMES, search_options
 from hpctune.cli.sshoptions import refuse_ssh_options, ssh_options
+from hpctune.cli.workstations import hosts_of
 from hpctune.errors import TuneError, UsageError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def as_overrides(given: Mapping[str, Any]) -> Overrides:
         max_checkpoints=given["max_checkpoints"],
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
-        hosts=given["hosts"],
+        hosts=hosts_of(given),
         slurm=slurm,
         resume=given["resume"],
         dry_run=given["dry_run"],

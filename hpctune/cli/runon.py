@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hpctune.cli import exitcodes, words
+from hpctune.cli.progress import say, show
 from hpctune.cli.sshoptions import SSH_FIELDS
 from hpctune.common.text import quoted
 from hpctune.errors import ConnectionLostError, UsageError
@@ -42,17 +43,17 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
     wanted = Wanted(project, tuple(line), place, name, repeated, given["wheels"] or "")
     again = _command_line(session, "run", words.without(command, typed, {"detach"}))
     with _Telling(session, again, report=True):
-        prepared = launch.prepare(session, wanted, lambda text: _confirmed(text, given["yes"]), _say, _show)
+        prepared = launch.prepare(session, wanted, lambda text: _confirmed(text, given["yes"]), say, show)
         if given["dry_run"]:
             launch.note_environment(session, prepared)
             return _dry_run(session, prepared, wanted, line)
         if not given["no_doctor"]:
-            launch.examine(session, prepared, _doctor(given, prepared), _say, _show)
+            launch.examine(session, prepared, _doctor(given, prepared), say, show)
         driver_job = launch.uses_driver_job(session, given["sbatch"], given["cluster"], prepared.facts)
         task = launch.start(session, wanted, prepared, _with_driver_job(line, driver_job and not given["sbatch"]))
         _tell_started(session, task)
         if given["detach"]:
-            _say(f"To follow it: {again}")
+            say(f"To follow it: {again}")
             return exitcodes.DONE
         return _follow(session, task, prepared, driver_job, task.began)
 
@@ -61,7 +62,7 @@ def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> 
     """Continue an experiment there, and follow it. Returns the exit code."""
     again = _command_line(session, "resume", typed)
     with _Telling(session, again, report=True):
-        prepared = launch.prepare_without_code(session, _say, _show, given["directory"])
+        prepared = launch.prepare_without_code(session, say, show, given["directory"])
         launched = prepared.facts["launched"]
         job = (
             launched["sbatch"] if launched else launch.uses_driver_job(session, False, given["cluster"], prepared.facts)
@@ -75,7 +76,7 @@ def resume(session: Session, typed: Sequence[str], given: Mapping[str, Any]) -> 
 def make_environment(session: Session) -> None:
     """See that hpctune is there."""
     with _Telling(session, "", report=False):
-        launch.prepare_without_code(session, _say, _show)
+        launch.prepare_without_code(session, say, show)
 
 
 def _command_line(session: Session, name: str, typed: Sequence[str]) -> str:
@@ -124,11 +125,11 @@ def _doctor(given: Mapping[str, Any], prepared: Prepared) -> list[str]:
 
 def _dry_run(session: Session, prepared: Prepared, wanted: Wanted, line: list[str]) -> int:
     task = launch.start(session, wanted, prepared, line)
-    return launch.follow(session, task, prepared, driver_job=False, is_new=True, show=_show)[0]
+    return launch.follow(session, task, prepared, driver_job=False, is_new=True, show=show)[0]
 
 
 def _follow(session: Session, task: Task, prepared: Prepared, driver_job: bool, is_new: bool) -> int:
-    ended, experiment = launch.follow(session, task, prepared, driver_job=driver_job, is_new=is_new, show=_show)
+    ended, experiment = launch.follow(session, task, prepared, driver_job=driver_job, is_new=is_new, show=show)
     if experiment:
         passthrough.run(session, ["status", experiment])
     return ended
@@ -136,11 +137,11 @@ def _follow(session: Session, task: Task, prepared: Prepared, driver_job: bool, 
 
 def _tell_started(session: Session, task: Task) -> None:
     if task.began:
-        _say(f"Started on {session.cluster.name}. Ctrl-C leaves it running there.")
+        say(f"Started on {session.cluster.name}. Ctrl-C leaves it running there.")
     elif task.state == "running":
-        _say(f"It is running on {session.cluster.name} already. Ctrl-C leaves it running there.")
+        say(f"It is running on {session.cluster.name} already. Ctrl-C leaves it running there.")
     else:
-        _say(f"It was started on {session.cluster.name} before.")
+        say(f"It was started on {session.cluster.name} before.")
 
 
 def _confirmed(text: str, yes: bool) -> bool:
@@ -150,15 +151,6 @@ def _confirmed(text: str, yes: bool) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("These files are new there, and there is no terminal to ask. To send them: --yes")
     return click.confirm("Send them?", default=True, err=True)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _show(text: str) -> None:
-    click.echo(text, nl=False)
-    sys.stdout.flush()
 
 
 class _Telling:
@@ -174,12 +166,12 @@ class _Telling:
         name = quoted(self._session.cluster.name)
         if isinstance(error, (KeyboardInterrupt, ConnectionLostError)) and self._again:
             if isinstance(error, ConnectionLostError):
-                _say(str(error))
-            _say(
+                say(str(error))
+            say(
                 f"Nothing changes on the cluster by that. To see it again: {self._again}\n"
                 f"State: hpctune status --on {name}. Stop: hpctune stop NAME --on {name}"
             )
         if self._report:
-            _say(self._session.traffic.describe())
+            say(self._session.traffic.describe())
         if isinstance(error, (KeyboardInterrupt, ConnectionLostError)) and self._again:
             raise click.exceptions.Exit(exitcodes.LEFT)

@@ -117,6 +117,11 @@ _COMMON: list[Callable[[Any], Any]] = [
         help="Machines that run the trials, reached by ssh, without Slurm and without a common directory: ws1,ann@ws2.",
     ),
     click.option(
+        "--make-env",
+        is_flag=True,
+        help="Make an environment on the machines of --hosts, once, by the project's requirements; --wheels holds.",
+    ),
+    click.option(
         "--num-samples", type=click.IntRange(min=-1), metavar="N", help="Total number of samples; -1: endless."
     ),
     click.option(

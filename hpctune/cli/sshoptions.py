@@ -34,6 +34,7 @@ def ssh_options(function: FC) -> FC:
 
 def refuse_ssh_options(given: Mapping[str, Any]) -> None:
     """Raise UsageError for one that was given without --on."""
-    wrong = next((name for name in sorted(SSH_FIELDS) if given[name]), None)
+    meant = {"wheels"} if given["make_env"] else set()
+    wrong = next((name for name in sorted(SSH_FIELDS - meant) if given[name]), None)
     if wrong is not None:
         raise UsageError(f"--{wrong.replace('_', '-')} is for a cluster that is reached over ssh. Add --on CLUSTER.")

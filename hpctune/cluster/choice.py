@@ -142,7 +142,7 @@ def resolve_cluster(
     *,
     name: str | None = None,
     slurm_changes: Mapping[str, Any] | None = None,
-    hosts: Sequence[str] = (),
+    hosts: Sequence[str | Workstation] = (),
 ) -> ClusterChoice:
     """The cluster that ``cluster=`` and ``slurm=`` name, changed by the command line's ``name``, ``slurm_changes`` and
     ``hosts``.
@@ -182,7 +182,9 @@ def resolve_cluster(
     return ClusterChoice(chosen, options if chosen == "slurm" else local if chosen == "local" else None)
 
 
-def _workstations(cluster: object, name: str | None, changes: Mapping[str, Any], hosts: Sequence[str]) -> ClusterChoice:
+def _workstations(
+    cluster: object, name: str | None, changes: Mapping[str, Any], hosts: Sequence[str | Workstation]
+) -> ClusterChoice:
     """The machines of ``hosts``, else those of the script's SshOptions; with the options of ``changes`` that mean the
     same for them."""
     if name not in (None, "ssh"):
@@ -204,7 +206,7 @@ def reopen_cluster(
     name: str | None = None,
     slurm_changes: Mapping[str, Any] | None = None,
     workers: int | str | None = None,
-    hosts: Sequence[str] = (),
+    hosts: Sequence[str | Workstation] = (),
 ) -> ClusterChoice:
     """The cluster ``stored`` on which an experiment was started, with the changes of the command line."""
     if stored == "ssh" and name in (None, "auto", "ssh"):

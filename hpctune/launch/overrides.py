@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpctune.model.budget import Budget
 
 if TYPE_CHECKING:
+    from hpctune.cluster.ssh.options import Workstation
     from hpctune.launch.driver_chain import DriverJobRequest
 
 
@@ -41,7 +42,7 @@ class Overrides:
     time_budget_s: float | None = None
     budget: Budget | None = None
     cluster: str | None = None
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str | Workstation, ...] = ()
     slurm: Mapping[str, Any] = field(default_factory=dict)
     resume: str | bool | None = None
     dry_run: bool = False

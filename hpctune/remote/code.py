@@ -102,6 +102,11 @@ def collect(config: Path, more: Sequence[Path] = (), max_bytes: int = MAX_BYTES)
     return Project(root, tuple(_file(root, name) for name in existing), top is not None)
 
 
+def root_of(directory: Path) -> Path:
+    """The root of the project in ``directory``: that of its git repository, if it is in one."""
+    return _git_root(directory) or directory
+
+
 def _git_root(directory: Path) -> Path | None:
     done = _git(directory, "rev-parse", "--show-toplevel")
     return None if done is None else Path(os.fsdecode(done).rstrip("\n"))

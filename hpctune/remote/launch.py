@@ -98,6 +98,11 @@ def prepare_without_code(session: Session, say: Show, show: Show, experiment: st
     return prepared
 
 
+def environment_for(session: Session, inputs: Inputs, say: Show, show: Show) -> str:
+    """The interpreter of an environment of ``inputs``, which is made if it is not there. Raises RemoteClusterError."""
+    return _python(session, inputs, _look(session, inputs), say, show)
+
+
 def _look(session: Session, inputs: Inputs | None, **request: Any) -> dict[str, Any]:
     request["hashes"] = [*request.get("hashes", ()), *(inputs.sources if inputs is not None else ())]
     return session.call("look", named=bool(session.cluster.python), **request)

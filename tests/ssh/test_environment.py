@@ -51,16 +51,21 @@ def repacked(name: str, wheels: Path, seen: set[str]) -> None:
             repacked(requirement, wheels, seen)
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(900)
-def test_a_search_in_an_environment_of_its_own(laptop: Laptop, sshd: Sshd, tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
+def everything_needed(wheels: Path) -> None:
+    """Fill the directory with what hpctune needs, and one package more."""
     wheels.mkdir()
     seen = {"hpctune"}
     for requirement in metadata.requires("hpctune") or ():
         if "extra ==" not in requirement:
             repacked(requirement, wheels, seen)
     repacked("iniconfig", wheels, seen)  # small, and nothing else needs it
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_search_in_an_environment_of_its_own(laptop: Laptop, sshd: Sshd, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    everything_needed(wheels)
     root = laptop.work / "project"
     root.mkdir()
     write(root)

@@ -36,6 +36,8 @@ from tests.support.ssh_lab import (
     wait_for,
 )
 
+from .test_environment import everything_needed
+
 
 class TestSshCluster(ClusterSuite):
     """It does what every cluster must."""
@@ -297,9 +299,10 @@ def test_nothing_is_made_if_no_machine_can_be_used(machines: Machines) -> None:
     ("words", "told"),
     [
         (("--python", "/nowhere/python"), "There is no /nowhere/python"),
-        (("--python", "/usr/bin/python3 -S -E"), "has no hpctune. Install this version"),
+        (("--python", "/usr/bin/python3 -S -E"), "has no hpctune. Name the interpreter"),
         (("--setup", "false"), "A line of setup failed there"),
         (("--workers", "2"), "Workers that stay"),
+        (("--make-env", "--python", "python3"), "exclude each other"),
         (("--cluster", "slurm"), "--cluster slurm is another cluster"),
     ],
 )
@@ -445,6 +448,27 @@ def test_nothing_is_lost_whatever_is_killed(machines: Machines, seed: int) -> No
     wait_for(
         lambda: not [pid for one in machines.servers.values() for pid in cluster_processes(one.home)], 60, "the end"
     )
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_an_environment_is_made_on_each_machine(machines: Machines, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    everything_needed(wheels)
+    machines.write(samples=4, steps=2)
+    script = machines.laptop.work / "search.py"
+    script.write_text(script.read_text().replace("import hpctune", "import iniconfig, hpctune", 1))
+    (machines.laptop.work / "requirements.txt").write_text("iniconfig\n")
+    words = ("run", "search.py", "--hosts", "ws1,ws2", "--make-env", "--wheels", wheels)
+    said = machines.call(*words, timeout=600)
+    assert said.code == 0, said
+    for name in ("ws1", "ws2"):
+        assert f"Making an environment on {name} with Python 3." in said.err
+        assert len(list(machines.servers[name].home.glob("hpctune/envs/*/complete"))) == 1
+    machines.check_complete(4, 2)
+    again = machines.call(*words, "--name", "again", timeout=600)
+    assert again.code == 0, again
+    assert "Making an environment" not in again.err
 
 
 _KINDS = ("driver", "agent", "connection", "server", "job")

@@ -182,8 +182,8 @@ class Station:
             return f"A line of setup failed there: {last}"
         if "No module named 'hpctune'" in said or "No module named hpctune" in said:
             return (
-                f"{python} there has no hpctune. Install this version: ssh {self.name} {python} -m pip install "
-                f"hpctune=={VERSION}, or name the interpreter that has it: SshOptions(python=...), --python."
+                f"{python} there has no hpctune. Name the interpreter that has it: SshOptions(python=...), --python. "
+                "Or let an environment be made there: --make-env."
             )
         if code in (126, 127):
             return f"There is no {python}: {last}. Name an interpreter: SshOptions(python=...), --python."
