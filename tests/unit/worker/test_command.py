@@ -280,3 +280,21 @@ def test_the_program_knows_its_trial(lab: Lab) -> None:
     )
     assert lab.column("a") == [f"t_00000 name {lab.trial.root}"]
     assert json.loads(json.dumps(lab.column("a")))
+
+
+@pytest.mark.parametrize("command", ["srun -n 2 {}", "sh -c 'exec srun --label {}'", "exec srun {}"])
+def test_srun_runs_the_program_once_outside_jobs_of_slurm(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    lab.run(hpctune.Command(command.format("echo hpctune: loss=2 x=3")), {"x": 3})
+    assert (lab.column("loss"), lab.column("x")) == ([2], [3])
+
+
+def test_in_a_job_srun_is_that_of_slurm(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "srun").write_text("#!/bin/sh\necho hpctune: loss=7\n")
+    (tmp_path / "srun").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    lab.run(hpctune.Command("srun true"))
+    assert lab.column("loss") == [7]
