@@ -19,7 +19,7 @@ from hpctune.errors import ConfigFileError, UsageError
 from hpctune.interop import wandb_sweep
 from hpctune.interop.command_search import SAMPLES, CommandSearch
 from hpctune.worker.hearing import heard_path
-from hpctune.worker.wandb_command import SITE
+from hpctune.worker.wandb_command import SITE, literal_parameters
 
 
 def is_one(search: CommandSearch) -> bool:
@@ -95,6 +95,8 @@ def _show(search: CommandSearch, data: Mapping[str, Any], path: Path) -> None:
     click.echo(f"Runs in:   {search.cwd}", err=True)
     for name, stated in data["parameters"].items():
         click.echo(f"  {name} = {shorten(json.dumps(stated, default=str), 100)}", err=True)
+    if literal := literal_parameters(list(search.command), data["parameters"]):
+        click.echo(f"Note:      {literal}", err=True)
     if search.options.get("agent"):
         click.echo("Ends at:   wandb.agent(...); what stands behind it in the script does not run", err=True)
     if search.metric is None:

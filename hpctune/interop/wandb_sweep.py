@@ -130,7 +130,7 @@ def _command(data: Mapping[str, Any]) -> list[str]:
     words = data.get("command") or list(DEFAULT_COMMAND)
     if not isinstance(words, list) or not all(isinstance(word, (str, int, float)) for word in words):
         raise UsageError(f"command must be a list of words, one a line, not {words!r}.")
-    check_macros(words)
+    check_macros(words, data["parameters"])
     program = data.get("program")
     if program is None and "${program}" in words:
         raise UsageError("there is no 'program', the script to run.")
