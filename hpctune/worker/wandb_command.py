@@ -40,13 +40,13 @@ class WandbCommand(HeardCommand):
 
     - ``metric``: which logged value makes a report; None: each call does.
     - ``project``, ``entity``: of the runs.
-    - ``agent``: the program calls ``wandb.agent(function=...)`` itself.
+    - ``agent``: the program calls ``wandb.agent(function=...)`` itself: which of its calls is this search, from 1.
     """
 
     SITE: ClassVar[str] = SITE
     project: str | None = None
     entity: str | None = None
-    agent: bool = False
+    agent: int = 0
 
     def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list and variables. Writes the files that they name to the trial's directory."""
@@ -70,7 +70,7 @@ class WandbCommand(HeardCommand):
             "WANDB_ENTITY": self.entity,
         }
         variables |= {name: value for name, value in usual.items() if value is not None and not os.environ.get(name)}
-        variables |= {"HPCTUNE_WANDB_AGENT": "1"} if self.agent else {}
+        variables |= {"HPCTUNE_WANDB_AGENT": str(int(self.agent))} if self.agent else {}
         return list(self._words(config, directory)), variables
 
     def _words(self, config: Mapping[str, Any], directory: Path) -> list[str]:
