@@ -178,6 +178,11 @@ VALUES: dict[tuple[str, str], str] = {
         for home in ("ray.tune.suggest", "ray.tune.suggest.suggestion")
     },
     **{
+        (home, name): f"hpctune.ray.old_utils:{name}"
+        for home in ("ray.tune.utils", "ray.tune.utils.util")
+        for name in ("SafeFallbackEncoder", "env_integer", "is_nan_or_inf")
+    },
+    **{
         ("ray.tune.logger", name): "hpctune.integration.mlflow:MLflowLogger"
         for name in ("MLFLowLogger", "MLflowLogger")
     },

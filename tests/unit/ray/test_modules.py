@@ -177,3 +177,18 @@ def test_names_of_0_x_do_what_they_mean(tmp_path: Path) -> None:
         tmp_path,
     )
     assert done.stdout.splitlines()[-1] == "{'x': 2} Old"
+
+
+def test_helpers_of_1_x(tmp_path: Path) -> None:
+    done = run(
+        """
+        import json, os
+        from ray.tune.utils import env_integer
+        from ray.tune.utils.util import SafeFallbackEncoder, is_nan_or_inf
+        os.environ["N"] = "3"
+        print(env_integer("N", 1), env_integer("M", 1), is_nan_or_inf(float("inf")), is_nan_or_inf(1))
+        print(json.dumps({"a": {1}, "b": range(2)}, cls=SafeFallbackEncoder))
+        """,
+        tmp_path,
+    )
+    assert done.stdout.splitlines() == ["3 1 True False", '{"a": [1], "b": "range(0, 2)"}']

@@ -55,7 +55,7 @@ ray.services.get_node_ip_address ray._private.services.get_node_ip_address ray.u
 ray.util.annotations.DeveloperAPI ray.util.annotations.Deprecated ray.util.annotations.RayDeprecationWarning
 ray.tune.function_runner.StatusReporter ray.tune.suggest.SuggestionAlgorithm ray.tune.logger.MLFLowLogger
 ray.tune.suggest.suggestion.SuggestionAlgorithm ray.tune.integration.wandb.WandbLogger
-ray.tune.integration.mlflow.MLflowLogger
+ray.tune.integration.mlflow.MLflowLogger ray.tune.utils.env_integer ray.tune.utils.util.SafeFallbackEncoder
 """.split()  # noqa: SIM905
 
 
