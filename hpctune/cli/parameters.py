@@ -6,7 +6,8 @@ import csv
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def read_pairs(words: Sequence[str], hint: str = "") -> dict[str, str]:
     return pairs
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The configurations in a file. Raises UsageError if there are none."""
+def read_rows(path: Path, lists: Container[str] = ()) -> list[dict[str, Any]]:
+    """The configurations in a file. ``lists``: options that take several words. Raises UsageError if there are none."""
     try:
         text = path.expanduser().read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -54,7 +55,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
             lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-            rows = rows_of_lines(lines)
+            rows = rows_of_lines(lines, lists)
     except ValueError as error:
         raise UsageError(f"--from {path}: {error}.") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row for row in rows):
@@ -62,8 +63,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def rows_of_lines(lines: Sequence[str]) -> list[dict[str, Any]]:
+def rows_of_lines(lines: Sequence[str], lists: Container[str] = ()) -> list[dict[str, Any]]:
     """Command lines, one for each trial, as configurations: options by name, other words as ``arg1``, ``arg2``, ...
+
+    An option that is given several times, or one of ``lists`` (names with underscores), has a list.
 
     Raises UsageError if lines have different parameters, since a table could not show them.
     """
@@ -78,19 +81,23 @@ def rows_of_lines(lines: Sequence[str]) -> list[dict[str, Any]]:
         while index < len(words):
             word = words[index]
             name, sign, text = word.partition("=")
-            if word.startswith("-") and not _is_number(word):
-                follows = index + 1 < len(words) and (
-                    not words[index + 1].startswith("-") or _is_number(words[index + 1])
-                )
-                row[name.lstrip("-")] = value(text) if sign else value(words[index + 1]) if follows else True
-                index += 1 + (not sign and follows)
-                continue
-            if sign and name.isidentifier():
+            index += 1
+            if not _is_value(word):
+                name = name.lstrip("-")
+                several = name.replace("-", "_") in lists
+                values = [text] if sign else list(takewhile(_is_value, words[index:]))[: None if several else 1]
+                index += 0 if sign else len(values)
+                if several:
+                    row[name] = [*row.get(name, ()), *map(value, values)]
+                elif name in row:
+                    raise UsageError(f"Line {number} gives {name!r} twice, and one value would be lost: {line!r}.")
+                else:
+                    row[name] = value(values[0]) if values else True
+            elif sign and name.isidentifier():
                 row[name] = value(text)
             else:
                 places += 1
                 row[f"arg{places}"] = value(word)
-            index += 1
         rows.append(row)
     switches = {name for row in rows for name, setting in row.items() if setting is True}
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -104,7 +111,10 @@ def rows_of_lines(lines: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_number(word: str) -> bool:
+def _is_value(word: str) -> bool:
+    """Whether a word is no option: it begins without a dash, or is a number."""
+    if not word.startswith("-"):
+        return True
     try:
         float(word)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ _PACKAGES = frozenset({"hpctune", "ray"})
 _KERAS_TUNER = frozenset({"keras_tuner", "kerastuner"})
 _OPTUNA = frozenset({"optuna", "optuna_integration"})
 _DEFINED = frozenset({"tuner", "experiment"})
+MANY = 1000
+"""Calls in a loop, whose number is unknown."""
 _MAX_FILES = 200
 """Modules beside the script that are read at most."""
 
@@ -24,15 +26,16 @@ _MAX_FILES = 200
 class Script:
     """What the text of a script says. ``searches``: it, or a module beside it that it imports, has to do with a search;
     ``imports_ray``, ``imports_optuna``, ``imports_keras_tuner``: one of them imports that; ``optimizes``,
-    ``calls_search``: one calls a method ``optimize``, ``search``; ``calls_wandb_agent``, ``calls_wandb_sweep``: one
-    calls ``wandb.agent``, ``wandb.sweep``; ``calls_sbatch``: the script itself calls the program ``sbatch``."""
+    ``calls_search``: one calls a method ``optimize``, ``search``; ``calls_wandb_agent``, ``calls_wandb_sweep``: how
+    often one calls ``wandb.agent``, ``wandb.sweep`` at most, MANY in a loop; ``calls_sbatch``: the script itself calls
+    the program ``sbatch``."""
 
     searches: bool = False
     imports_ray: bool = False
     imports_optuna: bool = False
     optimizes: bool = False
-    calls_wandb_agent: bool = False
-    calls_wandb_sweep: bool = False
+    calls_wandb_agent: int = 0
+    calls_wandb_sweep: int = 0
     calls_sbatch: bool = False
     imports_keras_tuner: bool = False
     calls_search: bool = False
@@ -68,8 +71,8 @@ def look_at(path: Path) -> Script:
         defines = bool(packages & _PACKAGES) or (_defines(tree) and not theirs)
         script.searches = script.searches or defines or asks
         if "wandb" in packages:
-            script.calls_wandb_agent = script.calls_wandb_agent or _calls_of_wandb(tree, "agent")
-            script.calls_wandb_sweep = script.calls_wandb_sweep or _calls_of_wandb(tree, "sweep")
+            script.calls_wandb_agent = max(script.calls_wandb_agent, _calls_of_wandb(tree, "agent"))
+            script.calls_wandb_sweep = max(script.calls_wandb_sweep, _calls_of_wandb(tree, "sweep"))
         script.calls_sbatch = script.calls_sbatch or (file == path.absolute() and submits_in_python(tree))
         script.imports_ray = script.imports_ray or "ray" in packages or asks
         script.imports_optuna = script.imports_optuna or bool(packages & _OPTUNA)
@@ -132,18 +135,49 @@ def _asks_for_ray(tree: ast.Module) -> bool:
     )
 
 
-def _calls_of_wandb(tree: ast.Module, name: str) -> bool:
-    """Whether there is ``wandb.NAME(...)``, or ``NAME(...)`` that was imported from wandb."""
+def _calls_of_wandb(tree: ast.Module, name: str) -> int:
+    """How often ``wandb.NAME(...)`` is called at most, or ``NAME(...)`` that was imported from wandb."""
     named = any(
         isinstance(node, ast.ImportFrom) and node.module == "wandb" and any(a.name == name for a in node.names)
         for node in ast.walk(tree)
     )
-    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(
-        (isinstance(f, ast.Attribute) and f.attr == name and ast.unparse(f.value) in _wandb_names(tree))
-        or (named and isinstance(f, ast.Name) and f.id == name)
-        for f in calls
-    )
+    wandb = _wandb_names(tree)
+
+    def is_call(node: ast.Call) -> bool:
+        f = node.func
+        return (isinstance(f, ast.Attribute) and f.attr == name and ast.unparse(f.value) in wandb) or (
+            named and isinstance(f, ast.Name) and f.id == name
+        )
+
+    found = sum(isinstance(node, ast.Call) and is_call(node) for node in ast.walk(tree))
+    return max(_times(tree.body, is_call, _functions(tree)), 1) if found else 0
+
+
+def _functions(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+    return {
+        node.name: node.body for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+
+
+def _times(nodes: Sequence[ast.AST], is_call: Callable[[ast.Call], bool], functions: dict[str, list[ast.stmt]]) -> int:
+    """How often the code makes such a call at most, directly or in one of the ``functions``; at most MANY."""
+    total = 0
+    for node in nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If):
+            inside = max(_times(branch, is_call, functions) for branch in (node.body, node.orelse))
+            inside += _times([node.test], is_call, functions)
+        else:
+            inside = _times(list(ast.iter_child_nodes(node)), is_call, functions)
+        if isinstance(node, ast.Call) and is_call(node):
+            inside += 1
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
+            others = {name: body for name, body in functions.items() if name != node.func.id}
+            inside += _times(functions[node.func.id], is_call, others)
+        loops = isinstance(node, (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp))
+        total += MANY if inside and loops else inside
+    return min(total, MANY)
 
 
 def _wandb_names(tree: ast.Module) -> set[str]:

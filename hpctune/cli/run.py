@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType
@@ -13,7 +14,7 @@ import click
 from hpctune.cli import exitcodes
 from hpctune.cli.configfile import compiled, execute, load
 from hpctune.cli.driveroptions import driver_job
-from hpctune.cli.plainscript import look_at, refuse_plain
+from hpctune.cli.plainscript import Script, look_at, refuse_plain
 from hpctune.cli.runoptions import (
     EXIT_CODES,
     RunCommand,
@@ -40,14 +41,22 @@ def run_file(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any]) -
     return run_watched(prepare(path, arguments, given), overrides)
 
 
-def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any], until: str) -> int:
-    """Run a script that calls ``wandb.agent``, or only ``wandb.sweep``: ``until``. Returns the exit code."""
+def run_wandb_script(path: Path, arguments: tuple[str, ...], given: Mapping[str, Any], script: Script) -> int:
+    """Run a script that calls ``wandb.agent``, or only ``wandb.sweep``. Returns the exit code of the first search that
+    is not as it should be."""
     from hpctune.cli import wandbsweep
 
     if given["params"] or given["table"]:
         raise UsageError(f"--param and --params are for batch scripts. {path} has its parameters in wandb.sweep(...).")
-    search = wandbsweep.search_in_script(path, arguments, given, until)
-    return run_watched(wandbsweep.fit(search), as_overrides({**given, "num_samples": None}))
+    codes = [exitcodes.DONE]
+    wanted = as_overrides({**given, "num_samples": None})
+    actions = [wandbsweep.fit(search) for search in wandbsweep.searches_in_script(path, arguments, given, script)]
+    for number, action in enumerate(actions, 1):
+        one = replace(wanted, name=f"{wanted.name}-{number}") if wanted.name and number > 1 else wanted
+        codes.append(run_watched(action, one))
+        if codes[-1] not in (exitcodes.DONE, exitcodes.FAILED):
+            break
+    return next((code for code in codes if code), exitcodes.DONE)
 
 
 @click.command(
@@ -99,8 +108,7 @@ def command(ctx: click.Context, /, config: str | None, arguments: tuple[str, ...
     code = compiled(path)
     script = look_at(path)
     if (script.calls_wandb_agent or script.calls_wandb_sweep) and not script.searches:
-        until = "agent" if script.calls_wandb_agent else "sweep"
-        ctx.exit(run_wandb_script(path, arguments, given, until))
+        ctx.exit(run_wandb_script(path, arguments, given, script))
     if script.calls_sbatch and not (script.searches or script.optimizes):
         ctx.exit(run_file(path, arguments, given))
     overrides = as_overrides(given)

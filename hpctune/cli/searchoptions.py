@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,12 @@ def _with(options: list[Callable[[Any], Any]], function: FC) -> FC:
     return function
 
 
-def read_parameters(words: list[str], table: str | None, grid: bool, hint: str) -> tuple[dict[str, Any], Any]:
-    """The search space of ``NAME=DOMAIN`` words, and the rows of a file, if one is named. Raises UsageError."""
-    rows = None if table is None else read_rows(Path(table))
+def read_parameters(
+    words: list[str], table: str | None, grid: bool, hint: str, lists: Container[str] = ()
+) -> tuple[dict[str, Any], Any]:
+    """The search space of ``NAME=DOMAIN`` words, and the rows of a file, if one is named. ``lists``: options that take
+    several words. Raises UsageError."""
+    rows = None if table is None else read_rows(Path(table), lists)
     space = {name: space_text.domain(text, grid=grid) for name, text in read_pairs(words, hint).items()}
     return {**_space_of(rows, space), **space}, rows
 

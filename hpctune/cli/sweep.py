@@ -44,8 +44,10 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     like = _like(given["like"])
     text, pairs = _program(words, like, ctx)
     directory = Path(like.directory).expanduser() if like is not None and like.directory else Path.cwd()
-    space, rows = read_parameters(pairs, given["table"], bool(given["grid"]), "Put the program into quotes.")
-    full = programs.with_arguments(text, space, programs.inspect_program(text, directory), given["style"])
+    program = programs.inspect_program(text, directory)
+    hint = "Put the program into quotes."
+    space, rows = read_parameters(pairs, given["table"], bool(given["grid"]), hint, program.lists)
+    full = programs.with_arguments(text, space, program, given["style"])
     search = CommandSearch(full, space=space, rows=rows, cwd=None if given["in_trial_dir"] else str(directory))
     if like is not None:
         search.slurm = {**like.options, "setup": like.setup}

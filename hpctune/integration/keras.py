@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hpctune.integration.packages import require
@@ -37,27 +38,34 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
         self._save_on, self._report_on = events_of(checkpoint_on, _EVENTS), events_of(report_metrics_on, _EVENTS)
         self._metrics, self._filename, self._frequency = check_metrics(metrics), filename, check_frequency(frequency)
         self._count: dict[str, int] = {}
-        for method in self._save_on | self._report_on:
-            setattr(self, method, self._hook(method))
-
-    def _hook(self, method: str) -> Any:
-        takes_index = method.startswith(("on_epoch", "on_batch")) or "_batch_" in method
-
-        def with_index(index: int, logs: Mapping[str, Any] | None = None) -> None:
-            self._happened(method, logs or {})
-
-        def without_index(logs: Mapping[str, Any] | None = None) -> None:
-            self._happened(method, logs or {})
-
-        return with_index if takes_index else without_index
+        for method in (self._save_on | self._report_on) - _RARE.keys():  # Keras looks who follows batches
+            setattr(self, method, partial(_hook(method), self))
 
     def _happened(self, method: str, logs: Mapping[str, Any]) -> None:
+        if method not in self._save_on | self._report_on:
+            return
         found = chosen(self._metrics, {name: _plain(value) for name, value in logs.items()})
         count = self._count[method] = self._count.get(method, 0) + 1
         if method in self._save_on and self._frequency and count % self._frequency == 0:
             report_saved(found, lambda folder: self.model.save(str(folder / self._filename)))
         elif method in self._report_on and found:
             report(found)
+
+
+def _hook(method: str) -> Callable[..., None]:
+    def with_index(self: ReportCheckpointCallback, index: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._happened(method, logs or {})
+
+    def without_index(self: ReportCheckpointCallback, logs: Mapping[str, Any] | None = None) -> None:
+        self._happened(method, logs or {})
+
+    return with_index if method.startswith(("on_epoch", "on_batch")) or "_batch_" in method else without_index
+
+
+_RARE = {method: _hook(method) for method in _EVENTS.values() if "batch" not in method}
+"""Methods that derived classes may override, and call the one of their base."""
+for _method, _function in _RARE.items():
+    setattr(ReportCheckpointCallback, _method, _function)
 
 
 class TuneReportCallback(ReportCheckpointCallback):

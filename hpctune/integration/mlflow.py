@@ -10,7 +10,7 @@ from typing import Any
 from hpctune.errors import UsageError
 from hpctune.integration.mixins import around
 from hpctune.integration.packages import require
-from hpctune.integration.tracker import TrackerCallback
+from hpctune.integration.tracker import TrackerCallback, TrackerOfConfig
 from hpctune.model.metric_stats import as_number
 from hpctune.model.rows import flatten
 from hpctune.trial import Trial
@@ -21,6 +21,7 @@ RUN_TAG = "hpctune.trial"
 """The tag by which a later driver, or a later attempt of a trial, finds the trial's run."""
 _LAST = "training_iteration"
 """The metric that is written last: how often it is there says how many rows are complete."""
+_OLDER = ("tracking_uri", "registry_uri", "experiment_id")
 _MAX_PARAM = 500
 _MAX_METRICS = 500
 """In one call."""
@@ -142,11 +143,22 @@ def _milliseconds(at: float | None) -> int | None:
     return None if at is None else int(at * 1000)
 
 
-class MLflowLogger:
-    """The logger of Ray Tune before 1.4."""
+class MLflowLogger(TrackerOfConfig, MLflowLoggerCallback):
+    """Of Ray Tune before 1.4, for ``loggers=[MLflowLogger]``: ``config["logger_config"]`` has ``mlflow_tracking_uri``,
+    ``mlflow_registry_uri``, ``mlflow_experiment_id``; or ``config["mlflow"]`` what :func:`mlflow_mixin` takes."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise UsageError("MLflowLogger is of Ray Tune before 1.4: use callbacks=[MLflowLoggerCallback(...)].")
+    settings = ("mlflow", "logger_config")
+
+    def _made(self, config: Mapping[str, Any]) -> TrackerCallback:
+        older = config.get("logger_config") or {}
+        given = {
+            **_settings_in(config),
+            **{name: older[f"mlflow_{name}"] for name in _OLDER if f"mlflow_{name}" in older},
+        }
+        experiment = given.pop("experiment_id", None)
+        made = MLflowLoggerCallback(**given)
+        made._experiment = "" if experiment is None else str(experiment)
+        return made
 
 
 class _Nothing:
@@ -225,12 +237,17 @@ def mlflow_mixin(func: Callable[..., Any]) -> Any:
     mlflow = _package("mlflow_mixin")
 
     def begin(config: Mapping[str, Any]) -> None:
-        given = dict(config.get("mlflow") or {})
-        if given.pop("token", None) or given.get("tracking_token"):
-            raise UsageError("A token in config would be stored with the results. Set MLFLOW_TRACKING_TOKEN instead.")
-        setup_mlflow({k: v for k, v in config.items() if k != "mlflow"}, **given)
+        setup_mlflow({k: v for k, v in config.items() if k != "mlflow"}, **_settings_in(config))
 
     return around(func, begin, lambda _: mlflow.end_run())
+
+
+def _settings_in(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of MLflow in a configuration. Raises UsageError if they have a token."""
+    given = dict(config.get("mlflow") or {})
+    if given.pop("token", None) or given.get("tracking_token"):
+        raise UsageError("A token in config would be stored with the results. Set MLFLOW_TRACKING_TOKEN instead.")
+    return given
 
 
 def _package(user: str) -> Any:

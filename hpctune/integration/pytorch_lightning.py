@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from hpctune.checkpoint import Checkpoint
 from hpctune.integration.packages import require
-from hpctune.integration.reports import check_metrics, chosen, events_of, report_saved, takes_part
+from hpctune.integration.reports import check_metrics, chosen, events_of, takes_part
 from hpctune.worker import report
 
 _loaded = [name for name in ("pytorch_lightning", "lightning.pytorch") if name in sys.modules]
@@ -26,15 +30,22 @@ class TuneCallback(_lightning.Callback):  # type: ignore[misc, name-defined]
     def __init__(self, on: str | Sequence[str] = "validation_end") -> None:
         super().__init__()
         self._on = events_of(on, _EVENTS)
-        for method in self._on:
-            setattr(self, method, self._happened)
-
-    def _happened(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
-        if not trainer.sanity_checking:
-            self._handle(trainer, pl_module)
 
     def _handle(self, trainer: Any, pl_module: Any) -> None:
         raise NotImplementedError
+
+
+def _hook(method: str) -> Callable[..., None]:
+    def happened(self: TuneCallback, trainer: Any, pl_module: Any = None, *args: Any, **kwargs: Any) -> None:
+        if method in self._on and not trainer.sanity_checking:
+            self._handle(trainer=trainer, pl_module=pl_module)
+
+    happened.__name__ = method
+    return happened
+
+
+for _method in _HOOKS:
+    setattr(TuneCallback, _method, _hook(_method))
 
 
 class TuneReportCheckpointCallback(TuneCallback):
@@ -58,25 +69,34 @@ class TuneReportCheckpointCallback(TuneCallback):
         self._metrics, self._filename, self._save = check_metrics(metrics), filename, save_checkpoints
 
     def _handle(self, trainer: Any, pl_module: Any) -> None:
+        found = self._get_report_dict(trainer, pl_module)
+        if found is None:
+            return
+        with self._get_checkpoint(trainer) as checkpoint:
+            if (found or self._save) and takes_part(trainer.is_global_zero):
+                report(found, checkpoint=checkpoint)
+
+    def _get_report_dict(self, trainer: Any, pl_module: Any) -> dict[str, Any] | None:
+        """What is reported; None in Lightning's sanity check. Scripts call and override it, as in Ray."""
+        if trainer.sanity_checking:
+            return None
         logs = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        found = chosen(self._metrics, logs, missing_ok=True)
+        return chosen(self._metrics, logs, missing_ok=True)
+
+    @contextmanager
+    def _get_checkpoint(self, trainer: Any) -> Iterator[Checkpoint | None]:
+        """The checkpoint that is reported: None if none is saved, and in all processes but the first. Every rank takes
+        part in saving. Scripts call and override it, as in Ray."""
         if not self._save:
-            if found and takes_part(trainer.is_global_zero):
-                report(found)
-            return
-        if trainer.world_size == 1:
-            report_saved(found, lambda folder: trainer.save_checkpoint(str(folder / self._filename)))
-            return
-        from pathlib import Path
-
-        folder = Path(trainer.default_root_dir) / ".hpctune-checkpoint"  # every rank takes part in saving
-        trainer.save_checkpoint(str(folder / self._filename))
-        if trainer.is_global_zero:
-            from hpctune.checkpoint import Checkpoint
-
-            report(found, checkpoint=Checkpoint.from_directory(folder))
-        elif takes_part(False):
-            report(found)
+            yield None
+        elif trainer.world_size == 1:
+            with tempfile.TemporaryDirectory(prefix="hpctune-checkpoint-") as folder:
+                trainer.save_checkpoint(str(Path(folder, self._filename)))
+                yield Checkpoint.from_directory(folder)
+        else:
+            folder = str(Path(trainer.default_root_dir, ".hpctune-checkpoint"))
+            trainer.save_checkpoint(str(Path(folder, self._filename)))
+            yield Checkpoint.from_directory(folder) if trainer.is_global_zero else None
 
 
 class TuneReportCallback(TuneReportCheckpointCallback):

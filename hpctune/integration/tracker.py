@@ -138,6 +138,35 @@ class TrackerCallback(LoggerCallback):
         return self._delivery
 
 
+class TrackerOfConfig(TrackerCallback):
+    """A tracker whose settings are in the configurations of the trials: the loggers of Ray Tune before 1.4, for
+    ``loggers=[...]``. The settings of the first trial hold."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """The keys of a configuration that are settings, and not logged."""
+    _is_set = False
+
+    @abstractmethod
+    def _made(self, config: Mapping[str, Any]) -> TrackerCallback:
+        """The tracker that a configuration asks for. Raises UsageError if it has no settings, or wrong ones."""
+
+    def log_trial_start(self, trial: Trial) -> None:
+        self._set(trial)
+        super().log_trial_start(trial)
+
+    def _open(self, trial: Trial, name: str) -> int:
+        self._set(trial)  # a driver that takes over has started no trial
+        return super()._open(trial, name)  # type: ignore[safe-super]
+
+    def _config(self, trial: Trial, name: str, config: Mapping[str, Any]) -> None:
+        super()._config(trial, name, {key: value for key, value in config.items() if key not in self.settings})
+
+    def _set(self, trial: Trial) -> None:
+        if not self._is_set:
+            made = vars(self._made(trial.config))
+            vars(self).update({name: value for name, value in made.items() if name != "_delivery"}, _is_set=True)
+
+
 class Delivery:
     """The thread that delivers, and what it has to do."""
 

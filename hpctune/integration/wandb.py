@@ -15,7 +15,7 @@ from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.integration.mixins import around
 from hpctune.integration.packages import require
-from hpctune.integration.tracker import TrackerCallback
+from hpctune.integration.tracker import TrackerCallback, TrackerOfConfig
 from hpctune.integration.wandb_files import files_of, next_step
 from hpctune.model.rows import flatten
 from hpctune.storage import values
@@ -175,11 +175,14 @@ class WandbLoggerCallback(TrackerCallback):
             log.warning(f"hpctune: W&B could not be reached. Upload later: wandb sync --include-online {directory}")
 
 
-class WandbLogger:
-    """The logger of Ray Tune before 1.4."""
+class WandbLogger(TrackerOfConfig, WandbLoggerCallback):
+    """Of Ray Tune before 1.4, for ``loggers=[WandbLogger]``: ``config["wandb"]`` has the arguments of
+    WandbLoggerCallback."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise UsageError("WandbLogger is of Ray Tune before 1.4: use callbacks=[WandbLoggerCallback(project=...)].")
+    settings = ("wandb", "logger_config")
+
+    def _made(self, config: Mapping[str, Any]) -> TrackerCallback:
+        return WandbLoggerCallback(**_settings_in({**config, **(config.get("logger_config") or {})}, "WandbLogger"))
 
 
 def setup_wandb(
@@ -226,14 +229,19 @@ def wandb_mixin(func: Callable[..., Any]) -> Any:
 
 
 def _begin(config: Mapping[str, Any]) -> Any:
-    if "wandb" not in config:
-        raise UsageError('wandb_mixin needs config["wandb"], such as {"project": "my-project"}.')
+    return setup_wandb({k: v for k, v in config.items() if k != "wandb"}, **_settings_in(config, "wandb_mixin"))
+
+
+def _settings_in(config: Mapping[str, Any], user: str) -> dict[str, Any]:
+    """The settings of W&B in a configuration. Raises UsageError if it has none, or the API key."""
+    if not config.get("wandb"):
+        raise UsageError(f'{user} needs config["wandb"], such as {{"project": "my-project"}}.')
     given = dict(config["wandb"])
     if given.get("api_key"):
         raise UsageError(
             'config["wandb"]["api_key"] would be stored with the results. Use "api_key_file", or set WANDB_API_KEY.'
         )
-    return setup_wandb({k: v for k, v in config.items() if k != "wandb"}, **given)
+    return given
 
 
 class WandbTrainableMixin:

@@ -16,30 +16,12 @@ from hpctune.errors import ConfigFileError, UsageError
 from hpctune.interop import program as programs
 from hpctune.interop.command_search import CommandSearch
 from hpctune.space.functions import grid_search
+from hpctune.worker import srun
 
 SUFFIXES = (".sbatch", ".slurm", ".sh", ".bash", ".job", ".sub", ".batch")
 ARRAY = "SLURM_ARRAY_TASK_ID"
 ARRAY_JOB = 'export SLURM_ARRAY_JOB_ID="${{SLURM_ARRAY_JOB_ID:-${{SLURM_JOB_ID:-0}}}}"; '
 """What a script of an array has in addition, before its first line."""
-_SRUN = r"""if [ -z "$SLURM_JOB_ID" ]; then srun() {
-echo "srun: this is no Slurm job, so the program runs once, on this machine" >&2
-while :; do
-case "$1" in
---multi-prog) echo "srun: --multi-prog needs a Slurm job" >&2; return 1 ;;
---*=*|--unbuffered|--label|--overlap|--overcommit|--oversubscribe|--exclusive|--exact|--pty|--quiet|--verbose) shift ;;
---contiguous|--immediate|--kill-on-bad-exit|--no-kill|--propagate|--preserve-env|--spread-job|--use-min-nodes) shift ;;
---disable-status|--resv-ports|--interactive|--whole) shift ;;
---*) shift; shift ;;
--[EHIKOQXZhklsuv]*) shift ;;
--?) shift; shift ;;
--?*) shift ;;
-*) break ;;
-esac
-done
-"$@"
-}
-fi; """
-"""A function in place of ``srun`` where there is no job of Slurm: it drops srun's options and runs the program."""
 _ARRAY = re.compile(r"^#SBATCH\s+.*?(?:--array[= ]|-a\s*)[\"']?([^\s\"'%]+)(?:%(\d+))?", re.MULTILINE)
 _SHELLS = ("bash", "sh", "zsh", "ksh", "dash")
 
@@ -82,15 +64,12 @@ class BatchScript:
             variables += [f"{name}={number}" for name, number in array_variables(indices or [0]).items()]
             if (limit := array_limit(self.text)) is not None:
                 tune["max_concurrent_trials"] = limit
-        slurm = {**self.found.options}
-        if re.search(r"^\s*(srun|mpirun|mpiexec)\b", self.text, re.MULTILINE):
-            slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
         directory = Path(self.found.chdir or ".").expanduser().absolute()
         text = srun_here(self.text) + text
         command = ["env", *variables, shell_of(self.text, self.path), "-c", text, str(self.path.absolute()), *arguments]
         return CommandSearch(
-            command, space=self.space, rows=rows, cwd=str(directory), env=exported(self.found), slurm=slurm, tune=tune,
-            run={"name": self.path.stem},
+            command, space=self.space, rows=rows, cwd=str(directory), env=exported(self.found),
+            slurm=dict(self.found.options), tune=tune, run={"name": self.path.stem},
         )  # fmt: skip
 
     def _passed(self, text: str, left: Mapping[str, Any], style: str | None) -> tuple[str, list[str]]:
@@ -199,7 +178,9 @@ def read(path: Path, space: Mapping[str, Any]) -> BatchScript:
 
 def srun_here(text: str) -> str:
     """What a script that calls ``srun`` has in addition, with doubled braces: its program runs without Slurm, too."""
-    return _SRUN.replace("{", "{{").replace("}", "}}") if re.search(r"\bsrun\b", text) else ""
+    if not re.search(r"\bsrun\b", text):
+        return ""
+    return f'if [ -z "$SLURM_JOB_ID" ]; then {srun.FUNCTION}\nfi; '.replace("{", "{{").replace("}", "}}")
 
 
 def exported(found: ExistingScript) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 20
 """Number of trials if nothing says how many."""
+_STARTS_TASKS = re.compile(r"^[^#\n]*(?<![\w./-])(srun|mpirun|mpiexec)\s", re.MULTILINE)
 Named = str | Mapping[str, Any] | None
 """A searcher or a scheduler: its name, or a mapping with its ``name`` and its options."""
 
@@ -137,6 +138,9 @@ class CommandSearch:
         if self.cluster == "local" and self.workers is not None:
             return {"cluster": call("hpctune:LocalOptions", workers=self.workers)}
         slurm = dict(self.slurm) if self.workers is None else {**self.slurm, "workers": self.workers}
+        text = self.command if isinstance(self.command, str) else " ".join(map(str, self.command))
+        if slurm and _STARTS_TASKS.search(text):
+            slurm.setdefault("use_srun", False)  # so that its own srun may use the job's resources
         return {"cluster": self.cluster, "slurm": call("hpctune:SlurmOptions", **slurm) if slurm else None}
 
     def _searcher(self) -> Any:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.options import LocalOptions
+from hpctune.common.checks import is_number
 from hpctune.errors import UsageError
 from hpctune.interop.hydra_launcher import options_of
 from hpctune.interop.hydra_space import HydraSpace, from_search_space, space_of
+from hpctune.model.ranking import front
 from hpctune.run_config import FailureConfig, RunConfig
 from hpctune.schedulers.create import create_scheduler
 from hpctune.search.basic_variant import BasicVariantGenerator
@@ -55,11 +59,15 @@ class _Multirun:
         if self.options["search_space"]:
             params = {**from_search_space(self.options["search_space"]), **params}
         self.space: HydraSpace = space_of(params, arguments, sweeper.hydra_context.config_loader)
-        self.mode = _mode(self.options["direction"] or "minimize")
-        self.metric = self.options["metric"] or RETURNED
+        self.objectives = _objectives(self.options["direction"] or "minimize", self.options["metric"])
         self.has_goal = any(self.options[name] is not None for name in ("metric", "direction", "scheduler"))
         """Whether the value is known to be one: a task function that is only run may return nothing."""
         self._refuse_others()
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of what the task function returns."""
+        return [metric for metric, _ in self.objectives]
 
     def _refuse_others(self) -> None:
         if self.options["custom_search_space"] is not None:
@@ -113,8 +121,8 @@ class _Multirun:
             self._job(),
             param_space=self.space.space(),
             tune_config=TuneConfig(
-                metric=self.metric if has_goal else None,
-                mode=self.mode if has_goal else None,
+                metric=_one_or_all(self.metrics) if has_goal else None,
+                mode=_one_or_all([mode for _, mode in self.objectives]) if has_goal else None,
                 num_samples=samples,
                 search_alg=searcher,
                 scheduler=self._scheduler(),
@@ -140,6 +148,9 @@ class _Multirun:
             texts = [self._job().overrides(row) for row in rows[:VALIDATED]]
             self.sweeper.validate_batch_is_legal(texts)
             return rows, BasicVariantGenerator(points_to_evaluate=rows)
+        if len(self.objectives) > 1 and name in SAMPLERS.values():
+            name = "optuna" if find_spec("optuna") else "random"
+            options = {key: value for key, value in options.items() if key == "seed"}
         if name == "random":
             return None, BasicVariantGenerator(random_state=options.get("seed"))
         return None, create_searcher(name, **options)
@@ -174,7 +185,7 @@ class _Multirun:
         sweeper = self.sweeper
         return HydraJob(
             sweeper.task_function, sweeper.hydra_context, self.config, Singleton.get_state(),
-            tuple(self.space.order), self.space.fixed, self.space.keys, self.metric, str(Path.cwd()),
+            tuple(self.space.order), self.space.fixed, self.space.keys, tuple(self.metrics), str(Path.cwd()),
         )  # fmt: skip
 
     def _save(self) -> None:
@@ -184,6 +195,12 @@ class _Multirun:
         self.directory.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.directory / "multirun.yaml")
 
+    def _params(self, result: Any) -> dict[str, Any]:
+        return {self.space.keys.get(name, name): value for name, value in (result.config or {}).items()}
+
+    def _values(self, result: Any) -> list[Any]:
+        return [(result.metrics or {}).get(name) for name in self.metrics]
+
     def _conclude(self, results: Any) -> None:
         """Write the best, and say what failed."""
         from omegaconf import OmegaConf
@@ -192,12 +209,17 @@ class _Multirun:
         for result in errors:
             log.warning("Failed: %s: %s", result.config, str(result.error).strip().splitlines()[-1])
         share, limit = len(errors) / max(len(results), 1), self.options["max_failure_rate"]
-        if any(self.metric in (result.metrics or {}) for result in results):
-            best = results.get_best_result(metric=self.metric, mode=self.mode)
-            params = {self.space.keys.get(name, name): value for name, value in (best.config or {}).items()}
-            found = {"name": "hpctune", "best_params": params, "best_value": best.metrics[self.metric]}
+        sound = [result for result in results if all(is_number(v) and math.isfinite(v) for v in self._values(result))]
+        points = [tuple(self._values(result)) for result in sound]
+        best = [sound[n] for n in front(points, [mode for _, mode in self.objectives])]
+        if best and len(self.objectives) == 1:
+            found = {"name": "hpctune", "best_params": self._params(best[0]), "best_value": self._values(best[0])[0]}
             OmegaConf.save(OmegaConf.create(found), self.directory / RESULTS)
-            log.info("Best: %s=%s by %s", self.metric, found["best_value"], params)
+            log.info("Best: %s=%s by %s", self.metrics[0], found["best_value"], found["best_params"])
+        elif best:
+            solutions = [{"params": self._params(one), "values": self._values(one)} for one in best]
+            OmegaConf.save(OmegaConf.create({"name": "hpctune", "solutions": solutions}), self.directory / RESULTS)
+            log.info("Pareto front of %s: %s trials, in %s", ", ".join(self.metrics), len(best), RESULTS)
         if errors and (share == 1 or (limit is not None and share > limit)):
             raise UsageError(
                 f"{len(errors)} of {len(results)} trials failed. See: hpctune status "
@@ -205,11 +227,26 @@ class _Multirun:
             )
 
 
+def _objectives(direction: Any, metric: Any) -> list[tuple[str, str]]:
+    """The metrics with their modes. Raises UsageError if there are not as many of one as of the other."""
+    modes = [_mode(each) for each in (direction if isinstance(direction, list) else [direction])]
+    usual = RETURNED if len(modes) == 1 else [f"{RETURNED}_{n}" for n in range(len(modes))]
+    given = metric or usual
+    metrics = given if isinstance(given, list) else [given]
+    if len(metrics) != len(modes):
+        raise UsageError(f"hydra.sweeper has {len(metrics)} metric and {len(modes)} direction. Give one for each.")
+    return [*zip(metrics, modes, strict=True)]
+
+
+def _one_or_all(values: list[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else values
+
+
 def _mode(direction: Any) -> str:
     name = str(getattr(direction, "name", direction))
     modes = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}
     if name not in modes:
-        raise UsageError(f"hydra.sweeper.direction is minimize or maximize, one of them; not {direction!r}.")
+        raise UsageError(f"hydra.sweeper.direction is minimize or maximize, or a list of these; not {direction!r}.")
     return modes[name]
 
 

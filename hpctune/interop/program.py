@@ -16,19 +16,25 @@ from hpctune.worker import command_files
 
 STYLES = ("space", "equals", "hydra", "env")
 _SWITCHES = ("store_true", "store_false")
+_SEVERAL = re.compile(r"\b(?:(list|sequence)|tuple)\[", re.IGNORECASE)
+"""An annotation of several values."""
+_ABSL_LISTS = {"DEFINE_list": "commas", "DEFINE_spaceseplist": "spaces"}
+"""Flags of absl that take several values in one word; those of DEFINE_multi_... are given several times."""
 _PARSERS = ("add_argument", "add_option", "option", "Option", "argument")
 
 
 @dataclass(slots=True)
 class Program:
     """``style``: one of STYLES. ``options``: the options in its source, by name with underscores; ``flags``: those
-    without a value; ``negatable``: those with a ``--no-`` form. ``positional``: arguments without a name on the command
-    line. ``known``: whether these are all options."""
+    without a value; ``negatable``: those with a ``--no-`` form. ``lists``: how those with several values take them,
+    as a form of hpctune.Command's fields. ``positional``: arguments without a name on the command line. ``known``:
+    whether these are all options."""
 
     style: str = "space"
     options: dict[str, str] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     negatable: set[str] = field(default_factory=set)
+    lists: dict[str, str] = field(default_factory=dict)
     positional: set[str] = field(default_factory=set)
     known: bool = False
 
@@ -58,6 +64,8 @@ def inspect_program(command: str, directory: Path) -> Program:
             elif called.startswith("DEFINE_") and (names := _texts(node)):
                 found.options[names[0]] = f"--{names[0]}"
                 found.style = "equals"
+                if called in _ABSL_LISTS or called.startswith("DEFINE_multi"):
+                    found.lists[names[0]] = _ABSL_LISTS.get(called, "each")
             partly |= called in ("parse_known_args", "add_subparsers")
             found.style = "equals" if called == "Fire" else found.style
     found.known = bool(found.options) and not partly and found.style != "hydra"
@@ -94,6 +102,8 @@ def _take_typer(function: ast.FunctionDef, program: Program) -> None:
         positional = any(isinstance(n, ast.Call) and ast.unparse(n.func).endswith("Argument") for n in calls)
         if positional or (default is None and made is None):
             program.positional.add(argument.arg)
+            if _SEVERAL.search(stated):
+                program.lists[argument.arg] = "words"
             continue
         written = [text for text in _texts(made) if text.startswith("--")] if made else []
         flag, _, negative = (written[0] if written else f"--{argument.arg.replace('_', '-')}").partition("/")
@@ -101,6 +111,8 @@ def _take_typer(function: ast.FunctionDef, program: Program) -> None:
             program.options[name] = flag
             if "bool" in stated:
                 (program.negatable if negative or not written else program.flags).add(name)
+            elif several := _SEVERAL.search(stated):
+                program.lists[name] = "each" if several[1] else "words"
 
 
 def _texts(node: ast.Call) -> list[str]:
@@ -112,10 +124,13 @@ def _option(node: ast.Call, program: Program) -> bool:
     """Take note of an option; False if its name is not written there."""
     names = _texts(node)
     long = [name for name in names if name.startswith("--")]
-    if not long:
-        program.positional |= {name.replace("-", "_") for name in names[:1] if not name.startswith("-")}
-        return bool(names)
     settings = {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg}
+    form = _list_form(settings)
+    if not long:
+        positional = {name.replace("-", "_") for name in names[:1] if not name.startswith("-")}
+        program.positional |= positional
+        program.lists |= dict.fromkeys(positional, form) if form else {}
+        return bool(names)
     for name in long:
         flag, _, negative = name.partition("/")
         key = flag.lstrip("-").replace("-", "_")
@@ -124,7 +139,17 @@ def _option(node: ast.Call, program: Program) -> bool:
             program.negatable.add(key)
         elif settings.get("action", "").strip("'\"") in _SWITCHES or settings.get("is_flag") == "True":
             program.flags.add(key)
+        elif form:
+            program.lists[key] = form
     return True
+
+
+def _list_form(settings: Mapping[str, str]) -> str | None:
+    """How an option of argparse or click takes several values; None: it takes one."""
+    if settings.get("nargs", "None") not in ("None", "1", "'?'"):
+        return "words"
+    repeated = settings.get("action") == "'append'" or settings.get("multiple") == "True"
+    return "each" if repeated else None
 
 
 def with_arguments(command: str, space: Mapping[str, Any], program: Program, style: str | None) -> str:
@@ -140,6 +165,7 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
             continue
         key = name.lstrip("-").replace("-", "_").replace("/", "_" if name.replace("/", "_") in program.options else ".")
         if style is None and key in program.positional and key not in program.options:
+            place = "{" + name + ":words}" if key in program.lists else place
             raise UsageError(
                 f"The program takes {name!r} as an argument without a name. Write {place} in the command where it "
                 f"belongs."
@@ -154,6 +180,8 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
             _check_switch(option, domain)
             otherwise = f" || echo --no-{option.lstrip('-')}" if key in program.negatable else ""
             after.append(f"$([ {place} = True ] && echo {option}{otherwise})")
+        elif style is None and key in program.lists:
+            after.append(_listed(option, name, program.lists[key], chosen))
         elif chosen == "env":
             before.append(f"{key.upper()}={place}")
         elif chosen == "hydra":
@@ -163,6 +191,13 @@ def with_arguments(command: str, space: Mapping[str, Any], program: Program, sty
     end = _end_of_arguments(command)
     rest = [command[end:]] if command[end:] else []
     return " ".join([*before, command[:end].rstrip(" ") if rest else command, *after, *rest])
+
+
+def _listed(option: str, name: str, form: str, style: str) -> str:
+    """An option that takes several values, with the field that gives them."""
+    if form == "each":
+        return "{" + f"{name}:each {option}" + "}"
+    return f"{option}{'=' if style == 'equals' else ' '}" + "{" + f"{name}:{form}" + "}"
 
 
 def _end_of_arguments(command: str) -> int:

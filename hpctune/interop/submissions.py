@@ -43,6 +43,9 @@ with file:
     json.dump(call, file)
 print(number if "--parsable" in words else f"Submitted batch job {{number}}")
 """
+_NOT_NOW = ("squeue", "scancel", "sleep")
+"""What does nothing meanwhile: scripts wait for room in the queue, cancel jobs by the numbers that they were told, and
+look at the queue in the end."""
 MAX_SECONDS = 300.0
 _MAX_SCRIPT = 4_000_000
 """Characters of a batch script; Slurm takes 4 MB by default."""
@@ -130,6 +133,9 @@ def record(path: Path, arguments: Sequence[str] = ()) -> list[Submission]:
         recorder = programs / "sbatch"
         recorder.write_text(RECORDER.format(python=sys.executable, place=str(place), limit=_MAX_SCRIPT))
         recorder.chmod(0o755)
+        for name in _NOT_NOW:
+            (programs / name).write_text("#!/bin/sh\nexit 0\n")
+            (programs / name).chmod(0o755)
         env = {name: text for name, text in os.environ.items() if not _OF_A_JOB.match(name)}
         env["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
         try:

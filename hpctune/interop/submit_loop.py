@@ -51,9 +51,6 @@ def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
     if len({one.cwd for one in submissions}) > 1:
         moves.append(f"--chdir={{{_add(rows, 'directory', [os.path.relpath(one.cwd) for one in submissions])}}}")
     text = "".join({srun_here(one.text): None for one in submissions}) + _common(submissions, rows, positions, names)
-    slurm = dict(found.options)
-    if re.search(r"^\s*(srun|mpirun|mpiexec)\b", first.text, re.MULTILINE):
-        slurm.setdefault("use_srun", False)
     env = [f"{name}={{{name}}}" for name in names]
     words = enumerate(first.arguments if _same_length(submissions) else ())
     arguments = [positions[n].field if n in positions else _literal(word) for n, word in words]
@@ -69,7 +66,7 @@ def search_of(path: Path, submissions: Sequence[Submission]) -> CommandSearch:
         if (values := list({repr(row[name]): row[name] for row in rows}.values()))
     }
     return CommandSearch(
-        command, space=space, rows=rows, cwd=str(start), env=fixed, slurm=slurm, run={"name": path.stem},
+        command, space=space, rows=rows, cwd=str(start), env=fixed, slurm=dict(found.options), run={"name": path.stem},
         tune={} if limit is None else {"max_concurrent_trials": limit},
     )  # fmt: skip
 

@@ -34,19 +34,19 @@ def is_sweep(data: Mapping[str, Any]) -> bool:
     return named and isinstance(data.get("parameters"), Mapping)
 
 
-def search_of(data: Mapping[str, Any], path: Path, agent: list[str] | None = None) -> CommandSearch:
+def search_of(data: Mapping[str, Any], path: Path, agent: list[str] | None = None, call: int = 1) -> CommandSearch:
     """The search that the content of a file at ``path`` means.
 
     ``agent``: the command of a script that gave the content to ``wandb.sweep`` and calls ``wandb.agent(function=...)``.
-    Raises ConfigFileError, which names the key.
+    ``call``: which of its calls that is. Raises ConfigFileError, which names the key.
     """
     try:
-        return _search(data, path, agent)
+        return _search(data, path, agent, call)
     except (UsageError, SearchSpaceError) as error:
         raise ConfigFileError(f"{path}: {error}") from error
 
 
-def _search(data: Mapping[str, Any], path: Path, agent: list[str] | None) -> CommandSearch:
+def _search(data: Mapping[str, Any], path: Path, agent: list[str] | None, number: int) -> CommandSearch:
     _check_keys(data)
     method, cap = data["method"], data.get("run_cap")
     if cap is not None and not (isinstance(cap, int) and not isinstance(cap, bool) and cap > 0):
@@ -66,7 +66,7 @@ def _search(data: Mapping[str, Any], path: Path, agent: list[str] | None) -> Com
     options = {"metric": metric, "project": data.get("project"), "entity": data.get("entity")}
     return CommandSearch(
         agent or _command(data), kind="hpctune.worker.wandb_command:WandbCommand",
-        options={**options, "agent": True if agent is not None else None}, prints=False, space=space, rows=rows,
+        options={**options, "agent": number if agent is not None else None}, prints=False, space=space, rows=rows,
         metric=metric, mode=mode, num_samples=None if rows is not None else cap,
         search_alg=SEARCHER if method == "bayes" else None, scheduler=scheduler, cwd=str(directory), run=run,
     )  # fmt: skip
@@ -130,7 +130,7 @@ def _command(data: Mapping[str, Any]) -> list[str]:
     words = data.get("command") or list(DEFAULT_COMMAND)
     if not isinstance(words, list) or not all(isinstance(word, (str, int, float)) for word in words):
         raise UsageError(f"command must be a list of words, one a line, not {words!r}.")
-    check_macros(words)
+    check_macros(words, data["parameters"])
     program = data.get("program")
     if program is None and "${program}" in words:
         raise UsageError("there is no 'program', the script to run.")

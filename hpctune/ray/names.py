@@ -136,6 +136,9 @@ _OTHERS: dict[str, str] = {
     "ray.remote_function": "hpctune.ray.remote",
     "ray.runtime_context": "hpctune.ray.machine",
     "ray.runtime_env": "",
+    "ray._private": "",
+    "ray._private.services": "",
+    "ray.services": "",
     "ray.train": "hpctune.ray.train",
     "ray.train.backend": "hpctune.train.backend",
     "ray.train.base_trainer": "hpctune.train.data_parallel_trainer",
@@ -154,6 +157,7 @@ _OTHERS: dict[str, str] = {
     "ray.tune": "hpctune",
     "ray.util": "hpctune.ray.util",
     "ray.util.actor_pool": "hpctune.ray.util",
+    "ray.util.annotations": "hpctune.ray.annotations",
     "ray.util.debug": "hpctune.ray.util",
     "ray.util.multiprocessing": "hpctune.ray.pool",
     "ray.util.placement_group": "hpctune.ray.util",
@@ -165,6 +169,23 @@ _HOMES = {**_OTHERS, **{f"ray.tune.{name}": home for name, home in _TUNE.items()
 VALUES: dict[tuple[str, str], str] = {
     ("ray", "__version__"): "hpctune.ray:VERSION",
     ("ray.runtime_env", "RuntimeEnv"): "builtins:dict",
+    **{
+        (home, "get_node_ip_address"): "hpctune.ray.machine:get_node_ip_address"
+        for home in ("ray.services", "ray._private.services")
+    },
+    **{
+        (home, "SuggestionAlgorithm"): "hpctune.ray.suggestion:SuggestionAlgorithm"
+        for home in ("ray.tune.suggest", "ray.tune.suggest.suggestion")
+    },
+    **{
+        (home, name): f"hpctune.ray.old_utils:{name}"
+        for home in ("ray.tune.utils", "ray.tune.utils.util")
+        for name in ("SafeFallbackEncoder", "env_integer", "is_nan_or_inf")
+    },
+    **{
+        ("ray.tune.logger", name): "hpctune.integration.mlflow:MLflowLogger"
+        for name in ("MLFLowLogger", "MLflowLogger")
+    },
     ("ray.tune", "Checkpoint"): "hpctune.checkpoint:Checkpoint",
     ("ray.tune", "Analysis"): "hpctune.experiment_analysis:ExperimentAnalysis",
     ("ray.tune", "durable"): "hpctune.durable_trainable:durable",

@@ -68,7 +68,6 @@ NOT_HERE: dict[str, str] = {
     "ray.tune.automlboard": "hpctune serve shows experiments in the browser.",
     "ray.tune.scripts": "The command line is hpctune list, hpctune note, hpctune status and hpctune best.",
     "ray.tune.make_checkpoint_dir": "Use tune.checkpoint_dir(step).",
-    "ray.tune.logger.MLFLowLogger": "Use ray.tune.integration.mlflow.MLflowLoggerCallback.",
     "ray.tune.integration.mlflow.MLflowTrainableMixin": "Use mlflow_mixin, or setup_mlflow() in setup().",
     **_each(
         "ray.tune.integration.tensorflow.",
@@ -100,7 +99,7 @@ NOT_HERE: dict[str, str] = {
         "error.SubCategoryTuneError error.TuneGetNextExecutorEventError error.TuneStartTrialError "
         "error.TuneStopTrialError function_runner.ERROR_FETCH_TIMEOUT function_runner.ERROR_REPORT_TIMEOUT "
         "function_runner.FuncCheckpointUtil function_runner.FunctionRunner function_runner.NULL_MARKER "
-        "function_runner.RESULT_FETCH_TIMEOUT function_runner.StatusReporter function_runner.TEMP_MARKER "
+        "function_runner.RESULT_FETCH_TIMEOUT function_runner.TEMP_MARKER "
         "function_runner.detect_checkpoint_function integration.wandb.WANDB_ENV_VAR logger.VALID_SUMMARY_TYPES "
         "progress_reporter.best_trial_str progress_reporter.detect_reporter progress_reporter.memory_debug_str "
         "progress_reporter.time_passed_str progress_reporter.trial_errors_str progress_reporter.trial_progress_str "
@@ -130,6 +129,15 @@ NOT_HERE: dict[str, str] = {
         "util.placement_group.configure_placement_group_based_on_context",
         _INTERNAL,
     ),
+    **_each(
+        "ray.tune.integration.horovod.",
+        "distributed_checkpoint_dir get_rank logger_creator",
+        "Of DistributedTrainableCreator of 1.x there are those for torch and TensorFlow.",
+    ),
+    **_each("ray.", "get_dashboard_url workers tune.integration.mxnet.TuneCallback", _INTERNAL),
+    "ray.tune.utils.util.unflatten_list_dict": "Use unflatten_dict.",
+    "ray.tune.sync_client.HDFS_PREFIX": _COPIES,
+    "ray.tune.syncer.detect_sync_to_driver": _COPIES,
     "ray.register_custom_serializer": _OBJECTS,
     "ray.tune.utils.mock": "It injects failures into Ray's own tests.",
     "ray.tune.trial_runner": _INTERNAL,
@@ -142,6 +150,7 @@ NOT_HERE: dict[str, str] = {
     "ray.util.iter": "Parallel iterators are not here.",
     "ray._private": _INTERNAL,
     "ray.experimental": _INTERNAL,
+    "ray.services": _INTERNAL,
     "ray.state": "It is ray.nodes() and ray.cluster_resources().",
     "ray.dashboard": "There is no dashboard: hpctune status shows the experiment.",
     **_each(

@@ -131,6 +131,15 @@ def value(text: str) -> Any:
     return stripped
 
 
+def items(text: str) -> list[Any] | None:
+    """The items of a list in brackets, ``[64, 32]`` or ``[a,'b c']``; None for other text."""
+    stripped = text.strip()
+    if stripped[:1] + stripped[-1:] not in ("[]", "()") or len(stripped) < 2:
+        return None
+    inside = stripped[1:-1].strip().removesuffix(",")
+    return [value(part) for part in _split(inside)] if inside else []
+
+
 def _split(text: str) -> list[str]:
     """The parts between commas; commas within quotes, brackets and braces separate nothing."""
     parts, depth, quote, begin = [], 0, "", 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import os
@@ -137,8 +138,8 @@ def _exact(value: Any, depth: int = DEEPEST) -> bool:
 
 def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
     """A JSON-able form of ``value`` for people and other programs: numpy scalars and arrays become numbers and
-    lists, anything else that JSON cannot say becomes its ``str``: also what is in itself, or deeper than DEEPEST. Not
-    reversible. ``around``: the ids of what ``value`` is in."""
+    lists, a table of pandas lists by the names of its columns, anything else that JSON cannot say becomes its ``str``:
+    also what is in itself, or deeper than DEEPEST. Not reversible. ``around``: the ids of what ``value`` is in."""
     if _exact(value, DEEPEST - len(around)):
         return value
     if id(value) in around or len(around) >= DEEPEST:
@@ -158,8 +159,11 @@ def plain(value: Any, around: tuple[int, ...] = ()) -> Any:
         return float(value)
     if hasattr(value, "tolist"):
         return plain(_only_number(value.tolist()), inside)
+    if hasattr(value, "iloc") and hasattr(value, "to_dict"):
+        return plain(value.to_dict(orient="list"), inside)
     if hasattr(value, "item"):
-        return plain(value.item(), inside)
+        with contextlib.suppress(Exception):  # of several values
+            return plain(value.item(), inside)
     return text(value)
 
 

@@ -16,12 +16,15 @@ from typing import Any
 from hpctune.common.named_state import pickled_by_name
 from hpctune.errors import TrainableError, UsageError
 from hpctune.model.rows import flatten
+from hpctune.space import text as space_text
 from hpctune.storage import values
 from hpctune.worker import command_files
 
 _PRINTED = re.compile(r"^\s*(?:hpctune|RESULT)\s*:\s*(.+?)\s*$")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w./-]*)\s*=\s*(\S+?)(?=[,;\s]|$)")
 
+LIST_FORMS = ("words", "each", "commas", "spaces")
+"""How a field can give a list, as what follows its colon."""
 Parse = Callable[[str], Mapping[str, Any] | None]
 
 
@@ -32,7 +35,9 @@ class Command:
 
     Fields in braces are parameters (``{lr}``, ``{model/depth}``), ``{trial_id}``, ``{trial_name}``, ``{trial_dir}`` or
     ``{checkpoint}`` (empty for a fresh start). In a string each field is one word for the shell, whatever its value
-    is. ``{{`` is a literal brace. The file named by ``HPCTUNE_CONFIG`` (JSON) holds the whole configuration; each
+    is. A list, or text such as ``[64, 32]``, becomes several words by ``{layers:words}`` (``64 32``) or
+    ``{layers:each --layer}`` (``--layer 64 --layer 32``), and one word by ``{layers:commas}`` or ``{layers:spaces}``.
+    ``{{`` is a literal brace. The file named by ``HPCTUNE_CONFIG`` (JSON) holds the whole configuration; each
     parameter is also a variable, such as ``HPCTUNE_PARAM_LR``.
 
     The program reports by printing a line ``hpctune: loss=0.3 step=5`` (or ``RESULT: loss=0.3``, or JSON after the
@@ -96,7 +101,7 @@ class Command:
         if isinstance(command, str):
             text, variables = _fill_shell(command, fields)
             return ["/bin/sh", "-c", text], variables
-        return [_fill(str(word), fields) for word in command], {}
+        return [filled for word in command for filled in _fill(str(word), fields)], {}
 
     def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The same for a trial's configuration. ``facts``: the fields that are no parameters, by name."""
@@ -160,29 +165,34 @@ def _fill_shell(template: str, fields: Mapping[str, Any]) -> tuple[str, dict[str
     """The shell's text, and variables that hold every value that is not a plain word. A shell that expands a variable
     never executes its content, so no value can become a command."""
     shell, text, variables = _Shell(), "", dict[str, str]()
-    for literal, value in _pieces(template, fields):
+    for literal, given in _pieces(template, fields):
         shell.read(literal)
         text += literal
-        if value is None:
-            continue
-        if shlex.quote(value) == value:
-            text += value
-            continue
-        name = f"HPCTUNE_VALUE_{len(variables)}"
-        variables[name] = value
-        text += {'"': f"${{{name}}}", "'": f"'\"${{{name}}}\"'"}.get(shell.place, f'"${{{name}}}"')
+        words = []
+        for value in given:
+            if shlex.quote(value) == value:
+                words.append(value)
+                continue
+            name = f"HPCTUNE_VALUE_{len(variables)}"
+            variables[name] = value
+            words.append({'"': f"${{{name}}}", "'": f"'\"${{{name}}}\"'"}.get(shell.place, f'"${{{name}}}"'))
+        text += " ".join(words)
     return text, variables
 
 
-def _fill(template: str, fields: Mapping[str, Any]) -> str:
-    return "".join(literal + (value or "") for literal, value in _pieces(template, fields))
+def _fill(template: str, fields: Mapping[str, Any]) -> list[str]:
+    """The words that a word of a list becomes: several if it is nothing but a field of several words."""
+    pieces = list(_pieces(template, fields))
+    if len(pieces) == 1 and not pieces[0][0]:
+        return pieces[0][1]
+    return ["".join(literal + " ".join(words) for literal, words in pieces)]
 
 
-def _pieces(template: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Pieces of literal text, each with the value of the field that follows it (None: no field follows)."""
+def _pieces(template: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Pieces of literal text, each with the words of the field that follows it."""
     try:
         for literal, name, spec, conversion in string.Formatter().parse(template):
-            yield literal, None if name is None else _value_text(_field(name, fields), spec or "", conversion)
+            yield literal, [] if name is None else _words_of(_field(name, fields), spec or "", conversion)
     except ValueError as error:
         raise TrainableError(
             f"The command {template!r} cannot be filled in: {error}. Write a literal brace twice."
@@ -199,13 +209,29 @@ def _field(field_name: str, fields: Mapping[str, Any]) -> Any:
     return fields[name]
 
 
-def _value_text(value: Any, spec: str, conversion: str | None) -> str:
+def _words_of(value: Any, spec: str, conversion: str | None) -> list[str]:
     if conversion:
         value = string.Formatter().convert_field(value, conversion)
-    filled = format(value, spec) if spec else text_of(value)
-    if "\0" in filled:
+    form, _, option = spec.partition(" ")
+    if form in LIST_FORMS:
+        items = [text_of(item) for item in _items_of(value)]
+        if form in ("words", "each"):
+            filled = [word for item in items for word in (*option.split(), item)]
+        else:
+            filled = [("," if form == "commas" else " ").join(items)]
+    else:
+        filled = [format(value, spec) if spec else text_of(value)]
+    if any("\0" in word for word in filled):
         raise TrainableError(f"{value!r} contains a null character; no program takes that as an argument. Remove it.")
     return filled
+
+
+def _items_of(value: Any) -> list[Any]:
+    """The items of a list, or of text in brackets; else the value alone."""
+    if isinstance(value, str):
+        listed = space_text.items(value)
+        return [value] if listed is None else listed
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def text_of(value: Any) -> str:

@@ -21,7 +21,7 @@ class HydraJob:
 
     - ``task_function``, ``hydra_context``, ``config``, ``state``: what Hydra gives to a launcher.
     - ``order``: the names of all overrides. ``fixed``: those that all trials have. ``keys``: the key of each parameter.
-    - ``metric``: the name of what the task function returns.
+    - ``metrics``: the names of what the task function returns.
     """
 
     task_function: Any
@@ -31,7 +31,7 @@ class HydraJob:
     order: tuple[str, ...]
     fixed: Mapping[str, str]
     keys: Mapping[str, str]
-    metric: str
+    metrics: tuple[str, ...]
     cwd: str
 
     @property
@@ -72,14 +72,18 @@ class HydraJob:
             return None
         if isinstance(value, Mapping):
             return dict(value)
+        values = value if len(self.metrics) > 1 and isinstance(value, (tuple, list)) else [value]
         try:
-            number = float(value)
+            numbers = [float(each) for each in values]
         except (TypeError, ValueError, RuntimeError):
+            numbers = []
+        if len(numbers) != len(self.metrics):
+            wanted = "no number" if len(self.metrics) == 1 else f"not a number for each of {', '.join(self.metrics)}"
             raise TrainableError(
-                f"The task function returned {value!r}, which is no number. Return the metric, a dict of metrics, or "
-                f"nothing."
-            ) from None
-        return {self.metric: math.nan if number != number else number}
+                f"The task function returned {value!r}, which is {wanted}. Return the metric (of several a tuple), a "
+                f"dict of metrics, or nothing."
+            )
+        return {name: math.nan if each != each else each for name, each in zip(self.metrics, numbers, strict=True)}
 
 
 def text_of(value: Any) -> str:

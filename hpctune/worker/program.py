@@ -20,6 +20,7 @@ from hpctune.errors import TrainableError
 from hpctune.model.records import REPORTED_NOTHING, Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
+from hpctune.worker import srun
 from hpctune.worker.command import Command, text_of
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.printed import names_in
@@ -96,11 +97,13 @@ def _parameters(session: Session) -> dict[str, str]:
     }
 
 
-def _search_path() -> str:
-    """The program's search path. It contains ``hpctune``, even if the worker's environment is not activated."""
-    own = str(Path(sys.executable).parent)
+def _search_path(session: Session) -> str:
+    """The program's search path. It contains ``hpctune``, even if the worker's environment is not activated, and first
+    what stands for ``srun`` if this is no job of Slurm."""
     known = os.environ.get("PATH", os.defpath)
-    return known if own in known.split(os.pathsep) else f"{known}{os.pathsep}{own}"
+    first, last = srun.directory_of_stand_in(session.private_directory), str(Path(sys.executable).parent)
+    more = [] if last in known.split(os.pathsep) else [last]
+    return os.pathsep.join([*([first] if first else []), known, *more])
 
 
 class _Program:
@@ -120,7 +123,7 @@ class _Program:
                 arguments,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PATH": _search_path(), **where, **environment, **variables, **own},
+                env={**os.environ, "PATH": _search_path(session), **where, **environment, **variables, **own},
                 cwd=command.working_directory,
                 start_new_session=True,
             )

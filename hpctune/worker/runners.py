@@ -15,11 +15,12 @@ from hpctune.model.records import Outcome
 from hpctune.storage import checkpoints
 from hpctune.worker.actor_reuse import kept
 from hpctune.worker.command import Command
-from hpctune.worker.context import RunningTrial, report_row
+from hpctune.worker.context import RunningTrial
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.program import run_command
 from hpctune.worker.ranks.trainable import DistributedTrainable
 from hpctune.worker.session import Session
+from hpctune.worker.status_reporter import StatusReporter
 from hpctune.worker.trainable import Trainable, read_checkpoint, step_once, write_checkpoint
 
 FORMS = "train(config), train(config, checkpoint_dir=None) or train(config, reporter)"
@@ -127,7 +128,8 @@ def run_function(function: Callable[..., Any], form: str, session: RunningTrial)
         parameter = _reporter_parameter(list(inspect.signature(function).parameters.values()))
         assert parameter is not None
         by_place = parameter.kind is parameter.POSITIONAL_ONLY
-        value = function(config, _reporter) if by_place else function(config, **{parameter.name: _reporter})
+        reporter = StatusReporter()
+        value = function(config, reporter) if by_place else function(config, **{parameter.name: reporter})
     else:
         value = function(config)
     if inspect.isgenerator(value):
@@ -136,11 +138,6 @@ def run_function(function: Callable[..., Any], form: str, session: RunningTrial)
                 session.report(_row(item))
     elif value is not None and not (isinstance(value, Mapping) and not value):
         session.report(_row(value), final=True)
-
-
-def _reporter(_metric: Any = None, **metrics: Any) -> None:
-    """The ``reporter`` of Ray Tune 0.x: called with keywords."""
-    report_row(metrics if _metric is None else {"_metric": _metric, **metrics})
 
 
 def _row(value: Any) -> Mapping[str, Any]:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hpctune.common.named_state import pickled_by_name
+from hpctune.common.text import nearest
 from hpctune.errors import UsageError
 from hpctune.storage import atomic
 from hpctune.worker.hearing import HeardCommand, interpreter
@@ -24,6 +25,7 @@ ARGUMENTS = (
     "args_append_hydra", "args_override_hydra",
 )  # fmt: skip
 MACROS = ("env", "interpreter", "program", *ARGUMENTS)
+_ALL_PARAMETERS = "${args} gives all parameters, as --NAME=VALUE"
 _MACRO = re.compile(r"\$\{(\w+)\}")
 _VARIABLE = re.compile(r"\$\{envvar:([A-Za-z0-9_]*)\}")
 
@@ -38,13 +40,13 @@ class WandbCommand(HeardCommand):
 
     - ``metric``: which logged value makes a report; None: each call does.
     - ``project``, ``entity``: of the runs.
-    - ``agent``: the program calls ``wandb.agent(function=...)`` itself.
+    - ``agent``: the program calls ``wandb.agent(function=...)`` itself: which of its calls is this search, from 1.
     """
 
     SITE: ClassVar[str] = SITE
     project: str | None = None
     entity: str | None = None
-    agent: bool = False
+    agent: int = 0
 
     def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list and variables. Writes the files that they name to the trial's directory."""
@@ -68,7 +70,7 @@ class WandbCommand(HeardCommand):
             "WANDB_ENTITY": self.entity,
         }
         variables |= {name: value for name, value in usual.items() if value is not None and not os.environ.get(name)}
-        variables |= {"HPCTUNE_WANDB_AGENT": "1"} if self.agent else {}
+        variables |= {"HPCTUNE_WANDB_AGENT": str(int(self.agent))} if self.agent else {}
         return list(self._words(config, directory)), variables
 
     def _words(self, config: Mapping[str, Any], directory: Path) -> list[str]:
@@ -111,13 +113,26 @@ def arguments(macro: str, config: Mapping[str, Any]) -> list[str]:
     raise UsageError(f"There is no macro ${{{macro}}}.")
 
 
-def check_macros(words: Sequence[Any]) -> None:
-    """Raises UsageError for a macro that W&B does not have."""
+def check_macros(words: Sequence[Any], parameters: Container[str] = ()) -> None:
+    """Raises UsageError for a word that looks like a macro, and is none of W&B's. ``parameters``: of the sweep."""
     for word in map(str, words):
         found = _MACRO.fullmatch(word)
-        if found is not None and found[1] not in MACROS:
-            known = ", ".join(f"${{{name}}}" for name in MACROS)
-            raise UsageError(f"command has an unknown macro {word}. There are: {known}, ${{envvar:NAME}}.")
+        if found is None or found[1] in MACROS:
+            continue
+        known = ", ".join(f"${{{name}}}" for name in MACROS)
+        if found[1] in parameters:
+            helps = f"{_ALL_PARAMETERS}; a single one has no macro."
+        else:
+            helps = f"{nearest(found[1], MACROS)}A variable of the environment is ${{envvar:{found[1]}}}."
+        raise UsageError(f"command has {word}, which is no macro of W&B. {helps} Macros: {known}.")
+
+
+def literal_parameters(words: Sequence[Any], parameters: Container[str]) -> str:
+    """What to say of an option such as ``--lr=${lr}``, which the program gets as it stands; "" if there is none."""
+    for word in map(str, words):
+        if word.startswith("-") and any(name in parameters for name in _MACRO.findall(word)):
+            return f"The program gets {word} as it stands, since W&B fills no parameter in. {_ALL_PARAMETERS}."
+    return ""
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:

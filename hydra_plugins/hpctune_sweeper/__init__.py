@@ -5,12 +5,16 @@ executes the module without a name in ``sys.modules``, so annotations must not b
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.plugin import Plugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -82,30 +86,101 @@ class HpctuneSweeper(Sweeper):
         return sweep(self, arguments)
 
 
-OPTUNAS = "hydra_plugins.hydra_optuna_sweeper"
+OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper"
+SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher"
 SAMPLERS = {
     "tpe": "TPESampler", "random": "RandomSampler", "grid": "GridSampler", "gp": "GPSampler", "cmaes": "CmaEsSampler",
     "nsgaii": "NSGAIISampler", "motpe": "MOTPESampler", "qmc": "QMCSampler",
 }  # fmt: skip
 """The samplers of Optuna's sweeper, by the names that configs have for them."""
+ANY_JOB: dict[str, Any] = {
+    "submitit_folder": "${hydra.sweep.dir}/.submitit/%j", "timeout_min": 60, "cpus_per_task": None,
+    "gpus_per_node": None, "tasks_per_node": 1, "mem_gb": None, "nodes": 1, "name": "${hydra.job.name}",
+    "stderr_to_stdout": False,
+}  # fmt: skip
+SLURM_JOB: dict[str, Any] = {
+    **dict.fromkeys((
+        "partition", "qos", "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task", "mem_per_gpu",
+        "mem_per_cpu", "account", "setup",
+    )),
+    "signal_delay_s": 120, "max_num_timeout": 0, "additional_parameters": {}, "array_parallelism": 256,
+}  # fmt: skip
+JOBLIBS = (
+    "verbose", "timeout", "pre_dispatch", "batch_size", "temp_folder", "max_nbytes", "mmap_mode", "backend", "prefer",
+    "require",
+)  # fmt: skip
 
 
 class OptunaSweeper(HpctuneSweeper):
     """Takes the place of Optuna's sweeper where that is not installed, so that configs for it run as they are."""
 
 
+class AbsentLauncher(Launcher):
+    """Takes the place of a launcher that is not installed: its fields hold, and other sweepers cannot call it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Raise ModuleNotFoundError, which says what helps."""
+        package = type(self).__module__.split(".")[1].replace("_", "-")
+        raise ModuleNotFoundError(
+            f"The launcher of this config needs the package {package}, which is not installed: pip install {package}. "
+            f"Or let hpctune run the jobs, with the same options: hydra/sweeper=hpctune"
+        )
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Not reached."""
+        raise NotImplementedError
+
+
+class SlurmLauncher(AbsentLauncher):
+    """Of submitit."""
+
+
+class LocalLauncher(AbsentLauncher):
+    """Of submitit."""
+
+
+class JoblibLauncher(AbsentLauncher):
+    """Of joblib."""
+
+
+LAUNCHERS: dict[str, tuple[str, type[AbsentLauncher], dict[str, Any]]] = {
+    "submitit_slurm": (SUBMITIT, SlurmLauncher, {**ANY_JOB, **SLURM_JOB}),
+    "submitit_local": (SUBMITIT, LocalLauncher, ANY_JOB),
+    "joblib": (JOBLIB, JoblibLauncher, {**dict.fromkeys(JOBLIBS), "n_jobs": -1}),
+}
+"""Launchers by the names that configs have for them: their module, class and fields."""
+
+
 def _is_missing(module: str) -> bool:
-    spec = find_spec(module)
-    return spec is None or spec.loader is None  # None: it is from here
+    package = module.rpartition(".")[0]
+    spec = find_spec(package)
+    return spec is None or spec.origin is None  # None: it is from here
 
 
-if _is_missing(OPTUNAS):
-    OptunaSweeper.__module__ = f"{OPTUNAS}.optuna_sweeper"  # configs have the class by this name
-    for path in (OPTUNAS, OptunaSweeper.__module__):
-        sys.modules[path] = module_from_spec(ModuleSpec(path, None, is_package=path == OPTUNAS))
-    vars(sys.modules[OptunaSweeper.__module__])["OptunaSweeper"] = OptunaSweeper
-    store = ConfigStore.instance().store
+def _stand_in(module: str, plugin: type[Plugin]) -> str:
+    """Make ``module``, whose package is not installed, with this class: configs have it by its name, which this
+    returns."""
+    package = module.rpartition(".")[0]
+    for path in (package, module):
+        if path not in sys.modules:
+            sys.modules[path] = module_from_spec(ModuleSpec(path, None, is_package=path == package))
+    plugin.__module__ = module
+    vars(sys.modules[module])[plugin.__name__] = plugin
+    return f"{module}.{plugin.__name__}"
+
+
+store = ConfigStore.instance().store
+if _is_missing(OPTUNA):
+    _stand_in(OPTUNA, OptunaSweeper)
     store(group="hydra/sweeper", name="optuna", node=HpctuneSweeperConf, provider="hpctune")
     for name, title in SAMPLERS.items():
         node = {"_target_": f"optuna.samplers.{title}", "seed": None}
         store(group="hydra/sweeper/sampler", name=name, node=node, provider="hpctune")
+for name, (module, launcher, fields) in LAUNCHERS.items():
+    if _is_missing(module):
+        node = {"_target_": _stand_in(module, launcher), **fields}
+        store(group="hydra/launcher", name=name, node=node, provider="hpctune")

@@ -158,6 +158,28 @@ def test_a_configuration_for_optuna(here: Path) -> None:
     assert f"best_value: {best}" in (here / "out" / "optimization_results.yaml").read_text()
 
 
+@pytest.mark.parametrize("search", ["grid", "samples"])
+def test_several_directions(here: Path, search: str) -> None:
+    import yaml
+
+    (here / "two.py").write_text(
+        APP[: APP.index("@hydra")] + "@hydra.main(config_path='conf', config_name='config', version_base='1.3')\n"
+        "def main(cfg):\n    return cfg.lr, cfg.lr * cfg.width\nmain()\n"
+    )
+    words = (
+        ["lr=1,2", "width=1,3"] if search == "grid" else ["lr=interval(1,2)", "width=1,3", "hydra.sweeper.n_trials=3"]
+    )
+    both = "hydra.sweeper.direction=[minimize,maximize]"
+    done = run(here, *words, both, "hydra.sweeper.metric=[cost,gain]", app="two.py")
+    assert done.returncode == 0, done.stderr
+    assert len(trials(here)) == (4 if search == "grid" else 3)
+    found = yaml.safe_load((here / "out" / "optimization_results.yaml").read_text())["solutions"]
+    for one in found:
+        assert one["values"] == [one["params"]["lr"], one["params"]["lr"] * one["params"]["width"]]
+    if search == "grid":
+        assert [one["values"] for one in found] == [[1, 3], [2, 6]]
+
+
 def test_a_failed_trial_does_not_end_the_sweep(here: Path) -> None:
     callbacks = "+hydra.callbacks.mine._target_=listener.Listener"
     done = run(here, "lr=13,1", callbacks, "hydra.sweeper.n_jobs=1")

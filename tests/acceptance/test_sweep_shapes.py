@@ -187,3 +187,96 @@ def test_an_argument_without_a_name(
     with pytest.raises(UsageError, match=r"takes 'lr' as an argument without a name. Write \{lr\}"):
         hpctune("sweep", "python train.py", "lr=0.1,0.2")
     hpctune("sweep", "python train.py {lr}", "lr=0.1,0.2", "--dry-run")
+
+
+LISTS: dict[str, tuple[str, str]] = {
+    "argparse, words": (
+        "argparse",
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('data', nargs='?')\n"
+            "p.add_argument('--layers', type=int, nargs='+')\ngot = p.parse_args().layers"
+        ),
+    ),
+    "argparse, append": (
+        "argparse",
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--layers', type=int, action='append')\n"
+            "got = p.parse_args().layers"
+        ),
+    ),
+    "argparse, one word that is read": (
+        "argparse",
+        (
+            "import argparse, ast\np = argparse.ArgumentParser()\np.add_argument('--layers', type=ast.literal_eval)\n"
+            "got = p.parse_args().layers"
+        ),
+    ),
+    "click, multiple": (
+        "click",
+        (
+            "import click\n@click.command()\n@click.option('--layers', '-l', type=int, multiple=True)\n"
+            "def main(layers): return list(layers)\ngot = main(standalone_mode=False)"
+        ),
+    ),
+    "click, nargs": (
+        "click",
+        (
+            "import click\n@click.command()\n@click.option('--layers', type=int, nargs=2)\n"
+            "def main(layers): return list(layers)\ngot = main(standalone_mode=False)"
+        ),
+    ),
+    "typer, a list": (
+        "typer",
+        (
+            "import typer\nfrom typing import List\ngot = []\ndef main(layers: List[int] = [1]): got.extend(layers)\n"
+            "try: typer.run(main)\nexcept SystemExit: pass"
+        ),
+    ),
+    "fire": (
+        "fire",
+        "import fire\ngot = []\ndef main(layers): got.extend(layers)\nfire.Fire(main)",
+    ),
+    "absl, a list": (
+        "absl",
+        (
+            "from absl import flags\nimport sys\nflags.DEFINE_list('layers', [], 'l')\nflags.FLAGS(sys.argv)\n"
+            "got = [int(x) for x in flags.FLAGS.layers]"
+        ),
+    ),
+    "absl, several": (
+        "absl",
+        (
+            "from absl import flags\nimport sys\nflags.DEFINE_multi_integer('layers', [], 'l')\nflags.FLAGS(sys.argv)\n"
+            "got = flags.FLAGS.layers"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", LISTS)
+def test_a_list_reaches_the_program_as_its_parser_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    package, text = LISTS[shape]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(text + "\nprint(f'a={got[0]} b={got[1]} n={len(got)}')\n")
+    hpctune("sweep", f"{sys.executable} train.py", "layers=[1,2],[3,4]", "--grid", "--metric", "a", "--name", "e")
+    assert sorted((rows[-1]["a"], rows[-1]["b"], rows[-1]["n"]) for rows in results("e")) == [(1, 2, 2), (3, 4, 2)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["--layers 1 2 --lr 0.1\n--lr 0.2 --layers 3 4", "--layers=1 --layers=2 --lr=1\n--layers 3 --layers 4 --lr 2"],
+)
+def test_a_list_in_a_line_of_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    how = "nargs='+'" if "1 2" in lines else "action='append'"
+    (tmp_path / "train.py").write_text(
+        f"import argparse\np = argparse.ArgumentParser()\np.add_argument('--layers', type=int, {how})\n"
+        "p.add_argument('--lr', type=float)\ngot = p.parse_args().layers\nprint(f'a={got[0]} b={got[1]}')\n"
+    )
+    (tmp_path / "lines.txt").write_text(lines)
+    hpctune("sweep", f"{sys.executable} train.py", "--from", "lines.txt", "--metric", "a", "--name", "e")
+    assert sorted((rows[-1]["a"], rows[-1]["b"]) for rows in results("e")) == [(1, 2), (3, 4)]

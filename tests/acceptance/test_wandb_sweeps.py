@@ -142,6 +142,39 @@ def test_a_script_that_calls_the_agent(here: Path) -> None:
     assert (done.returncode, "has not made" in done.stderr) == (2, True), done.stderr
 
 
+SEVERAL = """
+import wandb
+
+def configuration(method):
+    values = {"values": [1, 2]} if method == "grid" else {"min": 0.0, "max": 1.0}
+    return {"method": method, "metric": {"name": "acc"}, "parameters": {"x": values}}
+
+def main():
+    with wandb.init() as run:
+        run.log({"acc": run.config.x * factor})
+
+factor = 1
+first = wandb.sweep(configuration("grid"), project="mine")
+wandb.agent(first, function=main)
+for factor in (10, 100):
+    identity = wandb.sweep(configuration("random"), project="mine")
+    wandb.agent(identity, function=main, count=1)
+    wandb.agent(identity, function=main, count=2)
+wandb.Api().sweep("mine/" + identity)  # needs a server
+"""
+
+
+@pytest.mark.nightly
+def test_a_script_with_several_sweeps(here: Path) -> None:
+    (here / "several.py").write_text(SEVERAL)
+    done = run(here, "several.py")
+    assert done.returncode == 0, done.stderr
+    for name, factor, count in (("several", 1, 2), ("several-2", 10, 3), ("several-4", 100, 3)):
+        found = rows(here, name)
+        assert len(found) == count, name
+        assert all(line["acc"] == pytest.approx(factor * line["config"]["x"]) for (line,) in found.values())
+
+
 def test_a_script_that_only_makes_a_sweep(here: Path) -> None:
     (here / "make.py").write_text(
         "import subprocess\nimport wandb, yaml\nwith open('sweep.yaml') as file:\n    config = yaml.safe_load(file)\n"

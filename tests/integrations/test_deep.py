@@ -31,3 +31,25 @@ def test_keras(tmp_path: Path) -> None:
     trial = tune.run(keras_search, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
     assert trial.last_result["training_iteration"] == 3
     assert (Path(trial.checkpoint.path) / "model.keras").is_file()
+
+
+def own_keras_callback(config: dict[str, Any]) -> None:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+    import numpy as np
+
+    from hpctune.integration.keras import TuneReportCallback
+
+    class Rounded(TuneReportCallback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            super().on_epoch_end(epoch, {**logs, "place": epoch})
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 2)), np.ones(8), epochs=2, verbose=0, callbacks=[Rounded({"p": "place"})])
+
+
+def test_a_keras_callback_that_adds_a_metric(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    trial = tune.run(own_keras_callback, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
+    assert [trial.last_result[name] for name in ("training_iteration", "p")] == [2, 1]

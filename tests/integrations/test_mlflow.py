@@ -139,3 +139,26 @@ def test_a_server_that_is_down_neither_delays_nor_fails(tmp_path: Path, monkeypa
     client = MlflowClient((tmp_path / "runs").as_uri())
     (run,) = client.search_runs([client.get_experiment_by_name("m").experiment_id])
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [1]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", ["logger_config", "mlflow"])
+def test_the_logger_class_of_earlier_scripts(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from hpctune.integration.mlflow import MLflowLogger
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "runs").as_uri()
+    client = MlflowClient(uri)
+    number = client.create_experiment("mine")
+    settings = {
+        "logger_config": {"mlflow_tracking_uri": uri, "mlflow_experiment_id": number},
+        "mlflow": {"tracking_uri": uri, "experiment_name": "mine"},
+    }
+    tune.run(
+        lambda config: tune.report(loss=config["x"]), config={"x": 3, key: settings[key]}, name="e",
+        local_dir=str(tmp_path), loggers=(*tune.logger.DEFAULT_LOGGERS, MLflowLogger), verbose=0,
+    )  # fmt: skip
+    (run,) = client.search_runs([number])
+    assert (run.data.metrics["loss"], run.data.params, run.info.status) == (3, {"x": "3"}, "FINISHED")

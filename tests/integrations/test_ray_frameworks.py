@@ -83,6 +83,23 @@ def train(config):
 found = tune.run(train, config={"lr": tune.grid_search([0.001, 0.5])}, metric="loss", mode="min", verbose=0)
 print("found", found.best_config["lr"], found.best_checkpoint is not None)
 """
+OWN_LIGHTNING_CALLBACK = """
+class Every(TuneReportCheckpointCallback):
+    ends = 0
+
+    def on_validation_end(self, trainer, pl_module):
+        self.ends += 1
+        super().on_validation_end(trainer, pl_module)
+
+    def _handle(self, trainer, pl_module):
+        if trainer.sanity_checking:
+            return
+        found = self._get_report_dict(trainer, pl_module)
+        found["ends"] = self.ends
+        with self._get_checkpoint(trainer) as checkpoint:
+            tune.report(found, checkpoint=checkpoint)
+
+def train"""
 TRANSFORMERS = """
 import torch
 from ray import tune
@@ -134,6 +151,15 @@ def test_xgboost(tmp_path: Path) -> None:
 def test_lightning(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     assert run(LIGHTNING, tmp_path) == ["0.5 True"]
+
+
+@pytest.mark.nightly
+def test_a_lightning_callback_that_overrides_what_ray_keeps_to_itself(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    script = LIGHTNING.replace("\ndef train", OWN_LIGHTNING_CALLBACK)
+    script = script.replace("= TuneReportCheckpointCallback(", "= Every(")
+    script += "print('found', found.best_result['ends'])"
+    assert run(script, tmp_path) == ["0.5 True", "3"]
 
 
 @pytest.mark.nightly

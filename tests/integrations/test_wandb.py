@@ -105,3 +105,27 @@ def test_without_a_way_to_w_and_b_runs_are_kept(tmp_path: Path, monkeypatch: pyt
     )
     trial = analysis.trials[0]
     assert [row["loss"] for _, row in history(Path(trial.local_path), trial.trial_id)] == [1]
+
+
+@pytest.mark.parametrize("where", ["wandb", "logger_config"])
+def test_the_logger_class_of_earlier_scripts(tmp_path: Path, where: str) -> None:
+    from hpctune.integration.wandb import WandbLogger
+
+    settings = {"project": "p", "excludes": ["secret"], "tags": ["t"]}
+    config = {"x": 1, where: settings if where == "wandb" else {"wandb": settings}}
+    analysis = tune.run(
+        lambda config: tune.report(loss=config["x"], secret=2), config=config, name="e", local_dir=str(tmp_path),
+        loggers=[*tune.logger.DEFAULT_LOGGERS, WandbLogger], verbose=0,
+    )  # fmt: skip
+    trial = analysis.trials[0]
+    ((_, row),) = history(Path(trial.local_path), trial.trial_id)
+    assert row["loss"] == 1
+    assert "secret" not in row
+    assert (Path(trial.local_path) / "progress.csv").exists()
+
+
+def test_the_logger_class_needs_its_settings(tmp_path: Path) -> None:
+    from hpctune.integration.wandb import WandbLogger
+
+    with pytest.raises(Exception, match=r'WandbLogger needs config\["wandb"\]'):
+        tune.run(lambda config: {"loss": 1}, name="e", local_dir=str(tmp_path), loggers=[WandbLogger], verbose=0)

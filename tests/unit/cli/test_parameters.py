@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hpctune.cli.parameters import is_pair
+from hpctune.cli.parameters import is_pair, rows_of_lines
+from hpctune.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,9 @@ from hpctune.cli.parameters import is_pair
 )
 def test_a_command_that_begins_with_variables_is_no_parameter(word: str, expected: bool) -> None:
     assert is_pair(word) is expected
+
+
+def test_an_option_given_twice_in_a_line_is_refused_unless_it_takes_several_values() -> None:
+    with pytest.raises(UsageError, match="Line 1 gives 'tag' twice"):
+        rows_of_lines(["--tag a --tag b"])
+    assert rows_of_lines(["--in-dir a --in-dir b"], {"in_dir"}) == [{"in-dir": ["a", "b"]}]

@@ -76,7 +76,7 @@ def test_intervals_that_cannot_be() -> None:
 def test_the_command_line_wins_and_the_order_is_that_of_hydra() -> None:
     found = space("b=3", "+c=7,8", "~d", "model/net@here=x", a="choice(1,2)", b="range(1,3)", e=5)
     assert found.rows() == [{"a": a, "c": c} for a in (1, 2) for c in (7, 8)]
-    job = HydraJob(None, None, None, None, tuple(found.order), found.fixed, found.keys, "value", ".")
+    job = HydraJob(None, None, None, None, tuple(found.order), found.fixed, found.keys, ("value",), ".")
     assert job.overrides({"a": 1, "c": 8}) == ["a=1", "b=3", "e=5", "+c=8", "~d", "model/net@here=x"]
 
 
@@ -129,7 +129,8 @@ def test_the_launchers_fields() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"direction": ["minimize", "maximize"]}, "direction is minimize or maximize"),
+        ({"direction": "smallest"}, "direction is minimize or maximize"),
+        ({"direction": ["minimize", "maximize"], "metric": "loss"}, "1 metric and 2 direction"),
         ({"custom_search_space": "a.b"}, "Write params instead"),
         ({"sampler": "grid"}, "x is an interval"),
         ({"sampler": {"_target_": "optuna.samplers.NSGAIISampler"}}, "none like 'NSGAIISampler'"),
@@ -185,7 +186,15 @@ def test_a_sampler_of_optuna_gives_its_options(tmp_path: Path) -> None:
     [(None, None), (1, {"loss": 1.0}), ({"a": 2}, {"a": 2}), ("0.5", {"loss": 0.5})],
 )
 def test_what_a_task_function_may_return(value: Any, result: Any) -> None:
-    job = HydraJob(None, None, None, None, (), {}, {}, "loss", ".")
+    job = HydraJob(None, None, None, None, (), {}, {}, ("loss",), ".")
     assert job._result(value) == result
     with pytest.raises(TrainableError, match="no number"):
         job._result([1, 2])
+
+
+def test_a_task_function_may_return_several_metrics() -> None:
+    job = HydraJob(None, None, None, None, (), {}, {}, ("a", "b"), ".")
+    assert job._result((1, "2")) == {"a": 1.0, "b": 2.0}
+    for wrong in (1, (1, 2, 3)):
+        with pytest.raises(TrainableError, match="not a number for each of a, b"):
+            job._result(wrong)

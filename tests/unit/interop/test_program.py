@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hpctune.errors import UsageError
 from hpctune.interop.program import Program, with_arguments
 
 
@@ -21,3 +22,9 @@ from hpctune.interop.program import Program, with_arguments
 )
 def test_arguments_stand_before_a_pipe_or_a_redirection(command: str, becomes: str) -> None:
     assert with_arguments(command, {"lr": 0.1}, Program(), None) == becomes
+
+
+def test_an_argument_without_a_name_that_takes_several_words_is_written_so() -> None:
+    program = Program(positional={"files"}, lists={"files": "words"})
+    with pytest.raises(UsageError, match=r"Write \{files:words\} in the command"):
+        with_arguments("python x.py", {"files": ["a", "b"]}, program, None)

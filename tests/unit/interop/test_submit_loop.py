@@ -234,6 +234,14 @@ def test_a_python_script_that_submits(tmp_path: Path, body: str) -> None:
     assert search.command[-1] == "--lr={lr}"
 
 
+def test_a_loop_does_not_wait_for_the_queue_nor_cancel_jobs(tmp_path: Path) -> None:
+    text = (
+        "set -e\nfor lr in 1 2; do\n  while [ $(squeue -u me -h | wc -l) -ge 1 ]; do sleep 600; done\n"
+        "  id=$(sbatch --parsable job.sh $lr 0)\n  sleep 600\ndone\nscancel $id\nsqueue\n"
+    )
+    assert [row["lr"] for row in trials(tmp_path, text)[0]] == [1, 2]
+
+
 def test_arguments_of_the_loop_and_ids_of_jobs(tmp_path: Path) -> None:
     text = 'for lr in "$@"; do id=$(sbatch --parsable job.sh $lr 0); [ "$id" -gt 0 ]; done'
     rows, _, _ = trials(tmp_path, text, "3", "4")

@@ -140,3 +140,55 @@ def test_every_source_exists() -> None:
 
 def test_every_module_has_its_parents() -> None:
     assert [name for name in names._HOMES if name != "ray" and not names.known(name.rpartition(".")[0])] == []
+
+
+def test_names_of_0_x_do_what_they_mean(tmp_path: Path) -> None:
+    done = run(
+        """
+        import ray
+        from ray import tune
+        from ray.tune.function_runner import StatusReporter
+        from ray.tune.suggest import SuggestionAlgorithm
+        from ray.util.annotations import Deprecated, DeveloperAPI, PublicAPI
+
+        class Twice(SuggestionAlgorithm):
+            asked = 0
+            def _suggest(self, trial_id):
+                self.asked += 1
+                return {"x": self.asked} if self.asked < 3 else None
+            def on_trial_complete(self, trial_id, result=None, error=False, early_terminated=False):
+                pass
+
+        @PublicAPI(stability="beta")
+        @DeveloperAPI
+        def train(config, reporter: StatusReporter):
+            assert isinstance(reporter, StatusReporter)
+            assert reporter.logdir and reporter.trial_id in reporter.trial_name
+            reporter(loss=config["x"])
+
+        @Deprecated(message="old")
+        class Old:
+            pass
+
+        found = tune.run(train, search_alg=Twice(), num_samples=2, metric="loss", mode="max", verbose=0, local_dir=".")
+        assert ray.services.get_node_ip_address() == ray._private.services.get_node_ip_address()
+        print(found.best_config, Old.__name__)
+        """,
+        tmp_path,
+    )
+    assert done.stdout.splitlines()[-1] == "{'x': 2} Old"
+
+
+def test_helpers_of_1_x(tmp_path: Path) -> None:
+    done = run(
+        """
+        import json, os
+        from ray.tune.utils import env_integer
+        from ray.tune.utils.util import SafeFallbackEncoder, is_nan_or_inf
+        os.environ["N"] = "3"
+        print(env_integer("N", 1), env_integer("M", 1), is_nan_or_inf(float("inf")), is_nan_or_inf(1))
+        print(json.dumps({"a": {1}, "b": range(2)}, cls=SafeFallbackEncoder))
+        """,
+        tmp_path,
+    )
+    assert done.stdout.splitlines() == ["3 1 True False", '{"a": [1], "b": "range(0, 2)"}']

@@ -51,6 +51,11 @@ ray.tune.experiment.Experiment ray.tune.experiment.trial.Trial ray.tune.error.Tu
 ray.tune.result.DEFAULT_RESULTS_DIR ray.air.session.report ray.air.config.ScalingConfig ray.air.checkpoint.Checkpoint
 ray.air.callbacks.wandb ray.air.callbacks.mlflow ray.cloudpickle.dumps ray.cloudpickle.register_pickle_by_value
 ray.runtime_env.RuntimeEnv ray.util.debug.log_once
+ray.services.get_node_ip_address ray._private.services.get_node_ip_address ray.util.annotations.PublicAPI
+ray.util.annotations.DeveloperAPI ray.util.annotations.Deprecated ray.util.annotations.RayDeprecationWarning
+ray.tune.function_runner.StatusReporter ray.tune.suggest.SuggestionAlgorithm ray.tune.logger.MLFLowLogger
+ray.tune.suggest.suggestion.SuggestionAlgorithm ray.tune.integration.wandb.WandbLogger
+ray.tune.integration.mlflow.MLflowLogger ray.tune.utils.env_integer ray.tune.utils.util.SafeFallbackEncoder
 """.split()  # noqa: SIM905
 
 

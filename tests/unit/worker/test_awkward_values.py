@@ -145,3 +145,20 @@ def test_an_argument_that_nobody_gives_is_refused(train: Any) -> None:
 
 def test_defaults_are_no_needs() -> None:
     assert form_of(lambda config, data=None: None) == "config"
+
+
+class OfSeveral:
+    """As a column of other libraries: one item can only be taken out of one."""
+
+    def item(self) -> None:
+        raise ValueError("there are two")
+
+    def __str__(self) -> str:
+        return "two"
+
+
+def test_a_table_is_its_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    assert values.plain({"t": table, "s": table["a"]}) == {"t": {"a": [1, 2], "b": ["x", "y"]}, "s": [1, 2]}
+    assert values.plain(OfSeveral()) == "two"

@@ -76,6 +76,30 @@ def test_a_group_of_parameters_is_json(lab: Lab) -> None:
     assert lab.column("got") == [['{"depth":3}', "3", "1.0e-01", "0.1"]]
 
 
+@pytest.mark.parametrize("x", [["a b", "$(touch pwned)"], "['a b', '$(touch pwned)']"])
+@pytest.mark.parametrize(
+    ("form", "got"),
+    [
+        ("words", ["a b", "$(touch pwned)"]),
+        ("each --x", ["--x", "a b", "--x", "$(touch pwned)"]),
+        ("commas", ["a b,$(touch pwned)"]),
+        ("spaces", ["a b $(touch pwned)"]),
+    ],
+)
+def test_the_words_of_a_list(lab: Lab, x: Any, form: str, got: list[str]) -> None:
+    field = "{x:" + form + "}"
+    lab.run(hpctune.Command(f"{PRINT} {field} end"), {"x": x})
+    assert lab.column("got") == [[*got, "end"]]
+    assert hpctune.Command(["p", field, "end"]).arguments({"x": x})[0] == ["p", *got, "end"]
+    assert not list(lab.paths.root.rglob("pwned"))
+
+
+def test_a_value_alone_is_a_list_of_one() -> None:
+    words = ["p", "{x:words}", "{x:each -x}", "-y={x:words}"]
+    assert hpctune.Command(words).arguments({"x": 3})[0] == ["p", "3", "-x", "3", "-y=3"]
+    assert hpctune.Command(words[:2]).arguments({"x": []})[0] == ["p"]
+
+
 def test_what_no_program_can_get_is_refused() -> None:
     with pytest.raises(TrainableError, match="null character"):
         hpctune.Command("p {x}").arguments({"x": "a\0b"})
@@ -256,3 +280,21 @@ def test_the_program_knows_its_trial(lab: Lab) -> None:
     )
     assert lab.column("a") == [f"t_00000 name {lab.trial.root}"]
     assert json.loads(json.dumps(lab.column("a")))
+
+
+@pytest.mark.parametrize("command", ["srun -n 2 {}", "sh -c 'exec srun --label {}'", "exec srun {}"])
+def test_srun_runs_the_program_once_outside_jobs_of_slurm(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    lab.run(hpctune.Command(command.format("echo hpctune: loss=2 x=3")), {"x": 3})
+    assert (lab.column("loss"), lab.column("x")) == ([2], [3])
+
+
+def test_in_a_job_srun_is_that_of_slurm(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "srun").write_text("#!/bin/sh\necho hpctune: loss=7\n")
+    (tmp_path / "srun").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    lab.run(hpctune.Command("srun true"))
+    assert lab.column("loss") == [7]

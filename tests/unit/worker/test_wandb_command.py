@@ -13,7 +13,7 @@ import yaml
 
 from hpctune.errors import UsageError
 from hpctune.worker.hearing import HEARING
-from hpctune.worker.wandb_command import MACROS, SITE, WandbCommand, check_macros
+from hpctune.worker.wandb_command import MACROS, SITE, WandbCommand, check_macros, literal_parameters
 
 CONFIG: dict[str, Any] = {"lr": 1e-05, "fast": True, "slow": False, "model": {"depth": 3}, "name": "a b"}
 EXPECTED = {
@@ -67,8 +67,14 @@ def test_the_other_macros(facts: dict[str, str], monkeypatch: pytest.MonkeyPatch
     assert json.loads(Path(words[4]).read_text()) == CONFIG
     assert words[5] == "{x}"
     check_macros([f"${{{macro}}}" for macro in MACROS])
-    with pytest.raises(UsageError, match="unknown macro"):
+    with pytest.raises(UsageError, match="no macro of W&B"):
         check_macros(["${arguments}"])
+
+
+def test_a_parameter_within_an_option_is_told_and_other_text_in_braces_is_not() -> None:
+    assert "--lr=${lr} as it stands" in literal_parameters(["python", "--lr=${lr}"], {"lr"})
+    for words in (["name=run_${lr}"], ["--out=${HOME}"], ["bash", "-c", "run --lr ${lr}"], ["--x=${model.lr}"]):
+        assert not literal_parameters(words, {"lr"})
 
 
 def test_the_variables(facts: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
