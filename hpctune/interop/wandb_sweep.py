@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpctune.common.log import log
 from hpctune.common.text import file_name, nearest
 from hpctune.errors import ConfigFileError, SearchSpaceError, UsageError
 from hpctune.interop import wandb_space
@@ -76,8 +77,10 @@ def _check_keys(data: Mapping[str, Any]) -> None:
     for key in data:
         if key in ELSEWHERE:
             raise UsageError(f"{key!r} is about W&B Launch, which needs its server. Name the program instead.")
+        if key not in KEYS and (near := nearest(str(key), KEYS)):
+            raise UsageError(f"unknown key {key!r}. {near}A sweep has: {', '.join(KEYS)}.")
         if key not in KEYS:
-            raise UsageError(f"unknown key {key!r}. {nearest(str(key), KEYS)}A sweep has: {', '.join(KEYS)}.")
+            log.warning(f"A sweep of W&B has no key {key!r}: it has no effect.")
     for key in ("method", "parameters"):
         if key not in data:
             raise UsageError(f"a sweep needs {key!r}.")

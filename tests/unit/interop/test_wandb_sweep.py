@@ -274,3 +274,10 @@ def test_a_sweep_whose_method_is_misspelled_is_still_one(tmp_path: Path) -> None
     assert wandb_sweep.is_sweep(data)
     with pytest.raises(ConfigFileError, match=r"unknown key 'metod'\. Did you mean 'method'"):
         wandb_sweep.search_of(data, tmp_path / "sweep.yaml")
+
+
+def test_keys_that_w_and_b_warns_of_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    head = "x-rates: &rates [0.1, 0.2]\nprogram: train.py\nmethod: grid\n"
+    found = search(tmp_path, f"{head}parameters: {{lr: {{values: *rates}}}}\n")
+    assert found.rows == [{"lr": 0.1}, {"lr": 0.2}]
+    assert "has no key 'x-rates': it has no effect" in caplog.text
