@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ KEYS = (
 ELSEWHERE = ("job", "image_uri", "launch", "queue", "scheduler", "imageuri")
 _STOPPING = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 _METRIC = ("name", "goal", "target", "impute", "impute_while_running")
+_MISSPELLED = 0.75
+"""How similar a key is to a known one, from 0 to 1, if it is meant to be that one."""
 
 
 def is_sweep(data: Mapping[str, Any]) -> bool:
@@ -77,10 +80,11 @@ def _check_keys(data: Mapping[str, Any]) -> None:
     for key in data:
         if key in ELSEWHERE:
             raise UsageError(f"{key!r} is about W&B Launch, which needs its server. Name the program instead.")
-        if key not in KEYS and (near := nearest(str(key), KEYS)):
-            raise UsageError(f"unknown key {key!r}. {near}A sweep has: {', '.join(KEYS)}.")
-        if key not in KEYS:
-            log.warning(f"A sweep of W&B has no key {key!r}: it has no effect.")
+        if key in KEYS:
+            continue
+        if difflib.get_close_matches(str(key), KEYS, 1, _MISSPELLED):
+            raise UsageError(f"unknown key {key!r}. {nearest(str(key), KEYS)}A sweep has: {', '.join(KEYS)}.")
+        log.warning(f"A sweep of W&B has no key {key!r}: it has no effect.")
     for key in ("method", "parameters"):
         if key not in data:
             raise UsageError(f"a sweep needs {key!r}.")
