@@ -84,7 +84,7 @@ def test_looking_sorting_and_filtering(tmp_path: Path) -> None:
         await user.press("slash")
         user.app.screen.query_one("#filter", Input).value = 'status == "ERROR"'
         await user.press("enter")
-        assert set(user.column("status")) == {"ERROR"}
+        assert set(user.column("state")) == {"error"}
         await user.press("slash")
         user.app.screen.query_one("#filter", Input).value = "los < 3"
         await user.press("enter")

@@ -21,7 +21,7 @@ from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
 from hpctune.common.text import clean, shorten
 from hpctune.model import failures
-from hpctune.output.display.selection import count_words
+from hpctune.output.display.words import amounts, state_counts
 from hpctune.storage.reader import ExperimentView
 
 MAX_METRICS = 12
@@ -81,7 +81,7 @@ def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[s
         "path": str(view.paths.root),
         "status": experiment_status(state),
         "reason": clean(state.ended or (state.stopping.reason if state.stopping is not None else "")),
-        "counts": count_words(state.phases),
+        "counts": amounts(state_counts(state.trials.values(), state.phases)),
         "wanted": state.num_samples if state.ended is None and len(state.trials) < state.num_samples else -1,
         "created": spec.created_at,
         "updated": state.last_at or spec.created_at,

@@ -129,8 +129,8 @@ class ExperimentScreen(Watching):
 
     def _line(self, trial_id: str, phase: Phase) -> list[str | Text]:
         assert self.table is not None
-        identity, status, *rest = (clean(cell) for cell in self.table.cells(trial_id))
-        return [identity, Text(status, style=_STYLES.get(phase, "")), *rest]
+        identity, state, *rest = (clean(cell) for cell in self.table.cells(trial_id))
+        return [identity, Text(state, style=_STYLES.get(phase, "")), *rest]
 
     def _chosen(self) -> str | None:
         table = self.query_one(DataTable)
