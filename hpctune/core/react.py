@@ -243,7 +243,7 @@ def admit_trial(
         for t in state.in_phase(Phase.PENDING, Phase.PAUSED)
         if t.stop is None and t.leave is None and (t.phase is Phase.PAUSED or t.not_before <= now)
     ]
-    chosen = policies.scheduler.choose(waiting, idle=False) if waiting else None
+    chosen = policies.choose(waiting, idle=False) if waiting else None
     if chosen is None:
         pending = any(t.phase is Phase.PENDING for t in waiting)
         added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial, affords)
@@ -251,7 +251,7 @@ def admit_trial(
             return []  # the next free place is for a new trial
         if added or not waiting:
             return added
-        chosen = policies.scheduler.choose(waiting, idle=True)
+        chosen = policies.choose(waiting, idle=True)
     if chosen is None:
         return _stranded(state, waiting)
     if not any(t.trial_id == chosen for t in waiting):
@@ -279,7 +279,7 @@ def never_resumed(state: ExperimentState, policies: Policies) -> list[e.Event]:
     """
     if not state.exhausted or state.stopping is not None or not state.phases[Phase.PAUSED]:
         return []
-    lost = frozenset(policies.never_resumed(list(state.active_trials())))
+    lost = frozenset(policies.never_resumed([trial for trial in state.active_trials() if trial.until is None]))
     paused = (trial for trial in state.in_phase(Phase.PAUSED) if trial.trial_id in lost and trial.stop is None)
     return [e.StopRequested(trial.trial_id, NOT_RESUMED) for trial in paused]
 

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from hpctune.analysis import confirmed
 from hpctune.analysis.cost.accounts import Accounts
 from hpctune.analysis.cost.ledger import ledger_from
 from hpctune.analysis.followed import FollowedExperiment, Reading
@@ -21,6 +22,7 @@ from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
 from hpctune.common.text import clean, shorten
 from hpctune.model import failures
+from hpctune.model.ranking import Objectives
 from hpctune.output.display.words import amounts, state_counts
 from hpctune.storage.reader import ExperimentView
 
@@ -70,8 +72,23 @@ def data_of(
             "failures": _failures(data),
             "lanes": lanes_of(read.lanes, data),
             "cost": cost(ledger_from(read, accounts)),
+            "confirmed": _confirmed(view, tuple(goals.items()) if len(goals) > 1 else ((metric or "", how or "min"),)),
         }
     )
+
+
+def _confirmed(view: ExperimentView, goals: Objectives) -> list[dict[str, Any]]:
+    """For each metric: the table of what was run again with fresh seeds, and what it says."""
+    made = [(name, mode, confirmed.confirmed(view.paths, view.state, name, mode)) for name, mode in goals]
+    return [
+        {
+            "head": [word.format(metric=name) for word in confirmed.HEADER],
+            "rows": confirmed.cells(found),
+            "verdict": confirmed.verdict(found, mode),
+        }
+        for name, mode, found in made
+        if found
+    ]
 
 
 def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[str, Any]:

@@ -32,7 +32,14 @@ function summary() {
     kids.push(el("table", { id: "best-table" }, el("caption", { className: "note" }, "The best configuration"), el("tbody", {}, ...rows)));
     kids.push(text(`Directory: ${best.directory}${best.checkpoint ? `, checkpoint ${best.checkpoint}` : ""}`));
   } else if (x.metric === null) kids.push(text("No trial has reported a number yet."));
+  for (const c of x.confirmed) kids.push(...again(c));
   return section("best", "Best", ...kids);
+}
+
+function again(c) {
+  const head = el("tr", {}, ...c.head.map((t) => el("th", { scope: "col" }, t)));
+  const rows = c.rows.map((row) => el("tr", {}, ...row.map((t) => el("td", {}, t))));
+  return [el("table", { className: "again" }, el("caption", { className: "note" }, "Run again with fresh seeds"), el("thead", {}, head), el("tbody", {}, ...rows)), el("p", {}, c.verdict)];
 }
 
 const KEYS = ["●", "✕", "■", "▶", "○"];
