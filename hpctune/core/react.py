@@ -16,6 +16,7 @@ from hpctune.errors import UsageError, report_call
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
+from hpctune.model.progress import ALL_DONE
 from hpctune.model.records import REPORTED_NOTHING, ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.rows import metric_error
@@ -319,4 +320,4 @@ def finished(state: ExperimentState) -> e.ExperimentEnded | None:
         return None
     if state.stopping is not None:
         return e.ExperimentEnded(state.stopping.reason)
-    return e.ExperimentEnded("all trials are done") if state.exhausted else None
+    return e.ExperimentEnded(ALL_DONE) if state.exhausted else None

@@ -31,7 +31,9 @@ def progress_line(state: ExperimentState, now: float, note: str = "") -> str:
         parts.append(front_words(pareto_front(state.trials.values(), spec.objectives), spec.objectives))
     elif (best := best_trial(state.trials.values(), spec.metric, spec.mode)) is not None:
         parts.append(f"best {spec.metric}={cell(best[0])} by {best[1].trial_id}")
-    if left := time_left(state, now):
+    if state.stopping is not None:
+        parts.append(f"stopping: {state.stopping.reason}")
+    elif left := time_left(state, now):
         parts.append(left)
     return "; ".join([*parts, *([note] if note else [])])
 

@@ -12,7 +12,7 @@ from typing import Any
 from hpctune.common.text import duration, shorten_middle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
-from hpctune.model.progress import expected_trials
+from hpctune.model.progress import ALL_DONE, expected_trials
 from hpctune.model.ranking import best_trial, pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
@@ -85,9 +85,16 @@ def status_of(
     """The status of an experiment at ``now``."""
     around = StatusContext(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None,
-        expected_in(state), curves, facts=facts,
+        expected_in(state), curves, facts=[*facts, *_why_it_stops(state)],
     )  # fmt: skip
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
+
+
+def _why_it_stops(state: ExperimentState) -> Facts:
+    """Why the experiment ends, or has ended, before all its trials are done."""
+    if state.ended is not None:
+        return [("Ended", state.ended)] if state.ended != ALL_DONE else []
+    return [("Stopping", state.stopping.reason)] if state.stopping is not None else []
 
 
 def expected_in(state: ExperimentState) -> int | None:

@@ -13,12 +13,14 @@ import pytest
 from hpctune.common.text import duration
 from hpctune.errors import TuneError, UsageError
 from hpctune.model import events as e
+from hpctune.model.progress import ALL_DONE
 from hpctune.model.trial import Phase
 from hpctune.output.display import plain
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
 from hpctune.output.display.layout import AMBER, GREEN, RED, TEAL, as_renderable, as_text
+from hpctune.output.display.lines import progress_line
 from hpctune.output.display.reporters import as_html
 from hpctune.output.display.selection import choose
 from hpctune.output.display.status import StatusContext, options_for, status, status_of
@@ -131,6 +133,19 @@ def test_what_ended_by_itself_and_what_was_stopped_early_are_told_apart(tmp_path
     endless.start(endless.add(lr=1))
     endless.finish("1f3a9_00000")
     assert dict(status_of(endless.state, endless.now).lines)["Trials"] == "1 so far (1 completed)"
+
+
+def test_why_it_ended_before_all_trials_were_done(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    assert {"Ended", "Stopping"}.isdisjoint(dict(status_of(made.state, made.now).lines))
+    made.record(e.ExperimentStopRequested("budget used up: 9 of 10 GPU hours"))
+    assert dict(status_of(made.state, made.now).lines)["Stopping"] == "budget used up: 9 of 10 GPU hours"
+    assert "stopping: budget used up: 9 of 10 GPU hours" in progress_line(made.state, made.now)
+    made.record(e.ExperimentEnded("budget used up: 9 of 10 GPU hours"))
+    assert dict(status_of(made.state, made.now).lines)["Ended"] == "budget used up: 9 of 10 GPU hours"
+    whole = Recorder(tmp_path / "whole")
+    whole.record(e.ExperimentEnded(ALL_DONE))
+    assert "Ended" not in dict(status_of(whole.state, whole.now).lines)
 
 
 def test_trials_on_the_front_are_always_in_the_table(tmp_path: Path) -> None:
