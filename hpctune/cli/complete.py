@@ -46,8 +46,10 @@ def _quiet(offer: Offer) -> Offer:
 
 
 def _directories(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Names under the storage path, and directories that begin like what was typed. Beside names, directories are listed
-    here: bash forgets the names when it is told to complete directories."""
+    """Names under the storage path, and directories that begin like what was typed.
+
+    Beside names, directories are listed here: bash forgets the names when it is told to complete directories.
+    """
     names = [] if begun.startswith(("/", ".", "~")) else _starting(_names(), begun)
     if not names:
         return [CompletionItem(begun, type="dir")]
