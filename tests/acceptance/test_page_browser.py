@@ -371,3 +371,28 @@ def test_the_page_says_what_runs_with_fresh_seeds_say(tmp_path: Path) -> None:
     assert console == ""
     assert saw["cells"].count("3 of 3") == 2
     assert "is the best" in saw["verdict"]
+
+
+def test_several_metrics_show_the_front_first(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", more_objectives=(("size", "max"),))
+    for n in range(30):
+        trial = made.add(lr=n)
+        made.start(trial)
+        made.report(trial, [{"loss": float(n), "size": 1.0 + n if n < 25 else 0.5}])
+        made.finish(trial)
+    saw, console = browse(
+        tmp_path,
+        page([made.paths.root]),
+        """const front = document.getElementById("front-table");
+        saw.tiles = document.querySelector("#best .tiles").textContent;
+        saw.caption = front.caption.textContent;
+        saw.head = [...front.querySelectorAll("th")].map((th) => th.textContent);
+        saw.first = [...front.querySelectorAll("tbody tr")[1].cells].map((cell) => cell.textContent);
+        saw.bold = all("tr.best").length;""",
+    )
+    assert console == ""
+    assert "on the Pareto front25 trials" in saw["tiles"]
+    assert "the first 20 by loss" in saw["caption"]
+    assert saw["head"] == ["trial", "loss (min)", "size (max)"]
+    assert saw["first"] == ["1f3a9_00001", "1", "2"]
+    assert saw["bold"] == 25

@@ -22,7 +22,7 @@ from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
 from hpctune.common.text import clean, shorten
 from hpctune.model import failures
-from hpctune.model.ranking import Objectives
+from hpctune.model.ranking import Objectives, pareto_front
 from hpctune.output.display.words import amounts, state_counts
 from hpctune.storage.reader import ExperimentView
 
@@ -69,12 +69,20 @@ def data_of(
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
         | {
+            "front": _on_front(data),
             "failures": _failures(data),
             "lanes": lanes_of(read.lanes, data),
             "cost": cost(ledger_from(read, accounts)),
             "confirmed": _confirmed(view, tuple(goals.items()) if len(goals) > 1 else ((metric or "", how or "min"),)),
         }
     )
+
+
+def _on_front(data: PlotData) -> list[int]:
+    """The trials on the Pareto front of the metrics that the experiment optimizes; none, if it has one metric."""
+    on_front = pareto_front((t.value for t in data.trials), data.objectives) if len(data.objectives) > 1 else []
+    number = {t.label: n for n, t in enumerate(data.trials)}
+    return [number[trial.trial_id] for trial in on_front]
 
 
 def _confirmed(view: ExperimentView, goals: Objectives) -> list[dict[str, Any]]:

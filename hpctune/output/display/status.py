@@ -246,8 +246,9 @@ def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusC
     main = {options.metric, *(name for name, _ in options.objectives)}
     head = [Column(" trial"), Column("name", rank=2), Column("status"), Column("where", rank=2)]
     head += [Column(cell(h, max(width, 8)), right=True, rank=3) for h in parameters.values()]
-    head += [Column(cell(h, max(width, 8)), right=True, rank=0 if key in main else 1) for key, h in metrics.items()]
-    head.append(Column("curve", rank=4))
+    rank = {"time_total_s": 4} | dict.fromkeys(main, 0)  # on a narrow terminal the curve says more than the seconds
+    head += [Column(cell(h, max(width, 8)), right=True, rank=rank.get(key, 1)) for key, h in metrics.items()]
+    head.append(Column("curve", rank=2))
     return Table(tuple(head), tuple(rows)).without_empty()
 
 

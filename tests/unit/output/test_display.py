@@ -183,6 +183,19 @@ def test_cells_are_one_short_line() -> None:
     assert [cell(v) for v in (0.123456789, 1, True, None, float("nan"))] == ["0.123457", "1", "True", "", "nan"]
 
 
+def test_eighty_columns_have_room_for_the_curve_rather_than_for_the_seconds(tmp_path: Path) -> None:
+    console = importlib.import_module("rich.console")
+    made, out = Recorder(tmp_path / "exp"), io.StringIO()
+    trial, curves = made.add(learning_rate=0.0123456, momentum=0.9), ShownCurves()
+    made.start(trial, "node-with-a-long-name")
+    for loss in (8.0, 4.0, 1.0):
+        made.report(trial, [{"loss": loss}])
+        block = as_renderable(status_of(made.state, made.now, curves=curves))
+    console.Console(file=out, width=80, height=40).print(block)
+    assert "█▄▁" in out.getvalue()
+    assert re.search(r"no room for: .*total time \(s\)", out.getvalue())
+
+
 @pytest.mark.parametrize("width", [30, 45, 80, 120, 200])
 def test_rich_fits_any_width(tmp_path: Path, width: int) -> None:
     console = importlib.import_module("rich.console")
