@@ -147,11 +147,16 @@ class MetricError(UsageError):
         call = report_call(key)
         if value:
             text = f"{where} '{key}' was reported, but {value} is no number. Report a number with {call}."
+        elif not known:
+            text = (
+                f"{where} '{key}' was never reported, nor was any other. Report it with {call}. How the trials stand: "
+                "hpctune status"
+            )
         else:
             near = difflib.get_close_matches(key, known, 1) or [k for k in known if k.rsplit("/", 1)[-1] == key][:1]
             text = (
                 f"{where} '{key}' was never reported. {f'Did you mean {near[0]!r}? ' if near else ''}"
-                f"Reported were: {', '.join(known) or 'nothing'}. Report it with {call}, or use one of these."
+                f"Reported were: {', '.join(known)}. Report it with {call}, or use one of these."
             )
         super().__init__(text)
 

@@ -6,6 +6,7 @@ import builtins
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from hpctune.checkpoint import Checkpoint
@@ -217,6 +218,13 @@ class Trial:
         if self._stats.count != self._value.results:
             self.learn(self._rows() if self._rows is not None else self._read_rows())
         return self._stats
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        notebook = import_module("hpctune.analysis.notebook")  # a layer above, which a trial needs for nothing else
+        rows = self._rows() if self._rows is not None else self._read_rows()
+        shown: str = notebook.trial_html(self._value, rows, self.spec.metric, self._value.last, self.local_path)
+        return shown
 
     def _read_rows(self) -> list[Mapping[str, Any]]:
         return [r.row for r in counted_rows(self._paths, [self.trial_id])[self.trial_id]]

@@ -12,9 +12,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpctune.common.text import number as shown, table
 from hpctune.core.state import ExperimentState
+from hpctune.model.progress import stopped_early
 from hpctune.model.rows import number
-from hpctune.model.trial import Trial
+from hpctune.model.trial import Phase, Trial
 from hpctune.storage.layout import ExperimentPaths
 
 NAME = "confirm.jsonl"
@@ -24,7 +26,8 @@ LEVEL = 0.95
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """A configuration that was run again. ``trial``: the first one with it; ``found``: its value in the search.
-    ``values``: those of the runs with fresh seeds that have ended; ``asked``: how many there are to be."""
+    ``values``: those of the runs with fresh seeds that have come to their end; ``asked``: how many there are to be. Of
+    runs on different budgets, those on the largest count."""
 
     trial: Trial
     found: float | None
@@ -68,7 +71,10 @@ def confirmed(paths: ExperimentPaths, state: ExperimentState, metric: str, mode:
         if trial_id not in state.trials:
             continue
         fresh = [state.trials[name] for command in ids for name in by_command.get(command, [])]
-        values = [number(trial.last, metric) for trial in fresh if trial.phase.final]
+        furthest = max((trial.until or 0.0 for trial in fresh), default=0.0)
+        fresh = [trial for trial in fresh if (trial.until or 0.0) == furthest]
+        done = [trial for trial in fresh if trial.phase is Phase.TERMINATED and not stopped_early(trial)]
+        values = [number(trial.last, metric) for trial in done]
         first = state.trials[trial_id]
         good = tuple(value for value in values if value is not None and not math.isnan(value))
         made.append(Confirmed(first, number(first.last, metric), good, len(fresh)))
@@ -83,6 +89,11 @@ def verdict(made: Sequence[Confirmed], mode: str) -> str:
         return "Too few runs have ended to tell."
     first = ready[0]
     margins = {other.trial.trial_id: _margin(first, other, mode) for other in ready[1:]}
+    if all(value == one.values[0] for one in ready for value in one.values):
+        return (
+            f"{first.trial.trial_id} is the best. All runs of a configuration gave the same value, so the seeds change "
+            "nothing: does the program use them?"
+        )
     close = [name for name, (difference, width) in margins.items() if difference - width <= 0]
     if not close:
         return f"{first.trial.trial_id} is the best: better than each other one, with {LEVEL:.0%} confidence each."
@@ -90,6 +101,30 @@ def verdict(made: Sequence[Confirmed], mode: str) -> str:
         f"{first.trial.trial_id} has the best mean, but it is not shown that it is better than {', '.join(close)}. "
         "More seeds narrow the intervals."
     )
+
+
+HEADER = ("trial", "in the search", "again", "mean {metric}", f"{LEVEL:.0%}")
+
+
+def cells(made: Sequence[Confirmed]) -> list[list[str]]:
+    """A table of ``made`` under HEADER."""
+    return [
+        [
+            one.trial.trial_id,
+            "-" if one.found is None else shown(one.found),
+            f"{len(one.values)} of {one.asked}",
+            "-" if math.isnan(one.mean) else shown(one.mean),
+            "-" if math.isnan(one.half_width) else f"± {shown(one.half_width)}",
+        ]
+        for one in made
+    ]
+
+
+def lines(made: Sequence[Confirmed], metric: str, mode: str) -> list[str]:
+    """The table and the verdict as text; nothing if nothing was run again."""
+    if not made:
+        return []
+    return [*table([word.format(metric=metric) for word in HEADER], cells(made)), verdict(made, mode)]
 
 
 def _margin(first: Confirmed, other: Confirmed, mode: str) -> tuple[float, float]:
@@ -123,6 +158,12 @@ def _t_share(value: float, freedom: float) -> float:
     area = (heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2])) * top / steps / 3
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
     return float(0.5 + scale * area)
+
+
+def same_budget(trial: Trial) -> float:
+    """Up to which value of the scheduler's time a trial is to run again: as far as it came if it was told to stop, else
+    to the scheduler's end for all; 0: to its own end."""
+    return (trial.ends_at_value if trial.stop is None else number(trial.last, trial.milestone_attr)) or 0.0
 
 
 def with_seed(config: Mapping[str, object], name: str, seed: int) -> dict[str, object]:

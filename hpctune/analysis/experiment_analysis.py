@@ -46,9 +46,9 @@ class ExperimentAnalysis(Plots):
     a running experiment is shown as it is now (make a new one to see more).
 
     Args:
-        experiment_checkpoint_path: The experiment's directory, or a list of such directories. A directory that holds
-            experiments means all of them. Or the URL of a mirror (or its path on ``storage_filesystem``): it is read
-            from a copy in the cache directory.
+        experiment_checkpoint_path: The experiment's directory, or its name under the storage path, or a list of such.
+            A directory that holds experiments means all of them. Or the URL of a mirror (or its path on
+            ``storage_filesystem``): it is read from a copy in the cache directory.
         trials: Its trials, if they are already known.
         default_metric, default_mode: For properties and for methods that are given none; None: the experiment's own.
             Lists, if several metrics are optimized.

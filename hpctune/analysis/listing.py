@@ -14,8 +14,7 @@ from hpctune.model import failures
 from hpctune.model.ranking import best_trial
 from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.display.selection import count_words
-from hpctune.output.display.words import phase_word
+from hpctune.output.display.words import amounts, phase_word, state_counts, state_word
 from hpctune.storage.layout import NOTE, ExperimentPaths
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.spec_file import find_experiments
@@ -59,9 +58,9 @@ def list_trials(
 ) -> list[Row]:
     """One row for each trial of the experiment in ``path``, in the order in which they were made.
 
-    Columns: ``trial_id``, ``name``, ``status``, ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last
-    line), ``reason``, ``path``, ``started_at``, ``ended_at`` (Unix seconds), each key of the last result, and the
-    configuration under ``config/``.
+    Columns: ``trial_id``, ``name``, ``status``, ``state`` (in words: of a finished trial also how it
+    ended), ``job_id``, ``node``, ``failures``, ``error``, ``last_error`` (its last line), ``reason``, ``path``,
+    ``started_at``, ``ended_at`` (Unix seconds), each key of the last result, and the configuration under ``config/``.
 
     ``descending`` None: the best first, if ``sort`` is the experiment's metric, else in ascending order.
     """
@@ -137,7 +136,7 @@ def _experiment(path: Path, root: Path) -> Row:
     return row | {
         "status": experiment_status(state),
         "trials": len(state.trials),
-        "counts": count_words(state.phases),
+        "counts": amounts(state_counts(state.trials.values(), state.phases)),
         **{phase_word(phase): state.phases[phase] for phase in Phase},
         "metric": spec.metric,
         "mode": spec.mode,
@@ -177,6 +176,7 @@ def trial_row(trial: Trial, paths: ExperimentPaths) -> Row:
         "trial_id": trial.trial_id,
         "name": trial.name,
         "status": trial.phase.value,
+        "state": state_word(trial),
         "training_iteration": trial.last_iteration or None,
         **flatten(last),
         **flatten(trial.shown_config, "config/"),

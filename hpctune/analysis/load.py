@@ -15,6 +15,7 @@ from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.spec import ExperimentSpec
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.names import is_experiment, no_experiment, stored
 from hpctune.storage.reader import CountedRow, counted_rows, read_experiment
 from hpctune.trial import Trial
 
@@ -73,10 +74,16 @@ def experiment_root(path: str | Path) -> Path:
 
 
 def experiment_roots(path: str | Path) -> list[Path]:
-    """The directory of the experiment, or of all experiments that a directory holds which is none itself."""
-    root = experiment_root(path)
-    inside = [] if ExperimentPaths(root).spec.is_file() else spec_file.find_experiments(root)
-    return inside or [root]
+    """The directory of the experiment, or of all experiments in a directory that is none itself, or that of the
+    experiment of this name under the storage path. Raises NotAnExperimentError for a name that is not there."""
+    root, named = experiment_root(path), str(path)
+    found = [root] if is_experiment(root) else spec_file.find_experiments(root)
+    if found:
+        return found
+    by_name = stored(named)
+    if by_name is None and "/" not in named:
+        raise no_experiment(named, Path(named))
+    return [by_name or root]
 
 
 def reported_keys(trials: Collection[Trial]) -> list[str]:

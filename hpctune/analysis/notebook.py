@@ -1,4 +1,5 @@
-"""What a notebook shows of results: tables with a small curve of each trial. Plain HTML, without scripts."""
+"""What a notebook shows of results: tables with a small curve of each trial. Plain HTML; a click
+on a heading sorts where the notebook lets its output act."""
 
 from __future__ import annotations
 
@@ -10,33 +11,58 @@ from typing import Any
 from hpctune.analysis.pictures.axes import axes_of, text_of
 from hpctune.analysis.pictures.curves import STEP, Curve, best_of, learning_curves
 from hpctune.analysis.pictures.style import COLOURS
-from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State
+from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, plot_data
 from hpctune.common.text import clean, count, number, shorten
 from hpctune.errors import MetricError
 from hpctune.model import failures
+from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import NOT_SHOWN
+from hpctune.model.trial import Trial
 
 MAX_TRIALS = 20
 MAX_PARAMS = 12
 MAX_POINTS = 60
 _WIDTH, _HEIGHT = 110, 24
+_SORT = (
+    "const n=this.cellIndex,b=this.closest('table').tBodies[0],d=this.dataset.d=this.dataset.d==='1'?-1:1,"
+    "v=r=>r.cells[n].textContent.trim(),e=x=>x===''||x==='-'||x==='nan';"
+    "[...b.rows].sort((p,q)=>{const x=v(p),y=v(q);if(e(x)||e(y))return e(x)-e(y);"
+    "const z=Number(x)-Number(y);return d*(isNaN(z)?x.localeCompare(y):z)}).forEach(r=>b.append(r))"
+)
+"""What a click on a heading does: numbers by value, words by letter, what is missing last; a second click turns the
+order."""
 
 
 def trials_html(data: PlotData, title: str) -> str:
-    """The best trials of an experiment, or the first ones if nothing says what is better."""
+    """The best trials of an experiment, or the first ones if nothing says what is better. With several metrics those on
+    the Pareto front come first."""
     metric = data.metric or next(iter(data.own_metrics), None)
     mode = data.known_mode(None, metric)
-    order = _ordered(data, metric, mode)[:MAX_TRIALS]
+    metrics = [name for name, _ in data.objectives] or ([metric] if metric is not None else [])
+    front = (
+        {t.trial_id for t in pareto_front((t.value for t in data.trials), data.objectives)} if metrics[1:] else set()
+    )
+    order = sorted(_ordered(data, metric, mode), key=lambda t: t.label not in front)[:MAX_TRIALS]
     params = [axis.name for axis in axes_of(data)][:MAX_PARAMS]
     curves = _curves(PlotData(data.name, order, metric, mode), metric)
     best = best_of(data, metric, mode) if metric is not None else None
-    head = ["trial", "state", *([metric, "curve"] if metric is not None else []), "iteration", *params]
-    rows = [_row(t, metric, params, curves.get(t.label), t is best) for t in order]
+    bold = front or ({best.label} if best is not None else set())
+    head = ["trial", "state", *metrics, *(["curve"] if metrics else []), "iteration", *params]
+    rows = [_row(t, metrics, params, curves.get(t.label), t.label in bold) for t in order]
     states = Counter(t.state for t in data.trials)
     counts = ", ".join(f"{states[s]} {s.value}" for s in State if states[s])
     shown = f"; the {'best' if mode else 'first'} {MAX_TRIALS} are shown" if len(data.trials) > MAX_TRIALS else ""
-    about = f"{count(len(data.trials), 'trial')}{': ' if counts else ''}{counts}{shown}"
+    on_front = f"; {len(front)} on the Pareto front" if front else ""
+    about = f"{count(len(data.trials), 'trial')}{': ' if counts else ''}{counts}{on_front}{shown}"
     return f"<div><p><b>{_plain(title)}</b><br>{_plain(about)}</p>{_table(head, rows) if rows else ''}</div>"
+
+
+def trial_html(
+    trial: Trial, rows: Sequence[Mapping[str, Any]], metric: str | None, metrics: Mapping[str, Any], path: str
+) -> str:
+    """One trial with its results ``rows``; ``metrics``: the last of them."""
+    data = plot_data("", [trial], {trial.trial_id: rows}, metric)
+    return result_html(data.trials[0], data.metric or next(iter(data.own_metrics), None), metrics, path)
 
 
 def result_html(trial: PlotTrial | None, metric: str | None, metrics: Mapping[str, Any], path: str) -> str:
@@ -78,12 +104,11 @@ def _curves(data: PlotData, metric: str | None) -> dict[str, Curve]:
         return {}
 
 
-def _row(trial: PlotTrial, metric: str | None, params: Sequence[str], curve: Curve | None, best: bool) -> list[str]:
-    value = trial.last(metric) if metric is not None else None
-    name = f"<b>{_plain(trial.label)}</b>" if best else _plain(trial.label)
-    of_metric = [_plain(number(value)), _line(curve, 1)] if metric is not None else []
+def _row(trial: PlotTrial, metrics: Sequence[str], params: Sequence[str], curve: Curve | None, bold: bool) -> list[str]:
+    name = f"<b>{_plain(trial.label)}</b>" if bold else _plain(trial.label)
+    of_metrics = [*(_plain(number(trial.last(metric))) for metric in metrics), *([_line(curve, 1)] if metrics else [])]
     settings = [_plain(_short(trial.params[p])) if p in trial.params else "" for p in params]
-    return [name, _state(trial.state), *of_metric, _plain(number(trial.value.last_iteration or None)), *settings]
+    return [name, _state(trial.state), *of_metrics, _plain(number(trial.value.last_iteration or None)), *settings]
 
 
 def _short(value: object) -> str:
@@ -117,7 +142,8 @@ def _line(curve: Curve | None, size: int) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are HTML already; the head is text."""
-    top = f"<thead><tr>{''.join(f'<th>{_plain(name)}</th>' for name in head)}</tr></thead>" if head else ""
+    begin = f'<th style="cursor:pointer" title="sort" onclick="{html.escape(_SORT)}">'
+    top = f"<thead><tr>{''.join(f'{begin}{_plain(name)}</th>' for name in head)}</tr></thead>" if head else ""
     cell = '<td style="text-align:left">{}</td>'.format
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
     return f"<table>{top}<tbody>{body}</tbody></table>"

@@ -82,13 +82,16 @@ class Plots(ABC):
         return figure(parameters.surface(self.plot_data(), x, y, metric), interactive=interactive)
 
     def plot_pareto_front(
-        self, metrics: Sequence[str], modes: Sequence[str | None] = (), *, interactive: bool = False
+        self, metrics: Sequence[str] = (), modes: Sequence[str | None] = (), *, interactive: bool = False
     ) -> Any:
         """The trials by two metrics, and those that no other trial beats in both.
 
-        ``modes``: "min" or "max" for each; the experiment's own metric may have None.
+        ``metrics``: the first two that the experiment optimizes, if it has several. ``modes``: "min" or "max" for each;
+        the experiment's own metrics may have None.
         """
-        return figure(pareto.pareto(self.plot_data(), metrics, modes), interactive=interactive)
+        data = self.plot_data()
+        metrics = metrics or [name for name, _ in data.objectives[:2]]
+        return figure(pareto.pareto(data, metrics, modes), interactive=interactive)
 
     def plot_timeline(self) -> Any:
         """How the time of the (first) experiment's allocations was used: a figure of matplotlib."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpctune.analysis import best
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
-from hpctune.analysis.notebook import result_html
-from hpctune.analysis.pictures.trials import plot_data
+from hpctune.analysis.notebook import result_html, trial_html
 from hpctune.checkpoint import Checkpoint
 from hpctune.core.retention import best_names
 from hpctune.errors import UsageError
@@ -104,13 +103,11 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        trial, metric = None, None
-        if self._source is not None:
-            analysis, of = self._source
-            rows = {of.trial_id: [counted.row for counted in analysis.rows_of(of)]}
-            data = plot_data("", [of.value], rows, analysis.default_metric)
-            trial, metric = data.trials[0], data.metric or next(iter(data.own_metrics), None)
-        return result_html(trial, metric, self.metrics or {}, self.path)
+        if self._source is None:
+            return result_html(None, None, self.metrics or {}, self.path)
+        analysis, of = self._source
+        rows = [counted.row for counted in analysis.rows_of(of)]
+        return trial_html(of.value, rows, analysis.default_metric, self.metrics or {}, self.path)
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in (self.metrics or {}).items() if k not in NOT_SHOWN} if self.metrics else None

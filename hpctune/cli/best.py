@@ -15,6 +15,7 @@ from hpctune.cli import find
 from hpctune.common.checks import check_mode
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
+from hpctune.model.ranking import Objectives
 from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
 from hpctune.storage import spec_file
@@ -116,6 +117,19 @@ def command(
         return
     for place, scored in enumerate(found):
         click.echo(("\n" if place else "") + "\n".join(_lines(paths, scored, name, scope)))
+    tell_confirmed(paths, ((name, how),))
+
+
+def tell_confirmed(paths: ExperimentPaths, goals: Objectives) -> None:
+    """Print what the runs with fresh seeds say, if there are some."""
+    from hpctune.analysis import confirmed  # imported here, because few experiments have them
+
+    if not (paths.root / confirmed.NAME).is_file():
+        return
+    state = read_experiment(paths.root).state
+    for metric, mode in goals:
+        if lines := confirmed.lines(confirmed.confirmed(paths, state, metric, mode), metric, mode):
+            click.echo("\nRun again with fresh seeds (hpctune confirm):\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def as_arguments(config: Mapping[str, Any]) -> str:

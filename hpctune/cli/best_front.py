@@ -8,7 +8,7 @@ import click
 
 from hpctune.analysis.load import LoadedExperiment
 from hpctune.analysis.objectives import objectives
-from hpctune.cli.best import as_arguments
+from hpctune.cli.best import as_arguments, tell_confirmed
 from hpctune.common.text import clean, count, number, settings, table
 from hpctune.errors import UsageError
 from hpctune.model.ranking import Objectives, pareto_front, values_of
@@ -43,6 +43,7 @@ def show(
             header = ["trial", *(name for name, _ in goals), "iter", "config"]
             click.echo("\n".join(table(header, [_row(trial, goals) for trial in shown])))
             click.echo("One of them: --metric NAME --mode min|max -n 1. Whole configurations: --json or --args.")
+        tell_confirmed(paths, goals)
 
 
 def _row(trial: Trial, goals: Objectives) -> list[object]:

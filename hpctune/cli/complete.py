@@ -46,10 +46,18 @@ def _quiet(offer: Offer) -> Offer:
 
 
 def _directories(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Names under the storage path, and directories."""
-    if begun.startswith(("/", ".", "~")):
+    """Names under the storage path, and directories that begin like what was typed.
+
+    Beside names, directories are listed here: bash forgets the names when it is told to complete directories.
+    """
+    names = [] if begun.startswith(("/", ".", "~")) else _starting(_names(), begun)
+    if not names:
         return [CompletionItem(begun, type="dir")]
-    return [*_starting(_names(), begun), CompletionItem(begun, type="dir")]
+    if not begun:
+        return names
+    above, _, _ = begun.rpartition("/")
+    here = (entry.name for entry in os.scandir(above or ".") if entry.is_dir() and entry.name[0] != ".")
+    return [*names, *_starting((f"{above}/{name}" if above else name for name in sorted(here)), begun)]
 
 
 def _words(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:

@@ -17,6 +17,8 @@ _PLACES = {
     "zsh": "~/.zfunc/_hpctune",
     "fish": "~/.config/fish/completions/hpctune.fish",
 }
+_QUOTED = ("COMPREPLY+=($value)", 'printf -v value %q "$value"; COMPREPLY+=("$value")')
+"""For bash: what is offered is put into the line as it is, so a blank in a name has to be quoted before."""
 _THEN = {
     "bash": "New shells complete hpctune, if bash-completion is installed. This shell: source {file}",
     "zsh": "Add to ~/.zshrc, if it is not there: fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit",
@@ -42,6 +44,7 @@ def command(ctx: click.Context, shell: str | None, install: bool) -> None:
     kind = get_completion_class(name)
     assert kind is not None
     text = kind(ctx.find_root().command, {}, "hpctune", COMPLETING).source().rstrip() + "\n"
+    text = text.replace(*_QUOTED)
     if not install:
         click.echo(text, nl=False)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 
 import click
@@ -11,10 +10,10 @@ from hpctune.analysis import confirmed as again
 from hpctune.cli import find
 from hpctune.cli.add import tell
 from hpctune.cli.best import rank
-from hpctune.common.text import count, number, quoted, table
+from hpctune.common.text import count, number, quoted
 from hpctune.errors import UsageError
 from hpctune.model.ranking import Objectives, pareto_front
-from hpctune.model.rows import lookup
+from hpctune.model.rows import lookup, number as metric_of
 from hpctune.model.trial import Trial
 from hpctune.storage import inbox
 from hpctune.storage.reader import ExperimentView, read_experiment
@@ -32,11 +31,19 @@ from hpctune.storage.reader import ExperimentView, read_experiment
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many configurations to run again.")
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each.")
 @click.option("--seed-name", default="seed", show_default=True, help="The parameter that gets the fresh seeds.")
+@click.option(
+    "--until",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Run each up to this value of the scheduler's time, such as training_iteration, if that is further than in "
+    "the search, and the program and stop= allow it. Default: as far as in the search.",
+)
 @click.option("--metric", help="The metric. Default: the experiment's own.")
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Whether low or high is better.")
 def command(
-    directory: str | None, top: int | None, seeds: int, seed_name: str, metric: str | None, mode: str | None
-) -> None:
+    directory: str | None, top: int | None, seeds: int, seed_name: str, until: float | None, metric: str | None,
+    mode: str | None,
+) -> None:  # fmt: skip
     """The command."""
     paths = find.own_experiment(directory)
     view = read_experiment(paths.root, with_rows=True)
@@ -49,7 +56,7 @@ def command(
         )
     goals = goals if len(goals) > 1 else ((metric, mode),)
     if top is not None:
-        _ask(view, top, seeds, seed_name, goals)
+        _ask(view, top, seeds, seed_name, until, goals)
         return
     for number_, goal in enumerate(goals):
         if number_:
@@ -63,19 +70,7 @@ def _show(view: ExperimentView, metric: str, mode: str) -> None:
     made = again.confirmed(paths, view.state, metric, mode)
     if not made:
         raise UsageError(f"Nothing was run again yet: hpctune confirm {quoted(paths.root)} --top 3 --seeds 5")
-    rows = [
-        [
-            one.trial.trial_id,
-            number(one.found) if one.found is not None else "-",
-            f"{len(one.values)} of {one.asked}",
-            "-" if math.isnan(one.mean) else number(one.mean),
-            "-" if math.isnan(one.half_width) else f"± {number(one.half_width)}",
-        ]
-        for one in made
-    ]
-    for line in table(["trial", "in the search", "again", f"mean {metric}", f"{again.LEVEL:.0%}"], rows):
-        click.echo(line)
-    click.echo(again.verdict(made, mode))
+    click.echo("\n".join(again.lines(made, metric, mode)))
 
 
 def _best(view: ExperimentView, goals: Objectives) -> list[Trial]:
@@ -92,8 +87,8 @@ def _best(view: ExperimentView, goals: Objectives) -> list[Trial]:
     return own
 
 
-def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, goals: Objectives) -> None:
-    """Add the trials."""
+def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, until: float | None, goals: Objectives) -> None:
+    """Add the trials. ``until``: as in the option; None: each as far as in the search."""
     paths, state = view.paths, view.state
     own = _best(view, goals)
     if len(goals) > 1:
@@ -111,8 +106,11 @@ def _ask(view: ExperimentView, top: int, seeds: int, seed_name: str, goals: Obje
             varied = dict(trial.evaluated) | ({seed_name: config[seed_name]} if seed_name in config else {})
             configs.append((config, varied))
         values = ", ".join(f"{name} = {number(lookup(trial.last, name))}" for name, _ in goals)
-        posted = inbox.post(paths, inbox.ADD, trials=configs)
+        reach = again.same_budget(trial)
+        if until is not None:
+            reach = max(until, reach, metric_of(trial.last, trial.milestone_attr) or 0.0)
+        posted = inbox.post(paths, inbox.ADD, trials=configs, until=reach)
         again.note(paths, posted.command_id, trial.trial_id)
-        click.echo(f"  {trial.trial_id} ({values}) {seeds} times")
+        click.echo(f"  {trial.trial_id} ({values}) {count(seeds, 'time')}")
     tell(paths, state, min(top, len(own)) * seeds)
     click.echo(f"What it says: hpctune confirm {quoted(paths.root)}")

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import click
 
-from hpctune.common import env
-from hpctune.common.text import nearest, quoted
+from hpctune.common.text import quoted
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.mirror.options import copy_of, is_elsewhere
 from hpctune.model.trial import Trial
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.storage.names import (
+    is_experiment as is_experiment,
+    no_experiment as no_experiment,
+    storage_path as storage_path,
+    stored as stored,
+)
 from hpctune.storage.reader import open_experiment
 from hpctune.storage.spec_file import find_experiments
 
@@ -20,11 +25,6 @@ DIR_HELP = (
     "DIR is an experiment's directory, or its name under the storage path. Default: the experiment that the current "
     "directory belongs to, else the one under the storage path that was driven last."
 )
-
-
-def storage_path() -> Path:
-    """The default directory of experiments."""
-    return env.settings().result_dir
 
 
 def experiment(named: str | None) -> ExperimentPaths:
@@ -45,29 +45,6 @@ def experiment(named: str | None) -> ExperimentPaths:
     if path.is_file() or "/" in named:
         return open_experiment(path)
     raise no_experiment(named, path)
-
-
-def stored(named: str) -> Path | None:
-    """The experiment of this name under the storage path; None if there is none. A folder beside the user that has the
-    same name, and is no experiment, does not hide it."""
-    path = storage_path() / named
-    return path if not Path(named).is_absolute() and is_experiment(path) else None
-
-
-def no_experiment(named: str, path: Path) -> NotAnExperimentError:
-    """The error for words that refer to no experiment. ``path``: the place that they name here."""
-    storage = storage_path()
-    near = nearest(named, [str(e.root.relative_to(storage.absolute())) for e in experiments(storage)])
-    if path.exists():
-        what = f"{path} is not an experiment and contains none, and there is none of that name in {storage}"
-    else:
-        what = f"There is no experiment {named!r}, neither here nor in {storage}"
-    return NotAnExperimentError(f"{what} (the storage path). {near}List experiments: hpctune list {quoted(storage)}")
-
-
-def is_experiment(path: Path) -> bool:
-    """Whether ``path`` is an experiment's directory."""
-    return ExperimentPaths(path).spec.is_file()
 
 
 def experiments(storage: Path) -> list[ExperimentPaths]:

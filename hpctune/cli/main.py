@@ -50,6 +50,20 @@ COMMANDS: dict[str, str] = {
 COMPLETING = "_HPCTUNE_COMPLETE"
 """Set by a shell that asks how a line may go on."""
 
+OTHER_NAMES = {
+    "rerun": "confirm",
+    "ls": "list",
+    "ps": "list",
+    "kill": "stop",
+    "cancel": "stop",
+    "watch": "top",
+    "tail": "logs",
+    "ui": "serve",
+    "continue": "resume",
+    "restart": "resume",
+}
+"""Names under which users look for commands, as other tools call them."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called."""
@@ -82,7 +96,7 @@ class LazyGroup(click.Group):
         name = args[0]
         on.remember(ctx, args[1:])
         if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+            near = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(name, COMMANDS, 1, 0.5)
             hint = f"Did you mean: hpctune {near[0]}" if near else f"There are: {', '.join(COMMANDS)}."
             raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)

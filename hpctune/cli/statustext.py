@@ -27,7 +27,7 @@ from hpctune.model.budget import UNITS
 from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
-from hpctune.output.display.words import front_words
+from hpctune.output.display.words import amounts, front_words, state_counts
 
 MAX_ROWS = 15
 INDENT = " " * 6
@@ -93,9 +93,9 @@ def _driver_jobs(jobs: look.DriverJobs, alive: bool | None) -> str:
 def _counts(shot: Snapshot) -> str:
     wanted = shot.state.num_samples
     have = len(shot.state.trials)
-    parts = [f"{amount} {word}" for word, amount in look.counts(shot.state).items() if amount]
+    states = state_counts(shot.state.trials.values(), shot.state.phases)
     more = "" if shot.state.exhausted or shot.driving.word == "finished" else f" so far (num_samples {wanted})"
-    return f"{have}{more}: {', '.join(parts)}" if parts else f"none yet (num_samples {wanted})"
+    return f"{have}{more}: {amounts(states)}" if have else f"none yet (num_samples {wanted})"
 
 
 def _checkpoints(shot: Snapshot) -> str:

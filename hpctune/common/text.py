@@ -89,7 +89,8 @@ def number(value: object) -> str:
 
 def settings(config: Mapping[str, Any], max_chars: int = 100) -> str:
     """A config as text: ``lr=0.01, layers=3``."""
-    return shorten(clean(", ".join(f"{key}={number(value)}" for key, value in config.items())), max_chars)
+    texts = (f"{key}={number('None' if value is None else value)}" for key, value in config.items())
+    return shorten(clean(", ".join(texts)), max_chars)
 
 
 def duration(seconds: float, *, exact: bool = False) -> str:

@@ -26,6 +26,7 @@ def add(event: e.TrialAdded, at: float) -> Trial:
         evaluated=event.evaluated,
         resources=event.resources,
         added_at=at,
+        until=event.until,
         origin=event.restore,
         restore=event.restore,
     )

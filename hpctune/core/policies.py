@@ -40,10 +40,13 @@ class Policies:
         match event:
             case e.TrialAdded():
                 trial = state.trials[event.trial_id]
+                if trial.until is not None:
+                    return self._end_at(trial)
                 self.scheduler.on_trial_add(trial)
                 answers = self._milestone(trial)
             case e.SubmitRequested():  # decisions on other trials may have changed the milestone
-                return self._milestone(state.trials[event.trial_id])
+                trial = state.trials[event.trial_id]
+                return self._milestone(trial) if trial.until is None else []
             case e.ResultReported(verdict=e.Verdict.COUNTED):
                 answers = self._result(state.trials[event.run.trial_id], event, state)
             case e.TrialPaused():
@@ -101,6 +104,14 @@ class Policies:
         new = {key: value for key, value in after.items() if key not in before}
         return Suggestion(config, {**suggestion.evaluated, **new})
 
+    def choose(self, waiting: Sequence[Trial], *, idle: bool) -> str | None:
+        """The waiting trial that gets the next free place: one on which the scheduler does not decide, else its choice.
+
+        None: none.
+        """
+        apart = next((trial.trial_id for trial in waiting if trial.until is not None), None)
+        return apart if apart is not None else self.scheduler.choose(waiting, idle=idle)
+
     def never_resumed(self, active: Sequence[Trial]) -> Collection[str]:
         """The ids of the paused trials that the scheduler cannot choose again. Schedulers of users may not know."""
         known: Callable[[Sequence[Trial]], Collection[str]] | None = getattr(self.scheduler, "never_resumed", None)
@@ -108,6 +119,8 @@ class Policies:
 
     def _result(self, trial: Trial, event: e.ResultReported, state: ExperimentState) -> list[e.Event]:
         row, answers = event.row, list[e.Event]()
+        if trial.until is not None:
+            return []
         if trial.trial_id not in state.added:
             self.search.on_result(trial.trial_id, row)
         # A trial that is about to vacate its job has its decision already: later results need no new one.
@@ -173,12 +186,18 @@ class Policies:
             return []
         return [e.MilestoneSet(trial.trial_id, value, self.time_attr, scheduler.synchronous, then, end)]
 
+    def _end_at(self, trial: Trial) -> list[e.Event]:
+        """The event that lets a trial on which the scheduler does not decide end at its ``until``."""
+        return [e.MilestoneSet(trial.trial_id, None, self.time_attr, False, None, trial.until)] if trial.until else []
+
     def _ended(self, trial: Trial, state: ExperimentState) -> list[e.Event]:
         failed = trial.phase is Phase.ERROR
         if trial.trial_id not in state.added:
             self.search.on_complete(trial.trial_id, dict(trial.last) or None, failed)
         elif (learn := getattr(self.search, "learn", None)) is not None:
             learn(trial.config, dict(trial.last) or None, failed)
+        if trial.until is not None:
+            return []
         if failed:
             self.scheduler.on_trial_error(trial)
             return []

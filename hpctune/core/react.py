@@ -16,6 +16,7 @@ from hpctune.errors import UsageError, report_call
 from hpctune.model import events as e
 from hpctune.model.ids import trial_id
 from hpctune.model.jobs import JobState
+from hpctune.model.progress import ALL_DONE
 from hpctune.model.records import REPORTED_NOTHING, ErrorInfo, Outcome
 from hpctune.model.resources import Resources
 from hpctune.model.rows import metric_error
@@ -243,7 +244,7 @@ def admit_trial(
         for t in state.in_phase(Phase.PENDING, Phase.PAUSED)
         if t.stop is None and t.leave is None and (t.phase is Phase.PAUSED or t.not_before <= now)
     ]
-    chosen = policies.scheduler.choose(waiting, idle=False) if waiting else None
+    chosen = policies.choose(waiting, idle=False) if waiting else None
     if chosen is None:
         pending = any(t.phase is Phase.PENDING for t in waiting)
         added = [] if state.exhausted or pending else _suggest(state, policies, room, new_trial, affords)
@@ -251,7 +252,7 @@ def admit_trial(
             return []  # the next free place is for a new trial
         if added or not waiting:
             return added
-        chosen = policies.scheduler.choose(waiting, idle=True)
+        chosen = policies.choose(waiting, idle=True)
     if chosen is None:
         return _stranded(state, waiting)
     if not any(t.trial_id == chosen for t in waiting):
@@ -279,7 +280,7 @@ def never_resumed(state: ExperimentState, policies: Policies) -> list[e.Event]:
     """
     if not state.exhausted or state.stopping is not None or not state.phases[Phase.PAUSED]:
         return []
-    lost = frozenset(policies.never_resumed(list(state.active_trials())))
+    lost = frozenset(policies.never_resumed([trial for trial in state.active_trials() if trial.until is None]))
     paused = (trial for trial in state.in_phase(Phase.PAUSED) if trial.trial_id in lost and trial.stop is None)
     return [e.StopRequested(trial.trial_id, NOT_RESUMED) for trial in paused]
 
@@ -319,4 +320,4 @@ def finished(state: ExperimentState) -> e.ExperimentEnded | None:
         return None
     if state.stopping is not None:
         return e.ExperimentEnded(state.stopping.reason)
-    return e.ExperimentEnded("all trials are done") if state.exhausted else None
+    return e.ExperimentEnded(ALL_DONE) if state.exhausted else None

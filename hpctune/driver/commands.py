@@ -45,4 +45,4 @@ def _add(command: Command, state: ExperimentState, policies: Policies, new_trial
         index = len(state.trials)
         suggestion = policies.completed(index, Suggestion(dict(config), dict(evaluated)))
         added = new_trial(index, trial_id(state.spec.experiment_id, index), suggestion)
-        yield replace(added, command=command.command_id)
+        yield replace(added, command=command.command_id, until=command.until)

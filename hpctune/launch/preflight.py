@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from hpctune.common.loopback import check_free
@@ -15,7 +15,7 @@ from hpctune.core.state import ExperimentState
 from hpctune.driver.clock import WallClock
 from hpctune.driver.perform import Performer
 from hpctune.driver.setup import SearchBinding, TrialNamer
-from hpctune.errors import ClusterUnavailableError
+from hpctune.errors import ClusterUnavailableError, TrainableError, UsageError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
@@ -28,6 +28,7 @@ from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator, ConcurrencyLimiter, SearcherPolicy, SearchPolicy, Suggestion
 from hpctune.search.adapters.library import LibrarySearcher
 from hpctune.space import experiment_tag, has_unresolved
+from hpctune.worker import Command
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ def preflight(prepared: PreparedExperiment) -> None:
         check_reachable(prepared.setup.mirror)
     if prepared.spec.server_port is not None:
         check_free(prepared.spec.server_port, "server_port")
+    _check_command(prepared.trainable, trials)
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
 
@@ -69,6 +71,7 @@ def dry_run(prepared: PreparedExperiment, driver_job: DriverJobRequest | None = 
     policy = _copied_policy(prepared) or prepared.setup.bind_search(prepared.spec.num_samples, prepared.spec.seed)
     total = policy.total
     trials = _first_trials(prepared, policy, SHOWN)
+    _check_command(prepared.trainable, trials)
     with _cluster(prepared) as cluster:
         _check(cluster, prepared, trials)
         lines = [*_summary(prepared, total), *_described(prepared, trials, cluster)]
@@ -86,6 +89,19 @@ def _cluster(prepared: PreparedExperiment) -> Iterator[Cluster]:
     finally:
         if prepared.cluster.made is None:
             cluster.close()
+
+
+def _check_command(trainable: Any, trials: Sequence[Trial]) -> None:
+    """Raise UsageError if no trial can fill in the fields of a command. Parameters that only some trials have are left
+    to the run."""
+    wrong: list[TrainableError] = []
+    for trial in trials if isinstance(trainable, Command) else ():
+        try:
+            trainable.check_fields(trial.config)
+        except TrainableError as error:
+            wrong.append(error)
+    if wrong and len(wrong) == len(trials):
+        raise UsageError(str(wrong[0]))
 
 
 def _check(cluster: Cluster, prepared: PreparedExperiment, trials: list[Trial]) -> None:

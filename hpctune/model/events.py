@@ -47,6 +47,8 @@ class DriverStopped:
 
 @dataclass(frozen=True, slots=True)
 class TrialAdded:
+    """A new trial. ``command``: that of the user who added it. ``until``: as in ``Trial``."""
+
     trial_id: str
     index: int
     name: str
@@ -57,6 +59,7 @@ class TrialAdded:
     resources: Resources
     restore: str | None = None
     command: str = ""
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Any
 from hpctune.model.rows import number
 from hpctune.model.trial import Phase, Trial
 
+ALL_DONE = "all trials are done"
+"""Why an experiment ended that was not stopped."""
+
 
 def stopped_early(trial: Trial) -> bool:
     """Whether a finished trial was told to stop before it had come to the end that its scheduler gives to all."""

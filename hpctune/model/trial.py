@@ -124,6 +124,8 @@ class Trial:
     - ``released_at``: when its last attempt was over (Unix seconds).
     - ``milestone``: a value of ``milestone_attr`` at which it waits for a decision; ``milestone_then``: the one after.
     - ``ends_at_value``: the value of ``milestone_attr`` at which it ends by itself.
+    - ``until``: if it is not None, neither the scheduler nor a stopper decides on the trial. It ends at this value of
+      the scheduler's time, or by itself if that is 0.
     - ``stop``: the reason why the trial was told to stop.
     - ``restore``: the checkpoint from which its next attempt starts (relative to the experiment, or absolute). That is
       its own newest one, one copied from another trial, or, if it has none yet, ``origin``, which it was given.
@@ -165,6 +167,7 @@ class Trial:
     milestone_pause: bool = False
     milestone_then: float | None = None
     ends_at_value: float | None = None
+    until: float | None = None
     answered: float | None = None
     reason: str = ""
     error: ErrorInfo | None = None

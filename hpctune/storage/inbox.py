@@ -31,19 +31,28 @@ class Command:
     """One command.
 
     ``action`` STOP: end the trials ``targets`` (ids), or, without ``targets``, the whole experiment. ADD: try
-    ``trials``.
+    ``trials``, each up to ``until`` (see ``Trial``).
     """
 
     command_id: str
     action: str
     targets: tuple[str, ...] = ()
     trials: tuple[NewConfig, ...] = ()
+    until: float | None = None
 
 
-def post(paths: ExperimentPaths, action: str, targets: Sequence[str] = (), trials: Sequence[NewConfig] = ()) -> Command:
+def post(
+    paths: ExperimentPaths,
+    action: str,
+    targets: Sequence[str] = (),
+    trials: Sequence[NewConfig] = (),
+    until: float | None = None,
+) -> Command:
     """Append a command and return it. The current driver, or else the next one, executes it."""
-    command = Command(uuid.uuid4().hex, action, tuple(targets), tuple(trials))
+    command = Command(uuid.uuid4().hex, action, tuple(targets), tuple(trials), until)
     data: dict[str, Any] = {"id": command.command_id, "action": action, "targets": list(targets)}
+    if until is not None:
+        data["until"] = until
     if trials:
         data["trials"] = [[values.encode(config), values.encode(evaluated)] for config, evaluated in trials]
     line = values.dumps(data)
@@ -117,7 +126,7 @@ def _parse(line: bytes, trusted: bool) -> Command | None:
     try:
         data = json.loads(line)
         trials = [(_decoded(config, trusted), _decoded(varied, trusted)) for config, varied in data.get("trials", ())]
-        return Command(data["id"], data["action"], tuple(data["targets"]), tuple(trials))
+        return Command(data["id"], data["action"], tuple(data["targets"]), tuple(trials), data.get("until"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

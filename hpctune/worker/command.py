@@ -25,6 +25,9 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][\w./-]*)\s*=\s*(\S+?)(?=[,;\s]|$)")
 
 LIST_FORMS = ("words", "each", "commas", "spaces")
 """How a field can give a list, as what follows its colon."""
+FACTS = ("trial_id", "trial_name", "trial_dir", "checkpoint")
+"""The fields that are no parameters."""
+
 Parse = Callable[[str], Mapping[str, Any] | None]
 
 
@@ -106,6 +109,10 @@ class Command:
     def program(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The same for a trial's configuration. ``facts``: the fields that are no parameters, by name."""
         return self.arguments({**config, **flatten(config), **facts})
+
+    def check_fields(self, config: Mapping[str, Any]) -> None:
+        """Raises TrainableError if a field is none that a trial of ``config`` has."""
+        self.program(config, dict.fromkeys(FACTS, ""))
 
     def search_path(self, known: str | None) -> dict[str, str]:
         """Variables for a program that runs in another directory than where the command was made: that directory, and

@@ -21,7 +21,7 @@ from hpctune.model.records import REPORTED_NOTHING, Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.worker import srun
-from hpctune.worker.command import Command, text_of
+from hpctune.worker.command import FACTS, Command, text_of
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.printed import names_in
 from hpctune.worker.session import Session
@@ -80,12 +80,8 @@ def _where_hint(command: Command, session: Session, words: str) -> str:
 def facts_of(session: Session) -> dict[str, Any]:
     """The values of the fields in a command's braces that are no parameters."""
     control = session.control
-    return {
-        "trial_id": control.trial_id,
-        "trial_name": control.trial_name,
-        "trial_dir": str(session.paths.root),
-        "checkpoint": str(session.restored or ""),
-    }
+    found = (control.trial_id, control.trial_name, str(session.paths.root), str(session.restored or ""))
+    return dict(zip(FACTS, found, strict=True))
 
 
 def _parameters(session: Session) -> dict[str, str]:

@@ -79,6 +79,23 @@ def test_in_bash(home: Path) -> None:
     assert in_shell("bash", "-c", f'{script} {function} hpctune; echo "${{COMPREPLY[@]}}"') == "status\n"
 
 
+def test_names_in_bash_beside_directories_and_with_blanks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "results" / "cifar").rename(home / "results" / "my & first")
+    work = home / "work"
+    (work / "my data").mkdir(parents=True)
+    (work / "mine").touch()
+    monkeypatch.chdir(work)
+    complete = (
+        'eval "$(hpctune completion bash)"; compopt() { kinds+=" $2"; }; '
+        'ask() { COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hpctune_completion hpctune; '
+        'printf "%s\\n" "${COMPREPLY[@]}" "kinds:$kinds"; }; '
+    )
+    assert in_shell("bash", "-c", f"{complete} ask hpctune status m").splitlines() == [
+        r"my\ \&\ first", "mnist", r"my\ data", "kinds:",
+    ]  # fmt: skip
+    assert in_shell("bash", "-c", f"{complete} ask hpctune status nothing").splitlines() == ["kinds: dirnames"]
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish on PATH")
 def test_in_fish(home: Path) -> None:
     said = in_shell("fish", "-c", 'hpctune completion fish | source; complete -C "hpctune status m"')

@@ -19,9 +19,12 @@ from typing import Any
 
 import pytest
 
+import hpctune as tune
+from hpctune.analysis import ExperimentAnalysis
 from hpctune.analysis.page import server
 from hpctune.analysis.page.build import page
 from hpctune.analysis.page.server import LiveExperiment, PageServer
+from tests.support.cli_support import hpctune
 from tests.support.output_support import Recorder
 from tests.support.picture_support import search, written
 
@@ -323,3 +326,73 @@ def test_a_served_page_obeys_its_own_policy(tmp_path: Path, served: Callable[[li
     pages = served([search(tmp_path / "exp", trials=12)], "")
     _, console = visit(tmp_path, pages.address)
     assert console == ""
+
+
+def test_a_click_on_a_heading_sorts_a_table_in_a_notebook(tmp_path: Path) -> None:
+    analysis = ExperimentAnalysis(search(tmp_path / "exp", trials=15))
+    saw, console = browse(
+        tmp_path,
+        f"<!DOCTYPE html><html><body>{analysis._repr_html_()}</body></html>",
+        """
+        const heading = (name) => [...document.querySelectorAll("th")].find((th) => th.textContent === name);
+        const cells = (n) => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[n].textContent.trim());
+        heading("lr").click(); saw.up = cells(heading("lr").cellIndex);
+        heading("lr").click(); saw.down = cells(heading("lr").cellIndex);
+        heading("loss").click(); saw.loss = cells(2);
+        heading("trial").click(); saw.trials = cells(0);
+        """,
+    )
+    assert console == ""
+    up = [float(text) for text in saw["up"]]
+    assert up == sorted(up)
+    assert saw["down"] == saw["up"][::-1]
+    values = [float(text) for text in saw["loss"] if text != "-"]
+    assert values == sorted(values)
+    assert "-" not in saw["loss"][: len(values)], "what has no value comes last"
+    assert saw["trials"] == sorted(saw["trials"])
+
+
+def test_the_page_says_what_runs_with_fresh_seeds_say(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"loss": config["x"] + (config["seed"] % 100) / 1000})
+
+    tune.run(
+        train, config={"x": tune.grid_search([1, 2]), "seed": 7}, metric="loss", mode="min", name="e",
+        storage_path=tmp_path, verbose=0, cluster="debug",
+    )  # fmt: skip
+    assert hpctune("confirm", tmp_path / "e", "--top", "2", "--seeds", "3").returncode == 0
+    assert hpctune("resume", tmp_path / "e", "-v0").returncode == 0
+    saw, console = browse(
+        tmp_path,
+        page([tmp_path / "e"]),
+        """saw.cells = all(".again td").map((cell) => cell.textContent);
+        saw.verdict = document.querySelector(".again + p").textContent;""",
+    )
+    assert console == ""
+    assert saw["cells"].count("3 of 3") == 2
+    assert "is the best" in saw["verdict"]
+
+
+def test_several_metrics_show_the_front_first(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", more_objectives=(("size", "max"),))
+    for n in range(30):
+        trial = made.add(lr=n)
+        made.start(trial)
+        made.report(trial, [{"loss": float(n), "size": 1.0 + n if n < 25 else 0.5}])
+        made.finish(trial)
+    saw, console = browse(
+        tmp_path,
+        page([made.paths.root]),
+        """const front = document.getElementById("front-table");
+        saw.tiles = document.querySelector("#best .tiles").textContent;
+        saw.caption = front.caption.textContent;
+        saw.head = [...front.querySelectorAll("th")].map((th) => th.textContent);
+        saw.first = [...front.querySelectorAll("tbody tr")[1].cells].map((cell) => cell.textContent);
+        saw.bold = all("tr.best").length;""",
+    )
+    assert console == ""
+    assert "on the Pareto front25 trials" in saw["tiles"]
+    assert "the first 20 by loss" in saw["caption"]
+    assert saw["head"] == ["trial", "loss (min)", "size (max)"]
+    assert saw["first"] == ["1f3a9_00001", "1", "2"]
+    assert saw["bold"] == 25

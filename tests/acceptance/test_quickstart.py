@@ -54,7 +54,7 @@ def test_the_quickstart_ends_with_the_best(tmp_path: Path) -> None:
         assert key in printed[3]
         assert isinstance(value, list) or f"{key}={shown}" in printed[3]
     assert f"Results: {tmp_path / 'it'}" in last_block
-    assert "24 terminated" in last_block
+    assert re.search(r"24 of 24 \(\d+ completed, \d+ stopped early\)", last_block)
     checkpoints = [d.name for d in directory.glob("checkpoint_*")]
     assert 1 <= len(checkpoints) <= 2  # the best, and the newest
     (found,) = json.loads(hpctune(tmp_path, "best", "it", "--json"))

@@ -84,7 +84,7 @@ def test_looking_sorting_and_filtering(tmp_path: Path) -> None:
         await user.press("slash")
         user.app.screen.query_one("#filter", Input).value = 'status == "ERROR"'
         await user.press("enter")
-        assert set(user.column("status")) == {"ERROR"}
+        assert set(user.column("state")) == {"error"}
         await user.press("slash")
         user.app.screen.query_one("#filter", Input).value = "los < 3"
         await user.press("enter")
@@ -168,6 +168,19 @@ def test_stop_and_add_go_through_the_inbox_after_a_question(tmp_path: Path) -> N
         await user.until(lambda: list(user.app._notifications), "what is missing")
 
     use(paths.root, stop)
+
+
+def test_a_trial_that_is_over_cannot_be_stopped(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "exp")
+    recorder.start(recorder.add(lr=1.0))
+    recorder.finish("1f3a9_00000")
+
+    async def stop(user: User) -> None:
+        await user.press("x")
+        assert not isinstance(user.app.screen, Question)
+        assert "1f3a9_00000 is over" in str([n.message for n in user.app._notifications])
+
+    use(recorder.paths.root, stop)
 
 
 def test_read_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from hpctune.analysis import confirmed
 from hpctune.analysis.cost.accounts import Accounts
 from hpctune.analysis.cost.ledger import ledger_from
 from hpctune.analysis.followed import FollowedExperiment, Reading
@@ -21,7 +22,8 @@ from hpctune.analysis.pictures.pareto import front
 from hpctune.analysis.pictures.trials import PlotData, PlotTrial, State, of_view
 from hpctune.common.text import clean, shorten
 from hpctune.model import failures
-from hpctune.output.display.selection import count_words
+from hpctune.model.ranking import Objectives, pareto_front
+from hpctune.output.display.words import amounts, state_counts
 from hpctune.storage.reader import ExperimentView
 
 MAX_METRICS = 12
@@ -67,11 +69,34 @@ def data_of(
         | _trials(data, metrics)
         | _pictures(data, metric, how or "min", metrics)
         | {
+            "front": _on_front(data),
             "failures": _failures(data),
             "lanes": lanes_of(read.lanes, data),
             "cost": cost(ledger_from(read, accounts)),
+            "confirmed": _confirmed(view, tuple(goals.items()) if len(goals) > 1 else ((metric or "", how or "min"),)),
         }
     )
+
+
+def _on_front(data: PlotData) -> list[int]:
+    """The trials on the Pareto front of the metrics that the experiment optimizes; none, if it has one metric."""
+    on_front = pareto_front((t.value for t in data.trials), data.objectives) if len(data.objectives) > 1 else []
+    number = {t.label: n for n, t in enumerate(data.trials)}
+    return [number[trial.trial_id] for trial in on_front]
+
+
+def _confirmed(view: ExperimentView, goals: Objectives) -> list[dict[str, Any]]:
+    """For each metric: the table of what was run again with fresh seeds, and what it says."""
+    made = [(name, mode, confirmed.confirmed(view.paths, view.state, name, mode)) for name, mode in goals]
+    return [
+        {
+            "head": [word.format(metric=name) for word in confirmed.HEADER],
+            "rows": confirmed.cells(found),
+            "verdict": confirmed.verdict(found, mode),
+        }
+        for name, mode, found in made
+        if found
+    ]
 
 
 def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[str, Any]:
@@ -81,7 +106,7 @@ def _about(view: ExperimentView, metric: str | None, mode: str | None) -> dict[s
         "path": str(view.paths.root),
         "status": experiment_status(state),
         "reason": clean(state.ended or (state.stopping.reason if state.stopping is not None else "")),
-        "counts": count_words(state.phases),
+        "counts": amounts(state_counts(state.trials.values(), state.phases)),
         "wanted": state.num_samples if state.ended is None and len(state.trials) < state.num_samples else -1,
         "created": spec.created_at,
         "updated": state.last_at or spec.created_at,

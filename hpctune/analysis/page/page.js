@@ -2,6 +2,7 @@
 
 const MAX_AXES = 12;
 const MAX_CHOSEN = 8;
+const MAX_FRONT = 20;
 const experiments = JSON.parse(document.getElementById("data").textContent);
 let x = null, shown = [], table = null, logarithmic = false;
 const chosen = new Set();
@@ -22,6 +23,7 @@ function summary() {
   const best = x.best, of = x.wanted > 0 ? ` of ${x.wanted}` : "";
   const tiles = [tile("trials", `${x.trials.id.length}${of}`), tile("status", x.status)];
   if (best) tiles.push(tile(`best ${x.metric} (${x.mode})`, number(best.value)), tile("in trial", x.trials.id[best.trial]));
+  if (x.front.length) tiles.push(tile("on the Pareto front", `${x.front.length} trials`));
   const hours = x.cost.hours;
   tiles.push(tile("node hours held", hours.toFixed(hours < 10 ? 2 : 0)));
   const about = [`${x.counts || "no trials yet"}${x.reason ? `; ${x.reason}` : ""}`, `${x.path}, last change ${new Date(x.updated * 1000).toLocaleString()}`];
@@ -29,10 +31,27 @@ function summary() {
   const kids = [el("div", { className: "tiles" }, ...tiles), ...about.map(text)];
   if (best) {
     const rows = best.config.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { className: "long" }, value)));
-    kids.push(el("table", { id: "best-table" }, el("caption", { className: "note" }, "The best configuration"), el("tbody", {}, ...rows)));
+    kids.push(el("table", { id: "best-table" }, el("caption", { className: "note" }, `The best configuration${x.front.length ? ` by ${x.metric}` : ""}`), el("tbody", {}, ...rows)));
     kids.push(text(`Directory: ${best.directory}${best.checkpoint ? `, checkpoint ${best.checkpoint}` : ""}`));
   } else if (x.metric === null) kids.push(text("No trial has reported a number yet."));
+  if (x.front.length) kids.push(frontTable());
+  for (const c of x.confirmed) kids.push(...again(c));
   return section("best", "Best", ...kids);
+}
+
+function frontTable() {
+  const goals = x.metrics.filter((m) => m.name in x.modes), most = x.front.slice(0, MAX_FRONT);
+  const names = ["trial", ...goals.map((m) => `${m.name} (${x.modes[m.name]})`)];
+  const rows = most.map((n) => el("tr", {}, el("td", {}, x.trials.id[n]), ...goals.map((m) => el("td", {}, number(m.values[n])))));
+  const more = x.front.length > MAX_FRONT ? `; the first ${MAX_FRONT} by ${goals[0].name}` : "";
+  return el("table", { id: "front-table" }, el("caption", { className: "note" }, `The Pareto front: no other trial is better in every metric${more}`),
+    el("thead", {}, el("tr", {}, ...names.map((t) => el("th", { scope: "col" }, t)))), el("tbody", {}, ...rows));
+}
+
+function again(c) {
+  const head = el("tr", {}, ...c.head.map((t) => el("th", { scope: "col" }, t)));
+  const rows = c.rows.map((row) => el("tr", {}, ...row.map((t) => el("td", {}, t))));
+  return [el("table", { className: "again" }, el("caption", { className: "note" }, "Run again with fresh seeds"), el("thead", {}, head), el("tbody", {}, ...rows)), el("p", {}, c.verdict)];
 }
 
 const KEYS = ["●", "✕", "■", "▶", "○"];

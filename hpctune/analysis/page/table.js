@@ -72,7 +72,7 @@ function trialTable(before) {
       const v = c.of(n);
       return el("td", { className: c.long ? "long" : typeof v === "number" ? "number" : "" }, c.text ? c.text(v) : number(v));
     });
-    return el("tr", { className: x.best?.trial === n ? "best" : "" }, el("td", {}, box), ...cells);
+    return el("tr", { className: (x.front.length ? x.front.includes(n) : x.best?.trial === n) ? "best" : "" }, el("td", {}, box), ...cells);
   };
   let order = [];
   function arrange() {

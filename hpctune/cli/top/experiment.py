@@ -129,8 +129,8 @@ class ExperimentScreen(Watching):
 
     def _line(self, trial_id: str, phase: Phase) -> list[str | Text]:
         assert self.table is not None
-        identity, status, *rest = (clean(cell) for cell in self.table.cells(trial_id))
-        return [identity, Text(status, style=_STYLES.get(phase, "")), *rest]
+        identity, state, *rest = (clean(cell) for cell in self.table.cells(trial_id))
+        return [identity, Text(state, style=_STYLES.get(phase, "")), *rest]
 
     def _chosen(self) -> str | None:
         table = self.query_one(DataTable)
@@ -262,7 +262,9 @@ class ExperimentScreen(Watching):
     def action_stop_trial(self) -> None:
         """Stop the trial under the cursor, after a question."""
         chosen = self._chosen()
-        if chosen is not None:
+        if chosen is not None and self.shot is not None and self.shot.state.trials[chosen].phase.final:
+            self.notify(f"{chosen} is over: there is nothing to stop.", markup=False)
+        elif chosen is not None:
             root = str(self.paths.root)
             ways = {"Stop": lambda _: self._call("stop", "--dir", root, chosen)}
             self.app.push_screen(Question(f"Stop trial {chosen}?", ways))

@@ -20,6 +20,7 @@ from hpctune.model.ranking import pareto_front
 from hpctune.model.rows import flatten, lookup
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.status import expected_in
+from hpctune.output.display.words import state_word
 from hpctune.storage.reader import counted_rows
 
 LAST_LINES = 200
@@ -60,7 +61,7 @@ def trial_table(shot: Snapshot) -> TrialTable:
     several = bool(spec.more_objectives)
     front = {trial.trial_id for trial in pareto_front(trials, spec.objectives)} if several else set()
     varied = dict.fromkeys(name for trial in trials for name in flatten(snapshot.what_varied(trial)))
-    columns = ("trial_id", "status", "iteration", *metric, *(["front"] if several else []), "time", *varied)
+    columns = ("trial_id", "state", "iteration", *metric, *(["front"] if several else []), "time", *varied)
     table = {trial.trial_id: _row(trial, shot, metric) for trial in trials}
     for trial_id, row in table.items() if several else ():
         row["front"] = trial_id in front
@@ -72,6 +73,7 @@ def _row(trial: Trial, shot: Snapshot, metric: Sequence[str]) -> Row:
     return {
         "trial_id": trial.trial_id,
         "status": trial.phase.value,
+        "state": state_word(trial),
         "iteration": trial.last_iteration or None,
         **{name: lookup(trial.last, name) for name in metric},
         "time": None if began is None or ended is None else max(ended - began, 0.0),

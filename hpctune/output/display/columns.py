@@ -67,10 +67,15 @@ def _as_dict(choice: ColumnChoice) -> dict[str, str] | None:
     return dict(choice) if isinstance(choice, Mapping) else {key: key for key in choice}
 
 
-def parameter(trial: Trial, key: str) -> Any:
-    """The value of a parameter: from the varied parameters, else from the configuration."""
-    varied = trial.varied
-    return varied[key] if key in varied else lookup(trial.shown_config, key)
+def parameter(trial: Trial, key: str, width: int = 0) -> str:
+    """A parameter as a cell, from the varied ones, else from the configuration; "" if the trial does not have it."""
+    varied = trial.varied if key in trial.varied else flatten(trial.varied)
+    return setting(varied[key], width) if key in varied else cell(lookup(trial.shown_config, key), width)
+
+
+def setting(value: Any, width: int = 0) -> str:
+    """The value of a parameter on one line: None is a value, too."""
+    return cell(str(value) if value is None else value, width)
 
 
 def metric_value(trial: Trial, metric: str) -> float | None:
@@ -90,4 +95,4 @@ def cell(value: Any, width: int = 0) -> str:
 
 def parameters_text(trial: Trial, width: int = 0) -> str:
     """``lr=0.01, layers=3``."""
-    return cell(", ".join(f"{k}={cell(v, 24)}" for k, v in flatten(trial.varied).items()), width)
+    return cell(", ".join(f"{k}={setting(v, 24)}" for k, v in flatten(trial.varied).items()), width)

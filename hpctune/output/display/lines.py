@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from hpctune.common.text import count, shorten_middle
@@ -11,9 +10,8 @@ from hpctune.model import failures
 from hpctune.model.ranking import Objectives, best_trial, improves, pareto_front, values_of
 from hpctune.model.trial import Trial
 from hpctune.output.display.columns import cell, parameters_text
-from hpctune.output.display.selection import count_words
 from hpctune.output.display.status import ended_words, expected_in, time_left
-from hpctune.output.display.words import front_words
+from hpctune.output.display.words import PHASE_ORDER, amounts, front_words, phase_word
 
 MAX_LINES = 3
 """Lines of one kind at one time; of more it is said how many."""
@@ -27,13 +25,15 @@ def progress_line(state: ExperimentState, now: float, note: str = "") -> str:
     expected = expected_in(state)
     words = ", ".join(ended_words(state.trials.values(), counts))
     done = f"{ended:,}{f' of {expected:,}' if expected else ''} done" + (f" ({words})" if words else "")
-    live = Counter({phase: amount for phase, amount in counts.items() if not phase.final and amount})
-    parts = [f"{done}, {count_words(live)}" if live else done]
+    live = {phase_word(phase): counts[phase] for phase in PHASE_ORDER if not phase.final}
+    parts = [f"{done}, {amounts(live)}" if any(live.values()) else done]
     if spec.more_objectives:
         parts.append(front_words(pareto_front(state.trials.values(), spec.objectives), spec.objectives))
     elif (best := best_trial(state.trials.values(), spec.metric, spec.mode)) is not None:
         parts.append(f"best {spec.metric}={cell(best[0])} by {best[1].trial_id}")
-    if left := time_left(state, now):
+    if state.stopping is not None:
+        parts.append(f"stopping: {state.stopping.reason}")
+    elif left := time_left(state, now):
         parts.append(left)
     return "; ".join([*parts, *([note] if note else [])])
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hpctune.model.trial import Phase, Trial
 from hpctune.output.display.columns import Options, metric_value
-from hpctune.output.display.words import PHASE_ORDER, phase_word
+from hpctune.output.display.words import PHASE_ORDER, STATE_WORDS, amounts, state_word
 
 _SHARES = ((Phase.RUNNING, 0.5), (Phase.ERROR, 0.1), (Phase.TERMINATED, 0.2), (Phase.QUEUED, 0.2))
 """Rows that each phase gets. The rest is distributed in the order of PHASE_ORDER; pending trials come last."""
 
 
-def choose(trials: Iterable[Trial], best: Trial | None, options: Options) -> tuple[list[Trial], str]:
-    """At most ``options.max_rows`` trials in order, and what was left out, in words ("" if nothing)."""
+def choose(trials: Iterable[Trial], best: Sequence[Trial], options: Options) -> tuple[list[Trial], str]:
+    """At most ``options.max_rows`` trials in order, and what was left out, in words ("" if nothing).
+
+    ``best``: those that are always there, up to half of the rows.
+    """
     groups: dict[Phase, list[Trial]] = {phase: [] for phase in PHASE_ORDER}
     for trial in trials:
         groups[trial.phase].append(trial)
@@ -24,7 +27,7 @@ def choose(trials: Iterable[Trial], best: Trial | None, options: Options) -> tup
     if total <= options.max_rows:
         chosen = [t for group in groups.values() for t in group]
         return _ordered(chosen, options), ""
-    picked: dict[str, Trial] = {best.trial_id: best} if best is not None and options.max_rows > 0 else {}
+    picked = {trial.trial_id: trial for trial in best[: math.ceil(options.max_rows / 2)]}
     for phase, share in _SHARES:
         _pick(picked, groups[phase], min(math.ceil(share * options.max_rows), options.max_rows - len(picked)))
     for phase in sorted(PHASE_ORDER, key=lambda phase: phase is Phase.PENDING):
@@ -54,13 +57,8 @@ def _ordered(trials: list[Trial], options: Options) -> list[Trial]:
     return sorted(trials, key=lambda t: (order[t.phase], t.index))
 
 
-def _left_out(groups: dict[Phase, list[Trial]], shown: Iterable[Trial]) -> str:
-    counts = Counter({phase: len(group) for phase, group in groups.items()})
-    counts.subtract(t.phase for t in shown)
-    hidden = {phase: n for phase, n in counts.items() if n > 0}
-    return f"... {sum(hidden.values()):,} more: {count_words(Counter(hidden))}"
-
-
-def count_words(counts: Counter[Phase]) -> str:
-    """``3 running, 2 queued, 45 terminated``."""
-    return ", ".join(f"{counts[p]:,} {phase_word(p)}" for p in PHASE_ORDER if counts[p]) or "none"
+def _left_out(groups: Mapping[Phase, Sequence[Trial]], shown: Collection[Trial]) -> str:
+    everything = [trial for group in groups.values() for trial in group]
+    hidden = Counter(map(state_word, everything))
+    hidden.subtract(map(state_word, shown))
+    return f"... {hidden.total():,} more: {amounts({word: hidden[word] for word in STATE_WORDS})}"

@@ -12,7 +12,7 @@ from typing import Any
 from hpctune.common.text import duration, shorten_middle
 from hpctune.core.state import ExperimentState
 from hpctune.model import failures
-from hpctune.model.progress import expected_trials, stopped_early
+from hpctune.model.progress import ALL_DONE, expected_trials
 from hpctune.model.ranking import best_trial, pareto_front
 from hpctune.model.rows import lookup
 from hpctune.model.trial import Phase, Trial
@@ -20,14 +20,22 @@ from hpctune.output.display import columns
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.layout import Column, Status, Table
-from hpctune.output.display.selection import choose, count_words
-from hpctune.output.display.words import front_words, phase_word, situation
+from hpctune.output.display.selection import choose
+from hpctune.output.display.words import (
+    COMPLETED,
+    PHASE_ORDER,
+    STOPPED_EARLY,
+    amounts,
+    front_words,
+    phase_word,
+    situation,
+    state_counts,
+    state_word,
+)
 from hpctune.ports import CallStats
 
 SITUATION_WIDTH = 44
 BAR_WIDTH, BEST_WIDTH = 24, 100
-MAX_LOOKED_AT = 2000
-"""Trials of which it is looked up how they ended, each time the block is drawn."""
 RECORD_LAG_S = 15.0
 _ERROR_WIDTH = 72
 """By how much the recorded driven time of a living driver may lag."""
@@ -77,9 +85,16 @@ def status_of(
     """The status of an experiment at ``now``."""
     around = StatusContext(
         now, state.spec.name, where, note, calls, elapsed_s(state, now), not state.exhausted and state.ended is None,
-        expected_in(state), curves, facts=facts,
+        expected_in(state), curves, facts=[*facts, *_why_it_stops(state)],
     )  # fmt: skip
     return status(state.trials.values(), state.phases, around, options or options_for(state), table=table)
+
+
+def _why_it_stops(state: ExperimentState) -> Facts:
+    """Why the experiment ends, or has ended, before all its trials are done."""
+    if state.ended is not None:
+        return [("Ended", state.ended)] if state.ended != ALL_DONE else []
+    return [("Stopping", state.stopping.reason)] if state.stopping is not None else []
 
 
 def expected_in(state: ExperimentState) -> int | None:
@@ -111,14 +126,15 @@ def status(
     failed = [t for t in trials if failures.troubles(t)]
     if not table or not trials:
         return Status(title, lines)
-    shown, more = choose(trials, best[1] if best else None, options)
+    starred = front or ([best[1]] if best else [])
+    shown, more = choose(trials, starred, options)
     groups = failures.grouped(failed)
     shown_groups = groups[: max(options.max_error_rows, 0)]
     hidden = sum(len(group) for group in groups[len(shown_groups) :])
     return Status(
         title,
         lines,
-        _trial_table(shown, front or ([best[1]] if best else []), around, options) if shown else None,
+        _trial_table(shown, starred, around, options) if shown else None,
         more,
         _error_table(shown_groups) if shown_groups else None,
         f"... {hidden:,} more with errors" if hidden else "",
@@ -141,12 +157,8 @@ def _progress(trials: Collection[Trial], counts: Counter[Phase], around: StatusC
 
 def ended_words(trials: Collection[Trial], counts: Counter[Phase]) -> list[str]:
     """How the finished trials ended: ``["4 completed", "2 stopped early", "1 failed"]``."""
-    early = sum(map(stopped_early, trials)) if len(trials) <= MAX_LOOKED_AT else 0
-    how = {
-        "completed": counts[Phase.TERMINATED] - early,
-        "stopped early": early,
-        "failed": counts[Phase.ERROR],
-    }
+    known = state_counts(trials, counts)
+    how = {word: known[word] for word in (COMPLETED, STOPPED_EARLY)} | {"failed": counts[Phase.ERROR]}
     return [f"{amount:,} {word}" for word, amount in how.items() if amount]
 
 
@@ -181,8 +193,13 @@ def _lines(
     total = len(trials)
     of = f"/{options.total_samples:,}" if options.total_samples and options.total_samples > 0 else ""
     so_far = " so far" if around.more_to_come and not of else ""
-    lines = [("Trials", f"{total:,}{of}{so_far}" + (f" ({count_words(counts)})" if total else ""))]
-    if progress := _progress(trials, counts, around):
+    progress = _progress(trials, counts, around)
+    states = state_counts(trials, counts)
+    if progress:  # it tells how those that are over have ended
+        states = {phase_word(phase): counts[phase] for phase in PHASE_ORDER if not phase.final}
+    words = f" ({amounts(states)})" if any(states.values()) else ""
+    lines = [("Trials", f"{total:,}{of}{so_far}{words}")]
+    if progress:
         lines.append(("Done", progress))
     if isinstance(best, str):
         lines.append(("Front", best))
@@ -219,9 +236,9 @@ def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusC
             (
                 star + trial.trial_id,
                 "" if trial.name.endswith(trial.trial_id) else cell(trial.name, max(width, 28)),
-                phase_word(trial.phase),
+                state_word(trial),
                 cell(situation(trial, around.now), SITUATION_WIDTH),
-                *(cell(columns.parameter(trial, key), width) for key in parameters),
+                *(columns.parameter(trial, key, width) for key in parameters),
                 *(cell(lookup(trial.last, key), width) for key in metrics),
                 around.curves.text(trial, options.metric) if around.curves is not None else "",
             )
@@ -229,8 +246,9 @@ def _trial_table(trials: Sequence[Trial], best: Sequence[Trial], around: StatusC
     main = {options.metric, *(name for name, _ in options.objectives)}
     head = [Column(" trial"), Column("name", rank=2), Column("status"), Column("where", rank=2)]
     head += [Column(cell(h, max(width, 8)), right=True, rank=3) for h in parameters.values()]
-    head += [Column(cell(h, max(width, 8)), right=True, rank=0 if key in main else 1) for key, h in metrics.items()]
-    head.append(Column("curve", rank=4))
+    rank = {"time_total_s": 4} | dict.fromkeys(main, 0)  # on a narrow terminal the curve says more than the seconds
+    head += [Column(cell(h, max(width, 8)), right=True, rank=rank.get(key, 1)) for key, h in metrics.items()]
+    head.append(Column("curve", rank=2))
     return Table(tuple(head), tuple(rows)).without_empty()
 
 

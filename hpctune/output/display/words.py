@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hpctune.common.text import count, duration, number
+from hpctune.model.progress import stopped_early
 from hpctune.model.ranking import Objectives, best_trial
 from hpctune.model.trial import Phase, Trial, VacateReason
 from hpctune.output.display.slurm_reasons import explain
@@ -19,13 +20,35 @@ _PHASES = {
     Phase.TERMINATED: "terminated",
 }
 _LEAVES = {VacateReason.PAUSE: "pausing", VacateReason.MOVE: "moving", VacateReason.REPLACE: "exploiting"}
+COMPLETED, STOPPED_EARLY = "completed", "stopped early"
 PHASE_ORDER = tuple(_PHASES)
 """As they are listed: what needs the eye first."""
+STATE_WORDS = (*(_PHASES[phase] for phase in PHASE_ORDER if phase is not Phase.TERMINATED), COMPLETED, STOPPED_EARLY)
+_PHASE_OF = {word: phase for phase, word in _PHASES.items()}
 
 
 def phase_word(phase: Phase) -> str:
     """A phase as it stands in tables and counts."""
     return _PHASES[phase]
+
+
+def state_word(trial: Trial) -> str:
+    """How a trial stands, as tables say it: its phase, and of a finished one how it ended."""
+    if trial.phase is not Phase.TERMINATED:
+        return phase_word(trial.phase)
+    return STOPPED_EARLY if stopped_early(trial) else COMPLETED
+
+
+def state_counts(trials: Iterable[Trial], counts: Mapping[Phase, int]) -> dict[str, int]:
+    """How many of ``trials`` have each state word. ``counts``: how many are in each phase."""
+    early = sum(map(stopped_early, trials))
+    ended = {COMPLETED: counts[Phase.TERMINATED] - early, STOPPED_EARLY: early}
+    return {word: ended[word] if word in ended else counts[_PHASE_OF[word]] for word in STATE_WORDS}
+
+
+def amounts(counts: Mapping[str, int]) -> str:
+    """``3 running, 2 queued, 45 completed``."""
+    return ", ".join(f"{amount:,} {word}" for word, amount in counts.items() if amount) or "none"
 
 
 def situation(trial: Trial, now: float) -> str:

@@ -274,3 +274,16 @@ def test_result_from_a_trials_directory(tmp_path: Path) -> None:
     assert result.metrics_dataframe["loss"].tolist() == [0.25, 2.0]
     with pytest.raises(UsageError, match="not the directory of any trial"):
         Result.from_path(tmp_path / "exp" / "journal")
+
+
+def test_an_experiment_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE_RESULT_DIR", str(tmp_path / "results"))
+    usual(tmp_path / "results" / "größe 1")
+    (tmp_path / "größe 1").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(ExperimentAnalysis("größe 1").trials) == 5, "a folder of that name does not hide it"
+    assert len(ExperimentAnalysis(["größe 1", tmp_path / "results"]).trials) == 10
+    with pytest.raises(NotAnExperimentError, match=r"There is no experiment 'größe'.*Did you mean 'größe 1'"):
+        ExperimentAnalysis("größe")
+    with pytest.raises(NotAnExperimentError, match="There is no directory"):
+        ExperimentAnalysis("nowhere/x")

@@ -129,7 +129,7 @@ def test_experiments_as_rows(tmp_path: Path) -> None:
     rows = {r["name"]: r for r in list_experiments(tmp_path)}
     assert list(rows) == ["broken", "one", "two"]
     assert (rows["one"]["trials"], rows["one"]["best"], rows["one"]["status"]) == (5, 1.0, "running")
-    assert rows["one"]["counts"] == "1 running, 1 queued, 1 error, 2 terminated"
+    assert rows["one"]["counts"] == "1 running, 1 queued, 1 error, 2 completed"
     assert rows["two"]["status"] == "new"
     assert "Cannot read" in rows["broken"]["error"]
     assert [r["name"] for r in list_experiments(tmp_path, filter="trials > 0")] == ["one"]

@@ -104,3 +104,29 @@ def test_without_trials_and_without_an_experiment(tmp_path: Path) -> None:
     assert "table" not in shown(empty).tags
     assert ["loss", "1"] in shown(Result({"loss": 1, "config": {"a": 1}}, None, None, "/somewhere")).rows
     assert "/somewhere" in Result(None, None, None, "/somewhere")._repr_html_()
+
+
+def test_a_trial_shows_what_its_result_shows(tmp_path: Path) -> None:
+    analysis = ExperimentAnalysis(usual(tmp_path / "exp").paths.root)
+    for trial, result in zip(analysis.trials, ResultGrid(analysis), strict=True):
+        assert {tuple(row) for row in shown(trial).rows} <= {tuple(row) for row in shown(result).rows}
+        assert ["config/net/width", "8"] in shown(trial).rows
+    assert "loss over training_iteration" in [row[0] for row in shown(analysis.trials[0]).rows]
+
+
+def test_several_metrics_have_a_column_each_and_the_front_comes_first(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", more_objectives=(("size", "min"),))
+    for n in range(40):
+        trial = made.add(lr=n)
+        made.start(trial)
+        made.report(trial, [{"loss": float(n), "size": 9.0 if n < 36 else 40.0 - n}])
+        made.finish(trial)
+    analysis = ExperimentAnalysis(made.paths.root)
+    head, *rows = shown(analysis).rows
+    assert head[:5] == ["trial", "state", "loss", "size", "curve"]
+    assert [row[0][-2:] for row in rows[:6]] == ["00", "36", "37", "38", "39", "01"]
+    assert analysis._repr_html_().count("<b>1f3a9") == 5
+    assert "5 on the Pareto front" in analysis._repr_html_()
+    pytest.importorskip("matplotlib")
+    axes = analysis.plot_pareto_front().axes[0]
+    assert ("loss" in axes.get_xlabel(), "size" in axes.get_ylabel()) == (True, True)

@@ -100,6 +100,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["rerun", "x", "--best", "3"], "There is no command 'rerun'. Did you mean: hpctune confirm"),
         (["stauts"], "There is no command 'stauts'. Did you mean: hpctune status"),
         (["xyzzy"], "There are: run, init, convert, sweep, status, top"),
         (["status", "--jsn"], "--json"),

@@ -59,7 +59,7 @@ def test_status_shows_everything_at_a_glance(maker: Maker) -> None:
     shown = text("status", maker.root)
     assert "Experiment mnist (train, min loss)" in shown
     assert f"running: driver is process {os.getpid()} on " in shown
-    assert "1 running, 2 queued, 1 error, 2 terminated" in shown
+    assert "1 running, 2 queued, 1 error, 2 completed" in shown
     assert "loss = 0.3 at iteration 3 of trial abcde_00001" in shown
     assert "lr=0.05, layers=1" in shown
     assert "node7" in shown
@@ -272,8 +272,8 @@ def test_list_of_experiments_says_which_have_no_driver(maker: Maker) -> None:
 
 def test_list_of_trials(maker: Maker) -> None:
     lines = [line.split() for line in text("list", "mnist").splitlines()]
-    assert lines[0] == ["trial_id", "status", "training_iteration", "loss", "lr", "layers", "error"]
-    assert lines[2][:6] == ["abcde_00001", "TERMINATED", "3", "0.3", "0.05", "1"]
+    assert lines[0] == ["trial_id", "state", "training_iteration", "loss", "lr", "layers", "error"]
+    assert lines[2][:6] == ["abcde_00001", "completed", "3", "0.3", "0.05", "1"]
     chosen = text("list", "mnist", "--columns", "trial_id,eval/acc", "--sort", "eval/acc", "--desc", "--limit", "1")
     assert [line.split() for line in chosen.splitlines()] == [["trial_id", "eval/acc"], ["abcde_00001", "0.7"]]
     assert len(json.loads(text("list", "mnist", "--filter", "loss < 0.6 or status == ERROR", "--json"))) == 3

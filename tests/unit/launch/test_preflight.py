@@ -191,3 +191,19 @@ def test_the_objects_of_the_experiment_stay_unused() -> None:
 
     run(scheduler=Counting())
     assert seen == [1, 2, 1, 2], "a copy was asked first"
+
+
+@pytest.mark.parametrize("command", ["python -c pass --lr {lrr}", "echo '{\"a\": 1}' {x}", ["echo", "{x"]])
+def test_a_command_with_a_field_that_no_trial_has(results: Path, command: Any) -> None:
+    with pytest.raises(UsageError, match="Write a literal brace twice"):
+        tune.run(tune.Command(command), config=X, metric="loss", mode="min", verbose=0, cluster="local")
+    assert not results.exists()
+
+
+def test_a_field_that_some_trials_have_is_left_to_the_run() -> None:
+    space = {"kind": tune.grid_search([{"a": 1}, {"b": 2}])}
+    found = tune.run(
+        tune.Command("echo hpctune: loss={kind/a}"), config=space, metric="loss", mode="min", verbose=0,
+        cluster="local", raise_on_failed_trial=False,
+    )  # fmt: skip
+    assert [trial.status for trial in found.trials] == ["TERMINATED", "ERROR"]

@@ -13,12 +13,14 @@ import pytest
 from hpctune.common.text import duration
 from hpctune.errors import TuneError, UsageError
 from hpctune.model import events as e
+from hpctune.model.progress import ALL_DONE
 from hpctune.model.trial import Phase
 from hpctune.output.display import plain
 from hpctune.output.display.columns import Options, cell
 from hpctune.output.display.curves import ShownCurves
 from hpctune.output.display.display import PlainDisplay, ReporterDisplay, SilentDisplay, make_display
 from hpctune.output.display.layout import AMBER, GREEN, RED, TEAL, as_renderable, as_text
+from hpctune.output.display.lines import progress_line
 from hpctune.output.display.reporters import as_html
 from hpctune.output.display.selection import choose
 from hpctune.output.display.status import StatusContext, options_for, status, status_of
@@ -29,7 +31,7 @@ from tests.support.output_support import T0, Recorder, usual
 
 BLOCK = """\
 == Experiment exp ==
-Trials:  5 so far (1 running, 1 queued, 1 error, 2 terminated)
+Trials:  5 so far (1 running, 1 queued)
 Done:    [##############----------] 3 of 5 (2 completed, 1 failed)
 Best:    loss=1 by 1f3a9_00000 (lr=0.1, net/width=8)
 Results: /scratch/exp
@@ -41,8 +43,8 @@ Note:    slurm: squeue does not answer
 |  1f3a9_00003 | running    | node7                         |  0.2 |         8 |    1 |              2 |      0.2 |    5 |
 |  1f3a9_00004 | queued     | job 104: next in line: waits for free nodes |  0.3 |         8 |      |                |          |      |
 |  1f3a9_00002 | error      |                               |  0.5 |         8 |    1 |              2 |          |  nan |
-| *1f3a9_00000 | terminated |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
-|  1f3a9_00001 | terminated |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
+| *1f3a9_00000 | completed  |                               |  0.1 |         8 |    2 |              4 |      0.6 |    1 |
+|  1f3a9_00001 | completed  |                               | 0.01 |         8 |    2 |              4 |      0.5 |    2 |
 +--------------------+------------+-------------------------------+------+-----------+------+----------------+----------+------+
 +-------------------+----------+-----------------------+------------------------------------------------------------------------------+
 | failed trial      | failures | last error            | file                                                                         |
@@ -61,11 +63,13 @@ def views(made: Recorder) -> list[Trial]:
     return [made.view(trial_id) for trial_id in made.state.trials]
 
 
-def many(made: Recorder, count: int) -> None:
+def many(made: Recorder, count: int, stop: str | None = None) -> None:
     base = made.state.trials["1f3a9_00000"]
     for n in range(count):
         last = {"loss": float(10 + n % 7), "training_iteration": 1}
-        trial = replace(base, trial_id=f"x{n:05d}", name=f"x{n:05d}", index=100 + n, last=last, ended_at=T0 + n)
+        trial = replace(
+            base, trial_id=f"x{n:05d}", name=f"x{n:05d}", index=100 + n, last=last, ended_at=T0 + n, stop=stop
+        )
         made.state._put(None, trial)
 
 
@@ -110,19 +114,61 @@ def test_ten_thousand_trials_in_twenty_rows(tmp_path: Path) -> None:
     status = status_of(made.state, made.now)
     assert status.trials is not None
     assert len(status.trials.rows) == 20
-    assert status.more == "... 9,980 more: 9,980 terminated"
+    assert status.more == "... 9,980 more: 9,980 completed"
     names = [row[0].strip() for row in status.trials.rows]
     assert names[0] == "1f3a9_00003"  # what runs comes first
     assert "*1f3a9_00000" in names  # the best is always there
     assert names[-1] == "x09994"  # and the newest
 
 
+def test_what_ended_by_itself_and_what_was_stopped_early_are_told_apart(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    many(made, 3000, stop="ASHA: its rung")
+    status = status_of(made.state, made.now)
+    assert status.trials is not None
+    assert {row[1] for row in status.trials.rows} == {"running", "queued", "error", "completed", "stopped early"}
+    assert "2 completed, 3,000 stopped early, 1 failed" in dict(status.lines)["Done"]
+    assert status.more == "... 2,985 more: 1 completed, 2,984 stopped early"
+    endless = Recorder(tmp_path / "endless", num_samples=-1)
+    endless.start(endless.add(lr=1))
+    endless.finish("1f3a9_00000")
+    assert dict(status_of(endless.state, endless.now).lines)["Trials"] == "1 so far (1 completed)"
+
+
+def test_why_it_ended_before_all_trials_were_done(tmp_path: Path) -> None:
+    made = usual(tmp_path / "exp")
+    assert {"Ended", "Stopping"}.isdisjoint(dict(status_of(made.state, made.now).lines))
+    made.record(e.ExperimentStopRequested("budget used up: 9 of 10 GPU hours"))
+    assert dict(status_of(made.state, made.now).lines)["Stopping"] == "budget used up: 9 of 10 GPU hours"
+    assert "stopping: budget used up: 9 of 10 GPU hours" in progress_line(made.state, made.now)
+    made.record(e.ExperimentEnded("budget used up: 9 of 10 GPU hours"))
+    assert dict(status_of(made.state, made.now).lines)["Ended"] == "budget used up: 9 of 10 GPU hours"
+    whole = Recorder(tmp_path / "whole")
+    whole.record(e.ExperimentEnded(ALL_DONE))
+    assert "Ended" not in dict(status_of(whole.state, whole.now).lines)
+
+
+def test_trials_on_the_front_are_always_in_the_table(tmp_path: Path) -> None:
+    made = Recorder(tmp_path / "exp", more_objectives=(("size", "min"),))
+    for n in range(60):
+        trial = made.add(lr=None)
+        made.start(trial)
+        made.report(trial, [{"loss": float(n), "size": 9.0 - n if n < 5 else 99.0}])
+        made.finish(trial)
+    table = status_of(made.state, made.now).trials
+    assert table is not None
+    starred = [row[0] for row in table.rows if row[0].startswith("*")]
+    assert starred == [f"*1f3a9_{n:05d}" for n in range(5)]
+    assert len(table.rows) == 20
+    assert {row[2] for row in table.rows} == {"None"}, "a value of a parameter, not a hole"
+
+
 def test_sorted_by_metric(tmp_path: Path) -> None:
     made = usual(tmp_path / "exp")
-    shown, _ = choose(made.state.trials.values(), None, Options("loss", "min", sort_by_metric=True))
+    shown, _ = choose(made.state.trials.values(), [], Options("loss", "min", sort_by_metric=True))
     assert [t.index for t in shown] == [0, 1, 3, 2, 4]  # NaN and nothing come last
-    shown, more = choose(made.state.trials.values(), None, Options("loss", "min", max_rows=0))
-    assert (shown, more) == ([], "... 5 more: 1 running, 1 queued, 1 error, 2 terminated")
+    shown, more = choose(made.state.trials.values(), [], Options("loss", "min", max_rows=0))
+    assert (shown, more) == ([], "... 5 more: 1 running, 1 queued, 1 error, 2 completed")
 
 
 def test_durations_in_words() -> None:
@@ -135,6 +181,19 @@ def test_cells_are_one_short_line() -> None:
     assert cell("a\nb\x1b[31m", 20) == "a b [31m"
     assert cell("x" * 30, 10) == "xxxxxxxx.."
     assert [cell(v) for v in (0.123456789, 1, True, None, float("nan"))] == ["0.123457", "1", "True", "", "nan"]
+
+
+def test_eighty_columns_have_room_for_the_curve_rather_than_for_the_seconds(tmp_path: Path) -> None:
+    console = importlib.import_module("rich.console")
+    made, out = Recorder(tmp_path / "exp"), io.StringIO()
+    trial, curves = made.add(learning_rate=0.0123456, momentum=0.9), ShownCurves()
+    made.start(trial, "node-with-a-long-name")
+    for loss in (8.0, 4.0, 1.0):
+        made.report(trial, [{"loss": loss}])
+        block = as_renderable(status_of(made.state, made.now, curves=curves))
+    console.Console(file=out, width=80, height=40).print(block)
+    assert "█▄▁" in out.getvalue()
+    assert re.search(r"no room for: .*total time \(s\)", out.getvalue())
 
 
 @pytest.mark.parametrize("width", [30, 45, 80, 120, 200])
@@ -155,7 +214,7 @@ def test_a_narrow_terminal_says_what_it_leaves_out(tmp_path: Path) -> None:
     made, out = usual(tmp_path / "exp"), io.StringIO()
     facts = [("Workers", "3 of 4 run"), ("Queue", "jobs waited 9 s")]
     block = as_renderable(status_of(made.state, made.now, facts=facts))
-    console.Console(file=out, width=80, height=40).print(block)
+    console.Console(file=out, width=78, height=40).print(block)
     assert re.search(r"no room for: where, .*\)\n", out.getvalue())
     assert "ValueError: no memory" in out.getvalue()
     assert re.search(r"Queue +jobs waited 9 s", out.getvalue())
