@@ -6,8 +6,7 @@ import builtins
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import TuneError, as_instance_of
@@ -49,6 +48,8 @@ class Trial:
     """
 
     PENDING, RUNNING, PAUSED, TERMINATED, ERROR = PENDING, RUNNING, PAUSED, TERMINATED, ERROR
+    as_html: ClassVar[Callable[[Trial], str] | None] = None
+    """What a notebook shows of a trial. The analysis, which is a layer above, sets it."""
 
     def __init__(
         self,
@@ -216,17 +217,17 @@ class Trial:
         """Statistics over all results. Results that this view has not seen are read from the journal."""
         self._tracking.asked = True
         if self._stats.count != self._value.results:
-            self.learn(self._rows() if self._rows is not None else self._read_rows())
+            self.learn(self.rows())
         return self._stats
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """What a notebook shows."""
-        notebook = import_module("hpctune.analysis.notebook")  # a layer above, which a trial needs for nothing else
-        rows = self._rows() if self._rows is not None else self._read_rows()
-        shown: str = notebook.trial_html(self._value, rows, self.spec.metric, self._value.last, self.local_path)
-        return shown
+        return None if Trial.as_html is None else Trial.as_html(self)
 
-    def _read_rows(self) -> list[Mapping[str, Any]]:
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """All results so far."""
+        if self._rows is not None:
+            return self._rows()
         return [r.row for r in counted_rows(self._paths, [self.trial_id])[self.trial_id]]
 
     @property

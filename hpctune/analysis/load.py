@@ -92,3 +92,12 @@ def reported_keys(trials: Collection[Trial]) -> list[str]:
     for trial in trials:
         keys |= dict.fromkeys(flatten({k: v for k, v in trial.value.last.items() if k not in NOT_SHOWN}))
     return list(keys)
+
+
+def _as_html(trial: Trial) -> str:
+    from hpctune.analysis import notebook
+
+    return notebook.trial_html(trial.value, trial.rows(), trial.spec.metric, trial.value.last, trial.local_path)
+
+
+Trial.as_html = staticmethod(_as_html)
