@@ -1,8 +1,9 @@
-"""What stands for Slurm's ``srun`` outside jobs of Slurm: it drops srun's options and runs the program once."""
+"""What stands for Slurm's ``srun`` where there is no Slurm: it drops srun's options and runs the program once."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 FUNCTION = r"""srun() {
@@ -26,8 +27,9 @@ done
 
 
 def directory_of_stand_in(private: Path) -> str | None:
-    """A directory in ``private`` with a program ``srun``; None in a job of Slurm."""
-    if "SLURM_JOB_ID" in os.environ:
+    """A directory in ``private`` with a program ``srun``; None in a job of Slurm, and where there is Slurm: outside a
+    job its srun asks for resources, which is what a program that calls it there wants."""
+    if "SLURM_JOB_ID" in os.environ or shutil.which("srun") is not None:
         return None
     program = private / "without-slurm" / "srun"
     if not program.exists():

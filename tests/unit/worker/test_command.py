@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -283,18 +284,25 @@ def test_the_program_knows_its_trial(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("command", ["srun -n 2 {}", "sh -c 'exec srun --label {}'", "exec srun {}"])
-def test_srun_runs_the_program_once_outside_jobs_of_slurm(
+def test_srun_runs_the_program_once_where_there_is_no_slurm(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **options: None if name == "srun" else found(name, **options))
     lab.run(hpctune.Command(command.format("echo hpctune: loss=2 x=3")), {"x": 3})
     assert (lab.column("loss"), lab.column("x")) == ([2], [3])
 
 
-def test_in_a_job_srun_is_that_of_slurm(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["1", None])
+def test_where_there_is_slurm_srun_is_its_own(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str | None
+) -> None:
     (tmp_path / "srun").write_text("#!/bin/sh\necho hpctune: loss=7\n")
     (tmp_path / "srun").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job is not None:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
     lab.run(hpctune.Command("srun true"))
     assert lab.column("loss") == [7]
