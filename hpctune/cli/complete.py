@@ -1,4 +1,4 @@
-"""What the shell offers after Tab: experiments, trials, metrics, partitions. Cheap, because it runs at each Tab."""
+"""What the shell offers after Tab: experiments, trials, metrics, partitions, hosts. Cheap: it runs at each Tab."""
 
 from __future__ import annotations
 
@@ -85,9 +85,13 @@ def _metrics(context: click.Context, parameter: click.Parameter, begun: str) -> 
 
 
 def _partitions(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    before, _, last = begun.rpartition(",")
-    lead = f"{before}," if before else ""
-    return [CompletionItem(f"{lead}{item.value}") for item in _starting(partitions(), last)]
+    return _last_of_several(partitions(), begun)
+
+
+def _hosts(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    from hpctune.ssh import ssh_config
+
+    return _last_of_several(ssh_config.hosts(), begun)
 
 
 def _profiles(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -127,6 +131,13 @@ def _trials(paths: ExperimentPaths) -> list[str]:
     return sorted({match[0] for match in found if match is not None})[:MAX_ITEMS]
 
 
+def _last_of_several(names: Iterable[str], begun: str) -> list[CompletionItem]:
+    """One more of several that are separated by commas."""
+    before, _, last = begun.rpartition(",")
+    lead, more = f"{before}," if before else "", [name for name in names if name not in before.split(",")]
+    return [CompletionItem(f"{lead}{item.value}") for item in _starting(more, last)]
+
+
 def _starting(names: Iterable[str], begun: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(begun)]
 
@@ -143,5 +154,6 @@ _OFFERS: dict[tuple[str, str], Offer] = {
     ("profile", ""): _profiles,
     ("partition", ""): _partitions,
     ("driver_partition", ""): _partitions,
+    ("hosts", "HOST,..."): _hosts,
 }
 """By the parameter's name, and its metavar or ""."""

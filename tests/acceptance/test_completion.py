@@ -59,6 +59,14 @@ def test_partitions_are_asked_for_once(home: Path) -> None:
     assert (home / "asked").read_text() == "asked\n"
 
 
+def test_hosts_are_those_of_the_configuration_of_ssh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "config").write_text("Host ws1 ws2\n  User ann\nHost *\n  Port 22\n")
+    assert offered("hpctune run x.py --hosts w") == ["ws1", "ws2"]
+    assert offered("hpctune doctor --hosts ws1,ws") == ["ws1,ws2"]
+
+
 def test_what_cannot_be_found_offers_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "bin" / "sinfo").write_text("#!/bin/sh\nexit 1\n")
     assert offered("hpctune run x.py -p g") == []
