@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hpctune.common.log import log
 from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
-from hpctune.mirror.options import is_elsewhere, is_url
+from hpctune.mirror.options import as_text, is_elsewhere, is_url
 from hpctune.mirror.target import Remote
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -17,9 +18,10 @@ from hpctune.storage.layout import ExperimentPaths
 
 def is_copy(named: object) -> bool:
     """Whether ``named`` is a URL of a mirror, not of an experiment's own directory."""
-    if not is_url(named) or is_elsewhere(named):
-        return is_elsewhere(named)
-    directory = Path(str(named).removeprefix("file://"))
+    place = as_text(named) if isinstance(named, (str, os.PathLike)) else None
+    if not is_url(place) or is_elsewhere(place):
+        return is_elsewhere(place)
+    directory = Path(str(place).removeprefix("file://")).expanduser()
     return (directory / NAME).is_file() and not ExperimentPaths(directory).lease.is_file()
 
 

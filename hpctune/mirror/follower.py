@@ -48,7 +48,7 @@ class MirrorFollower:
                 log.info(f"Copying to {self._mirror.url}: {progress.files} of {progress.of_files} files.")
         if self._thread.is_alive() or self._status.error:
             self._mirror.stopped.set()
-            why = self._status.error or "it takes too long"
+            why = (self._status.error or "it takes too long").rstrip(".")
             log.warning(
                 f"The copy at {self._mirror.url} is not complete: {why}. Nothing is lost here. To complete it: "
                 f"hpctune sync {self._mirror.paths.root}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from collections.abc import Callable
@@ -15,6 +16,7 @@ PERIOD_S, TIMEOUT_S = 300.0, 1800.0
 COPY_OF = ".copy_of"
 """The file that marks what was brought only to be looked at."""
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_ONE_SLASH = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _FIELDS = frozenset({"source", "target", "options"})
 
 
@@ -57,6 +59,23 @@ class MirrorOptions:
 def is_url(text: object) -> bool:
     """Whether a text names a place elsewhere: ``s3://bucket/dir``. A ``file://`` URL does as well."""
     return isinstance(text, str) and _URL.match(text) is not None
+
+
+def as_text(place: str | os.PathLike[str]) -> str:
+    """A place as text. A Path has only one of the two slashes of a URL; that of a file may be written so, too."""
+    text = os.fspath(place)
+    return _ONE_SLASH.sub(lambda found: f"{found[1]}://{'/' if found[1] == 'file' else ''}", text)
+
+
+def local_path(place: str) -> Path | None:
+    """The path on this machine that a place names; None if it is elsewhere."""
+    return None if is_elsewhere(place) else Path(place.removeprefix("file://")).expanduser()
+
+
+def is_inside(root: Path, url: str) -> bool:
+    """Whether a place is the directory ``root`` of an experiment, or in it."""
+    path = local_path(url)
+    return path is not None and path.resolve().is_relative_to(root.resolve())
 
 
 def is_elsewhere(text: object) -> bool:

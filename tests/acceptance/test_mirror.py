@@ -127,9 +127,28 @@ def test_from_python_with_filesystems_and_older_names(tmp_path: Path, s3: str, m
     assert (tmp_path / "results" / "c").is_dir()
 
 
+def test_a_mistyped_bucket_is_told_and_not_made(tmp_path: Path, s3: str, caplog: pytest.LogCaptureFixture) -> None:
+    import s3fs
+
+    tune.run(
+        lambda config: {"a": 1},
+        name="exp",
+        local_dir=tmp_path,
+        cluster="local",
+        upload_dir="s3://buckte/dir",
+        verbose=0,
+    )
+    assert (
+        "The copy at s3://buckte/dir/exp is not complete: buckte/dir/exp/.begun: The specified bucket does not exist"
+        in (caplog.text)
+    )
+    assert s3fs.S3FileSystem(skip_instance_cache=True).ls("") == ["bucket"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"upload_dir": "s3://"}, "names no bucket"),
         ({"upload_dir": "s3://b", "syncer": "rsync {source}"}, "lacks"),
         ({"syncer": "rsync {source}"}, "lacks"),
         ({"upload_dir": "s3://b", "syncer": 5}, "syncer must be"),
