@@ -27,7 +27,7 @@ class Syncer(ABC):
     """Base of syncers of one's own. The driver's thread calls :meth:`sync_up`, and :meth:`wait` after it.
 
     Args:
-        sync_period: Seconds between two calls; SyncConfig's own value counts.
+        sync_period: Seconds between two calls, if SyncConfig says nothing else.
     """
 
     def __init__(self, sync_period: float = PERIOD_S) -> None:
@@ -140,10 +140,18 @@ def mirror_options(
         place=place if filesystem is not None or is_url(place) or means != "auto" else f"file://{place}",
         filesystem=filesystem,
         means=means,
-        period_s=config.cloud_sync_period if config.cloud_sync_period > 0 else config.sync_period,
+        period_s=_period(config, means),
         timeout_s=config.sync_timeout,
         artifacts=bool(config.sync_artifacts),
     )
+
+
+def _period(config: SyncConfig, means: object) -> float:
+    """The seconds between two passes: as SyncConfig says, else as a Syncer itself says."""
+    if config.cloud_sync_period > 0:
+        return config.cloud_sync_period
+    own = getattr(means, "sync_period", None)
+    return own if own is not None and config.sync_period == PERIOD_S else config.sync_period
 
 
 class DockerSyncer(Syncer):

@@ -44,6 +44,7 @@ class _Restored:
 
     paths: ExperimentPaths
     choice: ResumeChoice
+    filesystem: Any = None
 
 
 @runtime_checkable
@@ -157,7 +158,7 @@ class Tuner:
         if _resume_config is not None:
             config = _resume_config
             choice = ResumeChoice(config.finished.value, config.unfinished.value, config.errored.value)
-        tuner._restored = _Restored(paths, choice)
+        tuner._restored = _Restored(paths, choice, storage_filesystem)
         return tuner
 
     @classmethod
@@ -197,6 +198,7 @@ class Tuner:
             trainable=as_trainable(self._trainable),
             param_space=self._param_space,
             options=RunOptions(cluster=self._cluster, slurm=self._slurm),
+            filesystem=restored.filesystem,
         )
 
     def experiment(self) -> Experiment:

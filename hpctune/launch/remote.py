@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hpctune.common.log import log
 from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
+from hpctune.launch.store import exists
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
-from hpctune.mirror.options import as_text, is_elsewhere, is_url
-from hpctune.mirror.target import Remote
+from hpctune.mirror.options import MirrorOptions, as_text, is_elsewhere, is_url
+from hpctune.mirror.target import Remote, bring
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 
@@ -37,6 +39,20 @@ def has_mirror(url: str, filesystem: Any = None) -> bool:
 def experiment_id(url: str, filesystem: Any = None) -> str:
     """The id of the experiment whose mirror is at ``url``. Raises NotAnExperimentError if there is none."""
     return read_manifest(Remote(url.rstrip("/"), filesystem)).experiment_id
+
+
+def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPaths:
+    """The experiment ``name`` of a mirror in the directory ``root``: see :func:`bring_here`.
+
+    If only the user's own means can read the place, they bring it to a directory beside, from where it is taken.
+    """
+    url = mirror.of(name)
+    if mirror.means == "auto" or exists(ExperimentPaths(root / name)) or has_mirror(url, mirror.filesystem):
+        return bring_here(url, root, mirror.filesystem)
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=root, prefix=".from_mirror.", ignore_cleanup_errors=True) as beside:
+        bring(mirror, url, Path(beside, name))
+        return bring_here(str(Path(beside, name)), root)
 
 
 def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:

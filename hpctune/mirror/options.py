@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.errors import UsageError
+from hpctune.mirror.secrets import without_secrets
 
 PERIOD_S, TIMEOUT_S = 300.0, 1800.0
 COPY_OF = ".copy_of"
@@ -51,9 +52,17 @@ class MirrorOptions:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return _options, ({**fields, "filesystem": without_secrets(self.filesystem)},)
+
     def of(self, name: str) -> str:
         """The place of the experiment ``name``."""
         return f"{self.place.rstrip('/')}/{name}"
+
+
+def _options(fields: dict[str, Any]) -> MirrorOptions:
+    return MirrorOptions(**fields)
 
 
 def is_url(text: object) -> bool:

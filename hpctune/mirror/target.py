@@ -224,6 +224,20 @@ def copier(options: MirrorOptions) -> Callable[[str, str], None] | None:
     return lambda source, target: _call(means, source, target)
 
 
+def bring(options: MirrorOptions, source: str, directory: Path) -> None:
+    """Bring a copy to a directory by the user's own means. Raises StorageError, or whatever the user's code raises."""
+    means = options.means
+    if isinstance(means, str):
+        _run(means, source, str(directory), options.timeout_s)
+    elif callable(down := getattr(means, "sync_down", None)):
+        if down(source, str(directory)) is False:
+            raise StorageError(f"{type(means).__name__}.sync_down returned False.")
+        if callable(wait := getattr(means, "wait", None)):
+            wait()
+    elif callable(means):
+        _call(means, source, str(directory))
+
+
 def _run(template: str, source: str, target: str, timeout_s: float) -> None:
     command = filled_in(template, source=source, target=target, options="")
     try:

@@ -293,6 +293,8 @@ def test_sync_to_another_place(asks: dict[str, Any], expected: dict[str, Any]) -
     [
         (("s3://b",), {"place": "s3://b", "means": "auto", "period_s": 300, "timeout_s": 1800, "artifacts": False}),
         ((Path("s3://b/dir"), print), {"place": "s3://b/dir", "means": print, "period_s": 300, "timeout_s": 1800}),
+        (("s3://b", DockerSyncer(7)), {"period_s": 7}),
+        (("s3://b", DockerSyncer(7), 60), {"period_s": 60}),
         (("s3://b", "auto", 60), {"means": "auto", "period_s": 60, "artifacts": False}),
         ((60, 90, True), {"period_s": 60, "timeout_s": 90, "artifacts": True, "place": "s3://c"}),
     ],
