@@ -12,7 +12,7 @@ from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError
 from hpctune.launch.store import exists
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
-from hpctune.mirror.options import MirrorOptions, as_text, is_elsewhere, is_url
+from hpctune.mirror.options import INCOMPLETE, MirrorOptions, as_text, is_elsewhere, is_url
 from hpctune.mirror.target import Remote, bring
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -67,15 +67,31 @@ def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
         _check_same(paths, url, filesystem)
         return paths
     experiment_id(url, filesystem)
-    if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / ".from_mirror").exists():
+    if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / INCOMPLETE).exists():
         raise NotAnExperimentError(f"{paths.root} exists and is no experiment. Rename it, to bring {url} there.")
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    mark = paths.root / ".from_mirror"
+    mark = paths.root / INCOMPLETE
     mark.write_text(f"{url}\n")
     log.info(f"Bringing {url} to {paths.root}.")
     fetch(url, paths.root, filesystem=filesystem)
     mark.unlink()
     return paths
+
+
+def complete(paths: ExperimentPaths) -> None:
+    """Bring the rest of an experiment of which only a part was fetched: it cannot go on without its checkpoints.
+
+    Raises ResumeError if the user has to do that, StorageError.
+    """
+    mark = paths.root / INCOMPLETE
+    if not mark.is_file():
+        return
+    source = mark.read_text().strip()
+    if not is_url(source):
+        raise ResumeError(f"Not all checkpoints of {paths.root} are here. Bring them first: {source}")
+    log.info(f"Bringing the other checkpoints from {source}.")
+    fetch(source, paths.root)
+    mark.unlink()
 
 
 def _check_same(paths: ExperimentPaths, url: str, filesystem: Any) -> None:

@@ -28,7 +28,7 @@ from hpctune.launch.options import RunOptions
 from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.launch.remote import bring_mirror
+from hpctune.launch.remote import bring_mirror, complete
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
 from hpctune.launch.resume import Resume, When, is_resumed, parse_resume
 from hpctune.launch.script_options import with_top_level_options
@@ -114,6 +114,7 @@ def resume_directory(
     streams.open_missing()
     show_messages()
     overrides, env = current(), environment.settings()
+    complete(paths)
     stored = store.load(paths)
     prepared = with_billing(
         resolve_stored(stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options)
@@ -140,6 +141,8 @@ def _prepare(
             raise ResumeError("resume='REMOTE' needs name= and a place elsewhere: storage_path='s3://bucket/dir'.")
         bring_mirror(mirror, name, root)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
+    if goes_on:
+        complete(ExperimentPaths(root / str(name)))
     stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
     prepared = with_billing(resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice))
     if overrides.driver_job is not None:

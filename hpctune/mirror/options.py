@@ -16,6 +16,8 @@ from hpctune.mirror.secrets import without_secrets
 PERIOD_S, TIMEOUT_S = 300.0, 1800.0
 COPY_OF = ".copy_of"
 """The file that marks what was brought only to be looked at."""
+INCOMPLETE = ".from_mirror"
+"""The file of an experiment of which only a part was brought here: from which URL, or the command that brings all."""
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _ONE_SLASH = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _FIELDS = frozenset({"source", "target", "options"})

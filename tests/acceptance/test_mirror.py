@@ -255,3 +255,28 @@ def test_a_place_that_always_fails_costs_nothing(tmp_path: Path, caplog: pytest.
         ["hpctune", "status", tmp_path / "exp"], capture_output=True, text=True, check=True, timeout=60
     )
     assert "nothing is there yet; failing for" in done.stdout
+
+
+def test_what_was_fetched_without_its_checkpoints_goes_on_with_them(tmp_path: Path) -> None:
+    home, there = tmp_path / "home", f"file://{tmp_path}/elsewhere"
+    home.mkdir()
+    (home / "search.py").write_text(
+        SCRIPT.replace("s3://bucket/dir", f"{home}").replace(
+            "verbose=0",
+            f"""verbose=0,
+        sync_config=tune.SyncConfig(upload_dir="{there}")""",
+        )
+    )
+    go = tmp_path / "go"
+    assert hpctune("run", "search.py", "--cluster", "local", "--", go, home=home).returncode == 1
+    (home / "exp").rename(home / "lost")
+    go.touch()
+    fetched = hpctune("fetch", f"{there}/exp", "--checkpoints", "none", home=home)
+    assert fetched.returncode == 0, fetched.stderr
+    assert not list((home / "exp").glob("*/checkpoint_*"))
+    done = hpctune("resume", "exp", "--errored", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "Bringing the other checkpoints" in done.stderr
+    trials = read_experiment(home / "exp").state.trials.values()
+    assert {(t.config["x"], t.last["loss"], t.last["from"]) for t in trials} == {(1, 0.25, 2), (2, 0.5, 0)}
+    assert "copied 0 files" in hpctune("sync", "exp", home=home).stdout

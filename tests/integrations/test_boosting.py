@@ -45,6 +45,28 @@ def test_xgboost(tmp_path: Path, sklearn: bool) -> None:
     assert TuneReportCheckpointCallback.get_model(trial.checkpoint).num_boosted_rounds() == 3
 
 
+@pytest.mark.parametrize("cross_validation", [False, True])
+def test_xgboost_saves_all_folds_and_the_end_without_metrics(tmp_path: Path, cross_validation: bool) -> None:
+    xgboost = pytest.importorskip("xgboost")
+
+    def train(config: dict[str, float]) -> None:
+        from hpctune.integration.xgboost import TuneReportCheckpointCallback
+
+        data, params = xgboost.DMatrix(X, Y), {"objective": "binary:logistic", "nthread": 1}
+        callbacks = [TuneReportCheckpointCallback()]
+        if cross_validation:
+            xgboost.cv(params, data, 3, nfold=2, callbacks=callbacks)
+        else:
+            xgboost.train(params, data, 3, callbacks=callbacks)
+
+    trial = search(train, tmp_path)
+    from hpctune.integration.xgboost import TuneReportCheckpointCallback
+
+    for name in ("0_model.ubj", "1_model.ubj") if cross_validation else ("model.ubj",):
+        assert TuneReportCheckpointCallback.get_model(trial.checkpoint, name).num_boosted_rounds() == 3
+    assert ("test-logloss" in trial.last_result) == cross_validation
+
+
 @pytest.mark.parametrize("sklearn", [False, True])
 def test_lightgbm(tmp_path: Path, sklearn: bool) -> None:
     lightgbm = pytest.importorskip("lightgbm")
