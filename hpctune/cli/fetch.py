@@ -95,12 +95,14 @@ def bring(target: Path, checkpoints: str, number: int, files: Bring, source: str
     mark = target / INCOMPLETE
     mark.write_text(f"{source}\n")
     if checkpoints == "all":
-        all_there = files(everything, ["all"])
+        there = files(everything, ["all"])
+    else:
+        there = files(without_checkpoints, [])
+        best = best_checkpoints(target, number) if checkpoints == "best" else []
+        there = files(_with(best), best) if best else there
+    if all((target / name).is_file() for name in there.files):
         mark.unlink()
-        return all_there
-    there = files(without_checkpoints, [])
-    best = best_checkpoints(target, number) if checkpoints == "best" else []
-    return files(_with(best), best) if best else there
+    return there
 
 
 def best_checkpoints(root: Path, number: int) -> list[str]:

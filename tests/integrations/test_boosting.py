@@ -91,7 +91,7 @@ def test_lightgbm(tmp_path: Path, sklearn: bool) -> None:
     assert TuneReportCheckpointCallback.get_model(trial.checkpoint).num_trees() == 3
 
 
-def test_what_cannot_be_meant() -> None:
+def test_what_cannot_be_meant(caplog: pytest.LogCaptureFixture) -> None:
     from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of
 
     with pytest.raises(UsageError, match="frequency"):
@@ -100,5 +100,8 @@ def test_what_cannot_be_meant() -> None:
         check_metrics(3)
     with pytest.raises(UsageError, match=r"'nothing'.*a, b"):
         chosen("nothing", {"a": 1, "b": 2})
+    for _ in range(2):
+        assert chosen(["a", "later"], {"a": 1, "b": 2}, missing_ok=True) == {"a": 1}
+    assert caplog.text.count("There is no metric 'later' here. Known are: a, b.") == 1
     with pytest.raises(UsageError, match="on_never"):
         events_of("never", {"epoch_end": "on_epoch_end"})
