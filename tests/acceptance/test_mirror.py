@@ -86,7 +86,10 @@ def test_a_second_cluster_goes_on_from_the_object_store(tmp_path: Path, s3: str)
     (one / "exp").rename(one / "lost")
     listed = hpctune("list", "s3://bucket/dir/exp", "--csv", home=two)
     assert "TERMINATED" in listed.stdout, listed.stderr
-    assert "loss = 0.5" in hpctune("best", "s3://bucket/dir/exp", home=two).stdout
+    best = hpctune("best", "s3://bucket/dir/exp", home=two).stdout
+    assert "loss = 0.5" in best
+    assert "checkpoint: s3://bucket/dir/exp/train_" in best
+    assert "is a copy: it can be looked at" in hpctune("fsck", "s3://bucket/dir/exp", home=two).stderr
     go.touch()
     done = hpctune("run", "search.py", "--resume", "REMOTE+ERRORED", "--cluster", "local", "--", go, home=two)
     assert done.returncode == 0, done.stderr
