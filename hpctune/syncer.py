@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,16 @@ from typing import Any
 
 from hpctune.common.log import log
 from hpctune.errors import UsageError
-from hpctune.mirror.options import PERIOD_S, TIMEOUT_S, MirrorOptions, check_template, has_sync_up, is_elsewhere, is_url
+from hpctune.mirror.options import (
+    PERIOD_S,
+    TIMEOUT_S,
+    MirrorOptions,
+    as_text,
+    check_template,
+    has_sync_up,
+    is_elsewhere,
+    is_url,
+)  # fmt: skip
 from hpctune.mirror.target import as_fsspec
 
 
@@ -17,7 +27,7 @@ class Syncer(ABC):
     """Base of syncers of one's own. The driver's thread calls :meth:`sync_up`, and :meth:`wait` after it.
 
     Args:
-        sync_period: Seconds between two calls; SyncConfig's own value counts.
+        sync_period: Seconds between two calls, if SyncConfig says nothing else.
     """
 
     def __init__(self, sync_period: float = PERIOD_S) -> None:
@@ -45,6 +55,7 @@ class SyncConfig:
     """A copy of each experiment in another place, which follows it while the search runs.
 
     The experiment itself is always in a directory that all nodes see. ``docs/how-to/mirror.md`` explains the copy.
+    Without names, the first arguments may also be those of Ray Tune 1 and 2.0: upload_dir, syncer, sync_period.
 
     Args:
         upload_dir: Where the copies are: ``s3://bucket/dir``, ``gs://``, ``sftp://user@host/dir``, ``file:///dir``, or
@@ -62,13 +73,27 @@ class SyncConfig:
     sync_timeout: float = TIMEOUT_S
     sync_artifacts: bool = False
     sync_artifacts_on_checkpoint: bool = True
-    upload_dir: str | None = None
+    upload_dir: str | os.PathLike[str] | None = None
     syncer: str | Callable[[str, str], Any] | Syncer | None = "auto"
     sync_on_checkpoint: bool = True
     node_sync_period: float = -1
     cloud_sync_period: float = -1
     sync_to_cloud: str | Callable[[str, str], Any] | None = None
     sync_to_driver: bool | str | Callable[[str, str], Any] | None = None
+
+    def __post_init__(self) -> None:
+        first = self.sync_period
+        if not isinstance(first, (str, os.PathLike)) or str(first).replace(".", "").isdigit():
+            return
+        second: Any = self.sync_timeout
+        third = self.sync_artifacts
+        if self.upload_dir is not None:
+            raise UsageError(f"sync_period must be a number of seconds above 0, not {first!r}.")
+        self.upload_dir, self.sync_period, self.sync_timeout, self.sync_artifacts = first, PERIOD_S, TIMEOUT_S, False
+        if second != TIMEOUT_S:
+            self.syncer = second
+        if not isinstance(third, bool):
+            self.sync_period = third
 
 
 def mirror_options(
@@ -86,14 +111,16 @@ def mirror_options(
         as_fsspec(filesystem)
         if storage_path is None:
             raise UsageError("storage_filesystem needs storage_path=, the place of the copies on it.")
-    if isinstance(config.syncer, str) and config.syncer != "auto":
-        check_template(config.syncer)
+    for command in (config.syncer, config.sync_to_cloud, config.sync_to_driver):
+        if isinstance(command, str) and command != "auto":
+            check_template(command)
     remote = storage_path if filesystem is not None or is_elsewhere(storage_path) else None
     if config.upload_dir and remote is not None and str(config.upload_dir) != str(remote):
         raise UsageError(
             f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r} differ. Keep one of them."
         )
     place = (config.upload_dir or None) if remote is None else remote
+    place = as_text(place) if isinstance(place, os.PathLike) else place
     means = config.sync_to_cloud if config.sync_to_cloud is not None else config.syncer
     if place is None:
         if config.sync_to_cloud is not None:
@@ -103,6 +130,8 @@ def mirror_options(
         return None
     if not isinstance(place, str):
         raise UsageError(f"upload_dir must be a URL or a directory, not {place!r}.")
+    if isinstance(means, type):
+        raise UsageError(f"syncer={means.__name__} is a class. Make an object of it: syncer={means.__name__}().")
     if not (means == "auto" or isinstance(means, str) or callable(means) or has_sync_up(means)):
         raise UsageError(f"syncer must be None, 'auto', a command, a function or a Syncer, not {means!r}.")
     if config.sync_to_driver not in (None, True, False) or config.node_sync_period > 0:
@@ -111,10 +140,18 @@ def mirror_options(
         place=place if filesystem is not None or is_url(place) or means != "auto" else f"file://{place}",
         filesystem=filesystem,
         means=means,
-        period_s=config.cloud_sync_period if config.cloud_sync_period > 0 else config.sync_period,
+        period_s=_period(config, means),
         timeout_s=config.sync_timeout,
         artifacts=bool(config.sync_artifacts),
     )
+
+
+def _period(config: SyncConfig, means: object) -> float:
+    """The seconds between two passes: as SyncConfig says, else as a Syncer itself says."""
+    if config.cloud_sync_period > 0:
+        return config.cloud_sync_period
+    own = getattr(means, "sync_period", None)
+    return own if own is not None and config.sync_period == PERIOD_S else config.sync_period
 
 
 class DockerSyncer(Syncer):

@@ -22,6 +22,7 @@ from hpctune.launch.remote import bring_here, has_mirror, is_copy
 from hpctune.launch.run import resume_directory, run as launch
 from hpctune.launch.store import exists
 from hpctune.launch.trainables import as_trainable, trainable_name
+from hpctune.mirror.options import as_text
 from hpctune.run_config import CheckpointConfig, FailureConfig, RunConfig
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
@@ -43,6 +44,7 @@ class _Restored:
 
     paths: ExperimentPaths
     choice: ResumeChoice
+    filesystem: Any = None
 
 
 @runtime_checkable
@@ -156,15 +158,15 @@ class Tuner:
         if _resume_config is not None:
             config = _resume_config
             choice = ResumeChoice(config.finished.value, config.unfinished.value, config.errored.value)
-        tuner._restored = _Restored(paths, choice)
+        tuner._restored = _Restored(paths, choice, storage_filesystem)
         return tuner
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether ``path`` contains an experiment."""
         if storage_filesystem is not None or is_copy(path):
-            return has_mirror(os.fspath(path), storage_filesystem)
-        return exists(ExperimentPaths(Path(os.fspath(path).removeprefix("file://")).expanduser().absolute()))
+            return has_mirror(as_text(path), storage_filesystem)
+        return exists(ExperimentPaths(Path(as_text(path).removeprefix("file://")).expanduser().absolute()))
 
     def fit(self) -> ResultGrid:
         """Run the search to its end and return its results. Failed trials are included and do not raise an exception.
@@ -196,6 +198,7 @@ class Tuner:
             trainable=as_trainable(self._trainable),
             param_space=self._param_space,
             options=RunOptions(cluster=self._cluster, slurm=self._slurm),
+            filesystem=restored.filesystem,
         )
 
     def experiment(self) -> Experiment:
@@ -254,5 +257,5 @@ def _grid(paths: ExperimentPaths, tune: TuneConfig, trials: Sequence[Trial] | No
 def _brought_here(path: str | os.PathLike[str], filesystem: Any) -> ExperimentPaths:
     """The experiment's directory on this machine; brought from its mirror if ``path`` is elsewhere."""
     if filesystem is None and not is_copy(path):
-        return ExperimentPaths(Path(os.fspath(path).removeprefix("file://")).expanduser().absolute())
-    return bring_here(os.fspath(path), env.settings().result_dir, filesystem)
+        return ExperimentPaths(Path(as_text(path).removeprefix("file://")).expanduser().absolute())
+    return bring_here(as_text(path), env.settings().result_dir, filesystem)

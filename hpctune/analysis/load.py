@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakSet
 
 from hpctune.mirror.fetch import readable
-from hpctune.mirror.options import is_elsewhere
+from hpctune.mirror.options import as_text, is_elsewhere
 from hpctune.model import trial as model
 from hpctune.model.rows import NOT_SHOWN, flatten
 from hpctune.model.spec import ExperimentSpec
@@ -67,9 +67,10 @@ class LoadedExperiment:
 
 def experiment_root(path: str | Path) -> Path:
     """The experiment's directory; ``path`` may also name its ``experiment.json``, or be the URL of a mirror."""
-    if is_elsewhere(path):
-        return readable(str(path)).root
-    root = Path(str(path).removeprefix("file://")).expanduser().absolute()
+    place = as_text(path)
+    if is_elsewhere(place):
+        return readable(place).root
+    root = Path(place.removeprefix("file://")).expanduser().absolute()
     return root.parent if root.name == "experiment.json" and root.is_file() else root
 
 

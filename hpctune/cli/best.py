@@ -15,6 +15,7 @@ from hpctune.cli import find
 from hpctune.common.checks import check_mode
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
+from hpctune.mirror.options import copy_of
 from hpctune.model.ranking import Objectives
 from hpctune.model.rows import flatten, missing_metric, number as metric_of
 from hpctune.model.trial import CheckpointRef, Trial
@@ -162,7 +163,12 @@ def _lines(paths: ExperimentPaths, scored: Scored, metric: str, scope: str) -> l
 
 def _checkpoint(paths: ExperimentPaths, scored: Scored) -> str | None:
     ref = scored.checkpoint
-    return None if ref is None else str(paths.trial(scored.trial.dirname).checkpoint(ref.name))
+    if ref is None:
+        return None
+    url = copy_of(paths.root)  # what is here is without its checkpoints
+    if url is not None:
+        return f"{url}/{scored.trial.dirname}/{ref.name}"
+    return str(paths.trial(scored.trial.dirname).checkpoint(ref.name))
 
 
 def _data(paths: ExperimentPaths, scored: Scored, metric: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hpctune.common.text import count, quoted, size
 from hpctune.errors import ResumeError, UsageError
 from hpctune.mirror.fetch import Wanted, everything, fetch, without_checkpoints
 from hpctune.mirror.manifest import Manifest
-from hpctune.mirror.options import is_url
+from hpctune.mirror.options import INCOMPLETE, is_url
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.reader import read_experiment
@@ -62,7 +62,7 @@ def command(
 
     target = target_of(url, name, directory, lambda: experiment_id(url))
     wanted = checkpoints or ("best" if best else "all")
-    there = bring(target, wanted, best or 1, lambda files, _: fetch(url, target, files))
+    there = bring(target, wanted, best or 1, lambda files, _: fetch(url, target, files), url)
     click.echo(f"{target}: {count(len(there.files), 'file')} of {size(there.bytes)} in the copy.")
     if wanted == "all":
         click.echo(f"To go on with it here: hpctune resume {quoted(target)}")
@@ -88,14 +88,21 @@ def target_of(place: str, name: str, directory: str | None, experiment_id: Calla
     return target
 
 
-def bring(target: Path, checkpoints: str, number: int, files: Bring) -> Manifest:
-    """Bring an experiment into ``target``. ``checkpoints``: all, none, or those of the ``number`` best trials."""
+def bring(target: Path, checkpoints: str, number: int, files: Bring, source: str) -> Manifest:
+    """Bring an experiment into ``target``. ``checkpoints``: all, none, or those of the ``number`` best trials.
+    ``source``: its URL, or the command that brings all of it."""
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark = target / INCOMPLETE
+    mark.write_text(f"{source}\n")
     if checkpoints == "all":
-        return files(everything, ["all"])
-    there = files(without_checkpoints, [])
-    best = best_checkpoints(target, number) if checkpoints == "best" else []
-    return files(_with(best), best) if best else there
+        there = files(everything, ["all"])
+    else:
+        there = files(without_checkpoints, [])
+        best = best_checkpoints(target, number) if checkpoints == "best" else []
+        there = files(_with(best), best) if best else there
+    if all((target / name).is_file() for name in there.files):
+        mark.unlink()
+    return there
 
 
 def best_checkpoints(root: Path, number: int) -> list[str]:

@@ -27,7 +27,9 @@ def fetch(session: Session, given: Mapping[str, Any]) -> int:
     place = f"{session.cluster.name}:{there.root}"
     here = there.root.rpartition("/")[2]
     target = target_of(place, here, given["directory"], lambda: there.experiment_id)
-    listed = bring(target, checkpoints, given["best"] or 1, functools.partial(there.bring, target))
+    words = ["hpctune", "fetch", name, *([given["directory"]] if given["directory"] else [])]
+    whole = " ".join(map(quoted, [*words, "--on", session.cluster.name, "--checkpoints", "all"]))
+    listed = bring(target, checkpoints, given["best"] or 1, functools.partial(there.bring, target), whole)
     click.echo(f"{target}: {place} has {count(len(listed.files), 'file')} of {size(listed.bytes)}.")
     click.echo(session.traffic.describe(), err=True)
     click.echo(f"Look: hpctune status {quoted(target)}. It goes on there: hpctune resume {quoted(name)} --on "

@@ -79,7 +79,7 @@ def experiments_in(directory: str | None) -> list[ExperimentPaths]:
         if not found:
             raise NotAnExperimentError(f"{path} is not an experiment and contains none. Name one: hpctune fsck DIR")
         return found
-    return [find.experiment(directory)]
+    return [find.own_experiment(directory)]
 
 
 def _holds_one(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from hpctune.errors import UsageError
 from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of, report_saved
 from hpctune.worker import report
@@ -23,7 +24,8 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
         report_metrics_on: The events at which metrics are reported. A checkpoint is always reported with metrics.
         metrics: What is reported: a name, a list, or a dict of new name -> name; all by default.
         filename: The model's file in the checkpoint.
-        frequency: Save at each ``frequency``-th such event; 0: never.
+        frequency: Save at each ``frequency``-th such event; 0: never. A list has one for each event of
+            ``checkpoint_on``.
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
         report_metrics_on: str | Sequence[str] = "epoch_end",
         metrics: str | Sequence[str] | Mapping[str, str] | None = None,
         filename: str = "model.keras",
-        frequency: int = 1,
+        frequency: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
         self._save_on, self._report_on = events_of(checkpoint_on, _EVENTS), events_of(report_metrics_on, _EVENTS)
-        self._metrics, self._filename, self._frequency = check_metrics(metrics), filename, check_frequency(frequency)
+        self._metrics, self._filename = check_metrics(metrics), filename
+        self._frequency = _frequencies(checkpoint_on, frequency)
         self._count: dict[str, int] = {}
         for method in (self._save_on | self._report_on) - _RARE.keys():  # Keras looks who follows batches
             setattr(self, method, partial(_hook(method), self))
@@ -46,7 +49,8 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
             return
         found = chosen(self._metrics, {name: _plain(value) for name, value in logs.items()})
         count = self._count[method] = self._count.get(method, 0) + 1
-        if method in self._save_on and self._frequency and count % self._frequency == 0:
+        every = self._frequency.get(method, 0)
+        if every and count % every == 0:
             report_saved(found, lambda folder: self.model.save(str(folder / self._filename)))
         elif method in self._report_on and found:
             report(found)
@@ -84,10 +88,20 @@ class TuneReportCheckpointCallback(ReportCheckpointCallback):
         self,
         metrics: str | Sequence[str] | Mapping[str, str] | None = None,
         filename: str = "model.keras",
-        frequency: int = 1,
+        frequency: int | Sequence[int] = 1,
         on: str | Sequence[str] = "epoch_end",
     ) -> None:
         super().__init__(on, on, metrics, filename, frequency)
+
+
+def _frequencies(events: str | Sequence[str], frequency: int | Sequence[int]) -> dict[str, int]:
+    """How often the model is saved, by the methods of the events. Raises UsageError."""
+    named = [events] if isinstance(events, str) else list(events)
+    each = list(frequency) if isinstance(frequency, (list, tuple)) else [frequency] * len(named)
+    if len(each) != len(named):
+        raise UsageError(f"frequency={frequency!r} must have as many numbers as there are events: {', '.join(named)}.")
+    checked = [check_frequency(one) for one in each]
+    return {method: one for name, one in zip(named, checked, strict=True) for method in events_of(name, _EVENTS)}
 
 
 def _plain(value: Any) -> Any:

@@ -9,11 +9,13 @@ from typing import Any
 
 from hpctune.checkpoint import Checkpoint
 from hpctune.common.checks import check_whole
+from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.worker import report
 from hpctune.worker.ranks.session import current_rank
 
 Metrics = str | Sequence[str] | Mapping[str, str] | None
+_told_absent: set[str] = set()
 
 
 def check_metrics(metrics: Any) -> Metrics:
@@ -28,7 +30,10 @@ def check_metrics(metrics: Any) -> Metrics:
 
 
 def chosen(metrics: Metrics, logs: Mapping[str, Any], missing_ok: bool = False) -> dict[str, Any]:
-    """Of ``logs`` what ``metrics`` asks for, under its new names. Raises UsageError for what is not there."""
+    """Of ``logs`` what ``metrics`` asks for, under its new names. Raises UsageError for what is not there.
+
+    ``missing_ok``: it may come later, so this is only told, once.
+    """
     if metrics is None:
         return dict(logs)
     names = [metrics] if isinstance(metrics, str) else metrics
@@ -36,6 +41,10 @@ def chosen(metrics: Metrics, logs: Mapping[str, Any], missing_ok: bool = False) 
     absent = [name for _, name in pairs if name not in logs]
     if absent and not missing_ok:
         raise UsageError(f"There is no metric {absent[0]!r}. Known are: {', '.join(logs) or 'none'}.")
+    for name in absent:
+        if name not in _told_absent:
+            _told_absent.add(name)
+            log.warning(f"There is no metric {name!r} here. Known are: {', '.join(logs) or 'none'}.")
     return {new: logs[name] for new, name in pairs if name in logs}
 
 

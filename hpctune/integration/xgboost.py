@@ -20,7 +20,7 @@ class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type:
     Args:
         metrics: What is reported: a name such as ``"eval-logloss"``, a list, or a dict of new name -> name; all by
             default.
-        filename: The model's file in the checkpoint.
+        filename: The model's file in the checkpoint. A cross-validation has one for each fold: ``0_model.ubj`` ...
         frequency: Save at each ``frequency``-th round; 0: not during the training.
         checkpoint_at_end: Save after the last round as well.
         results_postprocessing_fn: Gets the history of the metrics (name -> list of values) and returns the result.
@@ -61,15 +61,22 @@ class TuneReportCheckpointCallback(_xgboost.callback.TrainingCallback):  # type:
         self._last, self._round = chosen(self._metrics, found), epoch
         if self._frequency and (epoch + 1) % self._frequency == 0:
             self._saved_at = epoch
-            report_saved(self._last, lambda folder: model.save_model(str(folder / self._filename)))
+            report_saved(self._last, lambda folder: self._save(model, folder))
         else:
             report(self._last)
         return False
 
     def after_training(self, model: Any) -> Any:
-        if self._at_end and self._last and self._saved_at != self._round:
-            report_saved(self._last, lambda folder: model.save_model(str(folder / self._filename)))
+        if self._at_end and self._saved_at != self._round:
+            report_saved(self._last, lambda folder: self._save(model, folder))
         return model
+
+    def _save(self, model: Any, folder: Path) -> None:
+        """The model; of a cross-validation those of all folds, each with its number before the name."""
+        for number, fold in enumerate(folds := getattr(model, "cvfolds", ())):
+            fold.bst.save_model(str(folder / f"{number}_{self._filename}"))
+        if not folds:
+            model.save_model(str(folder / self._filename))
 
 
 class TuneReportCallback(TuneReportCheckpointCallback):

@@ -20,7 +20,7 @@ from hpctune.launch.trainables import (
     requested_resources,
     trainable_name,
 )
-from hpctune.mirror.options import MirrorOptions, is_elsewhere
+from hpctune.mirror.options import MirrorOptions, as_text, is_elsewhere
 from hpctune.model.budget import Budget
 from hpctune.output.loggers.classes import logger_callbacks
 from hpctune.run_config import CheckpointConfig
@@ -95,6 +95,7 @@ class Experiment:
     ) -> None:
         older_arguments.check("Experiment", older, older_arguments.SYNC, inspect.signature(Experiment).parameters)
         sync_config = older_arguments.with_sync(sync_config, older)
+        storage_path = as_text(storage_path) if isinstance(storage_path, (str, os.PathLike)) else storage_path
         self.mirror = mirror_options(sync_config, storage_path, storage_filesystem)
         if self.mirror is not None and (is_elsewhere(storage_path) or storage_filesystem is not None):
             storage_path = None  # the experiment itself is in the default directory

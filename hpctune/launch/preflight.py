@@ -19,7 +19,7 @@ from hpctune.errors import ClusterUnavailableError, TrainableError, UsageError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.mirror.target import check_reachable
+from hpctune.mirror.target import check_place
 from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
 from hpctune.model.trial import Trial
@@ -57,8 +57,8 @@ def preflight(prepared: PreparedExperiment) -> None:
     trials = [] if policy is None else _first_trials(prepared, policy, CHECKED)
     if hasattr(scheduler, "check_config") and trials:
         scheduler.check_config(trials[0].config)
-    if prepared.setup.mirror is not None and prepared.setup.mirror.means == "auto":
-        check_reachable(prepared.setup.mirror)
+    if prepared.setup.mirror is not None:
+        check_place(prepared.setup.mirror, prepared.paths.root)
     if prepared.spec.server_port is not None:
         check_free(prepared.spec.server_port, "server_port")
     _check_command(prepared.trainable, trials)

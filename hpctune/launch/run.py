@@ -28,7 +28,7 @@ from hpctune.launch.options import RunOptions
 from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.launch.remote import bring_here
+from hpctune.launch.remote import bring_mirror, complete
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
 from hpctune.launch.resume import Resume, When, is_resumed, parse_resume
 from hpctune.launch.script_options import with_top_level_options
@@ -104,18 +104,24 @@ def resume_directory(
     trainable: Any = None,
     param_space: Mapping[str, Any] | None = None,
     options: RunOptions | None = None,
+    filesystem: Any = None,
 ) -> DrivenExperiment:
     """Resume the experiment in ``paths`` without its script, as ``hpctune resume DIR`` does.
 
-    The arguments are those of :func:`hpctune.launch.resolve.resolve_stored`.
+    ``filesystem``: that of its copy, as the stored one has no secrets. The other arguments are those of
+    :func:`hpctune.launch.resolve.resolve_stored`.
     """
     streams.open_missing()
     show_messages()
     overrides, env = current(), environment.settings()
+    complete(paths)
     stored = store.load(paths)
     prepared = with_billing(
         resolve_stored(stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options)
     )
+    mirror = prepared.setup.mirror
+    if filesystem is not None and mirror is not None and mirror.filesystem is not None:
+        prepared = replace(prepared, setup=replace(prepared.setup, mirror=replace(mirror, filesystem=filesystem)))
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
     store.tell_launcher(prepared.paths)
@@ -133,8 +139,10 @@ def _prepare(
         mirror = experiment.mirror_in(overrides.storage_path)
         if mirror is None or name is None:
             raise ResumeError("resume='REMOTE' needs name= and a place elsewhere: storage_path='s3://bucket/dir'.")
-        bring_here(mirror.of(name), root, mirror.filesystem)
+        bring_mirror(mirror, name, root)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
+    if goes_on:
+        complete(ExperimentPaths(root / str(name)))
     stored = spec_file.read(ExperimentPaths(root / str(name))) if goes_on else None
     prepared = with_billing(resolve(experiment, options, overrides, env, new_identity(), stored, resume.choice))
     if overrides.driver_job is not None:

@@ -48,7 +48,7 @@ class MirrorFollower:
                 log.info(f"Copying to {self._mirror.url}: {progress.files} of {progress.of_files} files.")
         if self._thread.is_alive() or self._status.error:
             self._mirror.stopped.set()
-            why = self._status.error or "it takes too long"
+            why = (self._status.error or "it takes too long").rstrip(".")
             log.warning(
                 f"The copy at {self._mirror.url} is not complete: {why}. Nothing is lost here. To complete it: "
                 f"hpctune sync {self._mirror.paths.root}"
@@ -89,9 +89,9 @@ class MirrorFollower:
             self._tell(replace(self._status, began=0.0))
             return False
         except Exception as error:  # of any filesystem, and of users' own code
-            text = str(error) if isinstance(error, TuneError) else f"{type(error).__name__}: {error}"
+            text = (str(error) if isinstance(error, TuneError) else f"{type(error).__name__}: {error}").rstrip(".")
             if not self._status.error:
-                log.warning(f"The copy at {self._mirror.url} is behind: {text} The search goes on; it is tried again.")
+                log.warning(f"The copy at {self._mirror.url} is behind: {text}. The search goes on; it is tried again.")
             since = self._status.since if self._status.error else began
             failures = self._status.failures + 1
             self._tell(replace(self._status, error=text, since=since, began=0.0, failures=failures))

@@ -9,22 +9,23 @@ and files that the next pass takes over.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpctune.common.log import log
-from hpctune.errors import StorageError
-from hpctune.mirror import files
+from hpctune.errors import StorageError, TuneError
+from hpctune.mirror import files, status
 from hpctune.mirror.files import LocalFile
 from hpctune.mirror.manifest import NAME, Entry, Manifest
-from hpctune.mirror.options import MirrorOptions
+from hpctune.mirror.options import MirrorOptions, is_inside
 from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote, copier
-from hpctune.storage import atomic
+from hpctune.storage import atomic, spec_file
 from hpctune.storage.copy_guard import CopyGuard
 from hpctune.storage.layout import ExperimentPaths
 
@@ -38,6 +39,8 @@ BEGUN = ".begun"
 """The file that a place has until it has its first list."""
 SNAPSHOT = ".mirror"
 """The directory of the copy that users' own means get."""
+
+_ANOTHER_PLACE = "Choose another: hpctune sync DIR PLACE, or upload_dir."
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class Mirror:
 
     def sync(self) -> Manifest:
         """One pass. Returns what is in the mirror now. Raises StorageError, UsageError, Interrupted."""
+        if self.options.filesystem is None and is_inside(self.paths.root, self.url):
+            raise StorageError(f"{self.url} is the experiment's own directory, not another place. {_ANOTHER_PLACE}")
         for _ in range(TRIES):
             with contextlib.suppress(FileNotFoundError, EOFError):  # removed meanwhile: look again
                 return self._by_means() if self._copy is not None else self._by_files()
@@ -84,6 +89,8 @@ class Mirror:
             self._remote = Remote(self.url, self.options.filesystem)
         remote = self._remote
         remote.forget()
+        if not self._token and remote.read(self.paths.lease.name) is not None:
+            raise StorageError(f"{self.url} is an experiment's own directory, not a copy. {_ANOTHER_PLACE}")
         self._token, known = self._look(remote)
         copied = {**known.files, **self._saved(self._token)}
         with self._guard.copying(self._listed) as now:
@@ -134,11 +141,42 @@ class Mirror:
             return token, Manifest(self._id, 0.0, {})
         known = Manifest.from_json(text)
         if known.experiment_id != self._id:
+            if (former := self._set_aside(known.experiment_id)) is not None:
+                self._move_aside(remote, known, former)
+                return self._look(remote)
             raise StorageError(
                 f"{self.url} holds another experiment ({known.experiment_id}). Choose another place or name, or remove "
                 "what is there."
             )
         return known.made_at, known
+
+    def _set_aside(self, experiment_id: str) -> ExperimentPaths | None:
+        """The experiment with this id, if it had this one's name and was given another when this one began."""
+        for path in self.paths.root.parent.glob(f"{glob.escape(self.paths.root.name)}_*"):
+            with contextlib.suppress(TuneError, OSError):
+                if spec_file.read(ExperimentPaths(path)).experiment_id == experiment_id:
+                    return ExperimentPaths(path)
+        return None
+
+    def _move_aside(self, remote: Remote, known: Manifest, former: ExperimentPaths) -> None:
+        """Give the copy of a former experiment of this name the name that the experiment itself has now."""
+        there = Remote(self.options.of(former.root.name), self.options.filesystem)
+        if (text := there.read(NAME)) is not None and Manifest.from_json(text).experiment_id != known.experiment_id:
+            raise StorageError(f"{there.url} holds another experiment. Remove it, or choose another name.")
+
+        def one(name: str) -> None:
+            if self.stopped.is_set():
+                raise Interrupted
+            remote.move(name, there)
+
+        for _ in side_by_side(one, list(known.files), AT_ONCE, "hpctune-mirror"):
+            pass
+        if text is None:
+            there.write(NAME, known.to_json())
+        remote.remove(NAME)
+        if (told := status.read(former)) is not None:
+            status.write(former, replace(told, url=there.url))
+        log.info(f"The copy of the former experiment is now {there.url}.")
 
     @property
     def _here(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.errors import UsageError
+from hpctune.mirror.secrets import without_secrets
 
 PERIOD_S, TIMEOUT_S = 300.0, 1800.0
 COPY_OF = ".copy_of"
 """The file that marks what was brought only to be looked at."""
+INCOMPLETE = ".from_mirror"
+"""The file of an experiment of which only a part was brought here: from which URL, or the command that brings all."""
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_ONE_SLASH = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _FIELDS = frozenset({"source", "target", "options"})
 
 
@@ -49,14 +54,39 @@ class MirrorOptions:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return _options, ({**fields, "filesystem": without_secrets(self.filesystem)},)
+
     def of(self, name: str) -> str:
         """The place of the experiment ``name``."""
         return f"{self.place.rstrip('/')}/{name}"
 
 
+def _options(fields: dict[str, Any]) -> MirrorOptions:
+    return MirrorOptions(**fields)
+
+
 def is_url(text: object) -> bool:
     """Whether a text names a place elsewhere: ``s3://bucket/dir``. A ``file://`` URL does as well."""
     return isinstance(text, str) and _URL.match(text) is not None
+
+
+def as_text(place: str | os.PathLike[str]) -> str:
+    """A place as text. A Path has only one of the two slashes of a URL; that of a file may be written so, too."""
+    text = os.fspath(place)
+    return _ONE_SLASH.sub(lambda found: f"{found[1]}://{'/' if found[1] == 'file' else ''}", text)
+
+
+def local_path(place: str) -> Path | None:
+    """The path on this machine that a place names; None if it is elsewhere."""
+    return None if is_elsewhere(place) else Path(place.removeprefix("file://")).expanduser()
+
+
+def is_inside(root: Path, url: str) -> bool:
+    """Whether a place is the directory ``root`` of an experiment, or in it."""
+    path = local_path(url)
+    return path is not None and path.resolve().is_relative_to(root.resolve())
 
 
 def is_elsewhere(text: object) -> bool:

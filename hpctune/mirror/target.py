@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import shlex
+import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from urllib.parse import urlsplit
 from hpctune.common import env
 from hpctune.errors import ConnectionLostError, MissingPackageError, StorageError, UsageError
 from hpctune.mirror.files import blocks
-from hpctune.mirror.options import MirrorOptions, has_sync_up, is_url
+from hpctune.mirror.options import MirrorOptions, has_sync_up, is_inside, is_url
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
 _ALIASES = {"s3a": "s3"}
@@ -38,7 +40,7 @@ class Remote:
         self.fs, self.root = opened(url, filesystem)
         self._made: set[str] = set()
         self._drafts: queue.SimpleQueue[str] | None = None
-        if not _replaces_at_once(self.fs):
+        if not replaces_at_once(self.fs):
             self._drafts = queue.SimpleQueue()
             for number in range(DRAFTS):
                 self._drafts.put(f"{self.root}/.part-{number}")
@@ -116,14 +118,26 @@ class Remote:
         with _told(target), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(target)
 
+    def move(self, name: str, there: Remote) -> None:
+        """Give a file the same name in another directory of this filesystem. One that is not here is left out."""
+        source, target = f"{self.root}/{name}", f"{there.root}/{name}"
+        with _told(source), contextlib.suppress(FileNotFoundError):
+            there._make_parent(target)
+            if self._drafts is None:
+                self.fs.cp_file(source, target)
+                self.fs.rm_file(source)
+            else:
+                self.fs.mv(source, target)
+
     def _make_parent(self, target: str) -> None:
+        """Make the directory of a file. An object store has none, and must not make a bucket of a mistyped name."""
         parent = self.fs._parent(target)
-        if parent not in self._made:
+        if self._drafts is not None and parent not in self._made:
             self.fs.makedirs(parent, exist_ok=True)
             self._made.add(parent)
 
 
-def _replaces_at_once(fs: Any) -> bool:
+def replaces_at_once(fs: Any) -> bool:
     """Whether a file of this filesystem is written in one step."""
     kinds = {getattr(getattr(fs, "fs", None), "type_name", ""), fs.protocol}  # of pyarrow: its own name
     names = {name for kind in kinds for name in ((kind,) if isinstance(kind, str) else kind)}
@@ -155,7 +169,8 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
         host, user, port, path = parse_url(url)
         return SshFileSystem(host, user, port), path.rstrip("/")
     try:
-        fs, path = fsspec.core.url_to_fs(url.replace(f"{scheme}://", f"{_ALIASES.get(scheme, scheme)}://", 1))
+        kind = fsspec.get_filesystem_class(_ALIASES.get(scheme, scheme) or "file")
+        fs, path = kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         hint = f"pip install 'hpctune[{extra}]'" if extra else str(error)
@@ -167,10 +182,16 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     return fs, str(path).rstrip("/")
 
 
-def check_reachable(options: MirrorOptions) -> None:
-    """Raise UsageError or RemoteClusterError if the copy can never be made: an unknown kind of URL, a server that
-    refuses. A server that does not answer now is no reason."""
-    fs, _ = opened(options.place, options.filesystem)
+def check_place(options: MirrorOptions, root: Path) -> None:
+    """Raise UsageError or RemoteClusterError if no copy of the experiment in ``root`` can ever be made: an unknown kind
+    of URL, a server that refuses, the experiment's own directory. A server that does not answer now is no reason."""
+    if options.filesystem is None and is_inside(root, options.of(root.name)):
+        raise UsageError(f"{options.place} is where the experiment itself will be. Choose another place for its copy.")
+    if options.means != "auto":
+        return
+    fs, path = opened(options.place, options.filesystem)
+    if replaces_at_once(fs) and not path.strip("/"):
+        raise UsageError(f"{options.place!r} names no bucket. It must be like s3://bucket/dir.")
     if callable(connect := getattr(fs, "connect", None)) and type(fs).__module__.startswith("hpctune."):
         with contextlib.suppress(ConnectionLostError):
             connect()
@@ -184,6 +205,7 @@ def as_fsspec(filesystem: Any) -> Any:
     if isinstance(filesystem, fsspec.AbstractFileSystem):
         return filesystem
     if type(filesystem).__module__.startswith("pyarrow"):
+        import pyarrow.fs  # noqa: F401 - it ends the threads of a filesystem when the program ends; an unpickled one not
         from fsspec.implementations.arrow import ArrowFSWrapper
 
         return ArrowFSWrapper(filesystem)
@@ -202,8 +224,22 @@ def copier(options: MirrorOptions) -> Callable[[str, str], None] | None:
     return lambda source, target: _call(means, source, target)
 
 
+def bring(options: MirrorOptions, source: str, directory: Path) -> None:
+    """Bring a copy to a directory by the user's own means. Raises StorageError, or whatever the user's code raises."""
+    means = options.means
+    if isinstance(means, str):
+        _run(means, source, str(directory), options.timeout_s)
+    elif callable(down := getattr(means, "sync_down", None)):
+        if down(source, str(directory)) is False:
+            raise StorageError(f"{type(means).__name__}.sync_down returned False.")
+        if callable(wait := getattr(means, "wait", None)):
+            wait()
+    elif callable(means):
+        _call(means, source, str(directory))
+
+
 def _run(template: str, source: str, target: str, timeout_s: float) -> None:
-    command = template.format(source=shlex.quote(source), target=shlex.quote(target), options="")
+    command = filled_in(template, source=source, target=target, options="")
     try:
         done = subprocess.run(
             command, shell=True, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False,
@@ -214,6 +250,21 @@ def _run(template: str, source: str, target: str, timeout_s: float) -> None:
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise StorageError(f"{command} ended with code {done.returncode}: {' '.join(last)}")
+
+
+def filled_in(template: str, **values: str) -> str:
+    """A shell command with its fields replaced. Each value stays as it is, also where a field is in quotes."""
+    command, quote = "", ""
+    for text, name, _, _ in string.Formatter().parse(template):
+        for char in re.findall(r"\\.|['\"]", text, re.DOTALL):
+            if quote == "'":  # in which a backslash is itself
+                quote = "" if char.endswith("'") else quote
+            elif len(char) == 1:
+                quote = "" if char == quote else quote or char
+        command += text
+        if name is not None and values[name]:
+            command += f"{quote}{shlex.quote(values[name])}{quote}"
+    return command
 
 
 def _environment() -> dict[str, str]:

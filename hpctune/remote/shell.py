@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from hpctune.remote.address import RemoteCluster
+from hpctune.ssh.any_shell import for_any_shell
 
 NO_PYTHON = 91
 """Exit code: no interpreter that is new enough."""
@@ -49,7 +50,7 @@ def in_login_shell(cluster: RemoteCluster, then: str) -> str:
         f"{{ true{ready}; }} || exit {NOT_SET_UP}; unset HPCTUNE_ON; exec >&3 3>&-; {then}"
     )
     outside = f"exec 3>&1 4>&2 5<&0 >/dev/null 2>&1 </dev/null; exec bash -lc {shlex.quote(inside)}"
-    return f"exec sh -c {shlex.quote(outside)}"
+    return f"exec sh -c {for_any_shell(outside)}"
 
 
 def interpreter(cluster: RemoteCluster) -> str:

@@ -108,7 +108,7 @@ class SshFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Make a directory and those above it. Another thread or program may make them at the same time."""
-        if self.isdir(path):
+        if not path or self.isdir(path):  # "": the home directory
             if not exist_ok:
                 raise FileExistsError(path)
             return

@@ -65,6 +65,8 @@ def lookup(name: str, user: str | None = None, port: int | None = None) -> SshHo
     try:
         found = dict(_parsed().lookup(name))
         made = _host(name, found)
+    except UsageError:
+        raise
     except (paramiko.SSHException, ValueError) as error:
         raise UsageError(f"~/.ssh/config cannot be used for {name!r}: {error}.") from error
     return replace(made, user=user or made.user, port=port or made.port)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +86,10 @@ def test_a_second_cluster_goes_on_from_the_object_store(tmp_path: Path, s3: str)
     (one / "exp").rename(one / "lost")
     listed = hpctune("list", "s3://bucket/dir/exp", "--csv", home=two)
     assert "TERMINATED" in listed.stdout, listed.stderr
-    assert "loss = 0.5" in hpctune("best", "s3://bucket/dir/exp", home=two).stdout
+    best = hpctune("best", "s3://bucket/dir/exp", home=two).stdout
+    assert "loss = 0.5" in best
+    assert "checkpoint: s3://bucket/dir/exp/train_" in best
+    assert "is a copy: it can be looked at" in hpctune("fsck", "s3://bucket/dir/exp", home=two).stderr
     go.touch()
     done = hpctune("run", "search.py", "--resume", "REMOTE+ERRORED", "--cluster", "local", "--", go, home=two)
     assert done.returncode == 0, done.stderr
@@ -127,9 +132,100 @@ def test_from_python_with_filesystems_and_older_names(tmp_path: Path, s3: str, m
     assert (tmp_path / "results" / "c").is_dir()
 
 
+def test_a_mistyped_bucket_is_told_and_not_made(tmp_path: Path, s3: str, caplog: pytest.LogCaptureFixture) -> None:
+    import s3fs
+
+    tune.run(
+        lambda config: {"a": 1},
+        name="exp",
+        local_dir=tmp_path,
+        cluster="local",
+        upload_dir="s3://buckte/dir",
+        verbose=0,
+    )
+    assert (
+        "The copy at s3://buckte/dir/exp is not complete: buckte/dir/exp/.begun: The specified bucket does not exist"
+        in (caplog.text)
+    )
+    assert s3fs.S3FileSystem(skip_instance_cache=True).ls("") == ["bucket"]
+
+
+def test_keys_of_a_filesystem_are_used_and_not_written(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    secret = "-".join(["not", "to", "be", "found"])  # so that it is not in the sources that are kept
+    fs = s3fs.S3FileSystem(endpoint_url=s3, key="key", secret=secret)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HPCTUNE_RESULT_DIR", str(tmp_path / "results"))
+
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"a": 1})
+
+    tune.run(train, name="exp", storage_path="bucket/own", storage_filesystem=fs, cluster="local", verbose=0)
+    root = tmp_path / "results" / "exp"
+    root.rename(tmp_path / "lost")
+    tune.Tuner.restore("bucket/own/exp", train, storage_filesystem=fs, resume_unfinished=False).fit()
+    told = json.loads((root / "mirror_status.json").read_text())
+    assert told["complete_at"] > 0, told
+    assert told["error"] == ""
+    for path in (*root.rglob("*"), *(tmp_path / "lost").rglob("*")):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["template", "function", "syncer"])
+def test_a_place_that_only_own_means_can_read_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("HPCTUNE_RESULT_DIR", str(tmp_path / "results"))
+
+    def path(place: str) -> str:
+        return place.replace("mine://", f"{tmp_path}/mine/")
+
+    def copy(source: str, target: str) -> None:
+        shutil.copytree(path(source), path(target), dirs_exist_ok=True)
+
+    class Own(tune.syncer.Syncer):
+        def sync_up(self, local_dir: str, remote_dir: str, exclude: Any = None) -> bool:
+            copy(local_dir, remote_dir)
+            return True
+
+        def sync_down(self, remote_dir: str, local_dir: str, exclude: Any = None) -> bool:
+            copy(remote_dir, local_dir)
+            return True
+
+        def delete(self, remote_dir: str) -> bool:
+            return True
+
+    def train(config: dict[str, Any]) -> None:
+        if not go.exists():
+            raise RuntimeError("later")
+        tune.report({"a": config["x"]})
+
+    go = tmp_path / "go"
+    place = (
+        f"cd {tmp_path}; s={{source}}; t={{target}}; t=${{{{t#mine://}}}}; mkdir -p $t; cp -r ${{{{s#mine://}}}}/. $t"
+    )
+    means: Any = {"template": place, "function": copy, "syncer": Own()}[kind]
+    given: dict[str, Any] = {
+        "config": {"x": tune.grid_search([1, 2])}, "name": "exp", "cluster": "local", "verbose": 0,
+        "sync_config": tune.SyncConfig(upload_dir="mine://dir", syncer=means), "raise_on_failed_trial": False,
+    }  # fmt: skip
+    tune.run(train, **given)
+    (tmp_path / "results" / "exp").rename(tmp_path / "lost")
+    go.touch()
+    analysis = tune.run(train, resume="REMOTE+ERRORED", **given)
+    assert [trial.last_result["a"] for trial in analysis.trials] == [1, 2]
+    assert not list((tmp_path / "results").glob(".from_mirror*"))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"upload_dir": "s3://"}, "names no bucket"),
         ({"upload_dir": "s3://b", "syncer": "rsync {source}"}, "lacks"),
         ({"syncer": "rsync {source}"}, "lacks"),
         ({"upload_dir": "s3://b", "syncer": 5}, "syncer must be"),
@@ -162,3 +258,28 @@ def test_a_place_that_always_fails_costs_nothing(tmp_path: Path, caplog: pytest.
         ["hpctune", "status", tmp_path / "exp"], capture_output=True, text=True, check=True, timeout=60
     )
     assert "nothing is there yet; failing for" in done.stdout
+
+
+def test_what_was_fetched_without_its_checkpoints_goes_on_with_them(tmp_path: Path) -> None:
+    home, there = tmp_path / "home", f"file://{tmp_path}/elsewhere"
+    home.mkdir()
+    (home / "search.py").write_text(
+        SCRIPT.replace("s3://bucket/dir", f"{home}").replace(
+            "verbose=0",
+            f"""verbose=0,
+        sync_config=tune.SyncConfig(upload_dir="{there}")""",
+        )
+    )
+    go = tmp_path / "go"
+    assert hpctune("run", "search.py", "--cluster", "local", "--", go, home=home).returncode == 1
+    (home / "exp").rename(home / "lost")
+    go.touch()
+    fetched = hpctune("fetch", f"{there}/exp", "--checkpoints", "none", home=home)
+    assert fetched.returncode == 0, fetched.stderr
+    assert not list((home / "exp").glob("*/checkpoint_*"))
+    done = hpctune("resume", "exp", "--errored", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "Bringing the other checkpoints" in done.stderr
+    trials = read_experiment(home / "exp").state.trials.values()
+    assert {(t.config["x"], t.last["loss"], t.last["from"]) for t in trials} == {(1, 0.25, 2), (2, 0.5, 0)}
+    assert "copied 0 files" in hpctune("sync", "exp", home=home).stdout

@@ -70,6 +70,9 @@ def test_a_second_machine_goes_on_from_a_copy_by_sftp(laptop: Laptop, sshd: Sshd
     trials = read_experiment(two / "exp").state.trials.values()
     assert {(t.config["x"], t.last["loss"], t.last["from"]) for t in trials if t.last} == {(1, 0.25, 2), (2, 0.5, 0)}
     assert "copied 0 files" in laptop.call("sync", "exp", env=second).out
+    packed = laptop.call("export", "exp", f"sftp://{NAME}/~/exp.tar.gz", env=second)  # directly in the home directory
+    assert packed.code == 0, packed
+    assert (sshd.home / "exp.tar.gz").is_file()
     fetched = laptop.call("fetch", f"{url}/exp", "here", env=second)
     assert fetched.code == 0, fetched
     assert read_experiment(laptop.work / "here").state.trials == read_experiment(two / "exp").state.trials

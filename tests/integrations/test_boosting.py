@@ -45,6 +45,28 @@ def test_xgboost(tmp_path: Path, sklearn: bool) -> None:
     assert TuneReportCheckpointCallback.get_model(trial.checkpoint).num_boosted_rounds() == 3
 
 
+@pytest.mark.parametrize("cross_validation", [False, True])
+def test_xgboost_saves_all_folds_and_the_end_without_metrics(tmp_path: Path, cross_validation: bool) -> None:
+    xgboost = pytest.importorskip("xgboost")
+
+    def train(config: dict[str, float]) -> None:
+        from hpctune.integration.xgboost import TuneReportCheckpointCallback
+
+        data, params = xgboost.DMatrix(X, Y), {"objective": "binary:logistic", "nthread": 1}
+        callbacks = [TuneReportCheckpointCallback()]
+        if cross_validation:
+            xgboost.cv(params, data, 3, nfold=2, callbacks=callbacks)
+        else:
+            xgboost.train(params, data, 3, callbacks=callbacks)
+
+    trial = search(train, tmp_path)
+    from hpctune.integration.xgboost import TuneReportCheckpointCallback
+
+    for name in ("0_model.ubj", "1_model.ubj") if cross_validation else ("model.ubj",):
+        assert TuneReportCheckpointCallback.get_model(trial.checkpoint, name).num_boosted_rounds() == 3
+    assert ("test-logloss" in trial.last_result) == cross_validation
+
+
 @pytest.mark.parametrize("sklearn", [False, True])
 def test_lightgbm(tmp_path: Path, sklearn: bool) -> None:
     lightgbm = pytest.importorskip("lightgbm")
@@ -69,7 +91,7 @@ def test_lightgbm(tmp_path: Path, sklearn: bool) -> None:
     assert TuneReportCheckpointCallback.get_model(trial.checkpoint).num_trees() == 3
 
 
-def test_what_cannot_be_meant() -> None:
+def test_what_cannot_be_meant(caplog: pytest.LogCaptureFixture) -> None:
     from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of
 
     with pytest.raises(UsageError, match="frequency"):
@@ -78,5 +100,8 @@ def test_what_cannot_be_meant() -> None:
         check_metrics(3)
     with pytest.raises(UsageError, match=r"'nothing'.*a, b"):
         chosen("nothing", {"a": 1, "b": 2})
+    for _ in range(2):
+        assert chosen(["a", "later"], {"a": 1, "b": 2}, missing_ok=True) == {"a": 1}
+    assert caplog.text.count("There is no metric 'later' here. Known are: a, b.") == 1
     with pytest.raises(UsageError, match="on_never"):
         events_of("never", {"epoch_end": "on_epoch_end"})

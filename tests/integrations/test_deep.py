@@ -33,6 +33,30 @@ def test_keras(tmp_path: Path) -> None:
     assert (Path(trial.checkpoint.path) / "model.keras").is_file()
 
 
+def keras_with_frequencies(config: dict[str, Any]) -> None:
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+    import numpy as np
+
+    from hpctune.errors import UsageError
+    from hpctune.integration.keras import TuneReportCheckpointCallback
+
+    with pytest.raises(UsageError, match="as many numbers"):
+        TuneReportCheckpointCallback(frequency=[1, 2], on="epoch_end")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = TuneReportCheckpointCallback("loss", frequency=[2, 1], on=["epoch_end", "train_end"])
+    model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[callback])
+
+
+def test_keras_saves_at_each_event_as_often_as_is_said_for_it(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    trial = tune.run(keras_with_frequencies, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
+    saved = sorted(path.parent.name for path in tmp_path.glob("e/*/checkpoint_*/model.keras"))
+    assert saved == ["checkpoint_000002", "checkpoint_000004"], "after two epochs, and at the end"
+    assert trial.last_result["training_iteration"] == 4
+
+
 def own_keras_callback(config: dict[str, Any]) -> None:
     os.environ["KERAS_BACKEND"] = "torch"
     import keras

@@ -128,6 +128,8 @@ def test_in_a_terminal_and_fetched(laptop: Laptop, sshd: Sshd, project: Path) ->
     assert [path.read_text() for path in here.glob("*/checkpoint_*/state")] == ["3"]
     sshd.stop()
     sshd.start("MaxSessions 1")
+    part = laptop.call("resume", "first", "--num-samples", "5")
+    assert f"hpctune fetch first --on {NAME} --checkpoints all" in part.err, part
     every = laptop.call("fetch", "first", "--on", NAME, "--checkpoints", "all")
     assert len(list(here.glob("*/checkpoint_*/state"))) == 9, every
     inodes = {path: path.stat().st_ino for path in here.rglob("*") if path.is_file()}

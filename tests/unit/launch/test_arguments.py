@@ -288,6 +288,38 @@ def test_sync_to_another_place(asks: dict[str, Any], expected: dict[str, Any]) -
     assert mirror_options(SyncConfig(upload_dir="")) is None
 
 
+@pytest.mark.parametrize(
+    ("positional", "expected"),
+    [
+        (("s3://b",), {"place": "s3://b", "means": "auto", "period_s": 300, "timeout_s": 1800, "artifacts": False}),
+        ((Path("s3://b/dir"), print), {"place": "s3://b/dir", "means": print, "period_s": 300, "timeout_s": 1800}),
+        (("s3://b", DockerSyncer(7)), {"period_s": 7}),
+        (("s3://b", DockerSyncer(7), 60), {"period_s": 60}),
+        (("s3://b", "auto", 60), {"means": "auto", "period_s": 60, "artifacts": False}),
+        ((60, 90, True), {"period_s": 60, "timeout_s": 90, "artifacts": True, "place": "s3://c"}),
+    ],
+)
+def test_positions_of_earlier_generations(positional: tuple[Any, ...], expected: dict[str, Any]) -> None:
+    made = mirror_options(SyncConfig(*positional), None if isinstance(positional[0], (str, Path)) else "s3://c")
+    assert {name: getattr(made, name) for name in expected} == expected
+    assert mirror_options(SyncConfig("s3://b", None)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        ({"sync_to_driver": "rsync {source}"}, "lacks"),
+        ({"upload_dir": "s3://b", "sync_to_cloud": "rsync {target}"}, "lacks"),
+        ({"upload_dir": "s3://b", "syncer": DockerSyncer}, r"is a class.*DockerSyncer\(\)"),
+        ({"upload_dir": "s3://b", "sync_period": "s3://c"}, "sync_period"),
+        ({"upload_dir": "s3://b", "sync_period": "10"}, "sync_period"),
+    ],
+)
+def test_syncers_that_cannot_be(asks: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        mirror_options(SyncConfig(**asks))
+
+
 def test_what_is_no_sync_config() -> None:
     with pytest.raises(UsageError, match="SyncConfig"):
         mirror_options("s3://bucket")  # type: ignore[arg-type]

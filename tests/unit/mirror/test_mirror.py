@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from hpctune.driver.engine import Driver
 from hpctune.errors import NotAnExperimentError, StorageError, UsageError
@@ -18,8 +20,8 @@ from hpctune.mirror.fetch import fetch, readable, without_checkpoints
 from hpctune.mirror.follower import MirrorFollower
 from hpctune.mirror.manifest import NAME, Manifest
 from hpctune.mirror.mirror import Mirror
-from hpctune.mirror.options import MirrorOptions
-from hpctune.mirror.target import Remote
+from hpctune.mirror.options import MirrorOptions, as_text
+from hpctune.mirror.target import Remote, check_place, filled_in, opened
 from hpctune.model.spec import CheckpointPolicy
 from hpctune.storage import checkpoints
 from hpctune.storage.reader import read_experiment
@@ -435,3 +437,108 @@ def test_a_follower_tells_how_far_it_is_behind_and_ends(tmp_path: Path, caplog: 
     assert "is behind" in caplog.text
     assert "complete again" in caplog.text
     assert not (tmp_path / "exp" / ".mirror").exists()
+
+
+@pytest.mark.parametrize("means", ["auto", "cp -r {source} {target}"])
+def test_an_experiment_is_never_copied_onto_itself(tmp_path: Path, means: str) -> None:
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    before = {path: path.stat().st_ino for path in simulation.paths.root.rglob("*")}
+    (tmp_path / "link").symlink_to(tmp_path)
+    for place in (tmp_path, tmp_path / "link", tmp_path / "exp" / "inside"):
+        with pytest.raises(StorageError, match="own directory"):
+            mirror_of(simulation, place, means=means).sync()
+        with pytest.raises(UsageError, match="where the experiment itself will be"):
+            check_place(MirrorOptions(place=f"file://{place}", means=means), simulation.paths.root)
+    assert {path: path.stat().st_ino for path in simulation.paths.root.rglob("*")} == before
+
+
+def test_a_directory_in_which_an_experiment_was_driven_is_no_copy(tmp_path: Path) -> None:
+    simulation = search(tmp_path / "exp")
+    simulation.run()
+    shutil.copytree(tmp_path / "exp", tmp_path / "elsewhere" / "exp")
+    (tmp_path / "elsewhere" / "exp" / "lease.json").write_text("{}")
+    with pytest.raises(StorageError, match="not a copy"):
+        mirror_of(simulation, tmp_path / "elsewhere").sync()
+
+
+class Store(LocalFileSystem):  # type: ignore[misc]
+    """Local files that are told to be an object store, whose files have no directories of their own."""
+
+    protocol = ("s3",)
+
+    def __init__(self) -> None:
+        super().__init__(auto_mkdir=True)
+
+
+@pytest.mark.parametrize("kind", ["files", "store"])
+def test_a_second_experiment_of_a_name_has_the_place_and_the_first_is_set_aside(tmp_path: Path, kind: str) -> None:
+    filesystem = Store() if kind == "store" else None
+    place = str(tmp_path / "elsewhere") if filesystem else f"file://{tmp_path}/elsewhere"
+    first = search(tmp_path / "exp")
+    first.run()
+    kept = mirror_of(first, place, filesystem=filesystem).sync()
+    (tmp_path / "exp").rename(tmp_path / "exp_2026")
+    second = Simulation(tmp_path / "exp", experiment_id="second", num_samples=1, curve=Curve(metrics=hyperbola))
+    second.run()
+    options = MirrorOptions(place=place, filesystem=filesystem)
+    there = Mirror(second.paths, "second", options).sync()
+    assert there.experiment_id == "second"
+    for url, manifest in ((f"{place}/exp", there), (f"{place}/exp_2026", kept)):
+        found = fetch(url, tmp_path / "there" / url.rpartition("/")[2], filesystem=filesystem)
+        assert (found.experiment_id, found.files) == (manifest.experiment_id, manifest.files)
+    left = {str(path.relative_to(tmp_path / "elsewhere" / "exp")) for path in (tmp_path / "elsewhere").glob("exp/**/*")
+            if path.is_file()}  # fmt: skip
+    assert left == {*there.files, NAME}
+
+
+def test_setting_aside_goes_on_after_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = search(tmp_path / "exp")
+    first.run()
+    kept = mirror_of(first, tmp_path / "elsewhere").sync()
+    (tmp_path / "exp").rename(tmp_path / "exp_2026")
+    second = Simulation(tmp_path / "exp", experiment_id="second", num_samples=1, curve=Curve(metrics=hyperbola))
+    second.run()
+    moved, real = [], Remote.move
+
+    def move(self: Remote, name: str, there: Remote) -> None:
+        if len(moved) == 3:
+            raise StorageError("away")
+        moved.append(name)
+        real(self, name, there)
+
+    monkeypatch.setattr(Remote, "move", move)
+    options = MirrorOptions(place=f"file://{tmp_path}/elsewhere")
+    with pytest.raises(StorageError, match="away"):
+        Mirror(second.paths, "second", options).sync()
+    monkeypatch.undo()
+    Mirror(second.paths, "second", options).sync()
+    assert fetch(f"file://{tmp_path}/elsewhere/exp_2026", tmp_path / "there").files == kept.files
+
+
+@pytest.mark.parametrize(
+    ("template", "command"),
+    [
+        ("cp {source} {target}", "cp '/a b' '/it'\"'\"'s'"),
+        ("cp '{source}'/. \"{target}\"", "cp '/a b/.' '/it'\"'\"'s'"),
+        ("cp '{source}/x y' pre\"fix {target}/\"", "cp '/a b/x y' \"prefix /it's/\""),
+        ("echo \\' \"\\\"\" '\\' && cp {source} {target}{options}", "echo \\' '\"' '\\' && cp '/a b' \"/it's\""),
+    ],
+)
+def test_fields_of_a_command_may_be_in_quotes(template: str, command: str) -> None:
+    made = filled_in(template, source="/a b", target="/it's", options="")
+    assert shlex.split(made) == shlex.split(command)
+
+
+def test_a_double_colon_is_a_part_of_a_name() -> None:
+    assert opened("file:///a::b/c::d#e")[1] == "/a::b/c::d#e"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [(Path("s3://bucket/dir"), "s3://bucket/dir"), (Path("sftp://me@host/dir"), "sftp://me@host/dir"),
+     (Path("file:///dir"), "file:///dir"), ("file:/dir", "file:///dir"), ("/a/b", "/a/b"), ("s3://b", "s3://b"),
+     ("C:/dir", "C:/dir"), ("a/b:/c", "a/b:/c")],
+)  # fmt: skip
+def test_a_path_may_be_that_of_a_url(given: str | Path, text: str) -> None:
+    assert as_text(given) == text

@@ -14,7 +14,7 @@ from hpctune.remote import shell
 from hpctune.remote.address import RemoteCluster
 
 SHELLS = [name for name in ("sh", "bash", "dash", "zsh", "csh", "tcsh") if shutil.which(name)]
-NASTY = ["it's", 'a "b"', "$(touch pwned)", "`touch pwned`", "a;b", "*", "-x", "", "ü", "a\\b", "!1"]
+NASTY = ["two\nlines", "it's", 'a "b"', "$(touch pwned)", "`touch pwned`", "a;b", "*", "-x", "", "ü", "a\\b", "!1"]
 
 
 @pytest.fixture
