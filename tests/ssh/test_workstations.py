@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -254,6 +255,34 @@ def test_a_stop_without_a_driver_ends_the_jobs(machines: Machines) -> None:
         lambda: not [pid for server in machines.servers.values() for pid in cluster_processes(server.home)],
         what="the jobs to end",
     )
+
+
+def test_a_driver_that_leaves_its_jobs_cancelled_leaves_none(machines: Machines) -> None:
+    """Nobody comes for what such a job saves last, and what ignores SIGTERM is killed without the driver."""
+    machines.write(samples=2, steps=2000, pause=0.1, more="cluster=tune.SshOptions(hosts=['ws1'], kill_wait_s=2.0),")
+    script = machines.laptop.work / "search.py"
+    stubborn = "import signal, subprocess\nsubprocess.Popen(['sh', '-c', 'trap \"\" TERM; exec sleep 1000'])"
+    text = script.read_text().replace(
+        "def train(config):\n", f"def train(config):\n{textwrap.indent(stubborn, '    ')}\n"
+    )
+    script.write_text(text)
+    driver = machines.start("run", "search.py", "--cancel-on-exit")
+    wait_for(lambda: machines.reported() >= 2, what="some results")
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+    home = machines.servers["ws1"].home
+    wait_for(lambda: not cluster_processes(home), what="the jobs and the agent to end")
+
+
+def test_a_machine_that_is_named_twice_is_used_once(machines: Machines) -> None:
+    config = machines.laptop.config
+    config.write_text(config.read_text().replace("Host ws1\n", "Host ws1 alias\n"))
+    machines.write(samples=4, steps=3)
+    said = machines.call("run", "search.py", "--hosts", "ws1,alias")
+    assert said.code == 0, said
+    assert re.search(r"It is the same machine as (ws1|alias)\. Name it once", said.err), said
+    assert "cannot be reached" not in said.err
+    machines.check_complete(4, 3)
 
 
 def test_options_reach_the_machines(machines: Machines) -> None:

@@ -246,6 +246,7 @@ class SshCluster:
             if job is None:
                 known[status.job_id] = Job(name, status, share)
                 continue
+            job.host = name
             if job.cancelled and not status.state.final:
                 late.append(status.job_id)
             if job.status.state is not JobState.NODE_FAIL or status.state.final:

@@ -9,6 +9,7 @@ import shlex
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -32,6 +33,8 @@ _NOT_SET_UP = 95
 _KEPT = 4000
 """Bytes of what the agent writes on stderr that are kept for a message."""
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
+_DRIVER = uuid.uuid4().hex
+"""What tells this process from other drivers."""
 _NEVER_ASK = refusing_to_ask(
     "the driver makes connections again at any time, with nobody to answer. Load a key into the agent (ssh-add), or "
     "name one without a passphrase with IdentityFile in ~/.ssh/config."
@@ -153,6 +156,8 @@ class Station:
         local = {"cpus": one.cpus, "gpus": one.gpus, "env": dict(options.env), "kill_wait_s": options.kill_wait_s}
         return {
             "experiment_id": self._experiment_id,
+            "driver": _DRIVER,
+            "name": self.name,
             "directory": one.directory,
             "options": {name: value for name, value in local.items() if value is not None},
             "poll_s": options.poll_s,
