@@ -60,6 +60,11 @@ class ClusterChoice:
         return EXIT_LAG_S.get(self.name, 0.0)
 
     @property
+    def jobs_have_copies(self) -> bool:
+        """Whether jobs do not see the experiment's directory, and get and bring files."""
+        return self.name == "ssh" or (isinstance(self.options, SlurmOptions) and self.options.transfer is not None)
+
+    @property
     def doorbell(self) -> bool:
         """Whether the driver and the runs notify each other by UDP."""
         if self.options is None:

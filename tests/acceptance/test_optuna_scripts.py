@@ -227,6 +227,7 @@ def test_what_cannot_run_is_refused(text: str, words: str, tmp_path: Path) -> No
     [
         ("--set", "x=1", "chooses its parameters itself"),
         ("--file-transfer", "login1:/scratch", "reads the experiment's journal while it runs"),
+        ("--hosts", "ws1,ws2", "reads the experiment's journal while it runs"),
     ],
 )
 def test_what_an_objective_cannot_do(tmp_path: Path, option: str, value: str, words: str) -> None:

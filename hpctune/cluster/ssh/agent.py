@@ -2,13 +2,12 @@
 
 It starts the jobs, looks after them and ends them as :class:`LocalCluster` does, and passes on what jobs and the driver
 say to each other: the jobs connect to a socket in the agent's directory, behind which the driver serves the
-experiment's files. When the connection ends the agent ends, once the jobs that were cancelled are over. The others go on, and the
-next agent finds them.
+experiment's files. When the connection ends the agent ends, once the jobs that were cancelled are over. The others go
+on, and the next agent finds them.
 
 The first message is a dict: ``experiment_id``, ``driver`` (a text that another driver does not have), ``name`` (that of
 this machine there), ``directory`` (None: that for temporary files), ``options`` (of LocalOptions), ``poll_s``,
-``patience_s``. Each further one has a ``call`` and its arguments, and is answered under its
-``number``.
+``patience_s``. Each further one has a ``call`` and its arguments, and is answered under its ``number``.
 """
 
 from __future__ import annotations
