@@ -285,6 +285,21 @@ def test_a_machine_that_is_named_twice_is_used_once(machines: Machines) -> None:
     machines.check_complete(4, 3)
 
 
+def test_a_resume_without_a_machine_ends_its_jobs(machines: Machines) -> None:
+    machines.write(samples=2, steps=30, pause=0.1, more="cluster=tune.SshOptions(hosts=[dict(host='ws1', cpus=1), "
+        "dict(host='ws2', cpus=1)]),")  # fmt: skip
+    driver = machines.start("run", "search.py")
+    wait_for(lambda: machines.reported() >= 4 and machines.homes() == {"ws1", "ws2"}, what="results of both")
+    driver.kill()
+    driver.communicate()
+    driver = machines.start("resume", machines.demo, "--hosts", "ws1")
+    home = machines.servers["ws2"].home
+    wait_for(lambda: not cluster_processes(home), what="the jobs on ws2 to end")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, (out, err)
+    machines.check_complete(2, 30)
+
+
 def test_options_reach_the_machines(machines: Machines) -> None:
     machines.write(
         samples=2, steps=1, more="cluster=tune.SshOptions(hosts=[tune.Workstation(host='ws1', cpus=2, gpus=2)], "
