@@ -382,6 +382,16 @@ def test_a_file_without_python_names_machines(machines: Machines) -> None:
     assert "loss=1" in said.out
 
 
+def test_a_program_that_is_not_on_the_machine_is_told(machines: Machines, tmp_path: Path) -> None:
+    (machines.laptop.work / "program.py").write_text("print('loss', open('data.txt').read())\n")
+    words = ("sweep", f"{sys.executable} program.py", "x=1,2", "--metric", "loss", "--num-samples", "1")
+    said = machines.call(*words, "--hosts", "ws1")
+    assert said.code == 1, said
+    assert "Programs and data do not travel with a search: they must be on that machine, at the same path" in "".join(
+        path.read_text() for path in machines.results.glob("*/*/error.txt")
+    )
+
+
 def test_doctor_says_what_each_machine_is(machines: Machines) -> None:
     machines.servers["ws2"].stop()
     said = machines.call("doctor", "--hosts", "ws1,ws2", "--dir", machines.results)
