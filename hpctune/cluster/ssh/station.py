@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import queue
+import re
 import shlex
 import sys
 import threading
@@ -166,7 +167,8 @@ class Station:
 
     def _command(self) -> str:
         """What runs the agent: a login shell that runs the lines of ``setup``. What they print is no answer, and they
-        cannot read what is meant for the agent. The user's shell only has to start sh."""
+        cannot read what is meant for the agent. The user's shell, which may be fish or tcsh, only has to start sh: it
+        sees neither quotes nor backslashes nor several lines of ours."""
         agent = f"-u -m {_AGENT} <&3 3<&-"
         own, python = shlex.quote(sys.executable), self._workstation.python
         start = (
@@ -174,8 +176,7 @@ class Station:
         )
         ready = "".join(f" && {{ {line}\n}}" for line in self._options.setup)
         inside = f"cd; {{ true{ready}; }} >&2 || exit {_NOT_SET_UP}\n{start}"
-        outside = f"exec 3<&0 </dev/null; exec bash -lc {shlex.quote(inside)}"
-        return f"exec sh -c {shlex.quote(outside)}"
+        return f'exec sh -c \'exec 3<&0 </dev/null; exec bash -lc "$(printf %b "{_spelled(inside)}")"\''
 
     def _why(self, code: int, said: str) -> str:
         """Why the agent has ended or never ran."""
@@ -247,6 +248,15 @@ class Station:
         from hpctune.file_transfer.served import serve
 
         serve(stream, self._root, self._also)
+
+
+def _spelled(text: str) -> str:
+    """``text`` for ``printf %b``, with all characters as numbers that mean something to a shell."""
+    return "".join(one if re.match(r"[\w ./=-]", one, re.ASCII) else _as_numbers(one) for one in text)
+
+
+def _as_numbers(character: str) -> str:
+    return "".join(f"\\0{byte:03o}" for byte in character.encode())
 
 
 def _unsuitable(facts: Mapping[str, Any]) -> str:

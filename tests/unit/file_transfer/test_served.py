@@ -99,6 +99,20 @@ def test_directories_links_and_names(client: SFTPClient, root: Path) -> None:
         client.stat(f"{root}/e")
 
 
+def test_the_directory_may_be_named_through_links(root: Path) -> None:
+    """Its path is that of the user: ``..`` behind a link leads elsewhere than the text says."""
+    (root / "f").write_text("x")
+    (root.parent / "other" / "deep").mkdir(parents=True)
+    (root.parent / "other" / "link").symlink_to(root.parent / "output")
+    named = root.parent / "other" / "link" / ".." / root.name
+    with connected(named) as client:
+        assert client.listdir(str(named)) == ["f"]
+        assert client.stat(f"{named}/f").st_size == 1
+        assert client.stat(f"{root}/f").st_size == 1
+        with pytest.raises(REFUSED):
+            client.stat(f"{named}/../secret")
+
+
 def test_of_many_who_take_a_name_one_succeeds(root: Path) -> None:
     for number in range(8):
         (root / f"claim{number}").write_text(str(number))
