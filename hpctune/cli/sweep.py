@@ -57,7 +57,8 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     parameters = dict(word.lstrip("-").split("=", 1) for word in pairs)
     if rows is not None:
         parameters[", ".join(rows[0])] = f"{count(len(rows), 'row')} of {given['table']}"
-    show(search, full, parameters, "each trial's directory" if given["in_trial_dir"] else "this directory")
+    here = f"{directory}, on machines that have it" if given["hosts"] else "this directory"
+    show(search, full, parameters, "each trial's directory" if given["in_trial_dir"] else here)
     ctx.exit(run_watched(action, overrides))
 
 

@@ -60,6 +60,11 @@ class ClusterChoice:
         return EXIT_LAG_S.get(self.name, 0.0)
 
     @property
+    def jobs_have_copies(self) -> bool:
+        """Whether jobs do not see the experiment's directory, and get and bring files."""
+        return self.name == "ssh" or (isinstance(self.options, SlurmOptions) and self.options.transfer is not None)
+
+    @property
     def doorbell(self) -> bool:
         """Whether the driver and the runs notify each other by UDP."""
         if self.options is None:
@@ -186,12 +191,14 @@ def _workstations(
     cluster: object, name: str | None, changes: Mapping[str, Any], hosts: Sequence[str | Workstation]
 ) -> ClusterChoice:
     """The machines of ``hosts``, else those of the script's SshOptions; with the options of ``changes`` that mean the
-    same for them."""
+    same for them. A machine that has options of its own in the script keeps them."""
     if name not in (None, "ssh"):
         raise UsageError(f"--hosts names machines that are reached by ssh, and --cluster {name} is another cluster.")
     shared = {key: value for key, value in changes.items() if key in SSH_SHARED}
     if hosts:
-        shared["hosts"] = list(hosts)
+        known = cluster.hosts if isinstance(cluster, SshOptions) else ()
+        own = {one.host: one for one in known if isinstance(one, Workstation)}
+        shared["hosts"] = [own.get(one, one) if isinstance(one, str) else one for one in hosts]
     if isinstance(cluster, SshOptions):
         return ClusterChoice("ssh", cluster.merge(shared))
     if not hosts:

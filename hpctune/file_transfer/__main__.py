@@ -1,4 +1,5 @@
-"""``python -m hpctune.file_transfer SERVER ROOT TRIAL_DIRNAME ATTEMPT STDOUT STDERR POLL_S``: the command of a job.
+"""``python -m hpctune.file_transfer SERVER ROOT TRIAL_DIRNAME ATTEMPT STDOUT STDERR POLL_S [PATIENCE_S]``: the command
+of a job.
 
 The environment names the job's own directory, which its script has made.
 """
@@ -22,6 +23,7 @@ from hpctune.file_transfer.job import TransferringJob
 from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.server import Server
 from hpctune.worker.job import restart_count
+from hpctune.worker.storage_retry import retry_limit_s
 
 KEPT_S = 3600.0
 """Seconds for which the directory of a job is kept that could not remove it."""
@@ -44,13 +46,16 @@ def main() -> None:
     exit_now(code)
 
 
-def run(here: Path, server: str, root: str, dirname: str, attempt: str, stdout: str, stderr: str, poll_s: str) -> int:
+def run(
+    here: Path, server: str, root: str, dirname: str, attempt: str, stdout: str, stderr: str, poll_s: str,
+    patience_s: str = "",
+) -> int:  # fmt: skip
     """Run the attempt in the directory ``here``. Returns the exit code of the job. Raises TuneError."""
     lock = os.open(here, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_SH)
     sweep(here.parent)
     place = Place(root, dirname, int(attempt), stdout, stderr, here)
-    job = TransferringJob(Server(server), place, restart_count(), float(poll_s))
+    job = TransferringJob(Server(server), place, restart_count(), float(poll_s), float(patience_s or retry_limit_s()))
     try:
         code = job.run()
     finally:

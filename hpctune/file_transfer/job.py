@@ -39,9 +39,9 @@ END_S = 10.0
 
 class TransferringJob:
     """One attempt. ``restarts``: how often Slurm has started the job again. ``poll_s``: seconds between two looks at
-    what the driver says."""
+    what the driver says. ``patience_s``: for how many seconds it waits for a host that cannot be reached."""
 
-    def __init__(self, server: Server, place: Place, restarts: int, poll_s: float) -> None:
+    def __init__(self, server: Server, place: Place, restarts: int, poll_s: float, patience_s: float) -> None:
         self._server, self._place, self._restarts, self._poll_s = server, place, restarts, poll_s
         self._orders, self._run_file = Orders(server, place), RunFileCopy(server, place)
         self._outputs = [
@@ -49,13 +49,13 @@ class TransferringJob:
             for name, there in (("stdout", place.stdout), ("stderr", place.stderr))
         ]
         self._own_files = OwnFiles(server, place)
-        self._trouble = Trouble(lambda: server.moved)
+        self._trouble = Trouble(lambda: server.moved, patience_s)
         self._restart = 0
         """The number of the run that was claimed."""
         self._claimed_at = float("inf")
         self._current = True
         """Whether no other run has replaced this one, and its trial is not over."""
-        self._looks, self._rows, self._others = Throttle(poll_s, 0), Throttle(ROWS_S, 0), Throttle(poll_s, 0)
+        self._all_is_due()
         self._child: subprocess.Popen[bytes] | None = None
         self._asking, self._asked = socket.socketpair()
         self._question: tuple[str, bytes] | None = None
@@ -144,6 +144,11 @@ class TransferringJob:
 
     # -- while the worker runs ------------------------------------------------------------------------------------
 
+    def _all_is_due(self) -> None:
+        """Make the next copy look at the host, and copy all that is new."""
+        self._looks, self._others = Throttle(self._poll_s, 0), Throttle(self._poll_s, 0)
+        self._rows = Throttle(ROWS_S, 0)
+
     def _follow(self, child: subprocess.Popen[bytes]) -> bool:
         """Copy until the worker ends. Returns False if the files cannot be transferred any more."""
         while child.poll() is None:
@@ -164,8 +169,8 @@ class TransferringJob:
 
     def _copy(self) -> None:
         """Copy both ways. It looks first: what the driver has removed must not be copied."""
-        if self._ringer.heard():
-            self._looks = Throttle(self._poll_s, 0)
+        if self._ringer.heard() or self._trouble.error is not None:
+            self._all_is_due()
         self._look_if_due()
         if self._question is not None:
             self._claim(*self._question)

@@ -79,10 +79,10 @@ class OwnFiles:
         if not to_the_end and time.monotonic() - self._looked_at < OWN_FILES_S:
             return
         before, self._seen = self._seen, dict(self._found())
-        self._looked_at = time.monotonic()
         for name, seen in self._seen.items():
             if self._there.get(name) != seen and (to_the_end or before.get(name) == seen):
                 self._copy(name, seen)
+        self._looked_at = time.monotonic()
 
     def _copy(self, name: str, seen: Seen) -> None:
         there, local = f"{self._place.trial}/{name}", self._place.paths.root / name

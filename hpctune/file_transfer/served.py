@@ -55,8 +55,10 @@ class ServedDirectory(SFTPServerInterface):
 
     def _inside(self, path: str) -> str:
         """The path with no link but perhaps its last part. Raises PermissionError if it is not for jobs."""
+        if f"{path}/".startswith(f"{self._root}/"):
+            path = self._real + path[len(self._root) :]
         path = os.path.normpath(path)
-        if path in (self._root, self._real):
+        if path == self._real:
             return self._real
         parent, name = os.path.split(path)
         parent = os.path.realpath(parent)
@@ -66,7 +68,7 @@ class ServedDirectory(SFTPServerInterface):
 
     def _is_beside(self, path: str) -> bool:
         """Whether it gets a job's output, or is the directory of such a file."""
-        return any(path in (one, os.path.dirname(one)) for one in self._also())
+        return any(path in (one, os.path.dirname(one)) for one in map(os.path.normpath, self._also()))
 
     def list_folder(self, path: str) -> list[SFTPAttributes] | int:
         """What is in a directory."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 18
 """Bytes between two chances to do something else."""
+LARGE_BLOCK = 1 << 20
+"""The same, and bytes of one request, if the server is hpctune's own. Each write waits for its answer, so on a long way
+a file is as slow as its requests are small; others need not take more than 32 kB."""
 _AHEAD = 64
 """Blocks of a file that are asked for before the first of them is here."""
 
@@ -62,6 +65,7 @@ class Server:
         self.traffic = Traffic()
         self.meanwhile: Callable[[], object] = lambda: None
         self._connect = _connecting(server, agent, self.traffic)
+        self._is_ours = server.startswith(PREFIX)
         self._connection: Connection | SocketConnection | None = None
         self._client: SFTPClient | None = None
 
@@ -193,7 +197,9 @@ class Server:
                     sink.truncate(0)
                 file.seek(start)
                 sink.seek(start)
-                while data := file.read(BLOCK):
+                if self._is_ours:
+                    sink.MAX_REQUEST_SIZE = LARGE_BLOCK
+                while data := file.read(LARGE_BLOCK if self._is_ours else BLOCK):
                     sink.write(data)
                     self.traffic.sent += len(data)
                     self.meanwhile()

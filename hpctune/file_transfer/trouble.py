@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hpctune.common.backoff import Backoff
 from hpctune.common.log import log
 from hpctune.errors import ConnectionLostError, RemoteClusterError, TuneError, UsageError
-from hpctune.worker.storage_retry import LAST_WORD_S, retry_limit_s
+from hpctune.worker.storage_retry import LAST_WORD_S
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
 
@@ -17,11 +17,12 @@ _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.2, 10.0
 class Trouble:
     """What has gone wrong since the last step that succeeded, or that made progress before it failed.
 
-    ``moved``: how many bytes have been copied so far.
+    ``moved``: how many bytes have been copied so far. ``limit_s``: for how long steps are repeated.
     """
 
-    def __init__(self, moved: Callable[[], int]) -> None:
+    def __init__(self, moved: Callable[[], int], limit_s: float) -> None:
         self.error: Exception | None = None
+        self._limit_s = limit_s
         self._moved, self._moved_before = moved, 0
         self._ever = False
         """Whether a step has succeeded."""
@@ -30,7 +31,8 @@ class Trouble:
         self._pauses = Backoff(_FIRST_PAUSE_S, _MAX_PAUSE_S)
 
     def attempt(self, step: Callable[[], object]) -> bool:
-        """Do a step, unless one has failed a moment ago. Returns whether it was done."""
+        """Do a step, unless one has failed a moment ago. Returns whether it was done. A step after one that failed
+        must need the host: its success ends the trouble."""
         if self.error is not None and time.monotonic() < self._not_before:
             return False
         try:
@@ -50,7 +52,7 @@ class Trouble:
             self._since = time.monotonic()
             self._pauses.reset()
         if self.error is None:
-            log.warning(f"hpctune: waiting, nothing is lost: {error} (trying for up to {retry_limit_s():g} s)")
+            log.warning(f"hpctune: waiting, nothing is lost: {error} (trying for up to {self._limit_s:g} s)")
         self.error = error
         self._not_before = time.monotonic() + self._pauses.take() * random.uniform(0.5, 1.0)  # jobs begin together
 
@@ -66,5 +68,5 @@ class Trouble:
         """Whether it is time to give up. A host that refuses does not change its mind soon."""
         if self.error is None:
             return False
-        limit = min(LAST_WORD_S, retry_limit_s()) if self.refused and not self._ever else retry_limit_s()
+        limit = min(LAST_WORD_S, self._limit_s) if self.refused and not self._ever else self._limit_s
         return time.monotonic() - self._since >= limit

@@ -12,17 +12,14 @@ from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.run import EndOfScript
 
 
-def overrides_of(call: int, parameters: str, fix: str, no_transfer: str) -> Overrides:
+def overrides_of(call: int, parameters: str, fix: str) -> Overrides:
     """The overrides for search number ``call`` of the script, from 1: further ones have a number in their names.
 
-    Raises UsageError for ``--set``: ``parameters`` says whose they are, ``fix`` how to fix one; and for
-    ``--file-transfer``: ``no_transfer``.
+    Raises UsageError for ``--set``: ``parameters`` says whose they are, ``fix`` how to fix one.
     """
     overrides = current()
     if overrides.config:
         raise UsageError(f"{parameters}, so --set {next(iter(overrides.config))}=... has nothing to replace. {fix}")
-    if overrides.slurm_options.get("file_transfer") is not None:
-        raise UsageError(no_transfer)
     if overrides.name is not None and call > 1:
         return replace(overrides, name=f"{overrides.name}-{call}")
     return overrides

@@ -75,6 +75,7 @@ def resolve(
     """
     space = replace_values(experiment.config, overrides.config)
     cluster = _cluster(options, overrides)
+    _check_transfer(experiment.trainable, cluster)
     failure = _failure(experiment, options)
     _check_growth(failure, experiment.resources, cluster)
     scheduler = scheduler_for(options.scheduler, options.objectives)
@@ -156,6 +157,7 @@ def resolve_stored(
             workers=overrides.workers,
             hosts=overrides.hosts,
         )
+    _check_transfer(stored.trainable if trainable is None else trainable, cluster)
     setup = stored.setup
     if param_space is not None or overrides.config:
         binding = setup.bind_search
@@ -235,6 +237,13 @@ def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
     if choice.name == "local" and overrides.machine and not isinstance(options.cluster, LocalOptions):
         choice = replace(choice, options=LocalOptions.from_mapping(overrides.machine))
     return choice.with_workers(_workers(options, overrides))
+
+
+def _check_transfer(trainable: Any, cluster: ClusterChoice) -> None:
+    """Raise UsageError if the trainable reads what is not copied to jobs, and jobs have only copies."""
+    why = getattr(trainable, "no_transfer", None)
+    if cluster.jobs_have_copies and isinstance(why, str):
+        raise UsageError(why)
 
 
 def _workers(options: RunOptions, overrides: Overrides) -> int | str | None:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from hpctune.errors import TrainableError
 from hpctune.model.records import REPORTED_NOTHING, Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
-from hpctune.worker import srun
+from hpctune.worker import srun, transferred
 from hpctune.worker.command import FACTS, Command, text_of
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.printed import names_in
@@ -40,6 +41,7 @@ MAX_LINE = 1 << 20
 MAX_VARIABLE = 32_768
 """Bytes of a parameter in the environment, of the 128 kB that the system allows. Longer ones are only in the file."""
 _MISSED_FILE = re.compile(r"No such file|not found|can.t open|cannot open|does not exist|ENOENT", re.IGNORECASE)
+_NO_TRAVEL = "Programs and data do not travel with a search: they must be on that machine, at the same path."
 _LINE_ENDS = re.compile(r"[\r\n]")
 
 
@@ -69,7 +71,11 @@ def run_command(command: Command, session: Session) -> None:
 
 def _where_hint(command: Command, session: Session, words: str) -> str:
     """Where the program ran, if it seems to have missed a file."""
-    if command.cwd is not None or not _MISSED_FILE.search(words):
+    if not _MISSED_FILE.search(words):
+        return ""
+    if transferred.has_copies():
+        return f" It ran on {socket.gethostname()}. {_NO_TRAVEL}"
+    if command.cwd is not None:
         return ""
     return (
         f" It ran in {session.paths.root}; files that it reads from where the search was started need their absolute "
@@ -114,13 +120,20 @@ class _Program:
         arguments, variables = command.program(session.control.config, facts_of(session))
         own = {name: str(value) for name, value in command.env.items()}
         where = command.search_path(os.environ.get("PYTHONPATH"))
+        directory = command.working_directory
+        if directory is not None and not os.path.isdir(directory):
+            more = f" {_NO_TRAVEL}" if transferred.has_copies() else ""
+            raise TrainableError(
+                f"The command {arguments[:3]} cannot be started: the directory in which it is to run, {directory}, is "
+                f"not on {socket.gethostname()}.{more}"
+            )
         try:
             self.process = subprocess.Popen(
                 arguments,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "PATH": _search_path(session), **where, **environment, **variables, **own},
-                cwd=command.working_directory,
+                cwd=directory,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

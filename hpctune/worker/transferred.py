@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 VARIABLE = "HPCTUNE_CLAIM_SOCKET"
 """Names the descriptor of the socket over which that process is asked."""
 YES, NO = b"y", b"n"
+_has_copies = False
+
+
+def has_copies() -> bool:
+    """Whether this job works with copies of the files that it needs, far from the experiment's directory."""
+    return _has_copies
 
 
 @contextlib.contextmanager
@@ -26,7 +32,9 @@ def confirming() -> Iterator[Callable[[StrPath], bool]]:
     It takes the path of the run file. If it returns False, the file holds the claim of who was first, or the job is
     over.
     """
+    global _has_copies
     number = os.environ.pop(VARIABLE, "")
+    _has_copies = bool(number)
     if not number:
         yield lambda path: True
         return

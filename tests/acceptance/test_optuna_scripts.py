@@ -223,16 +223,18 @@ def test_what_cannot_run_is_refused(text: str, words: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "words"),
+    ("options", "words"),
     [
-        ("--set", "x=1", "chooses its parameters itself"),
-        ("--file-transfer", "login1:/scratch", "reads the experiment's journal while it runs"),
+        (("--set", "x=1"), "chooses its parameters itself"),
+        (("--cluster", "slurm", "--file-transfer", "login1:/scratch"), "reads the experiment's journal while it runs"),
+        (("--cluster", "ssh", "--hosts", "ws1,ws2"), "reads the experiment's journal while it runs"),
     ],
 )
-def test_what_an_objective_cannot_do(tmp_path: Path, option: str, value: str, words: str) -> None:
-    done = _run(SCRIPTS / "grid.py", tmp_path, option, value)
+def test_what_an_objective_cannot_do(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    done = _run(SCRIPTS / "grid.py", tmp_path, *options)
     assert done.returncode != 0
     assert words in done.stderr
+    assert not list(tmp_path.glob("**/experiment.json"))
 
 
 def _wait(condition: Callable[[], bool]) -> None:

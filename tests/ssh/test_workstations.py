@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -256,6 +257,49 @@ def test_a_stop_without_a_driver_ends_the_jobs(machines: Machines) -> None:
     )
 
 
+def test_a_driver_that_leaves_its_jobs_cancelled_leaves_none(machines: Machines) -> None:
+    """Nobody comes for what such a job saves last, and what ignores SIGTERM is killed without the driver."""
+    machines.write(samples=2, steps=2000, pause=0.1, more="cluster=tune.SshOptions(hosts=['ws1'], kill_wait_s=2.0),")
+    script = machines.laptop.work / "search.py"
+    stubborn = "import signal, subprocess\nsubprocess.Popen(['sh', '-c', 'trap \"\" TERM; exec sleep 1000'])"
+    text = script.read_text().replace(
+        "def train(config):\n", f"def train(config):\n{textwrap.indent(stubborn, '    ')}\n"
+    )
+    script.write_text(text)
+    driver = machines.start("run", "search.py", "--cancel-on-exit")
+    wait_for(lambda: machines.reported() >= 2, what="some results")
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+    home = machines.servers["ws1"].home
+    wait_for(lambda: not cluster_processes(home), what="the jobs and the agent to end")
+
+
+def test_a_machine_that_is_named_twice_is_used_once(machines: Machines) -> None:
+    config = machines.laptop.config
+    config.write_text(config.read_text().replace("Host ws1\n", "Host ws1 alias\n"))
+    machines.write(samples=4, steps=3)
+    said = machines.call("run", "search.py", "--hosts", "ws1,alias")
+    assert said.code == 0, said
+    assert re.search(r"It is the same machine as (ws1|alias)\. Name it once", said.err), said
+    assert "cannot be reached" not in said.err
+    machines.check_complete(4, 3)
+
+
+def test_a_resume_without_a_machine_ends_its_jobs(machines: Machines) -> None:
+    machines.write(samples=2, steps=30, pause=0.1, more="cluster=tune.SshOptions(hosts=[dict(host='ws1', cpus=1), "
+        "dict(host='ws2', cpus=1)]),")  # fmt: skip
+    driver = machines.start("run", "search.py")
+    wait_for(lambda: machines.reported() >= 4 and machines.homes() == {"ws1", "ws2"}, what="results of both")
+    driver.kill()
+    driver.communicate()
+    driver = machines.start("resume", machines.demo, "--hosts", "ws1")
+    home = machines.servers["ws2"].home
+    wait_for(lambda: not cluster_processes(home), what="the jobs on ws2 to end")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, (out, err)
+    machines.check_complete(2, 30)
+
+
 def test_options_reach_the_machines(machines: Machines) -> None:
     machines.write(
         samples=2, steps=1, more="cluster=tune.SshOptions(hosts=[tune.Workstation(host='ws1', cpus=2, gpus=2)], "
@@ -336,6 +380,16 @@ def test_a_file_without_python_names_machines(machines: Machines) -> None:
     said = machines.call("run", "demo.yaml")
     assert said.code == 0, said
     assert "loss=1" in said.out
+
+
+def test_a_program_that_is_not_on_the_machine_is_told(machines: Machines, tmp_path: Path) -> None:
+    (machines.laptop.work / "program.py").write_text("print('loss', open('data.txt').read())\n")
+    words = ("sweep", f"{sys.executable} program.py", "x=1,2", "--metric", "loss", "--num-samples", "1")
+    said = machines.call(*words, "--hosts", "ws1")
+    assert said.code == 1, said
+    assert "Programs and data do not travel with a search: they must be on that machine, at the same path" in "".join(
+        path.read_text() for path in machines.results.glob("*/*/error.txt")
+    )
 
 
 def test_doctor_says_what_each_machine_is(machines: Machines) -> None:

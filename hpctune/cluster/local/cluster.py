@@ -145,6 +145,11 @@ class LocalCluster:
                     record.remove()
                 del self._over[job_id]
 
+    @property
+    def is_ending_jobs(self) -> bool:
+        """Whether a job that was cancelled is not over yet, by the last look at the jobs."""
+        return any(one.cancelled_at is not None and one.job_id not in self._over for one in self._known().values())
+
     def close(self) -> None:
         """Release the handles of the processes. The processes go on."""
         _left_running.extend([*self._started.values(), *self._ending])

@@ -2,16 +2,18 @@
 
 It starts the jobs, looks after them and ends them as :class:`LocalCluster` does, and passes on what jobs and the driver
 say to each other: the jobs connect to a socket in the agent's directory, behind which the driver serves the
-experiment's files. When the connection ends the agent ends, and the jobs go on; the next agent finds them.
+experiment's files. When the connection ends the agent ends, once the jobs that were cancelled are over. The others go
+on, and the next agent finds them.
 
-The first message is a dict: ``experiment_id``, ``directory`` (None: that for temporary files), ``options`` (of
-LocalOptions), ``poll_s``, ``patience_s``. Each further one has a ``call`` and its arguments, and is answered under its
-``number``.
+The first message is a dict: ``experiment_id``, ``driver`` (a text that another driver does not have), ``name`` (that of
+this machine there), ``directory`` (None: that for temporary files), ``options`` (of LocalOptions), ``poll_s``,
+``patience_s``. Each further one has a ``call`` and its arguments, and is answered under its ``number``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -39,9 +41,9 @@ from hpctune.model.jobs import Accepted, JobRequest, Refused
 from hpctune.model.resources import Resources
 from hpctune.ssh.streams import LARGEST, Stream, Streams
 from hpctune.version import VERSION
-from hpctune.worker.storage_retry import VARIABLE as PATIENCE
 
 WORKER = ("-u", "-m", "hpctune.worker")
+_ENDING_POLL_S = 0.5
 
 
 class Agent:
@@ -81,9 +83,9 @@ class Agent:
     def _begin(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         self._settings = settings
         directory = Path(os.path.expandvars(settings["directory"] or tempfile.gettempdir())).expanduser()
-        self._base = directory / f"hpctune-{settings['experiment_id']}"
+        self._base = directory / f"hpctune-{settings['experiment_id']}-{socket.gethostname()}"  # it may be NFS
         _make_private(self._base)
-        _replace_earlier_agent(self._base / "agent")
+        _replace_earlier_agent(self._base, settings["driver"], settings["name"])
         options = LocalOptions.from_mapping(settings["options"])
         self._cluster = LocalCluster(self._base, settings["experiment_id"], options, _Clock())
         self._listen()
@@ -120,10 +122,10 @@ class Agent:
 
     def _transferring(self, request: JobRequest, own: Path) -> JobRequest:
         """The request of a worker, as a job that works in the directory ``own`` and transfers its files."""
-        where = (*request.command[4:], str(request.stdout), str(request.stderr), f"{self._settings['poll_s']:g}")
+        limits = (f"{self._settings['poll_s']:g}", f"{self._settings['patience_s']:g}")
+        where = (*request.command[4:], str(request.stdout), str(request.stderr), *limits)
         command = ("python", "-u", "-m", "hpctune.file_transfer", f"{PREFIX}{self._socket}", *where)
-        patience = {PATIENCE: f"{self._settings['patience_s']:g}"} if PATIENCE not in os.environ else {}
-        env = {**patience, **request.env, ends.STAGE_VARIABLE: str(own)}
+        env = {**request.env, ends.STAGE_VARIABLE: str(own)}
         return replace(request, command=command, stdout=own / "stdout", stderr=own / "stderr", env=env)
 
     def _jobs(self, cluster: LocalCluster) -> list[dict[str, Any]]:
@@ -169,10 +171,16 @@ class Agent:
             threading.Thread(target=_pass_back, args=(stream, job), daemon=True).start()
 
     def end(self) -> None:
-        """Remove what no job needs."""
-        if self._listening is None:
+        """See that jobs end that were cancelled, and remove what no job needs."""
+        if self._listening is None or self._cluster is None:
             return
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # a job that connects now would wait for an answer
         self._listening.close()
+        with contextlib.suppress(TuneError):
+            while self._cluster.is_ending_jobs:  # the next agent that comes ends this one, and goes on
+                self._cluster.jobs()
+                time.sleep(_ENDING_POLL_S)
         with contextlib.suppress(OSError):
             if _pid_in(self._base / "agent") != str(os.getpid()):
                 return
@@ -203,13 +211,23 @@ def _pid_in(path: Path) -> str:
     return path.read_text().split()[0]
 
 
-def _replace_earlier_agent(path: Path) -> None:
-    """End an agent of the same experiment, whose connection is lost without its knowing, and become the agent."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pid, started = path.read_text().split()
-        if machine.start_time(int(pid)) == started and int(pid) != os.getpid():
-            os.kill(int(pid), signal.SIGKILL)
-    path.write_text(f"{os.getpid()} {machine.start_time(os.getpid())}\n")
+def _replace_earlier_agent(base: Path, driver: str, name: str) -> None:
+    """End an agent of the same experiment, whose connection is lost without its knowing, and become the agent.
+
+    Raises StorageError if ``driver`` has one here by another name of this machine.
+    """
+    path, lock = base / "agent", os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError, ValueError):
+            pid, started, its_driver, its_name = path.read_text().split()
+            if machine.start_time(int(pid)) == started and int(pid) != os.getpid():
+                if its_driver == driver and its_name != name:
+                    raise StorageError(f"It is the same machine as {its_name}. Name it once.")
+                os.kill(int(pid), signal.SIGKILL)
+        path.write_text(f"{os.getpid()} {machine.start_time(os.getpid())} {driver} {name}\n")
+    finally:
+        os.close(lock)
 
 
 def _pass_on(job: socket.socket, stream: Stream) -> None:

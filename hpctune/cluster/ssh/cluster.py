@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.local.allocation import Allocation
-from hpctune.cluster.ssh.options import SshOptions
+from hpctune.cluster.ssh.options import SshOptions, Workstation
 from hpctune.cluster.ssh.station import Station
 from hpctune.common.log import log
 from hpctune.common.text import count
@@ -50,6 +50,8 @@ class Job:
     status: JobStatus
     share: Allocation
     outputs: tuple[str, ...] = ()
+    machine: Workstation | None = None
+    """The machine, with its options."""
     cancelled: bool = False
     """Whether it is to be cancelled, also if its workstation cannot be reached now."""
 
@@ -65,6 +67,8 @@ class SshCluster:
         self._root = experiment_dir.absolute()
         self._experiment_id, self._folder = experiment_id, ExperimentPaths(self._root).jobs
         self._stations = self._disconnected()
+        self._former: dict[str, tuple[Station, set[str]]] = {}
+        """Machines that are not in ``options`` any more, each with the jobs that are to be cancelled there."""
         self._started = False
         self._jobs: dict[str, Job] | None = None
         self._doubts: dict[str, float] = {}
@@ -88,11 +92,10 @@ class SshCluster:
         )
 
     def _disconnected(self) -> dict[str, Station]:
-        made = [
-            Station(one, self.options, self._experiment_id, self._root, self._outputs)
-            for one in self.options.workstations
-        ]
-        return {station.name: station for station in made}
+        return {one.host: self._station(one) for one in self.options.workstations}
+
+    def _station(self, machine: Workstation) -> Station:
+        return Station(machine, self.options, self._experiment_id, self._root, self._outputs)
 
     def _usable(self) -> list[Station]:
         """The machines that were reached at least once. Raises UsageError if there is none."""
@@ -205,7 +208,8 @@ class SshCluster:
         if "job" not in answer:
             return Refused(answer["refused"], answer["permanent"])
         status = JobStatus(answer["job"], request.tag, JobState.PENDING, "starting", name)
-        job = Job(name, status, share, (str(request.stdout), str(request.stderr)))
+        machine = next(one for one in self.options.workstations if one.host == name)
+        job = Job(name, status, share, (str(request.stdout), str(request.stderr)), machine)
         self._known()[status.job_id] = job
         permissions.make_directory(self._folder, exist_ok=True)
         atomic.write(self._record(status.job_id), json.dumps(_record_of(job)) + "\n")
@@ -223,6 +227,7 @@ class SshCluster:
         for name, answer in asked.items():
             with contextlib.suppress(TuneError, TimeoutError):
                 self._heard(name, answer.result(max(0.1, until - time.monotonic())))
+        self._end_former_jobs()
         now = time.monotonic()
         self._doubts = {name: at for name, at in self._doubts.items() if now < at + _DOUBT_S}
         if self._doubts:
@@ -246,12 +251,29 @@ class SshCluster:
             if job is None:
                 known[status.job_id] = Job(name, status, share)
                 continue
+            job.host = name
             if job.cancelled and not status.state.final:
                 late.append(status.job_id)
             if job.status.state is not JobState.NODE_FAIL or status.state.final:
                 job.status, job.share = status, share
         if late:
             self._stations[name].ask("cancel", jobs=late)
+
+    def _end_former_jobs(self) -> None:
+        """Cancel the jobs of machines that are not in ``options`` any more, as soon as these can be reached."""
+        for job_id, job in self._known().items():
+            if job.host in self._stations or job.machine is None:
+                continue
+            if job.host not in self._former:
+                self._former[job.host] = self._station(job.machine), set()
+                self._former[job.host][0].start()
+            if not job.cancelled:
+                self._former[job.host][1].add(job_id)
+        for station, theirs in self._former.values():
+            if theirs and station.up:
+                with contextlib.suppress(TuneError, TimeoutError):
+                    station.ask("cancel", jobs=sorted(theirs)).result(_LOOK_S)
+                    theirs.clear()
 
     def _status(self, job: Job, now: float) -> JobStatus:
         """What is said of a job."""
@@ -319,9 +341,9 @@ class SshCluster:
     def close(self) -> None:
         """End the connections. The jobs go on. A call after this one connects again."""
         if self._started:
-            for station in self._stations.values():
+            for station in (*self._stations.values(), *(station for station, _ in self._former.values())):
                 station.close()
-            self._stations, self._started = self._disconnected(), False
+            self._stations, self._former, self._started = self._disconnected(), {}, False
 
     # -- the records ----------------------------------------------------------------------------------------------
 
@@ -353,7 +375,8 @@ def _as_json(request: JobRequest) -> dict[str, Any]:
 
 
 def _record_of(job: Job) -> dict[str, Any]:
-    return {"host": job.host, "tag": str(job.status.tag), "outputs": list(job.outputs), "share": job.share.to_json()}
+    machine = {"host": job.host} if job.machine is None else job.machine.to_json()
+    return {"machine": machine, "tag": str(job.status.tag), "outputs": list(job.outputs), "share": job.share.to_json()}
 
 
 def _read(path: Path) -> Job | None:
@@ -363,9 +386,10 @@ def _read(path: Path) -> Job | None:
         tag, share = Tag.parse(data["tag"]), Allocation.from_json(data["share"])
         if tag is None:
             return None
-        status = JobStatus(path.stem.removeprefix(_PREFIX), tag, JobState.RUNNING, "", data["host"])
-        return Job(data["host"], status, share, tuple(data["outputs"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        machine = Workstation(**data["machine"])
+        status = JobStatus(path.stem.removeprefix(_PREFIX), tag, JobState.RUNNING, "", machine.host)
+        return Job(machine.host, status, share, tuple(data["outputs"]), machine)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TuneError):
         return None
 
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,6 +22,7 @@ from hpctune.common.log import log
 from hpctune.errors import ClusterUnavailableError, RemoteClusterError, TuneError, UsageError
 from hpctune.file_transfer.options import split
 from hpctune.ssh import ssh_config
+from hpctune.ssh.any_shell import for_any_shell
 from hpctune.ssh.authentication import refusing_to_ask
 from hpctune.ssh.connection import Connection, Traffic
 from hpctune.ssh.streams import Stream, Streams
@@ -32,6 +34,8 @@ _NOT_SET_UP = 95
 _KEPT = 4000
 """Bytes of what the agent writes on stderr that are kept for a message."""
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
+_DRIVER = uuid.uuid4().hex
+"""What tells this process from other drivers."""
 _NEVER_ASK = refusing_to_ask(
     "the driver makes connections again at any time, with nobody to answer. Load a key into the agent (ssh-add), or "
     "name one without a passphrase with IdentityFile in ~/.ssh/config."
@@ -153,6 +157,8 @@ class Station:
         local = {"cpus": one.cpus, "gpus": one.gpus, "env": dict(options.env), "kill_wait_s": options.kill_wait_s}
         return {
             "experiment_id": self._experiment_id,
+            "driver": _DRIVER,
+            "name": self.name,
             "directory": one.directory,
             "options": {name: value for name, value in local.items() if value is not None},
             "poll_s": options.poll_s,
@@ -161,7 +167,7 @@ class Station:
 
     def _command(self) -> str:
         """What runs the agent: a login shell that runs the lines of ``setup``. What they print is no answer, and they
-        cannot read what is meant for the agent. The user's shell only has to start sh."""
+        cannot read what is meant for the agent. The user's shell, which may be fish or tcsh, only has to start sh."""
         agent = f"-u -m {_AGENT} <&3 3<&-"
         own, python = shlex.quote(sys.executable), self._workstation.python
         start = (
@@ -170,7 +176,7 @@ class Station:
         ready = "".join(f" && {{ {line}\n}}" for line in self._options.setup)
         inside = f"cd; {{ true{ready}; }} >&2 || exit {_NOT_SET_UP}\n{start}"
         outside = f"exec 3<&0 </dev/null; exec bash -lc {shlex.quote(inside)}"
-        return f"exec sh -c {shlex.quote(outside)}"
+        return f"exec sh -c {for_any_shell(outside)}"
 
     def _why(self, code: int, said: str) -> str:
         """Why the agent has ended or never ran."""

@@ -53,8 +53,6 @@ class Searches:
             self.calls,
             "A model for KerasTuner states its parameters itself",
             "Fix a parameter with hp.Fixed(name, value) in the HyperParameters of the tuner.",
-            "KerasTuner's directory must be one that all nodes see, so a tuner does not go with --file-transfer. "
-            "Define the search space for hpctune, and train with hpctune.integration.keras.",
         )
         oracle = tuner.oracle
         if oracle.max_trials and len(oracle.trials) >= oracle.max_trials and not oracle._retry_queue:

@@ -29,6 +29,11 @@ class TunerTrial:
     ``number``: which of the searches of the script, from 1. The earlier ones are over: their tuners have their results.
     """
 
+    no_transfer = (
+        "KerasTuner's directory must be one that all machines see, so a tuner does not go with --hosts or "
+        "--file-transfer. Define the search space for hpctune, and train with hpctune.integration.keras."
+    )
+
     def __init__(self, path: Path, text: str, arguments: list[str], number: int, name: str) -> None:
         self.path, self.text, self.arguments, self.number = path, text, arguments, number
         self.__name__ = name

@@ -53,6 +53,11 @@ class CurrentStudy:
 class StudyObjective:
     """The trainable: the user's objective with a copy of the study. ``catch``: of ``optimize``."""
 
+    no_transfer = (
+        "An Optuna objective reads the experiment's journal while it runs, so it does not go with --hosts or "
+        "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch()."
+    )
+
     def __init__(
         self, objective: Callable[..., Any], definition: Definition, catch: tuple[type[Exception], ...], name: str
     ) -> None:

@@ -82,8 +82,6 @@ class Optimizer:
             self.calls,
             "An Optuna objective chooses its parameters itself",
             "Fix a parameter with optuna.samplers.PartialFixedSampler, or try a point with study.enqueue_trial({...}).",
-            "An Optuna objective reads the experiment's journal while it runs, so it does not go with "
-            "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch().",
         )
         caught = tuple(catch) if isinstance(catch, Iterable) else (catch,)
         search = StudySearch(Definition.of(study, secrets.token_hex(8)), timeout)

@@ -54,6 +54,13 @@ def test_what_is_impossible_is_told(values: dict[str, Any], told: str) -> None:
         SshOptions.from_mapping(values)
 
 
+def test_a_machine_that_the_command_line_names_keeps_its_options() -> None:
+    own = Workstation(host="ws2", cpus=4, python="~/py/bin/python")
+    choice = resolve_cluster(SshOptions(hosts=["ws1", own]), hosts=("ws2", "ws3"))
+    assert isinstance(choice.options, SshOptions)
+    assert choice.options.hosts == (own, Workstation(host="ws3"))
+
+
 def test_a_resume_reads_what_was_stored() -> None:
     options = SshOptions(hosts=["ws1", Workstation(host="ws2", gpus=[0])], setup="module load x", patience_s=60.0)
     stored = json.loads(json.dumps(ClusterChoice("ssh", options).to_json()))

@@ -15,6 +15,8 @@ import pytest
 from paramiko import SFTPClient
 
 from hpctune.file_transfer.served import serve
+from hpctune.file_transfer.server import Server
+from hpctune.file_transfer.socket_connection import PREFIX
 from hpctune.ssh.streams import Stream
 
 REFUSED = OSError
@@ -81,6 +83,25 @@ def test_files_are_read_and_written(client: SFTPClient, root: Path) -> None:
     assert [one.filename for one in client.listdir_attr(str(root))] == ["a"]
 
 
+def test_a_file_needs_few_answers(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes as long as the way to the driver and back."""
+    (tmp_path / "local").write_bytes(data := os.urandom(5_000_000))
+    asked: list[int] = []
+    ask = SFTPClient._async_request
+
+    def counted(self: SFTPClient, kind: Any, number: int, *arguments: Any) -> Any:
+        asked.append(number)
+        return ask(self, kind, number, *arguments)
+
+    monkeypatch.setattr(SFTPClient, "_async_request", counted)
+    server = Server(f"{PREFIX}nowhere")
+    with connected(root) as client:
+        monkeypatch.setattr(server, "files", lambda: contextlib.nullcontext(client))
+        server.put(tmp_path / "local", f"{root}/there", mode=0o600)
+    assert (root / "there").read_bytes() == data
+    assert len(asked) < 20
+
+
 def test_directories_links_and_names(client: SFTPClient, root: Path) -> None:
     client.mkdir(f"{root}/d", 0o700)
     client.chmod(f"{root}/d", 0o750)
@@ -97,6 +118,20 @@ def test_directories_links_and_names(client: SFTPClient, root: Path) -> None:
     assert list(root.iterdir()) == []
     with pytest.raises(FileNotFoundError):
         client.stat(f"{root}/e")
+
+
+def test_the_directory_may_be_named_through_links(root: Path) -> None:
+    """Its path is that of the user: ``..`` behind a link leads elsewhere than the text says."""
+    (root / "f").write_text("x")
+    (root.parent / "other" / "deep").mkdir(parents=True)
+    (root.parent / "other" / "link").symlink_to(root.parent / "output")
+    named = root.parent / "other" / "link" / ".." / root.name
+    with connected(named) as client:
+        assert client.listdir(str(named)) == ["f"]
+        assert client.stat(f"{named}/f").st_size == 1
+        assert client.stat(f"{root}/f").st_size == 1
+        with pytest.raises(REFUSED):
+            client.stat(f"{named}/../secret")
 
 
 def test_of_many_who_take_a_name_one_succeeds(root: Path) -> None:
