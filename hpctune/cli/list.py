@@ -20,7 +20,7 @@ from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.values import as_json
 
 EXPERIMENT_COLUMNS = ("name", "status", "trials", "counts", "best", "updated_at")
-TRIAL_COLUMNS = ("trial_id", "state", "training_iteration")
+TRIAL_COLUMNS = ("trial_id", "status", "training_iteration")
 TIMES = ("created_at", "updated_at", "started_at", "ended_at")
 MAX_CONFIG = 6
 HEADINGS = {"last_error": "error"}

@@ -119,7 +119,7 @@ def resume_directory(
     prepared = with_billing(
         resolve_stored(stored, overrides, env, resume, trainable=trainable, param_space=param_space, options=options)
     )
-    mirror = prepared.setup.mirror
+    mirror = getattr(prepared.setup, "mirror", None)  # setups of earlier versions have none
     if filesystem is not None and mirror is not None and mirror.filesystem is not None:
         prepared = replace(prepared, setup=replace(prepared.setup, mirror=replace(mirror, filesystem=filesystem)))
     if overrides.driver_job is not None:

@@ -65,7 +65,7 @@ def test_the_command_line_knows_its_cluster(site: Path, tmp_path: Path) -> None:
 
 def test_names_that_nobody_adds(site: Path, tmp_path: Path) -> None:
     for argument, words in (
-        ('cluster="pbs"', "'pbs' is not a valid cluster. Valid are: auto, slurm, local, debug, shell."),
+        ('cluster="pbs"', "'pbs' is not a valid cluster. Valid are: auto, slurm, local, ssh, debug, shell."),
         ('search_alg="annealing"', '"halton"'),
         ('scheduler="none"', "patience"),
         ('callbacks=["wandb"]', "There is no logger 'wandb'. Valid names: lines."),

@@ -25,8 +25,8 @@ def write_table(loaded: LoadedExperiment, file: Path, form: str, rows: bool, pro
     for number, trial in enumerate(loaded.trials, 1):
         progress(number, len(loaded.trials))
         if not rows:
-            made.append({"trial_id": trial.trial_id, "state": state_of(trial.value).value})
-            made[-1] |= trial_row(trial.value, loaded.paths)
+            state = {"state": state_of(trial.value).value}
+            made.append({"trial_id": trial.trial_id} | state | trial_row(trial.value, loaded.paths) | state)
             continue
         made += [{"trial_id": trial.trial_id, "name": trial.value.name} | row for row in results_of(loaded, trial)]
     write_as(form, made, file)

@@ -272,8 +272,8 @@ def test_list_of_experiments_says_which_have_no_driver(maker: Maker) -> None:
 
 def test_list_of_trials(maker: Maker) -> None:
     lines = [line.split() for line in text("list", "mnist").splitlines()]
-    assert lines[0] == ["trial_id", "state", "training_iteration", "loss", "lr", "layers", "error"]
-    assert lines[2][:6] == ["abcde_00001", "completed", "3", "0.3", "0.05", "1"]
+    assert lines[0] == ["trial_id", "status", "training_iteration", "loss", "lr", "layers", "error"]
+    assert lines[2][:6] == ["abcde_00001", "TERMINATED", "3", "0.3", "0.05", "1"]
     chosen = text("list", "mnist", "--columns", "trial_id,eval/acc", "--sort", "eval/acc", "--desc", "--limit", "1")
     assert [line.split() for line in chosen.splitlines()] == [["trial_id", "eval/acc"], ["abcde_00001", "0.7"]]
     assert len(json.loads(text("list", "mnist", "--filter", "loss < 0.6 or status == ERROR", "--json"))) == 3
