@@ -130,7 +130,7 @@ def test_a_search_with_torch_whose_node_is_lost(
     pytest.importorskip("torch")
     diary = tmp_path / "diary.jsonl"
     diary.touch()
-    search = searches(DDP.replace("DIARY", str(diary)), "-p", "main")
+    search = searches(DDP.replace("DIARY", str(diary)), "-p", "main", "--mem", "3G")
 
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in diary.read_text().splitlines()]
