@@ -12,13 +12,13 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hpctune.common.checks import check_flag
 from hpctune.common.log import log
-from hpctune.common.text import nearest
+from hpctune.common.options import option_values
 from hpctune.errors import UsageError
 from hpctune.worker.container import PROGRAM_VARIABLE
 
@@ -204,13 +204,11 @@ def parse(given: object) -> str | Container | None:
         raise UsageError(
             f"container must be a shell command, or Apptainer(...), Pyxis(...), Podman(...), not {given!r}."
         )
-    values: dict[str, Any] = {str(key).replace("-", "_"): value for key, value in given.items()}
-    kind = values.pop("kind", None)
+    kind = given.get("kind")
     if kind not in KINDS:
         raise UsageError(f"container: kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-    known = [field.name for field in fields(KINDS[kind])]
-    for name in sorted(set(values) - set(known)):
-        raise UsageError(f"container: {kind} has no option {name!r}. {nearest(name, known)}Valid: {', '.join(known)}.")
+    given = {name: value for name, value in given.items() if name != "kind"}
+    values = option_values(KINDS[kind], given, f"container: {kind}")
     if "image" not in values:
         raise UsageError(f"container: {kind} needs an image.")
     return KINDS[kind](**values)

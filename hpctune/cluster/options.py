@@ -13,7 +13,7 @@ from hpctune.cluster.containers import Container
 from hpctune.cluster.slurm.units import memory_bytes, minutes
 from hpctune.common.checks import check_choice, check_flag, check_positive, check_whole
 from hpctune.common.named_state import pickled_by_name
-from hpctune.common.text import nearest
+from hpctune.common.options import option_values
 from hpctune.errors import NotYetSupportedError, UsageError
 from hpctune.file_transfer import options as file_transfer
 from hpctune.file_transfer.options import FileTransfer
@@ -243,7 +243,7 @@ class SlurmOptions(WorkerOptions):
 
     def merge(self, changes: Mapping[str, Any]) -> SlurmOptions:
         """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
-        return replace(self, **_known(type(self), changes))
+        return replace(self, **option_values(type(self), changes, type(self).__name__))
 
     @property
     def transfer(self) -> FileTransfer | None:
@@ -322,7 +322,7 @@ class LocalOptions(WorkerOptions):
 
     def merge(self, changes: Mapping[str, Any]) -> LocalOptions:
         """These options with ``changes`` applied. Raises UsageError as :meth:`from_mapping` does."""
-        return replace(self, **_known(type(self), changes))
+        return replace(self, **option_values(type(self), changes, type(self).__name__))
 
 
 def _own_resources(given: object) -> dict[str, float]:
@@ -349,17 +349,7 @@ def _set(options: object, name: str, value: object) -> None:
 
 
 def _from_mapping(cls: type[_Options], options: Mapping[str, Any]) -> _Options:
-    return cls(**_known(cls, options))
-
-
-def _known(cls: type[_Options], options: Mapping[str, Any]) -> dict[str, Any]:
-    names = [f.name for f in fields(cls)]
-    given = {str(k).replace("-", "_"): v for k, v in options.items()}
-    for name in sorted(set(given) - set(names)):
-        raise UsageError(
-            f"{cls.__name__} has no option {name!r}. {nearest(name, names)}Valid are: {', '.join(sorted(names))}."
-        )
-    return given
+    return cls(**option_values(cls, options, cls.__name__))
 
 
 def _lines(name: str, value: object) -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpctune.common.checks import check_positive
 from hpctune.common.named_state import pickled_by_name
-from hpctune.common.text import nearest
+from hpctune.common.options import option_values
 from hpctune.errors import UsageError
 
 _HOST = re.compile(r"(?:(?P<user>[\w.-]+)@)?(?P<name>[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?")
@@ -90,8 +90,4 @@ def parse(given: object) -> FileTransfer | None:
         return FileTransfer(host=found["host"] or None, directory=found["directory"])
     if not isinstance(given, Mapping):
         raise UsageError(f"file_transfer must be {_EXAMPLE}, a dict of its values, or HOST:DIRECTORY, not {given!r}.")
-    values: dict[str, Any] = {str(key).replace("-", "_"): value for key, value in given.items()}
-    known = [field.name for field in fields(FileTransfer)]
-    for name in sorted(set(values) - set(known)):
-        raise UsageError(f"file_transfer has no option {name!r}. {nearest(name, known)}Valid: {', '.join(known)}.")
-    return FileTransfer(**values)
+    return FileTransfer(**option_values(FileTransfer, given, "file_transfer"))

@@ -121,6 +121,15 @@ class Machines:
                 return said
         raise AssertionError(f"never said: {what}\n{said}")
 
+    def behind_proxy(self, name: str, seed: int = 0) -> Proxy:
+        """Put a proxy in front of a machine."""
+        server = self.servers[name]
+        proxy = Proxy(server.port, seed)
+        self.laptop.knows(server, proxy.port)
+        text = self.laptop.config.read_text().replace(f"Port {server.port}\n", f"Port {proxy.port}\n")
+        self.laptop.config.write_text(text)
+        return proxy
+
     @property
     def demo(self) -> Path:
         return self.results / "demo"
@@ -208,11 +217,7 @@ def test_a_killed_driver_loses_nothing(machines: Machines) -> None:
 
 @pytest.mark.nightly
 def test_broken_connections_lose_nothing(machines: Machines) -> None:
-    server = machines.servers["ws1"]
-    proxy = Proxy(server.port, seed=3)
-    machines.laptop.knows(server, proxy.port)
-    text = machines.laptop.config.read_text().replace(f"Port {server.port}\n", f"Port {proxy.port}\n")
-    machines.laptop.config.write_text(text)
+    proxy = machines.behind_proxy("ws1", seed=3)
     machines.write(samples=4, steps=10, pause=0.1)
     proxy.between = (20_000, 120_000)
     said = machines.call("run", "search.py", "--hosts", "ws1")
@@ -407,9 +412,8 @@ def test_doctor_says_what_each_machine_is(machines: Machines) -> None:
 @pytest.mark.nightly
 def test_a_connection_that_hangs_is_replaced(machines: Machines) -> None:
     server = machines.servers["ws1"]
-    proxy = Proxy(server.port)
-    machines.laptop.knows(server, proxy.port)
-    text = machines.laptop.config.read_text().replace(f"Port {server.port}\n", f"Port {proxy.port}\n")
+    proxy = machines.behind_proxy("ws1")
+    text = machines.laptop.config.read_text()
     machines.laptop.config.write_text(f"ServerAliveInterval 1\nServerAliveCountMax 2\n{text}")
     machines.write(samples=2, steps=20, pause=0.2)
     driver = machines.start("run", "search.py", "--hosts", "ws1")
@@ -454,12 +458,7 @@ def _agents(home: Path) -> set[int]:
 def test_nothing_is_lost_whatever_is_killed(machines: Machines, seed: int) -> None:
     """Drivers, agents, servers, connections and jobs, one after another; each time the search goes on a little."""
     chance = random.Random(seed)
-    proxies = {name: Proxy(server.port, seed) for name, server in machines.servers.items()}
-    text = machines.laptop.config.read_text()
-    for name, proxy in proxies.items():
-        machines.laptop.knows(machines.servers[name], proxy.port)
-        text = text.replace(f"Port {machines.servers[name].port}\n", f"Port {proxy.port}\n")
-    machines.laptop.config.write_text(text)
+    proxies = {name: machines.behind_proxy(name, seed) for name in machines.servers}
     machines.write(
         samples=6, steps=25, pause=0.15, more="cluster=tune.SshOptions(hosts=['ws1', 'ws2'], lost_after_s=60.0),",
     )  # fmt: skip

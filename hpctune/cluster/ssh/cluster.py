@@ -7,17 +7,17 @@ On each workstation an agent does what :class:`LocalCluster` does on this machin
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.local.allocation import Allocation
 from hpctune.cluster.ssh.options import SshOptions, Workstation
+from hpctune.cluster.ssh.records import PREFIX, Job
 from hpctune.cluster.ssh.station import Station
 from hpctune.common.log import log
 from hpctune.common.text import count
@@ -27,10 +27,9 @@ from hpctune.model.ids import Tag
 from hpctune.model.jobs import Accepted, JobRequest, JobState, JobStatus, Refused, SubmitOutcome, Unanswered
 from hpctune.model.resources import Resources
 from hpctune.ports import CallStats, Clock
-from hpctune.storage import atomic, permissions
+from hpctune.storage import permissions
 from hpctune.storage.layout import ExperimentPaths
 
-_PREFIX = "ssh-"
 _ANSWER_S = 30.0
 """Seconds that an agent may take for an answer."""
 _LOOK_S = 5.0
@@ -40,20 +39,6 @@ _CONNECT_S = 90.0
 _DOUBT_S = 60.0
 """Seconds for which it is waited to hear whether a workstation has started a job before it was lost."""
 _PAGE = "docs/how-to/workstations.md says what a machine needs."
-
-
-@dataclass(slots=True)
-class Job:
-    """What is known of one job. ``outputs``: the files that get its output."""
-
-    host: str
-    status: JobStatus
-    share: Allocation
-    outputs: tuple[str, ...] = ()
-    machine: Workstation | None = None
-    """The machine, with its options."""
-    cancelled: bool = False
-    """Whether it is to be cancelled, also if its workstation cannot be reached now."""
 
 
 class SshCluster:
@@ -87,9 +72,7 @@ class SshCluster:
                 reasons.append(str(error))
             else:
                 return
-        raise RequestRejectedError(
-            "\n".join(reasons).replace("this machine", "it").replace("LocalOptions", "Workstation")
-        )
+        raise RequestRejectedError("\n".join(reasons))
 
     def _disconnected(self) -> dict[str, Station]:
         return {one.host: self._station(one) for one in self.options.workstations}
@@ -208,11 +191,10 @@ class SshCluster:
         if "job" not in answer:
             return Refused(answer["refused"], answer["permanent"])
         status = JobStatus(answer["job"], request.tag, JobState.PENDING, "starting", name)
-        machine = next(one for one in self.options.workstations if one.host == name)
-        job = Job(name, status, share, (str(request.stdout), str(request.stderr)), machine)
+        job = Job(name, status, share, (str(request.stdout), str(request.stderr)), self._stations[name].machine)
         self._known()[status.job_id] = job
         permissions.make_directory(self._folder, exist_ok=True)
-        atomic.write(self._record(status.job_id), json.dumps(_record_of(job)) + "\n")
+        job.write(self._record(status.job_id))
         return Accepted(status.job_id)
 
     def jobs(self) -> list[JobStatus]:
@@ -299,14 +281,7 @@ class SshCluster:
             if job is not None and not job.status.state.final:
                 job.cancelled = True
                 mine.setdefault(job.host, []).append(job_id)
-        asked = [
-            station.ask("cancel", jobs=those)
-            for name, those in mine.items()
-            if (station := self._stations.get(name)) is not None and station.up
-        ]
-        for answer in asked:
-            with contextlib.suppress(TuneError, TimeoutError):
-                answer.result(_ANSWER_S)
+        self._tell("cancel", mine)
 
     @property
     def kills_within_s(self) -> float:
@@ -323,10 +298,18 @@ class SshCluster:
                 del self._known()[job_id]
                 with contextlib.suppress(FileNotFoundError):
                     self._record(job_id).unlink()
-        for name, those in mine.items():
-            if (station := self._stations.get(name)) is not None and station.up:
-                with contextlib.suppress(TuneError, TimeoutError):
-                    station.ask("tidy", jobs=those).result(_ANSWER_S)
+        self._tell("tidy", mine)
+
+    def _tell(self, call: str, jobs: Mapping[str, list[str]]) -> None:
+        """Make a call for these jobs on those of their machines that can be reached, and wait until it is done."""
+        asked = [
+            station.ask(call, jobs=those)
+            for name, those in jobs.items()
+            if (station := self._stations.get(name)) is not None and station.up
+        ]
+        for answer in asked:
+            with contextlib.suppress(TuneError, TimeoutError):
+                answer.result(_ANSWER_S)
 
     def preview(self, request: JobRequest) -> str:
         """The machines, and the command that one of them would run."""
@@ -349,13 +332,13 @@ class SshCluster:
 
     def _known(self) -> dict[str, Job]:
         if self._jobs is None:
-            found = (_read(path) for path in sorted(self._folder.glob(f"{_PREFIX}*.json")))
+            found = (Job.read(path) for path in sorted(self._folder.glob(f"{PREFIX}*.json")))
             ours = [job for job in found if job is not None and job.status.tag.experiment_id == self._experiment_id]
             self._jobs = {job.status.job_id: job for job in ours}
         return self._jobs
 
     def _record(self, job_id: str) -> Path:
-        return self._folder / f"{_PREFIX}{job_id}.json"
+        return self._folder / f"{PREFIX}{job_id}.json"
 
     def _outputs(self) -> set[str]:
         """The files that get the output of jobs."""
@@ -372,25 +355,6 @@ def _as_json(request: JobRequest) -> dict[str, Any]:
         "stderr": str(request.stderr),
         "env": dict(request.env),
     }
-
-
-def _record_of(job: Job) -> dict[str, Any]:
-    machine = {"host": job.host} if job.machine is None else job.machine.to_json()
-    return {"machine": machine, "tag": str(job.status.tag), "outputs": list(job.outputs), "share": job.share.to_json()}
-
-
-def _read(path: Path) -> Job | None:
-    """The job of a record; None if it is none."""
-    try:
-        data = json.loads(path.read_text())
-        tag, share = Tag.parse(data["tag"]), Allocation.from_json(data["share"])
-        if tag is None:
-            return None
-        machine = Workstation(**data["machine"])
-        status = JobStatus(path.stem.removeprefix(_PREFIX), tag, JobState.RUNNING, "", machine.host)
-        return Job(machine.host, status, share, tuple(data["outputs"]), machine)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, TuneError):
-        return None
 
 
 def _explained(status: JobStatus) -> JobStatus:

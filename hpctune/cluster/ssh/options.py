@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from hpctune.cluster.options import LocalOptions
 from hpctune.common.checks import check_positive
 from hpctune.common.named_state import pickled_by_name
-from hpctune.common.text import nearest
+from hpctune.common.options import option_values
 from hpctune.errors import UsageError
 from hpctune.file_transfer.options import split
 
@@ -111,18 +111,15 @@ class SshOptions:
         return _made(SshOptions, {f.name: getattr(self, f.name) for f in fields(self)} | dict(changes))
 
 
-def _workstation(given: object) -> Workstation:
+def _workstation(given: Any) -> Workstation:
     if isinstance(given, Workstation):
         return given
-    return _made(Workstation, given) if isinstance(given, Mapping) else Workstation(host=given)  # type: ignore[arg-type]
+    return _made(Workstation, given) if isinstance(given, Mapping) else Workstation(host=given)
 
 
 def _made(kind: type[_Made], options: Mapping[str, Any]) -> _Made:
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    given = {str(name).replace("-", "_"): value for name, value in options.items()}
-    for name in sorted(set(given) - set(known)):
-        raise UsageError(f"{kind.__name__} has no option {name!r}. {nearest(name, known)}Valid: {', '.join(known)}.")
+    values = option_values(kind, options, kind.__name__)
     needed = {"Workstation": "host", "SshOptions": "hosts"}[kind.__name__]
-    if needed not in given:
+    if needed not in values:
         raise UsageError(f"{kind.__name__} needs {needed}, for example {_EXAMPLE}.")
-    return kind(**given)
+    return kind(**values)

@@ -68,7 +68,7 @@ class Station:
         """What the agent said of the machine."""
         self.wrong = False
         """Whether another try cannot help: a key, a host key, an interpreter."""
-        self._workstation, self._options, self._experiment_id = workstation, options, experiment_id
+        self.machine, self._options, self._experiment_id = workstation, options, experiment_id
         self._root, self._also = root, also
         self._host = ssh_config.lookup(*split(workstation.host))
         self._traffic = Traffic()
@@ -153,7 +153,7 @@ class Station:
         raise RemoteClusterError(self._why(code, said[-_KEPT:].decode(errors="replace").strip()))
 
     def _settings(self) -> dict[str, Any]:
-        one, options = self._workstation, self._options
+        one, options = self.machine, self._options
         local = {"cpus": one.cpus, "gpus": one.gpus, "env": dict(options.env), "kill_wait_s": options.kill_wait_s}
         return {
             "experiment_id": self._experiment_id,
@@ -169,7 +169,7 @@ class Station:
         """What runs the agent: a login shell that runs the lines of ``setup``. What they print is no answer, and they
         cannot read what is meant for the agent. The user's shell, which may be fish or tcsh, only has to start sh."""
         agent = f"-u -m {_AGENT} <&3 3<&-"
-        own, python = shlex.quote(sys.executable), self._workstation.python
+        own, python = shlex.quote(sys.executable), self.machine.python
         start = (
             f"[ -x {own} ] && exec {own} {agent}\nexec python3 {agent}" if python is None else f"exec {python} {agent}"
         )
@@ -183,7 +183,7 @@ class Station:
         last = said.splitlines()[-1] if said else "it said nothing"
         if not self._closed.is_set() and not self._tried.is_set():
             self.wrong = True
-        python = self._workstation.python or "python3"
+        python = self.machine.python or "python3"
         if code == _NOT_SET_UP:
             return f"A line of setup failed there: {last}"
         if "No module named 'hpctune'" in said or "No module named hpctune" in said:

@@ -1,10 +1,9 @@
-"""The files of an experiment as its jobs on other machines see them: an SFTP client of paramiko, over a socket."""
+"""The files of an experiment as its jobs on other machines see them: an SFTP client of paramiko, over a stream."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -17,28 +16,10 @@ from paramiko import SFTPClient
 from hpctune.file_transfer.served import serve
 from hpctune.file_transfer.server import Server
 from hpctune.file_transfer.socket_connection import PREFIX
-from hpctune.ssh.streams import Stream
+from hpctune.ssh.streams import Streams
 
 REFUSED = OSError
 """What a client raises for what the server refuses."""
-
-
-class _Socket(Stream):
-    """A stream that is a socket."""
-
-    def __init__(self, made: socket.socket) -> None:
-        super().__init__(1, lambda kind, number, data: None)
-        self._socket = made
-
-    def recv(self, size: int) -> bytes:
-        return self._socket.recv(size)
-
-    def send(self, data: bytes) -> int:
-        return self._socket.send(data)
-
-    def close(self) -> None:
-        self.closed = True
-        self._socket.close()
 
 
 @pytest.fixture
@@ -52,11 +33,14 @@ def root(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def connected(root: Path) -> Iterator[SFTPClient]:
-    near, far = socket.socketpair()
-    serve(_Socket(far), root, lambda: {str(root.parent / "output" / "stdout")})
-    channel: Any = _Socket(near)
+    output = str(root.parent / "output" / "stdout")
+    far = Streams(
+        lambda data: near.feed(data), lambda stream: serve(stream, root, lambda: {output}), print, greeted=True
+    )
+    near = Streams(far.feed, print, print, greeted=True)
+    channel: Any = near.open()
     yield SFTPClient(channel)
-    near.close()
+    channel.close()
 
 
 @pytest.fixture
