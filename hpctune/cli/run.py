@@ -165,6 +165,8 @@ def as_overrides(given: Mapping[str, Any]) -> Overrides:
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
         hosts=hosts_of(given),
+        code=tuple(given.get("code") or ()),
+        code_limit=given.get("code_limit"),
         slurm=slurm,
         resume=given["resume"],
         dry_run=given["dry_run"],

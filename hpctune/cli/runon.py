@@ -16,10 +16,11 @@ from hpctune.cli.progress import say, show
 from hpctune.cli.sshoptions import SSH_FIELDS
 from hpctune.common.text import quoted
 from hpctune.errors import ConnectionLostError, UsageError
-from hpctune.remote import code, launch, passthrough
+from hpctune.remote import launch, passthrough
 from hpctune.remote.launch import Prepared, Wanted
 from hpctune.remote.session import Session
 from hpctune.remote.tasks import Task
+from hpctune.usercode import project as code
 
 
 def run(session: Session, command: click.Command, typed: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -30,7 +31,7 @@ def run(session: Session, command: click.Command, typed: Sequence[str], given: M
     _check_places(given)
     path = Path(config).expanduser().absolute()
     table = [Path(given["table"])] if given["table"] else []
-    project = code.collect(path, [*map(Path, given["code"]), *table], given["code_limit"] or code.MAX_BYTES)
+    project = code.collect(path, [*map(Path, given["code"]), *table], given["code_limit"])
     place = _place(project.root, path)
     inside = os.path.relpath(path, project.root / place)
     line = [

@@ -12,6 +12,7 @@ from hpctune.cli.parameters import is_pair
 from hpctune.cli.run import as_overrides, run_watched
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, experiment_options, run_options
 from hpctune.cli.searchoptions import apply, fit, read_parameters, search_options, show
+from hpctune.cli.sshoptions import code_options
 from hpctune.common.text import count
 from hpctune.errors import UsageError
 from hpctune.interop import program as programs
@@ -36,6 +37,7 @@ from hpctune.space import text as space_text
 @click.option("--like", metavar="SCRIPT", help="Take options, modules and environment from a batch script that works.")
 @click.option("--in-trial-dir", is_flag=True, help="Run the program in each trial's directory instead of here.")
 @search_options
+@code_options
 @experiment_options
 @run_options
 @click.pass_context
@@ -57,7 +59,8 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     parameters = dict(word.lstrip("-").split("=", 1) for word in pairs)
     if rows is not None:
         parameters[", ".join(rows[0])] = f"{count(len(rows), 'row')} of {given['table']}"
-    here = f"{directory}, on machines that have it" if given["hosts"] else "this directory"
+    copied = given["hosts"] or given["file_transfer"]
+    here = f"a copy of {directory} in each trial's directory" if copied else "this directory"
     show(search, full, parameters, "each trial's directory" if given["in_trial_dir"] else here)
     ctx.exit(run_watched(action, overrides))
 

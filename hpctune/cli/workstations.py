@@ -21,11 +21,12 @@ def hosts_of(given: Mapping[str, Any]) -> tuple[str | Workstation, ...]:
         raise UsageError("--make-env and --python exclude each other: one makes an environment, one names it.")
     from hpctune.cli.progress import say, show
     from hpctune.file_transfer.options import split
-    from hpctune.remote import code, environment, launch, requirements
+    from hpctune.remote import environment, launch, requirements
     from hpctune.remote.address import RemoteCluster
     from hpctune.remote.session import Session
+    from hpctune.usercode.project import root_of
 
-    needed = requirements.of_project(code.root_of(Path.cwd()))
+    needed = requirements.of_project(root_of(Path.cwd()))
     inputs = environment.inputs(needed, given.get("wheels") or "")
     made: list[str | Workstation] = []
     for host in hosts:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -63,6 +63,30 @@ class ClusterChoice:
     def jobs_have_copies(self) -> bool:
         """Whether jobs do not see the experiment's directory, and get and bring files."""
         return self.name == "ssh" or (isinstance(self.options, SlurmOptions) and self.options.transfer is not None)
+
+    @property
+    def code(self) -> tuple[Sequence[str], int | None]:
+        """Which files of the project jobs get besides those that they get anyway, and the limit of all, in bytes; if
+        jobs have copies."""
+        options = self.options.transfer if isinstance(self.options, SlurmOptions) else self.options
+        return (options.code, options.code_limit) if isinstance(options, (SshOptions, FileTransfer)) else ((), 0)
+
+    def with_code(self, code: Sequence[str], limit: int | None) -> ClusterChoice:
+        """The same choice with further files for jobs, and another limit. Raises UsageError if jobs have no copies."""
+        changes: dict[str, Any] = {} if limit is None else {"code_limit": limit}
+        if code:
+            changes["code"] = (*self.code[0], *code)
+        if not changes:
+            return self
+        if isinstance(self.options, SshOptions):
+            return replace(self, options=self.options.merge(changes))
+        if isinstance(self.options, SlurmOptions) and self.options.transfer is not None:
+            transfer = replace(self.options.transfer, **changes)
+            return replace(self, options=self.options.merge({"file_transfer": transfer}))
+        raise UsageError(
+            "--code and --code-limit are for jobs that do not see your files: add --on CLUSTER, --hosts ws1,ws2 or "
+            "--file-transfer HOST:DIRECTORY."
+        )
 
     @property
     def doorbell(self) -> bool:

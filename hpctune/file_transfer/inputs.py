@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hpctune.file_transfer.entry import Entry
@@ -9,11 +10,10 @@ from hpctune.file_transfer.orders import Orders
 from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.server import Server
 from hpctune.model.ids import RunKey
-from hpctune.storage import ownership
+from hpctune.storage import bundle, ownership
 from hpctune.storage.run_file import RunTail, checkpoints_before
 
 _DEFINITION = ("experiment.json", "trainable.pkl")
-_CODE = ("code", "objects")
 
 
 def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> None:
@@ -28,13 +28,25 @@ def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> 
     for name in _DEFINITION:
         if name in there:
             _get_if_new(server, f"{place.root}/{name}", place.experiment.root / name, there[name])
-    for name in _CODE:
-        if name in there:
-            server.get_tree(f"{place.root}/{name}", place.experiment.root / name)
+    if "objects" in there:
+        server.get_tree(f"{place.root}/objects", place.experiment.objects)
+    project = bundle.project(place.experiment)
+    project = None if project is None or project.is_here else project
+    _copy_code(server, place, [bundle.sources(place.experiment), None if project is None else project.archive])
     inside = server.entries(place.trial)
     if place.attempt > 1 or restarts:
         _copy_own_files(server, place, inside)
+    if project is not None:
+        project.unpack(place.experiment, place.paths)
     copy_earlier_runs(server, place, restarts, orders.trial_id, inside)
+
+
+def _copy_code(server: Server, place: Place, names: Iterable[str | None]) -> None:
+    """Copy these archives of the user's code. There are also those of earlier versions."""
+    place.experiment.code.mkdir(exist_ok=True)
+    for name in filter(None, names):
+        source = f"{place.root}/code/{name}"
+        _get_if_new(server, source, place.experiment.code / name, server.entry(source))
 
 
 def copy_earlier_runs(

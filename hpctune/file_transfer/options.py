@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ class FileTransfer:
     - ``directory``: a directory of the node for the job's copies. It is made if it is missing. Variables are replaced
       on the node (default ``"${TMPDIR:-/tmp}"``).
     - ``poll_s``: seconds between two looks at the driver's orders (default 2).
+    - ``code``: files and directories of the project that a job gets, besides those that it gets anyway;
+      ``code_limit``: their size, in bytes, at most (default 100 MB; 0: nothing of the project is brought).
 
     Raises UsageError for impossible values.
     """
@@ -36,6 +39,8 @@ class FileTransfer:
     host: str | None = None
     directory: str = "${TMPDIR:-/tmp}"
     poll_s: float = 2.0
+    code: Sequence[str] = ()
+    code_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.host is not None and not (isinstance(self.host, str) and _HOST.fullmatch(self.host)):
@@ -48,6 +53,7 @@ class FileTransfer:
                 f"and quotes, not {self.directory!r}. For example: {_EXAMPLE}"
             )
         check_positive("FileTransfer: poll_s", self.poll_s)
+        object.__setattr__(self, "code", checked_code("FileTransfer", self.code, self.code_limit))
 
     @property
     def server(self) -> str:
@@ -62,6 +68,16 @@ class FileTransfer:
     def to_json(self) -> dict[str, Any]:
         """The values, as :func:`parse` reads them."""
         return asdict(self)
+
+
+def checked_code(where: str, code: object, limit: object) -> tuple[str, ...]:
+    """The value of an option ``code``, beside an option ``code_limit``. Raises UsageError."""
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise UsageError(f"{where}: code_limit must be a number of bytes, such as 500_000_000, not {limit!r}.")
+    names = [code] if isinstance(code, (str, os.PathLike)) else code
+    if not isinstance(names, Sequence) or not all(isinstance(name, (str, os.PathLike)) for name in names):
+        raise UsageError(f"{where}: code must be a list of files and directories, such as ['data'], not {code!r}.")
+    return tuple(os.fspath(name) for name in names)
 
 
 def split(server: str) -> tuple[str, str | None, int | None]:

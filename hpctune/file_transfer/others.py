@@ -17,6 +17,8 @@ from hpctune.storage.permissions import PRIVATE_FILE
 OWN_FILES_S = 30.0
 """Seconds between two looks at the files of user code."""
 _BLOCK = 1 << 20
+_CACHE = "__pycache__"
+"""Python's compiled modules, which it makes again on another machine."""
 
 Seen = tuple[int, int] | str
 """Size and time of a file, or the text of a link."""
@@ -115,6 +117,7 @@ class OwnFiles:
         """Each file of user code, by its name in the trial's directory."""
         top = self._place.paths.text
         for parent, directories, names in os.walk(top):
+            directories[:] = [name for name in directories if name != _CACHE]
             if parent == top:
                 directories[:] = [name for name in directories if not ownership.is_name_of_ours(name)]
                 names = [n for n in names if not ownership.is_name_of_ours(n) and n not in self._outputs]

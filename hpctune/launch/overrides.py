@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Overrides:
     """The overrides. A field that is None (or empty) leaves the script's value.
 
-    ``cluster``: "auto", "slurm", "local", "ssh" or "debug". ``hosts``: the machines for "ssh". ``slurm``: fields of
+    ``cluster``: "auto", "slurm", "local", "ssh" or "debug". ``hosts``: the machines for "ssh". ``code``
+    and ``code_limit``: further files for jobs that do not see them, and bytes of all at most. ``slurm``: fields of
     SlurmOptions. ``config``: values by "a/b" or "a.b", which replace the domain or constant in the search space.
     ``resume``: True, "AUTO" or any other form of
     ``hpctune.run(resume=...)``. ``time_budget_s``: seconds. ``budget``: hours that the jobs may hold.
@@ -43,6 +44,8 @@ class Overrides:
     budget: Budget | None = None
     cluster: str | None = None
     hosts: tuple[str | Workstation, ...] = ()
+    code: tuple[str, ...] = ()
+    code_limit: int | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
     resume: str | bool | None = None
     dry_run: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from hpctune.common.loopback import check_free
-from hpctune.common.text import number, shorten, table
+from hpctune.common.text import count, number, shorten, size, table
 from hpctune.core import evolve
 from hpctune.core.policies import Policies
 from hpctune.core.state import ExperimentState
@@ -28,6 +28,7 @@ from hpctune.schedulers.base import FIFOScheduler
 from hpctune.search import BasicVariantGenerator, ConcurrencyLimiter, SearcherPolicy, SearchPolicy, Suggestion
 from hpctune.search.adapters.library import LibrarySearcher
 from hpctune.space import experiment_tag, has_unresolved
+from hpctune.usercode.project import Project
 from hpctune.worker import Command
 
 T = TypeVar("T")
@@ -142,12 +143,12 @@ def _stand_in(policy: SearcherPolicy, prepared: PreparedExperiment) -> SearchPol
     return BasicVariantGenerator().bind(binding.space, 1, prepared.spec.seed) if has_unresolved(binding.space) else None
 
 
-def _first_trials(prepared: PreparedExperiment, policy: SearchPolicy, count: int) -> list[Trial]:
-    """The first trials that the experiment would have, at most ``count``."""
+def _first_trials(prepared: PreparedExperiment, policy: SearchPolicy, wanted: int) -> list[Trial]:
+    """The first trials that the experiment would have, at most ``wanted``."""
     namer = TrialNamer(prepared.paths, prepared.spec, prepared.setup, experiment_tag)
     policies = Policies(policy, _copied(prepared.setup.scheduler) or FIFOScheduler())
     trials = []
-    for index in range(count):
+    for index in range(wanted):
         identity = trial_id(prepared.spec.experiment_id, index)
         suggestion = policy.suggest(index, identity)
         if not isinstance(suggestion, Suggestion):
@@ -162,11 +163,18 @@ def _summary(prepared: PreparedExperiment, total: int | None) -> list[str]:
     limits = [f"at most {spec.max_concurrent} at a time"] if spec.max_concurrent else []
     limits += [f"for at most {spec.time_budget_s:g} s"] if spec.time_budget_s else []
     limits += [f"within {spec.budget.describe()}"] if spec.budget else []
+    project = prepared.project
+    brought = (
+        [f"Brings:     {count(len(project.files), 'file')}, {size(project.bytes)}, of {project.root} to each job"]
+        if isinstance(project, Project)
+        else []
+    )
     return [
         "Dry run: nothing is written, nothing is submitted.",
         f"Experiment: {prepared.paths.root}",
         f"Trainable:  {spec.trainable}",
         f"Cluster:    {prepared.cluster.name}",
+        *brought,
         f"Trials:     {', '.join([many, *limits])}",
     ]
 

@@ -25,6 +25,7 @@ from hpctune.launch.objectives import notes_on_scheduler, objectives_of, schedul
 from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
 from hpctune.launch.overrides import Overrides
 from hpctune.launch.prepared import PreparedExperiment
+from hpctune.launch.project import project_for
 from hpctune.launch.store import StoredExperiment
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
@@ -101,6 +102,8 @@ def resolve(
     spec = _with_overrides(replace(draft, name=name or _automatic_name(draft, env)), overrides)
     _check_population(setup.scheduler, spec.num_samples)
     notes = _notes(spec, setup, root / spec.name) + notes_on_scheduler(scheduler, spec.objectives, algorithm)
+    project, left_out = project_for(experiment.trainable, cluster)
+    notes += left_out
     num_samples = None
     if stored is not None:
         notes += _differences(stored, spec, root / spec.name)
@@ -118,6 +121,7 @@ def resolve(
         max_pending=env.max_pending,
         handle_signals=env.signals,
         notes=notes,
+        project=project,
         resume=None if stored is None else resume,
         num_samples=num_samples,
         replaces_stored=stored is not None,
@@ -157,7 +161,8 @@ def resolve_stored(
             workers=overrides.workers,
             hosts=overrides.hosts,
         )
-    _check_transfer(stored.trainable if trainable is None else trainable, cluster)
+    trainable_now = stored.trainable if trainable is None else trainable
+    _check_transfer(trainable_now, cluster)
     setup = stored.setup
     if param_space is not None or overrides.config:
         binding = setup.bind_search
@@ -167,19 +172,23 @@ def resolve_stored(
     limits = replace(_with_overrides(stored.spec, overrides), num_samples=stored.spec.num_samples)
     spec = replace(limits, cluster=cluster.name, cluster_options=cluster.to_json())
     _check_population(setup.scheduler, overrides.num_samples)
+    replaces_stored = spec != stored.spec or trainable is not None or setup is not stored.setup
+    project, notes = project_for(trainable_now, cluster, stored.paths) if replaces_stored else (None, ())
     return PreparedExperiment(
         paths=stored.paths,
         spec=spec,
         setup=setup,
-        trainable=stored.trainable if trainable is None else trainable,
+        trainable=trainable_now,
         cluster=cluster,
+        notes=notes,
+        project=project,
         verbose=_verbosity(options.verbose, overrides),
         reporter=options.reporter,
         max_pending=env.max_pending,
         handle_signals=env.signals,
         resume=resume,
         num_samples=overrides.num_samples,
-        replaces_stored=spec != stored.spec or trainable is not None or setup is not stored.setup,
+        replaces_stored=replaces_stored,
     )
 
 
@@ -236,7 +245,7 @@ def _cluster(options: RunOptions, overrides: Overrides) -> ClusterChoice:
     )
     if choice.name == "local" and overrides.machine and not isinstance(options.cluster, LocalOptions):
         choice = replace(choice, options=LocalOptions.from_mapping(overrides.machine))
-    return choice.with_workers(_workers(options, overrides))
+    return choice.with_workers(_workers(options, overrides)).with_code(overrides.code, overrides.code_limit)
 
 
 def _check_transfer(trainable: Any, cluster: ClusterChoice) -> None:

@@ -124,6 +124,8 @@ def resume_directory(
         prepared = replace(prepared, setup=replace(prepared.setup, mirror=replace(mirror, filesystem=filesystem)))
     if overrides.driver_job is not None:
         driver_chain.check(overrides.driver_job, prepared.spec.cluster, overrides.cancel_on_exit)
+    for note in prepared.notes:
+        log.warning(note)
     store.tell_launcher(prepared.paths)
     return _drive_or_hand_over([prepared], overrides)[0]
 

@@ -21,12 +21,13 @@ from hpctune.launch.origin import code_directory, origin_of
 from hpctune.launch.prepared import PreparedExperiment
 from hpctune.model.spec import ExperimentSpec
 from hpctune.output.callback import NotStored
-from hpctune.storage import atomic, bundle, lease, permissions, spec_file
+from hpctune.storage import atomic, bundle, kept_project, lease, permissions, spec_file
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.locks import Lock
 from hpctune.storage.reader import read_experiment
 from hpctune.storage.spec_file import find_experiments
 from hpctune.storage.unpicklable import picklable
+from hpctune.usercode.project import Project
 
 _CREATE_S = 60.0
 """Seconds to wait for another process that creates the same experiment."""
@@ -221,15 +222,17 @@ def discard(paths: ExperimentPaths) -> None:
 def _save_objects(paths: ExperimentPaths, prepared: PreparedExperiment) -> None:
     """Write the trainable, and what a resumed driver needs. A callback that cannot be pickled works in this process, so
     only a driver without the script has to do without it."""
-    setup = prepared.setup
+    setup, project = prepared.setup, prepared.project
+    if isinstance(project, Project):
+        project = kept_project.keep(project, paths)
     try:
-        bundle.save(paths, prepared.trainable, setup)
+        bundle.save(paths, prepared.trainable, setup, project)
     except TrainableError:
         lost = {id(c): type(c).__name__ for c in setup.callbacks if not picklable(c)}
         if not lost:
             raise
         kept = [NotStored(lost[id(c)]) if id(c) in lost else c for c in setup.callbacks]
-        bundle.save(paths, prepared.trainable, replace(setup, callbacks=kept))
+        bundle.save(paths, prepared.trainable, replace(setup, callbacks=kept), project)
         log.warning(
             f"hpctune resume will not call {', '.join(lost.values())}: a callback that cannot be pickled works only in "
             "the process that made it. To resume with it, run the script again."

@@ -13,11 +13,11 @@ from typing import Any
 from hpctune.common.log import log
 from hpctune.common.text import count
 from hpctune.errors import RemoteClusterError, UsageError
-from hpctune.remote import code, tasks, transfer, wheel
-from hpctune.remote.code import CodeFile
+from hpctune.remote import tasks, transfer, wheel
 from hpctune.remote.requirements import Requirements
 from hpctune.remote.session import Session
 from hpctune.remote.tasks import Show
+from hpctune.usercode.project import CodeFile, hash_of
 from hpctune.version import VERSION
 
 FREE = 2_000_000_000
@@ -81,7 +81,7 @@ def check_named(session: Session, facts: Mapping[str, Any]) -> str:
 def make(session: Session, needed: Inputs, facts: Mapping[str, Any], say: Show, show: Show) -> str:
     """The interpreter of an environment of ``needed``, which is made if it is not there. Raises RemoteClusterError."""
     system = session.cluster.system_packages
-    name = code.hash_of((*needed.files, CodeFile(f"{facts['python']} {facts['interpreter']} {system}", 0, "")))[:12]
+    name = hash_of((*needed.files, CodeFile(f"{facts['python']} {facts['interpreter']} {system}", 0, "")))[:12]
     python = f"{facts['here']}/envs/{name}/bin/python"
     if name in facts["environments"]:
         return python

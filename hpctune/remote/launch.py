@@ -12,11 +12,11 @@ from hpctune.common.log import log
 from hpctune.common.text import count, quoted, size
 from hpctune.errors import RemoteClusterError, UsageError
 from hpctune.remote import environment, requirements, tasks, transfer
-from hpctune.remote.code import Project
 from hpctune.remote.environment import Inputs
 from hpctune.remote.requirements import Requirements
 from hpctune.remote.session import Session
 from hpctune.remote.tasks import Show, Task
+from hpctune.usercode.project import Project
 
 Confirm = Callable[[str], bool]
 _PACKAGED = ("pyproject.toml", "setup.py", "setup.cfg")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hpctune.common.text import count, size
 from hpctune.mirror.files import blocks
-from hpctune.remote.code import CodeFile
 from hpctune.remote.session import Session
+from hpctune.usercode.project import CodeFile
 
 PIECE = 1_000_000
 """Bytes of the first batch, and of the pieces of a large file. A connection that breaks loses one batch."""

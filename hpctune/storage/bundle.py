@@ -24,6 +24,7 @@ from hpctune import ray
 from hpctune.common import unpickling
 from hpctune.errors import StorageError, TrainableError
 from hpctune.storage import atomic, objects, permissions
+from hpctune.storage.kept_project import KeptProject
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.storage.objects import open_stored
 from hpctune.storage.unloadable import find_unloadable
@@ -50,8 +51,11 @@ _here = False
 """Trials are to have what this process has, and no copy of it."""
 
 
-def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
-    """Write the bundle. Raises TrainableError, which names what cannot be pickled, or not be loaded then."""
+def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any, project: KeptProject | None = None) -> None:
+    """Write the bundle. ``project``: that of the user's program, if jobs get a copy of it.
+
+    Raises TrainableError, which names what cannot be pickled, or not be loaded then.
+    """
     from hpctune.usercode.namespace import namespace
 
     here = _working_directory()  # first: what follows needs it
@@ -69,6 +73,8 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any) -> None:
         "imports": {name: [*where, name in names.used] for name, where in names.imports.items()},
         "sources": _save_sources(paths, {*code.files, *driver.files}, script.file, {here} & {*entries}),
     }
+    if project is not None:
+        place["project"] = project.to_json()
     header = json.dumps(place).encode() + b"\n"
     atomic.write(paths.trainable, header + code.body, mode=permissions.PRIVATE_FILE)
     atomic.write(paths.driver_bundle, header + driver.body, mode=permissions.PRIVATE_FILE)
@@ -213,6 +219,18 @@ def spawned_names() -> dict[str, Any]:
 def original_cwd(paths: ExperimentPaths) -> str:
     """The directory in which the experiment was started. Reads one line and unpickles nothing."""
     return str(_header(paths)["cwd"])
+
+
+def project(paths: ExperimentPaths) -> KeptProject | None:
+    """The project of the user's program, if jobs get a copy of it. Reads one line and unpickles nothing."""
+    kept = _header(paths).get("project")
+    return None if kept is None else KeptProject(**kept)
+
+
+def sources(paths: ExperimentPaths) -> str | None:
+    """The name of the archive in ``code/`` that has the user's sources."""
+    name: str | None = _header(paths).get("sources", {}).get("archive")
+    return name
 
 
 def _header(paths: ExperimentPaths) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class _Search:
     ) -> None:
         self._found, self._roots, self._foreign = found, roots, foreign
         self._seen: set[str] = set()
+        self._namespaces: dict[str, list[str]] = {}
+        """Packages without a file, each with its directories."""
 
     def imported(self, module: ModuleType) -> None:
         """Take a module that is imported by now."""
@@ -125,15 +127,21 @@ class _Search:
         """Where ``name`` would be imported from; nothing is imported."""
         if name in self._found or name in sys.modules:
             return None
-        parent = name.rpartition(".")[0]
-        if parent and parent not in self._found:
+        parent, _, last = name.rpartition(".")
+        places = self._namespaces.get(parent)
+        if parent in self._found:
+            places = [str(Path(self._found[parent][0].file).parent)]
+        if parent and places is None:
             return None
-        places = [str(Path(self._found[parent][0].file).parent)] if parent else None
         try:
-            spec = PathFinder.find_spec(name, places)
+            spec = PathFinder.find_spec(last, places)  # the whole name wants its packages to be imported
         except (ImportError, ValueError):
             return None
-        return spec.origin if spec is not None else None
+        if spec is None:
+            return None
+        if spec.origin is None and spec.submodule_search_locations is not None:
+            self._namespaces[name] = list(spec.submodule_search_locations)
+        return spec.origin
 
 
 def _named(text: bytes, package: str) -> Iterator[str]:
@@ -176,6 +184,22 @@ class StoredSources:
         self._path = path
         self._texts: list[str] = places["texts"]
         self._modules = {n: ModuleSource(n, file, (at, size)) for n, (file, at, size) in places["modules"].items()}
+        self._namespaces: dict[str, list[str]] = {}
+        for module in self._modules.values():
+            self._note_namespaces(module)
+
+    def _note_namespaces(self, module: ModuleSource) -> None:
+        """Note the packages without a file that a module is in, each with its directory."""
+        name, directory = module.name, Path(module.file).parent
+        directory = directory.parent if module.is_package else directory
+        while name := name.rpartition(".")[0]:
+            if name not in self._modules and str(directory) not in (known := self._namespaces.setdefault(name, [])):
+                known.append(str(directory))
+            directory = directory.parent
+
+    def namespace(self, name: str) -> list[str]:
+        """The directories of a package without a file; empty if it is none."""
+        return self._namespaces.get(name, [])
 
     def remember_lines(self) -> None:
         """Let tracebacks and debuggers show the code that travels by value as it was."""
@@ -215,12 +239,21 @@ class _Finder:
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         module = self.sources.changed(name)
         if module is None:
-            return None
+            return self._namespace(name, path)
         loader = _Loader(self.sources, name, module.file)
         places = [str(Path(module.file).parent)] if module.is_package else None
         return importlib.util.spec_from_file_location(
             name, module.file, loader=loader, submodule_search_locations=places
         )
+
+    def _namespace(self, name: str, path: Any) -> ModuleSpec | None:
+        """A package without a file, if its directory is gone."""
+        places = self.sources.namespace(name)
+        if not places or PathFinder.find_spec(name, path) is not None:
+            return None
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = places
+        return spec
 
 
 class _Loader(SourceFileLoader):

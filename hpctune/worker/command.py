@@ -9,9 +9,9 @@ import re
 import shlex
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hpctune.common.named_state import pickled_by_name
 from hpctune.errors import TrainableError, UsageError
@@ -64,6 +64,8 @@ class Command:
     __name__: str = "command"
     start_dir: str = ""
     """Where the command was made. Set by the constructor."""
+    OTHER_PATHS: ClassVar[tuple[str, ...]] = ()
+    """Further fields with paths of files beside the user."""
 
     def __post_init__(self) -> None:
         if not self.command or not isinstance(self.command, (str, list, tuple)):
@@ -91,6 +93,11 @@ class Command:
     def working_directory(self) -> str | None:
         """Where the program runs; None: in its trial's directory. A relative ``cwd`` is one of the start directory."""
         return self.cwd if self.cwd is None else str(Path(self.start_dir, self.cwd).expanduser())
+
+    def moved(self, place: Callable[[str], str]) -> Command:
+        """The same command for another place of the files beside the user. ``place`` gives a text's paths there."""
+        names = ("command", "env", "cwd", "start_dir", *self.OTHER_PATHS)
+        return replace(self, **{name: _moved(getattr(self, name), place) for name in names})
 
     def arguments(self, fields: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list (the shell's for a string), and the variables to add to its environment.
@@ -135,6 +142,14 @@ class Command:
         if row is not None and not isinstance(row, Mapping):
             raise TrainableError(f"parse must return a dict of results or None, not {row!r}.")
         return row
+
+
+def _moved(value: Any, place: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return place(value)
+    if isinstance(value, Mapping):
+        return {name: _moved(one, place) for name, one in value.items()}
+    return [_moved(one, place) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 class _Shell:

@@ -15,6 +15,7 @@ from hpctune.storage import bundle
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
 from hpctune.worker.channel import Channel
 from hpctune.worker.job import of_parts
+from hpctune.worker.project_copy import place_in
 from hpctune.worker.session import Session, current, set_current
 
 
@@ -23,7 +24,7 @@ def trial_environment(session: Session, experiment: ExperimentPaths, paths: Tria
     """Set the process up for ``session``, and restore it afterwards."""
     before, outer = _here(), current()
     channel = Channel(session, other_nodes=sum(int(each or 1) for each in of_parts("SLURM_JOB_NUM_NODES")) > 1)
-    additions = {**channel.environment, "TUNE_ORIG_WORKING_DIR": _original_cwd(experiment, before)}
+    additions = {**channel.environment, "TUNE_ORIG_WORKING_DIR": place_in(paths)(_original_cwd(experiment, before))}
     set_current(session)
     try:
         if _flag("HPCTUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR", "TUNE_CHDIR_TO_TRIAL_DIR"):

@@ -25,6 +25,7 @@ from hpctune.worker import srun, transferred
 from hpctune.worker.command import FACTS, Command, text_of
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.printed import names_in
+from hpctune.worker.project_copy import place_in
 from hpctune.worker.session import Session
 
 KILL_AFTER_S = 10.0
@@ -41,13 +42,17 @@ MAX_LINE = 1 << 20
 MAX_VARIABLE = 32_768
 """Bytes of a parameter in the environment, of the 128 kB that the system allows. Longer ones are only in the file."""
 _MISSED_FILE = re.compile(r"No such file|not found|can.t open|cannot open|does not exist|ENOENT", re.IGNORECASE)
-_NO_TRAVEL = "Programs and data do not travel with a search: they must be on that machine, at the same path."
+_NO_TRAVEL = (
+    "Of your files, the project's code travels with a search: what git does not ignore, or the files that the command "
+    "names. Bring others with --code PATH, or have them on that machine at the same absolute path."
+)
 _LINE_ENDS = re.compile(r"[\r\n]")
 
 
 def run_command(command: Command, session: Session) -> None:
     """Run the program to its end. Raises TrainableError with its last lines of output if it fails."""
     session.leaves_itself = True
+    command = command.moved(place_in(session.paths))
     config_file = session.private_directory / "config.json"
     config_file.write_text(values.dumps(values.plain(session.control.config)))
     program = _Program(command, session, {"HPCTUNE_CONFIG": str(config_file), **_parameters(session)})

@@ -34,6 +34,7 @@ class SacredCommand(HeardCommand):
     """
 
     SITE: ClassVar[str] = str(Path(__file__).parent / "sacred_site")
+    OTHER_PATHS: ClassVar[tuple[str, ...]] = ("search_paths",)
     conda_environment: str | None = None
     search_paths: Sequence[str] = ()
 

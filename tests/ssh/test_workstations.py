@@ -387,12 +387,54 @@ def test_a_file_without_python_names_machines(machines: Machines) -> None:
     assert "loss=1" in said.out
 
 
-def test_a_program_that_is_not_on_the_machine_is_told(machines: Machines, tmp_path: Path) -> None:
+PROGRAM = """
+import os, sys, time
+from lib.model import loss
+print("in", os.getcwd(), flush=True)
+x = float(sys.argv[sys.argv.index("--x") + 1])
+with open("seen.txt", "a") as file:
+    file.write(f"{x}\\n")
+while os.path.exists("PROJECT"):
+    time.sleep(0.05)
+print("loss", loss(x, open("data/offset.txt").read()))
+"""
+
+
+def test_a_program_travels_with_its_project(machines: Machines, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "lib").mkdir(parents=True)
+    (project / "data").mkdir()
+    (project / "train.py").write_text(PROGRAM.replace("PROJECT", str(project)))
+    (project / "lib" / "model.py").write_text("def loss(x, offset):\n    return (x - float(offset)) ** 2\n")
+    (project / "data" / "offset.txt").write_text("2\n")
+    (project / ".env").write_text("SECRET=1")
+    machines.laptop.work = project
+    words = ("sweep", f"{sys.executable} train.py", "x=1,2,4", "--grid", "--metric", "loss", "--name", "demo")
+    where = ("--hosts", "ws1", "--code", "data", "--max-concurrent", "1")
+    said = machines.call(*words, *where, "--dry-run")
+    assert said.code == 0, said
+    assert "Brings:     3 files" in said.out
+    driver = machines.start(*words, *where)
+    # While a machine sees the project itself, its programs run there. Then it does not see it any more.
+    wait_for((project / "seen.txt").exists, what="the first trial to begin")
+    project.rename(tmp_path / "elsewhere")
+    out, errors = driver.communicate(timeout=120)
+    assert driver.returncode == 0, (out, errors)
+    trials = sorted(machines.demo.glob("train_*/"))
+    assert [(path / "project" / "seen.txt").exists() for path in trials] == [False, True, True]
+    assert (trials[1] / "project" / "seen.txt").read_text() == "2.0\n"
+    assert [path.name for path in (trials[1] / "project").iterdir()] == ["seen.txt"], "what it wrote, and no more"
+    found = {name: lines[-1]["loss"] for name, lines in machines.rows().items()}
+    assert sorted(found.values()) == [0.0, 1.0, 4.0]
+    wait_for(lambda: not machines.left(), what="the agents to tidy up")
+
+
+def test_a_file_that_a_program_misses_is_told(machines: Machines, tmp_path: Path) -> None:
     (machines.laptop.work / "program.py").write_text("print('loss', open('data.txt').read())\n")
     words = ("sweep", f"{sys.executable} program.py", "x=1,2", "--metric", "loss", "--num-samples", "1")
     said = machines.call(*words, "--hosts", "ws1")
     assert said.code == 1, said
-    assert "Programs and data do not travel with a search: they must be on that machine, at the same path" in "".join(
+    assert "Bring others with --code PATH" in "".join(
         path.read_text() for path in machines.results.glob("*/*/error.txt")
     )
 

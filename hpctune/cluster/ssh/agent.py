@@ -255,9 +255,18 @@ def _write_all(fd: int, data: bytes) -> None:
         left = left[os.write(fd, left) :]
 
 
+def search_path(environment: Mapping[str, str], interpreter: str) -> str:
+    """The search path of jobs: ``python`` in a program is this interpreter, unless an environment is active."""
+    known = environment.get("PATH", os.defpath)
+    if any(name in environment for name in ("VIRTUAL_ENV", "CONDA_PREFIX")):
+        return known
+    return os.pathsep.join([str(Path(interpreter).parent), known])
+
+
 def main() -> None:
     """Serve the driver until stdin ends."""
     show_messages()
+    os.environ["PATH"] = search_path(os.environ, sys.executable)
     wire = os.dup(1)
     os.dup2(2, 1)  # what anything prints is no answer
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

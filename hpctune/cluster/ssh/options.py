@@ -11,7 +11,7 @@ from hpctune.common.checks import check_positive
 from hpctune.common.named_state import pickled_by_name
 from hpctune.common.options import option_values
 from hpctune.errors import UsageError
-from hpctune.file_transfer.options import split
+from hpctune.file_transfer.options import checked_code, split
 
 _EXAMPLE = "SshOptions(hosts=['ws1', 'ann@ws2'])"
 _Made = TypeVar("_Made")
@@ -62,6 +62,8 @@ class SshOptions:
       others (default 3600).
     - ``patience_s``: for how many seconds a job keeps what it has not yet brought back while no driver is connected
       (default 86400, a day).
+    - ``code``: files and directories of the project that a job gets, besides those that it gets anyway;
+      ``code_limit``: their size, in bytes, at most (default 100 MB; 0: nothing of the project is brought).
     - ``poll_s`` and ``quiet_poll_s``: shortest and longest interval between two looks, in seconds (default 1 and 5).
     """
 
@@ -75,6 +77,8 @@ class SshOptions:
     patience_s: float = 86400.0
     poll_s: float = 1.0
     quiet_poll_s: float = 5.0
+    code: Sequence[str] = ()
+    code_limit: int | None = None
 
     doorbell: ClassVar[bool] = False
     """No datagram reaches the driver."""
@@ -87,7 +91,8 @@ class SshOptions:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(f"SshOptions: hosts names {', '.join(twice)} twice. Each machine runs many trials.")
         checked = LocalOptions(python=self.python, setup=self.setup, env=self.env)
-        for name, value in (("hosts", made), ("setup", checked.setup), ("env", checked.env)):
+        code = checked_code("SshOptions", self.code, self.code_limit)
+        for name, value in (("hosts", made), ("setup", checked.setup), ("env", checked.env), ("code", code)):
             object.__setattr__(self, name, value)
         for name in ("kill_wait_s", "lost_after_s", "patience_s", "poll_s", "quiet_poll_s"):
             check_positive(name, getattr(self, name))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpctune.cluster.ssh.agent import search_path
 from hpctune.cluster.ssh.options import SshOptions
 from hpctune.cluster.ssh.station import Station
 
@@ -27,3 +28,9 @@ def test_any_login_shell_starts_the_agent(shell: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "-u -m hpctune.cluster.ssh.agent\n"), done
     assert (tmp_path / "said").read_text() == rf"a\\b'it's ünique! {tmp_path}"
+
+
+def test_a_program_finds_the_interpreter_of_the_machine() -> None:
+    assert search_path({"PATH": "/usr/bin"}, "/home/ann/env/bin/python") == "/home/ann/env/bin:/usr/bin"
+    active = {"PATH": "/opt/conda/bin:/usr/bin", "CONDA_PREFIX": "/opt/conda"}
+    assert search_path(active, "/home/ann/env/bin/python") == active["PATH"]

@@ -1,14 +1,17 @@
-"""Which files of a project go to the cluster: those that git tracks or would, or what the config file names."""
+"""Which files of a project go where its code runs: those that git tracks or would, or what a file or command names."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpctune.common.text import count, quoted, size, table
@@ -22,6 +25,9 @@ _WORD = re.compile(r"[\w./+-]*\w")
 _SECRET = re.compile(r"(^|/)(\.env(\..+)?|\.netrc|credentials(\.json)?|id_(rsa|ecdsa|ed25519)|[^/]+\.(pem|key|p12))$")
 _NEVER = frozenset({".git", "__pycache__"})
 _SHOWN = 5
+_MAX_SEARCHED = 1_000_000
+"""Bytes of the largest file in which names of other files are looked for."""
+_MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,13 @@ class Project:
     def bytes(self) -> int:
         return sum(file.size for file in self.files)
 
+    def without_secrets(self, named: Iterable[Path] = ()) -> tuple[Project, list[str]]:
+        """The project without what may be a secret, and the names of these files. Those of ``named`` stay."""
+        wanted = {name for path in named for name in _below(path.expanduser().absolute(), self.root)}
+        left_out = [file.path for file in self.files if _SECRET.search(file.path) and file.path not in wanted]
+        kept = tuple(file for file in self.files if file.path not in left_out)
+        return replace(self, files=kept), left_out
+
     def describe(self, new: Sequence[CodeFile]) -> str:
         """What goes there, as a list for people. ``new``: the files whose names are new there."""
         by = "as git has them, with what is new and not ignored" if self.tracked else "named by the config file"
@@ -80,24 +93,59 @@ class Project:
         return "\n".join([head, *lines])
 
 
+def archive(project: Project) -> bytes:
+    """All files of a project, as a compressed tar archive. The same files give the same."""
+    body = io.BytesIO()
+    with gzip.GzipFile(fileobj=body, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for file in project.files:
+            entry = tarfile.TarInfo(file.path)
+            if file.target:
+                entry.type, entry.linkname = tarfile.SYMTYPE, file.target
+                tar.addfile(entry)
+                continue
+            content = (project.root / file.path).read_bytes()
+            entry.size, entry.mode = len(content), 0o755 if file.executable else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    return body.getvalue()
+
+
 def hash_of(files: Iterable[CodeFile]) -> str:
     """One hash for names and contents."""
     return hashlib.sha256(repr([file.to_json() for file in files]).encode()).hexdigest()
 
 
-def collect(config: Path, more: Sequence[Path] = (), max_bytes: int = MAX_BYTES) -> Project:
-    """The project of ``config``. ``more``: further files and directories. Raises UsageError for what is too large, is
-    outside of the project, or is not there."""
+def collect(config: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
+    """The project of ``config``. ``more``: further files and directories. ``max_bytes``: of all; None: MAX_BYTES.
+
+    Raises UsageError for what is too large, is outside of the project, or is not there.
+    """
     config = config.expanduser().absolute()
     if not config.is_file():
         raise UsageError(f"There is no file {config}.")
-    top = _git_root(config.parent)
-    root = top if top is not None else config.parent
-    names = set(_tracked(root)) if top is not None else set(_named(config, root))
-    names.add(_inside(config, root))
+    return _collected(config.parent, [config], more, max_bytes)
+
+
+def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
+    """The project of a program that runs in ``directory`` by the command ``text``. Otherwise as :func:`collect`."""
+    directory = directory.expanduser().absolute()
+    root = _git_root(directory) or directory
+    modules = [f"{name.replace('.', '/')}{end}" for name in _MODULE.findall(text) for end in (".py", "/__main__.py")]
+    words = {word for word in _WORD.findall(text) if "." in word or "/" in word}
+    paths = [Path(os.path.normpath(directory / word)) for word in sorted({*words, *modules})]
+    files = [path for path in paths if path.is_relative_to(root) and path.is_file()]
+    return _collected(directory, files, more, max_bytes)
+
+
+def _collected(directory: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None) -> Project:
+    """The project in ``directory``, with ``files``."""
+    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+    top = _git_root(directory)
+    root = top if top is not None else directory
+    names = set(_tracked(root)) if top is not None else set(_named(files, root))
+    names.update(_inside(file, root) for file in files)
     for path in more:
         names.update(_below(path.expanduser().absolute(), root))
-    existing = sorted(name for name in names if os.path.lexists(root / name))
+    existing = sorted(name for name in _without_experiments(names) if os.path.lexists(root / name))
     _check(root, existing, max_bytes, tracked=top is not None)
     return Project(root, tuple(_file(root, name) for name in existing), top is not None)
 
@@ -133,9 +181,10 @@ def _tracked(root: Path) -> Iterator[str]:
         yield from (os.fsdecode(name) for name in listed.split(b"\0") if name and not name.endswith(b"/"))
 
 
-def _named(config: Path, root: Path) -> Iterator[str]:
-    """The modules that a file imports from its own directory, and the files that its text names, with theirs."""
-    left, seen = [config], set[Path]()
+def _named(files: Sequence[Path], root: Path) -> Iterator[str]:
+    """``files``, the modules that they import from their own directory, and the files that their text names, with
+    theirs."""
+    left, seen = list(files), set[Path]()
     while left:
         path = left.pop()
         if path in seen:
@@ -143,7 +192,7 @@ def _named(config: Path, root: Path) -> Iterator[str]:
         seen.add(path)
         yield str(path.relative_to(root))
         try:
-            text = path.read_text()
+            text = path.read_text() if path.stat().st_size <= _MAX_SEARCHED else ""
         except (OSError, UnicodeDecodeError):
             continue
         if path.suffix == ".py":
@@ -164,6 +213,15 @@ def _imported(path: Path, root: Path) -> list[Path]:
     finally:
         sys.path[:] = before
     return [Path(module.file) for module, _ in found.modules.values()]
+
+
+def _without_experiments(names: set[str]) -> Iterator[str]:
+    """The names that do not lie in an experiment: results that are kept in the project are no code."""
+    experiments = {Path(name).parent for name in names if Path(name).name == "trainable.pkl"}
+    experiments = {place for place in experiments if str(place / "experiment.json") in names}
+    for name in names:
+        if experiments.isdisjoint(Path(name).parents):
+            yield name
 
 
 def _below(path: Path, root: Path) -> Iterator[str]:

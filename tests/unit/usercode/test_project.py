@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.errors import UsageError
-from hpctune.remote.code import Project, collect
+from hpctune.usercode.project import Project, collect, collect_named
 
 
 def write(root: Path, **files: str) -> None:
@@ -151,3 +151,43 @@ def test_what_may_be_a_secret_is_listed_first(root: Path) -> None:
         line.split()[0] for line in project.describe(project.files).splitlines() if line.endswith("may be a secret")
     ]
     assert shown == [".env", "deploy/server.pem"]
+
+
+def test_what_a_command_names(root: Path) -> None:
+    write(
+        root, train_DOT_py="import lib.model\n", lib__model_DOT_py="", pkg__main_DOT_py="import lib.model",
+        conf__a_DOT_yaml="data: table.csv", table_DOT_csv="1", big_DOT_csv="1", other_DOT_py="", bin__run="",
+    )  # fmt: skip
+    found = collect_named("bin/run && python train.py --conf=conf/a.yaml --data big.csv {lr} > out.txt", root)
+    assert names(found) == ["big.csv", "bin/run", "conf/a.yaml", "lib/model.py", "table.csv", "train.py"]
+    assert names(collect_named("python -m pkg.main --lr {lr}", root)) == ["lib/model.py", "pkg/main.py"]
+    assert names(collect_named(f"bash {root}/bin/run /etc/passwd ../x.py", root)) == ["bin/run"]
+    assert names(collect_named("echo 1", root)) == []
+    assert names(collect_named("echo 1", root, [root / "lib"])) == ["lib/model.py"]
+    git(root, "init", "-q")
+    write(root, _DOT_gitignore="*.csv")
+    found = collect_named("python ../train.py --data ../big.csv", root / "lib")
+    assert found.root == root
+    assert "big.csv" in names(found), "git ignores it, and the command names it"
+    assert "table.csv" not in names(found)
+    assert "other.py" in names(found)
+
+
+def test_results_in_a_project_are_no_code(root: Path) -> None:
+    write(
+        root, train_DOT_py="", runs__demo__experiment_DOT_json="", runs__demo__trainable_DOT_pkl="",
+        runs__demo__trial__result_DOT_json="", runs__notes_DOT_txt="", alone__trainable_DOT_pkl="",
+    )  # fmt: skip
+    git(root, "init", "-q")
+    assert names(collect(root / "train.py")) == ["alone/trainable.pkl", "runs/notes.txt", "train.py"]
+
+
+def test_secrets_stay_unless_they_are_named(root: Path) -> None:
+    write(root, train_DOT_py="", _DOT_env="", keys__a_DOT_pem="")
+    git(root, "init", "-q")
+    project, left = collect_named("python train.py", root).without_secrets()
+    assert names(project) == ["train.py"]
+    assert left == [".env", "keys/a.pem"]
+    project, left = collect_named("python train.py", root).without_secrets([root / "keys"])
+    assert names(project) == ["keys/a.pem", "train.py"]
+    assert left == [".env"]

@@ -1,0 +1,38 @@
+"""Which of the user's files go with a search to jobs that do not see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpctune.cluster.choice import ClusterChoice
+from hpctune.storage import bundle
+from hpctune.storage.kept_project import KeptProject
+from hpctune.storage.layout import ExperimentPaths
+from hpctune.usercode import project
+from hpctune.usercode.project import Project
+from hpctune.worker import Command
+
+
+def project_for(
+    trainable: Any, cluster: ClusterChoice, stored: ExperimentPaths | None = None
+) -> tuple[Project | KeptProject | None, tuple[str, ...]]:
+    """The project of a program, or what the options name of the working directory's; and warnings.
+
+    None if jobs see the user's files, or nothing goes with the search. If the project of an experiment that is resumed
+    is not here any more, it is the ``stored`` one. Raises UsageError for files that are too large or not there.
+    """
+    more, limit = cluster.code
+    if not cluster.jobs_have_copies or limit == 0 or not (more or isinstance(trainable, Command)):
+        return None, ()
+    named = [Path(name) for name in more]
+    text, directory = "", Path.cwd()
+    if isinstance(trainable, Command):
+        text = trainable.command if isinstance(trainable.command, str) else " ".join(map(str, trainable.command))
+        directory = Path(trainable.working_directory or trainable.start_dir)
+    if stored is not None and not directory.is_dir():
+        return bundle.project(stored), ()
+    found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
+    names = ", ".join(secrets)
+    told = f"What may be a secret does not go to the jobs: {names}. If it is needed there, name it: --code FILE"
+    return found if found.files else None, (told,) if secrets else ()

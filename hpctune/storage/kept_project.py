@@ -1,0 +1,77 @@
+"""The project of the user's program, kept in the experiment for jobs that do not see the user's files.
+
+Such a job gets the archive in ``code/`` and unpacks it in its trial's directory. So what the program changes there is
+brought back with the trial's other files, and a later attempt finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tarfile
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hpctune.storage import atomic, permissions
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.usercode.project import Project, archive
+
+DIRECTORY = "project"
+"""The name of the copy in a trial's directory."""
+_MARKS = 4
+"""How many files tell whether a directory is the project itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptProject:
+    """``root``: the project's directory where the search was started. ``archive``: the name of the archive. ``marks``:
+    names of some of its files with their inodes."""
+
+    root: str
+    archive: str
+    marks: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The values."""
+        return asdict(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine sees the project itself, on a filesystem that it shares with the driver's host."""
+        try:
+            seen = {name: os.stat(f"{self.root}/{name}").st_ino for name in self.marks}
+        except OSError:
+            return False
+        return bool(seen) and seen == self.marks
+
+    def moved(self, text: str, trial: TrialPaths) -> str:
+        """``text`` with the paths of the project's files in the copy of ``trial``."""
+        copy = str(trial.root / DIRECTORY)
+        return re.sub(rf"(?<![\w./-]){re.escape(self.root)}(?![\w.-])", lambda found: copy, text)
+
+    def unpack(self, experiment: ExperimentPaths, trial: TrialPaths) -> None:
+        """Make the copy. Files that are there, of an earlier attempt, stay as they are. May be called again."""
+        target = trial.root / DIRECTORY
+        fresh = trial.root / f".{DIRECTORY}.{os.getpid()}.tmp"
+        shutil.rmtree(fresh, ignore_errors=True)
+        with tarfile.open(experiment.code / self.archive) as files:
+            files.extractall(fresh, filter="data")
+        for parent, directories, names in os.walk(fresh):
+            place = target / os.path.relpath(parent, fresh)
+            place.mkdir(exist_ok=True)
+            links = [name for name in directories if os.path.islink(f"{parent}/{name}")]
+            for name in (*names, *links):
+                if not os.path.lexists(place / name):
+                    os.rename(f"{parent}/{name}", place / name)
+        shutil.rmtree(fresh)
+
+
+def keep(project: Project, experiment: ExperimentPaths) -> KeptProject:
+    """Store ``project`` in ``code/``, unless that was done."""
+    name = f"project-{project.hash[:16]}.tar.gz"
+    experiment.code.mkdir(mode=permissions.PRIVATE_DIRECTORY, exist_ok=True)
+    if not permissions.exists(experiment.code / name):
+        atomic.write(experiment.code / name, archive(project), mode=permissions.PRIVATE_FILE)
+    marked = [file.path for file in project.files if not file.target][:_MARKS]
+    return KeptProject(str(project.root), name, {path: (project.root / path).stat().st_ino for path in marked})

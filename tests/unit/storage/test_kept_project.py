@@ -1,0 +1,103 @@
+"""The copy of a project in a trial's directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hpctune.storage import bundle, kept_project
+from hpctune.storage.kept_project import KeptProject
+from hpctune.storage.layout import ExperimentPaths, TrialPaths
+from hpctune.usercode.project import collect_named
+from hpctune.worker import Command, transferred
+from hpctune.worker.project_copy import place_in
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "my {code}"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "run.sh").write_text("echo 1")
+    (root / "bin" / "run.sh").chmod(0o755)
+    (root / "data.txt").write_text("1")
+    (root / "link.txt").symlink_to("data.txt")
+    return root
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> ExperimentPaths:
+    paths = ExperimentPaths(tmp_path / "experiment")
+    (paths.root / "trial").mkdir(parents=True)
+    return paths
+
+
+def kept(project: Path, experiment: ExperimentPaths) -> KeptProject:
+    found = collect_named("bin/run.sh", project, [project / "data.txt", project / "link.txt"])
+    made = kept_project.keep(found, experiment)
+    assert KeptProject(**made.to_json()) == made
+    return made
+
+
+def test_a_copy_is_whole_and_keeps_what_a_trial_has_changed(project: Path, experiment: ExperimentPaths) -> None:
+    made, trial = kept(project, experiment), TrialPaths(experiment.root / "trial")
+    copy = trial.root / kept_project.DIRECTORY
+    made.unpack(experiment, trial)
+    assert sorted(path.name for path in copy.rglob("*")) == ["bin", "data.txt", "link.txt", "run.sh"]
+    assert os.access(copy / "bin" / "run.sh", os.X_OK)
+    assert (copy / "link.txt").readlink() == Path("data.txt")
+    (copy / "data.txt").write_text("2")
+    (copy / "bin" / "run.sh").unlink()
+    made.unpack(experiment, trial)
+    assert (copy / "data.txt").read_text() == "2"
+    assert (copy / "bin" / "run.sh").read_text() == "echo 1"
+    assert list(trial.root.iterdir()) == [copy]
+
+
+def test_the_same_files_are_kept_once(project: Path, experiment: ExperimentPaths) -> None:
+    first = kept(project, experiment)
+    assert kept(project, experiment) == first
+    (project / "data.txt").write_text("2")
+    assert kept(project, experiment).archive != first.archive
+    assert len(list(experiment.code.iterdir())) == 2
+
+
+def test_the_project_itself_is_known(project: Path, experiment: ExperimentPaths, tmp_path: Path) -> None:
+    made = kept(project, experiment)
+    assert made.is_here
+    project.rename(tmp_path / "elsewhere")
+    assert not made.is_here
+    project.mkdir()
+    for name in made.marks:  # another machine's directory of that name
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    assert not made.is_here
+
+
+def test_paths_of_the_project_are_those_of_the_copy(experiment: ExperimentPaths) -> None:
+    made, trial = KeptProject("/home/ann/code", "x", {}), TrialPaths("/scratch/t1")
+    for before, after in {
+        "/home/ann/code": "/scratch/t1/project",
+        "python /home/ann/code/train.py --data=/home/ann/code/data": "python /scratch/t1/project/train.py "
+        "--data=/scratch/t1/project/data",
+        "/home/ann/code2/x": "/home/ann/code2/x",
+        "/mnt/home/ann/code/x": "/mnt/home/ann/code/x",
+        "cd '/home/ann/code' && ls": "cd '/scratch/t1/project' && ls",
+        "PYTHONPATH=/home/ann/code:/lib": "PYTHONPATH=/scratch/t1/project:/lib",
+        "train.py": "train.py",
+    }.items():
+        assert made.moved(before, trial) == after
+
+
+def test_a_job_with_copies_finds_its_own(
+    project: Path, experiment: ExperimentPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle.save(experiment, Command("bin/run.sh"), None, kept(project, experiment))
+    trial = TrialPaths(experiment.root / "trial")
+    monkeypatch.setattr(transferred, "_has_copies", True)
+    assert place_in(trial)(str(project)) == str(project), "this machine sees it"
+    project.rename(tmp_path / "elsewhere")
+    assert place_in(trial)(f"{project}/data.txt") == str(trial.root / "project" / "data.txt")
+    monkeypatch.setattr(transferred, "_has_copies", False)
+    assert place_in(trial)(str(project)) == str(project)
