@@ -184,9 +184,11 @@ def test_halving_with_lost_jobs(start: Callable[..., Search], slurm_cluster: Slu
     search = start(ASHA, pause=0.5, more="requeue=True")
     for number in range(3):
         wait_for(lambda n=number: results(search) > 3 * n + 2, what="results", timeout_s=60)
-        job = next(job for job in slurm_cluster.squeue() if job.state == "RUNNING")
-        slurm_cluster.run("scancel", "--signal=KILL", "--full", job.id)
-        slurm_cluster.run("scontrol", "requeue", job.id)
+        running: list[str] = []
+        while not running:  # a job of a rung may just have ended
+            running = [job.id for job in slurm_cluster.squeue() if job.state == "RUNNING"]
+        slurm_cluster.run("scancel", "--signal=KILL", "--full", running[0])
+        slurm_cluster.run("scontrol", "requeue", running[0])
     search.finish(within_s=250)
     counted = whole(search)
     assert all(rows == list(range(1, len(rows) + 1)) for rows in counted.values()), counted
