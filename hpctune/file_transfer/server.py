@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +35,10 @@ BLOCK = 1 << 18
 LARGE_BLOCK = 1 << 20
 """The same, and bytes of one request, if the server is hpctune's own. Each write waits for its answer, so on a long way
 a file is as slow as its requests are small; others need not take more than 32 kB."""
+_LANES = 8
+"""Connections that copy the files of a directory side by side, if the server is hpctune's own: on a long way a small
+file is nothing but waiting for answers."""
+_MEANWHILE_S = 0.2
 _AHEAD = 64
 """Blocks of a file that are asked for before the first of them is here."""
 
@@ -52,6 +59,9 @@ def _connecting(server: str, agent: bool, traffic: Traffic) -> Callable[[], Conn
     return lambda: Connection(host, traffic, _NEVER_ASK)
 
 
+_Step = Callable[["Server"], object]
+
+
 class Server:
     """The files of one host (``[USER@]HOST[:PORT]``), or what is served behind a socket (``unix:PATH``).
 
@@ -64,6 +74,7 @@ class Server:
     def __init__(self, server: str, *, agent: bool = True) -> None:
         self.traffic = Traffic()
         self.meanwhile: Callable[[], object] = lambda: None
+        self._name, self._agent = server, agent
         self._connect = _connecting(server, agent, self.traffic)
         self._is_ours = server.startswith(PREFIX)
         self._connection: Connection | SocketConnection | None = None
@@ -150,16 +161,19 @@ class Server:
 
     def get_tree(self, path: str, target: Path) -> None:
         """Copy a directory to this machine. Files that are there with the right size are left as they are."""
+        self._do(list(self._got(path, target)))
+
+    def _got(self, path: str, target: Path) -> Iterator[_Step]:
+        """Make the directories, and give a step for each file."""
         target.mkdir(parents=True, exist_ok=True)
         for name, entry in self.entries(path).items():
             source, local = f"{path}/{name}", target / name
             if entry.is_directory:
-                self.get_tree(source, local)
+                yield from self._got(source, local)
             elif entry.is_link:
                 self._get_link(source, local)
             elif stat.S_ISREG(entry.mode) and not (local.is_file() and local.stat().st_size == entry.size):
-                self.get(source, local, entry)
-                local.chmod(stat.S_IMODE(entry.mode) & 0o755 | stat.S_IRUSR | stat.S_IWUSR)
+                yield partial(_get_with_mode, path=source, target=local, entry=entry)
 
     def get_directory(self, path: str, target: Path) -> None:
         """Copy a directory to this machine, as :meth:`get_tree` does. It gets its name when it is whole."""
@@ -209,6 +223,10 @@ class Server:
     def put_tree(self, source: Path, path: str, *, shared: bool) -> None:
         """Copy a directory of this machine, and see that all of it is there. What is there of an earlier try is kept.
         ``shared``: the group may read it."""
+        self._do(list(self._put(source, path, shared)))
+
+    def _put(self, source: Path, path: str, shared: bool) -> Iterator[_Step]:
+        """Make the directories, and give a step for each file."""
         self.make_directory(path, shared=shared)
         there = self.entries(path)
         for local in sorted(source.iterdir()):
@@ -217,9 +235,43 @@ class Server:
                 if local.name not in there:
                     self.make_link(os.readlink(local), target)
             elif local.is_dir():
-                self.put_tree(local, target, shared=shared)
+                yield from self._put(local, target, shared)
             elif local.is_file():
-                self.put(local, target, mode=file_mode(local, shared))
+                yield partial(Server.put, source=local, path=target, mode=file_mode(local, shared))
+
+    def _do(self, steps: Sequence[_Step]) -> None:
+        """Do them all, side by side if that helps. The first error is raised."""
+        if not self._is_ours or len(steps) <= _LANES:
+            for step in steps:
+                step(self)
+            return
+        failed = threading.Event()
+
+        def lane(number: int) -> None:
+            server = Server(self._name, agent=self._agent)
+            server.traffic = self.traffic
+            try:
+                for step in steps[number::_LANES]:
+                    if failed.is_set():
+                        return
+                    step(server)
+            except BaseException:
+                failed.set()
+                raise
+            finally:
+                server.close()
+
+        with ThreadPoolExecutor(_LANES) as pool:
+            try:
+                left = {pool.submit(lane, number) for number in range(_LANES)}
+                while left:
+                    done, left = wait(left, timeout=_MEANWHILE_S)
+                    for one in done:
+                        one.result()
+                    self.meanwhile()
+            except BaseException:
+                failed.set()
+                raise
 
     def make_link(self, text: str, path: str) -> None:
         """Make a symbolic link."""
@@ -273,6 +325,11 @@ class Server:
                 self.remove(f"{path}/{name}")
         with self.files() as client, contextlib.suppress(FileNotFoundError):
             client.rmdir(path)
+
+
+def _get_with_mode(server: Server, path: str, target: Path, entry: Entry) -> None:
+    server.get(path, target, entry)
+    target.chmod(stat.S_IMODE(entry.mode) & 0o755 | stat.S_IRUSR | stat.S_IWUSR)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from paramiko import SFTPClient
 
+from hpctune.cluster.ssh.agent import Agent
 from hpctune.file_transfer.served import serve
 from hpctune.file_transfer.server import Server
 from hpctune.file_transfer.socket_connection import PREFIX
@@ -84,6 +85,59 @@ def test_a_file_needs_few_answers(root: Path, tmp_path: Path, monkeypatch: pytes
         server.put(tmp_path / "local", f"{root}/there", mode=0o600)
     assert (root / "there").read_bytes() == data
     assert len(asked) < 20
+
+
+@pytest.fixture
+def server(root: Path, tmp_path: Path) -> Iterator[Server]:
+    """As a job has it: behind the socket of the machine's agent."""
+    agent = Agent(near := Streams(lambda data: far.feed(data), print, print, greeted=True))
+    far = Streams(near.feed, lambda stream: serve(stream, root, set), print, greeted=True)
+    agent._base = tmp_path
+    agent._listen()
+    made = Server(f"{PREFIX}{tmp_path / 'files'}")
+    yield made
+    made.close()
+    agent.end()
+    assert agent._listening is not None
+    agent._listening.close()
+
+
+def test_many_files_are_copied_side_by_side(server: Server, root: Path, tmp_path: Path) -> None:
+    source, waited = tmp_path / "source", list[int]()
+    for number in range(100):
+        path = source / f"d{number % 3}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(number))
+    (source / "d0" / "f0").chmod(0o755)
+    (source / "link").symlink_to("d1")
+    server.meanwhile = lambda: waited.append(threading.active_count())
+    server.put_tree(source, f"{root}/copy", shared=False)
+    server.get_tree(f"{root}/copy", tmp_path / "back")
+    for copy in (root / "copy", tmp_path / "back"):
+        assert {path: (copy / path).read_bytes() for path in _below(copy)} == {
+            path: (source / path).read_bytes() for path in _below(source)
+        }
+        assert (copy / "d0" / "f0").stat().st_mode & 0o777 == 0o755
+        assert (copy / "link").readlink() == Path("d1")
+    assert max(waited) > 3
+    assert server.traffic.files == 200
+
+
+def test_an_error_in_one_of_many_files_is_raised(server: Server, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(50):
+        (source / f"f{number}").write_text("1")
+    (root / "copy" / "f30").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"Failure|directory"):
+        server.put_tree(source, f"{root}/copy", shared=False)
+    (root / "copy" / "f30").rmdir()
+    server.put_tree(source, f"{root}/copy", shared=False)
+    assert len(list((root / "copy").iterdir())) == 50
+
+
+def _below(root: Path) -> set[Path]:
+    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
 
 
 def test_directories_links_and_names(client: SFTPClient, root: Path) -> None:
