@@ -61,7 +61,7 @@ def _declared(path: Path, given: Mapping[str, Any]) -> CommandSearch:
     if search.rows is not None:
         shown["trials"] = count(len(search.rows), "configuration")
     program = search.command if isinstance(search.command, str) else " ".join(map(str, search.command))
-    show(search, program, shown, search.cwd or "each trial's directory")
+    show(search, program, shown, given)
     return search
 
 
@@ -73,7 +73,7 @@ def loop_in(path: Path, arguments: Sequence[str], given: Mapping[str, Any]) -> C
     search = submit_loop.search_of(path, calls)
     apply(search, given)
     shown = {name: ", ".join(map(str, dict.fromkeys(row[name] for row in search.rows or ()))) for name in search.space}
-    show(search, f"{count(len(calls), 'job')} that would be submitted by {path}", shown, str(search.cwd))
+    show(search, f"{count(len(calls), 'job')} that would be submitted by {path}", shown, given)
     return search
 
 
@@ -93,7 +93,7 @@ def _script(path: Path, given: Mapping[str, Any]) -> CommandSearch:
         )
     texts = dict(word.split("=", 1) for word in given["params"])
     shown = {name: f"{texts.get(name) or _values(script.space[name])}  ({way})" for name, way in script.ways.items()}
-    show(search, str(path), shown, str(search.cwd))
+    show(search, str(path), shown, given)
     return search
 
 

@@ -121,13 +121,13 @@ def metric_of(text: str) -> tuple[str, str | None]:
     return "_".join(word for word in words if word not in ("is", "of")) or "metric", text
 
 
-def show(search: CommandSearch, program: str, parameters: Mapping[str, str], where: str) -> None:
+def show(search: CommandSearch, program: str, parameters: Mapping[str, str], given: Mapping[str, Any]) -> None:
     """Say what will run, before the first job. ``parameters``: what they are, as text."""
     from hpctune.common.text import shorten
     from hpctune.worker.printed import FORMS
 
     click.echo(f"Program:   {shorten(program, 100)}", err=True)
-    click.echo(f"Runs in:   {where}", err=True)
+    click.echo(f"Runs in:   {_place(search, given)}", err=True)
     for name, domain in parameters.items():
         click.echo(f"  {name} = {shorten(domain, 100)}", err=True)
     many = len(several(search.metric)) > 1
@@ -141,6 +141,15 @@ def show(search: CommandSearch, program: str, parameters: Mapping[str, str], whe
         click.echo(f"Metric:    {first}{how}{also}, found in lines such as {forms}; else --parse REGEX", err=True)
     else:
         click.echo("Metric:    none (give --metric NAME --max, to see which is best)", err=True)
+
+
+def _place(search: CommandSearch, given: Mapping[str, Any]) -> str:
+    """Where the program runs, in words."""
+    if search.cwd is None:
+        return "each trial's directory"
+    if given["hosts"] or given["file_transfer"] or search.ssh or search.slurm.get("file_transfer"):
+        return f"a copy of {search.cwd} in each trial's directory"
+    return "this directory" if Path(search.cwd) == Path.cwd() else search.cwd
 
 
 def fit(search: CommandSearch) -> Callable[[list[Any]], int]:

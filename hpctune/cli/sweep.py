@@ -59,9 +59,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     parameters = dict(word.lstrip("-").split("=", 1) for word in pairs)
     if rows is not None:
         parameters[", ".join(rows[0])] = f"{count(len(rows), 'row')} of {given['table']}"
-    copied = given["hosts"] or given["file_transfer"]
-    here = f"a copy of {directory} in each trial's directory" if copied else "this directory"
-    show(search, full, parameters, "each trial's directory" if given["in_trial_dir"] else here)
+    show(search, full, parameters, given)
     ctx.exit(run_watched(action, overrides))
 
 
