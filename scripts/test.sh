@@ -6,8 +6,9 @@
 #   scripts/test.sh tests/unit -k journal    only pytest, with these arguments
 #
 # Makes its own virtual environment (.venv-test). As root on Debian or Ubuntu it installs Slurm, for the tests that
-# bring up a real cluster, bindfs, for two mounts of one directory, and OpenSSH's server, for clusters that are reached
-# over ssh; elsewhere those tests are skipped, unless CI=true: then it is a failure if one of them is missing.
+# bring up a real cluster, bindfs, for two mounts of one directory, bubblewrap, for jobs in containers, and OpenSSH's
+# server, for clusters that are reached over ssh; elsewhere those tests are skipped, unless CI=true: then it is a failure
+# if one of them is missing. (Tests marked nightly use Podman and runc, or Apptainer, if they are installed.)
 # shellcheck disable=SC2329  # the functions are called through `step`
 set -uo pipefail
 
@@ -38,7 +39,7 @@ step() {
 
 have_slurm() {
   local program
-  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db bindfs sshd; do
+  for program in slurmctld slurmd munged slurmdbd mariadbd mariadb-install-db bindfs sshd bwrap; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || return 1
   done
 }
@@ -55,13 +56,13 @@ apt_install() (
 )
 
 ensure_slurm() {
-  local why packages=(slurm-wlm munge slurmdbd mariadb-server bindfs openssh-client openssh-server)
+  local why packages=(slurm-wlm munge slurmdbd mariadb-server bindfs bubblewrap openssh-client openssh-server)
   if have_slurm; then
     echo "Slurm is installed: $(PATH=$PATH:/usr/sbin:/sbin slurmd -V)"
     return 0
   fi
   if ! command -v apt-get >/dev/null; then
-    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd, MariaDB, bindfs and sshd as your system does"
+    why="this is neither Debian nor Ubuntu: install Slurm, munge, slurmdbd, MariaDB, bindfs, bubblewrap and sshd as your system does"
   elif ((EUID)); then
     why="not root: ask for ${packages[*]}"
   elif apt_install "${packages[@]}" >"$apt_log" 2>&1 && have_slurm; then
