@@ -56,7 +56,7 @@ class KeptProject:
         fresh = trial.root / f".{DIRECTORY}.{os.getpid()}.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(experiment.code / self.archive) as files:
-            files.extractall(fresh, filter="data")
+            files.extractall(fresh, filter="tar")  # links may lead to data that machines have
         for parent, directories, names in os.walk(fresh):
             place = target / os.path.relpath(parent, fresh)
             place.mkdir(exist_ok=True)

@@ -96,7 +96,8 @@ class Project:
 def archive(project: Project) -> bytes:
     """All files of a project, as a compressed tar archive. The same files give the same."""
     body = io.BytesIO()
-    with gzip.GzipFile(fileobj=body, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    packed = gzip.GzipFile(fileobj=body, mode="wb", compresslevel=6, mtime=0)
+    with packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for file in project.files:
             entry = tarfile.TarInfo(file.path)
             if file.target:
@@ -122,21 +123,26 @@ def collect(config: Path, more: Sequence[Path] = (), max_bytes: int | None = Non
     config = config.expanduser().absolute()
     if not config.is_file():
         raise UsageError(f"There is no file {config}.")
-    return _collected(config.parent, [config], more, max_bytes)
+    return _collected(config.parent, [config], more, max_bytes, links_out=False)
 
 
 def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
-    """The project of a program that runs in ``directory`` by the command ``text``. Otherwise as :func:`collect`."""
+    """The project of a program that runs in ``directory`` by the command ``text``, with the links that lead out of it.
+
+    Otherwise as :func:`collect`.
+    """
     directory = directory.expanduser().absolute()
     root = _git_root(directory) or directory
     modules = [f"{name.replace('.', '/')}{end}" for name in _MODULE.findall(text) for end in (".py", "/__main__.py")]
     words = {word for word in _WORD.findall(text) if "." in word or "/" in word}
     paths = [Path(os.path.normpath(directory / word)) for word in sorted({*words, *modules})]
     files = [path for path in paths if path.is_relative_to(root) and path.is_file()]
-    return _collected(directory, files, more, max_bytes)
+    return _collected(directory, files, more, max_bytes, links_out=True)
 
 
-def _collected(directory: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None) -> Project:
+def _collected(
+    directory: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None, *, links_out: bool
+) -> Project:
     """The project in ``directory``, with ``files``."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     top = _git_root(directory)
@@ -147,7 +153,7 @@ def _collected(directory: Path, files: Sequence[Path], more: Sequence[Path], max
         names.update(_below(path.expanduser().absolute(), root))
     existing = sorted(name for name in _without_experiments(names) if os.path.lexists(root / name))
     _check(root, existing, max_bytes, tracked=top is not None)
-    return Project(root, tuple(_file(root, name) for name in existing), top is not None)
+    return Project(root, tuple(_file(root, name, links_out) for name in existing), top is not None)
 
 
 def root_of(directory: Path) -> Path:
@@ -260,14 +266,14 @@ def _check(root: Path, names: list[str], max_bytes: int, *, tracked: bool) -> No
     )
 
 
-def _file(root: Path, name: str) -> CodeFile:
+def _file(root: Path, name: str, links_out: bool) -> CodeFile:
     path = root / name
     if "\n" in name or not name.isprintable():
         raise UsageError(f"{root} has a file with an unprintable name: {name!r}. Rename it.")
     if path.is_symlink():
         target = path.readlink()
         inside = not target.is_absolute() and not os.path.normpath(Path(name).parent / target).startswith("..")
-        if inside:
+        if inside or links_out:
             return CodeFile(name, 0, "", target=str(target))
         if not path.is_file():
             raise UsageError(f"{path} is a link to {target}, outside of the project. Remove it, or ignore it in git.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ def project(tmp_path: Path) -> Path:
     (root / "bin" / "run.sh").chmod(0o755)
     (root / "data.txt").write_text("1")
     (root / "link.txt").symlink_to("data.txt")
+    (root / "sets").symlink_to("/mnt/sets")
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     return root
 
 
@@ -34,7 +37,7 @@ def experiment(tmp_path: Path) -> ExperimentPaths:
 
 
 def kept(project: Path, experiment: ExperimentPaths) -> KeptProject:
-    found = collect_named("bin/run.sh", project, [project / "data.txt", project / "link.txt"])
+    found = collect_named("bin/run.sh", project)
     made = kept_project.keep(found, experiment)
     assert KeptProject(**made.to_json()) == made
     return made
@@ -44,9 +47,10 @@ def test_a_copy_is_whole_and_keeps_what_a_trial_has_changed(project: Path, exper
     made, trial = kept(project, experiment), TrialPaths(experiment.root / "trial")
     copy = trial.root / kept_project.DIRECTORY
     made.unpack(experiment, trial)
-    assert sorted(path.name for path in copy.rglob("*")) == ["bin", "data.txt", "link.txt", "run.sh"]
+    assert sorted(path.name for path in copy.rglob("*")) == ["bin", "data.txt", "link.txt", "run.sh", "sets"]
     assert os.access(copy / "bin" / "run.sh", os.X_OK)
     assert (copy / "link.txt").readlink() == Path("data.txt")
+    assert (copy / "sets").readlink() == Path("/mnt/sets")
     (copy / "data.txt").write_text("2")
     (copy / "bin" / "run.sh").unlink()
     made.unpack(experiment, trial)
