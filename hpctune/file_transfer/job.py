@@ -18,12 +18,14 @@ from hpctune.common.log import log
 from hpctune.common.throttle import Throttle
 from hpctune.file_transfer import ends
 from hpctune.file_transfer.inputs import copy_earlier_runs, copy_inputs
+from hpctune.file_transfer.journal_copy import JournalCopy
 from hpctune.file_transfer.orders import Orders, obey
 from hpctune.file_transfer.others import OutputCopy, OwnFiles
 from hpctune.file_transfer.outputs import RunFileCopy
 from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.server import Server
 from hpctune.file_transfer.trouble import Trouble
+from hpctune.storage import bundle
 from hpctune.storage.doorbell import DoorbellClient
 from hpctune.worker import transferred
 
@@ -49,6 +51,7 @@ class TransferringJob:
             for name, there in (("stdout", place.stdout), ("stderr", place.stderr))
         ]
         self._own_files = OwnFiles(server, place)
+        self._journal: JournalCopy | None = None
         self._trouble = Trouble(lambda: server.moved, patience_s)
         self._restart = 0
         """The number of the run that was claimed."""
@@ -139,6 +142,9 @@ class TransferringJob:
 
     def _begin(self) -> None:
         copy_inputs(self._server, self._place, self._orders, self._restarts)
+        if bundle.follows_journal(self._place.experiment):
+            self._journal = JournalCopy(self._server, self._place)
+            self._journal.look()
         self._has_doorbell = self._server.exists(f"{self._place.root}/doorbell.json")
         self._own_files.begin()
 
@@ -214,6 +220,8 @@ class TransferringJob:
         self._orders.look(inside)
         if self._run_file.claimed and self._current:
             self._current = obey(self._place, inside, self._restart)
+        if self._journal is not None:
+            self._journal.look()
         if self._has_doorbell:
             with contextlib.suppress(FileNotFoundError):
                 self._doorbell.write_bytes(self._server.read(f"{self._place.root}/doorbell.json"))

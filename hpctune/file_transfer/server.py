@@ -128,9 +128,10 @@ class Server:
             return False
         return True
 
-    def read(self, path: str) -> bytes:
-        """The content of a small file. Raises FileNotFoundError."""
+    def read(self, path: str, start: int = 0) -> bytes:
+        """The content of a small file, from the byte ``start`` on. Raises FileNotFoundError."""
         with self.files() as client, client.open(path, "rb") as file:
+            file.seek(start)
             data: bytes = file.read()
         return data
 

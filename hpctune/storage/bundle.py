@@ -73,6 +73,8 @@ def save(paths: ExperimentPaths, trainable: Any, driver_objects: Any, project: K
         "imports": {name: [*where, name in names.used] for name, where in names.imports.items()},
         "sources": _save_sources(paths, {*code.files, *driver.files}, script.file, {here} & {*entries}),
     }
+    if getattr(trainable, "follows_journal", False):
+        place["follows_journal"] = True
     if project is not None:
         place["project"] = project.to_json()
     header = json.dumps(place).encode() + b"\n"
@@ -225,6 +227,11 @@ def project(paths: ExperimentPaths) -> KeptProject | None:
     """The project of the user's program, if jobs get a copy of it. Reads one line and unpickles nothing."""
     kept = _header(paths).get("project")
     return None if kept is None else KeptProject(**kept)
+
+
+def follows_journal(paths: ExperimentPaths) -> bool:
+    """Whether trials read the journal while they run. Reads one line and unpickles nothing."""
+    return bool(_header(paths).get("follows_journal"))
 
 
 def sources(paths: ExperimentPaths) -> str | None:

@@ -429,6 +429,44 @@ def test_a_program_travels_with_its_project(machines: Machines, tmp_path: Path) 
     wait_for(lambda: not machines.left(), what="the agents to tidy up")
 
 
+OPTUNA = """
+import os, time
+import optuna
+
+def objective(trial):
+    trial.set_user_attr("home", os.environ["HOME"])
+    trial.set_user_attr("known", len(trial.study.get_trials(states=[optuna.trial.TrialState.COMPLETE])))
+    x = trial.suggest_float("x", -5, 5)
+    for step in range(4):
+        time.sleep(0.3)
+        trial.report(x * x + trial.number, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return x * x + trial.number
+
+study = optuna.create_study(
+    sampler=optuna.samplers.TPESampler(seed=1, n_startup_trials=2),
+    pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1),
+)
+study.optimize(objective, n_trials=8, n_jobs=2)
+for trial in study.trials:
+    print("trial", trial.number, trial.state.name, trial.user_attrs.get("home"), trial.user_attrs.get("known"))
+"""
+
+
+def test_an_optuna_script_runs_as_it_is(machines: Machines) -> None:
+    pytest.importorskip("optuna")
+    (machines.laptop.work / "study.py").write_text(OPTUNA)
+    said = machines.call("run", "study.py", "--hosts", "ws1,ws2", "--name", "demo", "-v", "0")
+    assert said.code == 0, said
+    rows = [line.split() for line in said.out.splitlines() if line.startswith("trial")]
+    assert [int(row[1]) for row in rows] == list(range(8))
+    assert {row[2] for row in rows} <= {"COMPLETE", "PRUNED"}
+    assert "PRUNED" in {row[2] for row in rows}, "a pruner sees the values of others"
+    assert {Path(row[3]).name for row in rows} == {"ws1", "ws2"}
+    assert max(int(row[4]) for row in rows) > 1, "a trial sees those that are over"
+
+
 def test_a_file_that_a_program_misses_is_told(machines: Machines, tmp_path: Path) -> None:
     (machines.laptop.work / "program.py").write_text("print('loss', open('data.txt').read())\n")
     words = ("sweep", f"{sys.executable} program.py", "x=1,2", "--metric", "loss", "--num-samples", "1")

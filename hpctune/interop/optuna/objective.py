@@ -53,10 +53,8 @@ class CurrentStudy:
 class StudyObjective:
     """The trainable: the user's objective with a copy of the study. ``catch``: of ``optimize``."""
 
-    no_transfer = (
-        "An Optuna objective reads the experiment's journal while it runs, so it does not go with --hosts or "
-        "--file-transfer. Define the search space for hpctune, and let Optuna suggest: OptunaSearch()."
-    )
+    follows_journal = True
+    """Jobs that do not see the experiment's directory get a copy of the journal that grows with it."""
 
     def __init__(
         self, objective: Callable[..., Any], definition: Definition, catch: tuple[type[Exception], ...], name: str
