@@ -16,14 +16,14 @@ from hpctune.storage.run_file import RunTail, checkpoints_before
 _DEFINITION = ("experiment.json", "trainable.pkl")
 
 
-def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> None:
+def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> bool:
     """Copy everything that the worker reads. May be called again after an error: what is there stays.
 
-    ``restarts``: how often Slurm has started the job again.
+    ``restarts``: how often Slurm has started the job again. Returns whether the user's project is a copy.
     """
     place.paths.root.mkdir(parents=True, exist_ok=True)
     if not orders.look():
-        return  # the trial is over: the worker finds no orders, and leaves
+        return False  # the trial is over: the worker finds no orders, and leaves
     there = server.entries(place.root)
     for name in _DEFINITION:
         if name in there:
@@ -39,6 +39,7 @@ def copy_inputs(server: Server, place: Place, orders: Orders, restarts: int) -> 
     if project is not None:
         project.unpack(place.experiment, place.paths)
     copy_earlier_runs(server, place, restarts, orders.trial_id, inside)
+    return project is not None
 
 
 def _copy_code(server: Server, place: Place, names: Iterable[str | None]) -> None:

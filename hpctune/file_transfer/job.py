@@ -52,6 +52,7 @@ class TransferringJob:
         ]
         self._own_files = OwnFiles(server, place)
         self._journal: JournalCopy | None = None
+        self._project_is_copied = False
         self._trouble = Trouble(lambda: server.moved, patience_s)
         self._restart = 0
         """The number of the run that was claimed."""
@@ -79,10 +80,11 @@ class TransferringJob:
         if not self._patiently(self._begin):
             return self._given_up("No file of the trial was transferred")
         with (self._place.here / "stdout").open("ab") as out, (self._place.here / "stderr").open("ab") as errors:
+            project = {transferred.PROJECT: "1"} if self._project_is_copied else {}
             self._child = subprocess.Popen(
                 [sys.executable, "-u", "-m", "hpctune.worker", self._place.experiment.text, self._place.dirname,
                  str(self._place.attempt)],
-                env=os.environ | {transferred.VARIABLE: str(self._asking.fileno())},
+                env=os.environ | {transferred.VARIABLE: str(self._asking.fileno())} | project,
                 pass_fds=[self._asking.fileno()], stdout=out, stderr=errors,
             )  # fmt: skip
         self._asking.close()
@@ -141,7 +143,7 @@ class TransferringJob:
     # -- before the worker ----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        copy_inputs(self._server, self._place, self._orders, self._restarts)
+        self._project_is_copied = copy_inputs(self._server, self._place, self._orders, self._restarts)
         if bundle.follows_journal(self._place.experiment):
             self._journal = JournalCopy(self._server, self._place)
             self._journal.look()

@@ -77,7 +77,7 @@ def checked_code(where: str, code: object, limit: object) -> tuple[str, ...]:
     names = [code] if isinstance(code, (str, os.PathLike)) else code
     if not isinstance(names, Sequence) or not all(isinstance(name, (str, os.PathLike)) for name in names):
         raise UsageError(f"{where}: code must be a list of files and directories, such as ['data'], not {code!r}.")
-    return tuple(os.fspath(name) for name in names)
+    return tuple(os.path.abspath(os.path.expanduser(name)) for name in names)
 
 
 def split(server: str) -> tuple[str, str | None, int | None]:

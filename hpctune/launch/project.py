@@ -30,7 +30,7 @@ def project_for(
     if isinstance(trainable, Command):
         text = trainable.command if isinstance(trainable.command, str) else " ".join(map(str, trainable.command))
         directory = Path(trainable.working_directory or trainable.start_dir)
-    if stored is not None and not directory.is_dir():
+    if stored is not None and not all(path.exists() for path in (directory, *named)):
         return bundle.project(stored), ()
     found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
     names = ", ".join(secrets)

@@ -25,11 +25,12 @@ _MARKS = 4
 
 @dataclass(frozen=True, slots=True)
 class KeptProject:
-    """``root``: the project's directory where the search was started. ``archive``: the name of the archive. ``marks``:
-    names of some of its files with their inodes."""
+    """``root``: the project's directory where the search was started; ``inode``: of it. ``archive``: the name of the
+    archive. ``marks``: names of some files with their inodes."""
 
     root: str
     archive: str
+    inode: int
     marks: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -38,12 +39,10 @@ class KeptProject:
 
     @property
     def is_here(self) -> bool:
-        """Whether this machine sees the project itself, on a filesystem that it shares with the driver's host."""
-        try:
-            seen = {name: os.stat(f"{self.root}/{name}").st_ino for name in self.marks}
-        except OSError:
-            return False
-        return bool(seen) and seen == self.marks
+        """Whether this machine sees the project itself, on a filesystem that it shares with the driver's host. Some of
+        its files may have been replaced meanwhile."""
+        marks = self.marks.items()
+        return _inode(self.root) == self.inode and any(_inode(f"{self.root}/{name}") == inode for name, inode in marks)
 
     def moved(self, text: str, trial: TrialPaths) -> str:
         """``text`` with the paths of the project's files in the copy of ``trial``."""
@@ -74,4 +73,12 @@ def keep(project: Project, experiment: ExperimentPaths) -> KeptProject:
     if not permissions.exists(experiment.code / name):
         atomic.write(experiment.code / name, archive(project), mode=permissions.PRIVATE_FILE)
     marked = [file.path for file in project.files if not file.target][:_MARKS]
-    return KeptProject(str(project.root), name, {path: (project.root / path).stat().st_ino for path in marked})
+    marks = {path: inode for path in marked if (inode := _inode(f"{project.root}/{path}")) is not None}
+    return KeptProject(str(project.root), name, _inode(str(project.root)) or 0, marks)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None

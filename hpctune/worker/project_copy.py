@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from hpctune.storage import bundle
 from hpctune.storage.layout import ExperimentPaths, TrialPaths
@@ -12,8 +13,7 @@ from hpctune.worker import transferred
 def place_in(trial: TrialPaths) -> Callable[[str], str]:
     """A function that gives a text with the paths of the project's files as they are here: those of the trial's copy of
     the project, if it has one."""
-    if transferred.has_copies():
-        project = bundle.project(ExperimentPaths(trial.root.parent))
-        if project is not None and not project.is_here:
-            return lambda text: project.moved(text, trial)
+    project = bundle.project(ExperimentPaths(trial.root.parent)) if transferred.project_is_copied() else None
+    if project is not None:
+        return partial(project.moved, trial=trial)
     return lambda text: text

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 
 VARIABLE = "HPCTUNE_CLAIM_SOCKET"
 """Names the descriptor of the socket over which that process is asked."""
+PROJECT = "HPCTUNE_PROJECT_IS_COPIED"
+"""Is set if the user's project is a copy in the trial's directory."""
 YES, NO = b"y", b"n"
-_has_copies = False
+_has_copies = _project_is_copied = False
 
 
 def has_copies() -> bool:
     """Whether this job works with copies of the files that it needs, far from the experiment's directory."""
     return _has_copies
+
+
+def project_is_copied() -> bool:
+    """Whether the user's project is a copy in the trial's directory."""
+    return _project_is_copied
 
 
 @contextlib.contextmanager
@@ -32,9 +39,9 @@ def confirming() -> Iterator[Callable[[StrPath], bool]]:
     It takes the path of the run file. If it returns False, the file holds the claim of who was first, or the job is
     over.
     """
-    global _has_copies
+    global _has_copies, _project_is_copied
     number = os.environ.pop(VARIABLE, "")
-    _has_copies = bool(number)
+    _has_copies, _project_is_copied = bool(number), bool(os.environ.pop(PROJECT, ""))
     if not number:
         yield lambda path: True
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -70,17 +71,18 @@ def test_the_same_files_are_kept_once(project: Path, experiment: ExperimentPaths
 def test_the_project_itself_is_known(project: Path, experiment: ExperimentPaths, tmp_path: Path) -> None:
     made = kept(project, experiment)
     assert made.is_here
+    (project / "data.txt").unlink()
+    (project / "data.txt").write_text("2")
+    assert made.is_here, "one file was replaced"
+    shutil.copytree(project, tmp_path / "copy", symlinks=True)
     project.rename(tmp_path / "elsewhere")
     assert not made.is_here
-    project.mkdir()
-    for name in made.marks:  # another machine's directory of that name
-        (project / name).parent.mkdir(exist_ok=True)
-        (project / name).touch()
-    assert not made.is_here
+    (tmp_path / "copy").rename(project)
+    assert not made.is_here, "another machine's directory of that name"
 
 
 def test_paths_of_the_project_are_those_of_the_copy(experiment: ExperimentPaths) -> None:
-    made, trial = KeptProject("/home/ann/code", "x", {}), TrialPaths("/scratch/t1")
+    made, trial = KeptProject("/home/ann/code", "x", 1, {}), TrialPaths("/scratch/t1")
     for before, after in {
         "/home/ann/code": "/scratch/t1/project",
         "python /home/ann/code/train.py --data=/home/ann/code/data": "python /scratch/t1/project/train.py "
@@ -99,9 +101,6 @@ def test_a_job_with_copies_finds_its_own(
 ) -> None:
     bundle.save(experiment, Command("bin/run.sh"), None, kept(project, experiment))
     trial = TrialPaths(experiment.root / "trial")
-    monkeypatch.setattr(transferred, "_has_copies", True)
     assert place_in(trial)(str(project)) == str(project), "this machine sees it"
-    project.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(transferred, "_project_is_copied", True)
     assert place_in(trial)(f"{project}/data.txt") == str(trial.root / "project" / "data.txt")
-    monkeypatch.setattr(transferred, "_has_copies", False)
-    assert place_in(trial)(str(project)) == str(project)
