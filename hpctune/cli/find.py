@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hpctune.common import urls
 from hpctune.common.text import quoted
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.mirror.options import copy_of, is_elsewhere
@@ -56,7 +57,7 @@ def experiments(storage: Path) -> list[ExperimentPaths]:
 def own_experiment(named: str | None) -> ExperimentPaths:
     """The experiment that ``named`` refers to, to change it. Raises UsageError for the URL of a copy."""
     paths = None if is_elsewhere(named) else experiment(named)
-    url = str(named) if paths is None else copy_of(paths.root)
+    url = urls.public(str(named)) if paths is None else copy_of(paths.root)
     if paths is None or url is not None:
         raise UsageError(
             f"{url} is a copy: it can be looked at, but not changed. Name the experiment itself; or go on with the "

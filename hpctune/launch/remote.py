@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.common.log import log
 from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
 from hpctune.launch.store import exists
@@ -38,7 +39,7 @@ def has_mirror(url: str, filesystem: Any = None) -> bool:
 
 def experiment_id(url: str, filesystem: Any = None) -> str:
     """The id of the experiment whose mirror is at ``url``. Raises NotAnExperimentError if there is none."""
-    return read_manifest(Remote(url.rstrip("/"), filesystem)).experiment_id
+    return read_manifest(Remote(urls.plain(url), filesystem)).experiment_id
 
 
 def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPaths:
@@ -61,8 +62,8 @@ def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
     If it is there already, it stays as it is: the mirror is never ahead of it, and may be away. Raises ResumeError if
     another experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
     """
-    url = url.rstrip("/")
-    paths = ExperimentPaths(root.expanduser().absolute() / url.rpartition("/")[2])
+    url = urls.plain(urls.public(url))
+    paths = ExperimentPaths(root.expanduser().absolute() / urls.last_name(url))
     if paths.spec.is_file():
         _check_same(paths, url, filesystem)
         return paths

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from hpctune.common import urls
 from hpctune.errors import NotAnExperimentError, StorageError
 from hpctune.mirror import files
 from hpctune.mirror.manifest import NAME, Entry, Manifest
@@ -159,10 +160,10 @@ def readable(url: str, filesystem: Any = None) -> ExperimentPaths:
 
     It is in the user's cache directory. Raises NotAnExperimentError, StorageError.
     """
+    url = urls.plain(urls.public(url))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hpctune" / "mirrors"
-    name = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
-    directory = cache / name / url.rstrip("/").rpartition("/")[2]
+    directory = cache / hashlib.sha256(url.encode()).hexdigest()[:16] / urls.last_name(url)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fetch(url.rstrip("/"), directory, without_checkpoints, filesystem=filesystem)
-    (directory / COPY_OF).write_text(url.rstrip("/"))
+    fetch(url, directory, without_checkpoints, filesystem=filesystem)
+    (directory / COPY_OF).write_text(url)
     return ExperimentPaths(directory)

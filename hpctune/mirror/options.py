@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.errors import UsageError
 from hpctune.mirror.secrets import without_secrets
 
@@ -43,6 +44,7 @@ class MirrorOptions:
     artifacts: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "place", urls.public(self.place))
         if isinstance(self.means, str) and self.means != "auto":
             check_template(self.means)
         if not (self.means == "auto" or isinstance(self.means, str) or callable(self.means) or has_sync_up(self.means)):
@@ -60,7 +62,7 @@ class MirrorOptions:
 
     def of(self, name: str) -> str:
         """The place of the experiment ``name``."""
-        return f"{self.place.rstrip('/')}/{name}"
+        return urls.below(self.place, name)
 
 
 def _options(fields: dict[str, Any]) -> MirrorOptions:

@@ -11,14 +11,15 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hpctune.common import env
+from hpctune.common import env, urls
 from hpctune.errors import ConnectionLostError, MissingPackageError, StorageError, UsageError
 from hpctune.mirror.files import blocks
-from hpctune.mirror.options import MirrorOptions, has_sync_up, is_inside, is_url
+from hpctune.mirror.options import MirrorOptions, has_sync_up, is_elsewhere, is_inside, is_url
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
 _ALIASES = {"s3a": "s3"}
@@ -36,9 +37,10 @@ class Remote:
     """
 
     def __init__(self, url: str, filesystem: Any = None) -> None:
-        self.url = url
+        self.url = urls.public(url)
         self.fs, self.root = opened(url, filesystem)
         self._made: set[str] = set()
+        self._may_make_bucket = filesystem is None and urls.may_make_bucket(url)
         self._drafts: queue.SimpleQueue[str] | None = None
         if not replaces_at_once(self.fs):
             self._drafts = queue.SimpleQueue()
@@ -130,9 +132,12 @@ class Remote:
                 self.fs.mv(source, target)
 
     def _make_parent(self, target: str) -> None:
-        """Make the directory of a file. An object store has none, and must not make a bucket of a mistyped name."""
+        """Make the directory of a file. An object store has none, and must not make a bucket of a mistyped name, unless
+        the URL says so."""
         parent = self.fs._parent(target)
-        if self._drafts is not None and parent not in self._made:
+        if self._drafts is None:
+            parent = self.root.partition("/")[0] if self._may_make_bucket else ""
+        if parent and parent not in self._made:
             self.fs.makedirs(parent, exist_ok=True)
             self._made.add(parent)
 
@@ -161,25 +166,39 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     import fsspec
 
     if filesystem is not None:
-        return as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
+        return as_fsspec(filesystem), _split(url)[0].partition("://")[2] if is_url(url) else url
     scheme = urlsplit(url).scheme
     if scheme in _BY_SSH:
         from hpctune.ssh.filesystem import SshFileSystem, parse_url
 
         host, user, port, path = parse_url(url)
         return SshFileSystem(host, user, port), path.rstrip("/")
+    bare, options = _split(url)
+    shown = urls.public(url)
     try:
         kind = fsspec.get_filesystem_class(_ALIASES.get(scheme, scheme) or "file")
-        fs, path = kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
+        fs, path = kind(**{**kind._get_kwargs_from_urls(bare), **options}), kind._strip_protocol(bare)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         hint = f"pip install 'hpctune[{extra}]'" if extra else str(error)
-        raise MissingPackageError(f"{url} needs a package that is not installed: {hint}") from error
+        raise MissingPackageError(f"{shown} needs a package that is not installed: {hint}") from error
     except ValueError as error:
-        raise UsageError(f"{url}: {error}. Possible are s3://, gs://, sftp://, hdfs://, file:// and others.") from error
+        raise UsageError(
+            f"{shown}: {error}. Possible are s3://, gs://, sftp://, hdfs://, file:// and others."
+        ) from error
     except Exception as error:  # of a connection
-        raise StorageError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise StorageError(f"{shown}: {' '.join(str(error).split()) or type(error).__name__}") from error
     return fs, str(path).rstrip("/")
+
+
+def _split(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL as fsspec knows it, and the arguments that its options and secrets mean."""
+    if not is_elsewhere(url):
+        return url, {}
+    whole = urls.with_secrets(url)
+    options = urls.arguments(whole)
+    user = whole.user if whole.scheme not in _OBJECT_STORES or whole.scheme.startswith(("abfs", "az")) else ""
+    return str(replace(whole, user=user, options={})), options
 
 
 def check_place(options: MirrorOptions, root: Path) -> None:
