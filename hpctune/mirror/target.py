@@ -114,6 +114,13 @@ class Remote:
         with _told(source), self.fs.open(source, "rb") as file, path.open("wb") as sink:
             sink.writelines(blocks(file, sys.maxsize if size is None else size))
 
+    def files(self) -> dict[str, int]:
+        """All files here with their sizes in bytes."""
+        with _told(self.root):
+            found = self.fs.find(self.root, detail=True)
+            start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
+            return {path[start:]: about["size"] for path, about in found.items() if path[start:]}
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         target = f"{self.root}/{name}"

@@ -197,6 +197,7 @@ def test_options_of_a_url_as_pyarrow_means_them(tmp_path: Path, s3: str, monkeyp
     for command in ("status", "list", "best", "cost", "timeline", "html"):
         done = hpctune(command, copy, home=tmp_path)
         assert done.returncode == 0, done.stderr
+    assert "2 checkpoints" in hpctune("export", copy, "of-the-copy.tar", "--best", 2, home=tmp_path).stdout
     assert hpctune("fetch", copy, tmp_path / "fetched", home=tmp_path).returncode == 0
     archive = f"s3://key:{secret}@made/exp.tar.gz{where}"
     done = hpctune("export", tmp_path / "fetched", archive, home=tmp_path)
