@@ -13,6 +13,7 @@ from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError
 from hpctune.launch.store import exists
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
+from hpctune.mirror.occupant import occupant_soon
 from hpctune.mirror.options import INCOMPLETE, MirrorOptions, as_text, is_elsewhere, is_url
 from hpctune.mirror.target import Remote, bring
 from hpctune.storage import spec_file
@@ -54,6 +55,14 @@ def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPath
     with TemporaryDirectory(dir=root, prefix=".from_mirror.", ignore_cleanup_errors=True) as beside:
         bring(mirror, url, Path(beside, name))
         return bring_here(str(Path(beside, name)), root)
+
+
+def bring_if_lost(mirror: MirrorOptions | None, name: str, root: Path) -> None:
+    """Bring the experiment ``name`` if it is not in the directory ``root``, and its mirror has it."""
+    if mirror is None or exists(ExperimentPaths(root / name)):
+        return
+    if occupant_soon(mirror, mirror.of(name)) is not None:
+        bring_mirror(mirror, name, root)
 
 
 def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
