@@ -150,9 +150,12 @@ class Remote:
 
 
 def replaces_at_once(fs: Any) -> bool:
-    """Whether a file of this filesystem is written in one step."""
-    kinds = {getattr(getattr(fs, "fs", None), "type_name", ""), fs.protocol}  # of pyarrow: its own name
-    names = {name for kind in kinds for name in ((kind,) if isinstance(kind, str) else kind)}
+    """Whether a file of this filesystem, or of the one that it is a view of, is written in one step."""
+    names = set[str]()
+    while fs is not None:
+        kind: Any = getattr(fs, "type_name", None) or getattr(fs, "protocol", None)  # of pyarrow and of fsspec
+        names.update((kind,) if isinstance(kind, str) else kind or ())
+        fs = getattr(fs, "fs", None) or getattr(fs, "base_fs", None)
     return not names.isdisjoint(_OBJECT_STORES)
 
 
@@ -230,6 +233,8 @@ def as_fsspec(filesystem: Any) -> Any:
 
     if isinstance(filesystem, fsspec.AbstractFileSystem):
         return filesystem
+    if isinstance(inner := getattr(getattr(filesystem, "handler", None), "fs", None), fsspec.AbstractFileSystem):
+        return inner  # which pyarrow's is around
     if type(filesystem).__module__.startswith("pyarrow"):
         import pyarrow.fs  # noqa: F401 - it ends the threads of a filesystem when the program ends; an unpickled one not
         from fsspec.implementations.arrow import ArrowFSWrapper
