@@ -286,9 +286,9 @@ def check_free(options: MirrorOptions, root: Path) -> None:
     """
     url, until = options.of(root.name), time.monotonic() + ASK_S
     if (other := occupant_soon(options, url, ASK_S)) is not None and not of_this_name(root, other):
+        command = f"hpctune resume {quoted(url)}, or " if options.means == "auto" and options.filesystem is None else ""
         raise UsageError(
-            f"{_held(url, other)} To go on with it here: hpctune resume {quoted(url)}, or resume='REMOTE' (--resume "
-            "REMOTE) with the script."
+            f"{_held(url, other)} To go on with it here: {command}resume='REMOTE' (--resume REMOTE) with the script."
         )
     left_s = until - time.monotonic()
     if options.means == "auto" and left_s > 0 and occupant_soon(options, options.place, left_s) is not None:
