@@ -31,9 +31,7 @@ DIR_HELP = (
 def experiment(named: str | None) -> ExperimentPaths:
     """The experiment that ``named`` refers to. Raises NotAnExperimentError if there is none."""
     if is_elsewhere(named):
-        from hpctune.mirror.fetch import readable
-
-        return readable(str(named))
+        return _of_copy(str(named))
     if named is None:
         return inside_experiment(Path.cwd()) or _newest(storage_path())
     named = named.removeprefix("file://")
@@ -46,6 +44,20 @@ def experiment(named: str | None) -> ExperimentPaths:
     if path.is_file() or "/" in named:
         return open_experiment(path)
     raise no_experiment(named, path)
+
+
+def _of_copy(url: str) -> ExperimentPaths:
+    from hpctune.mirror.fetch import copies_in, readable
+
+    try:
+        return readable(url)
+    except NotAnExperimentError as error:
+        names = copies_in(url)
+        if not names:
+            raise
+        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        example = quoted(urls.below(urls.public(url), names[0]))
+        raise NotAnExperimentError(f"{error} It contains copies: {some}. Name one: {example}") from error
 
 
 def experiments(storage: Path) -> list[ExperimentPaths]:

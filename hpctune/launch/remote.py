@@ -11,6 +11,7 @@ from hpctune.common import urls
 from hpctune.common.log import log
 from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
 from hpctune.launch.store import exists
+from hpctune.mirror import status
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
 from hpctune.mirror.occupant import occupant_soon
@@ -50,7 +51,7 @@ def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPath
     """
     url = mirror.of(name)
     if mirror.means == "auto" or exists(ExperimentPaths(root / name)) or has_mirror(url, mirror.filesystem):
-        return bring_here(url, root, mirror.filesystem)
+        return bring_here(url, root, mirror.filesystem, must_exist=False)
     root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=root, prefix=".from_mirror.", ignore_cleanup_errors=True) as beside:
         bring(mirror, url, Path(beside, name))
@@ -65,16 +66,17 @@ def bring_if_lost(mirror: MirrorOptions | None, name: str, root: Path) -> None:
         bring_mirror(mirror, name, root)
 
 
-def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
+def bring_here(url: str, root: Path, filesystem: Any = None, *, must_exist: bool = True) -> ExperimentPaths:
     """The experiment of a mirror in the directory ``root``, with all its files.
 
     If it is there already, it stays as it is: the mirror is never ahead of it, and may be away. Raises ResumeError if
     another experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
+    ``must_exist``: False if the experiment here may have no copy yet.
     """
     url = urls.plain(urls.public(url))
     paths = ExperimentPaths(root.expanduser().absolute() / urls.last_name(url))
     if paths.spec.is_file():
-        _check_same(paths, url, filesystem)
+        _check_same(paths, url, filesystem, must_exist)
         return paths
     experiment_id(url, filesystem)
     if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / INCOMPLETE).exists():
@@ -104,11 +106,14 @@ def complete(paths: ExperimentPaths) -> None:
     mark.unlink()
 
 
-def _check_same(paths: ExperimentPaths, url: str, filesystem: Any) -> None:
+def _check_same(paths: ExperimentPaths, url: str, filesystem: Any, must_exist: bool) -> None:
     """Raise ResumeError if the mirror is of another experiment than ``paths``."""
     try:
         wanted = experiment_id(url, filesystem)
     except NotAnExperimentError:
+        told = status.read(paths)
+        if must_exist and (told is None or told.url != url):
+            raise
         return  # nothing has been copied yet
     except (StorageError, RemoteClusterError) as error:
         log.warning(f"The copy cannot be read: {error} The search goes on from {paths.root}.")

@@ -219,8 +219,41 @@ def readable(url: str, filesystem: Any = None) -> ExperimentPaths:
     It is in the user's cache directory. Raises NotAnExperimentError, StorageError.
     """
     url = urls.plain(urls.public(url))
+    return _look(url, _cache_of(url), filesystem)
+
+
+def readable_all(url: str, filesystem: Any = None) -> Path:
+    """A directory with such copies of all experiments at ``url``. Raises NotAnExperimentError if there is none."""
+    url = urls.plain(urls.public(url))
+    directory, names = _cache_of(url), copies_in(url, filesystem)
+    if not names:
+        raise NotAnExperimentError(f"{url} is not an experiment, and contains none: there is no {NAME}.")
+    for known in directory.iterdir() if directory.is_dir() else ():
+        if known.name not in names:
+            shutil.rmtree(known, ignore_errors=True)
+    for name in names:
+        _look(urls.below(url, name), directory / name, filesystem)
+    return directory
+
+
+def copies_in(url: str, filesystem: Any = None) -> list[str]:
+    """The names of the directories at ``url`` that are copies of experiments. Raises StorageError."""
+    remote = Remote(urls.plain(url), filesystem)
+    names = remote.directories()
+
+    def one(name: str) -> str:
+        return name if remote.read(f"{name}/{NAME}") is not None else ""
+
+    return sorted(filter(None, side_by_side(one, names, AT_ONCE, "hpctune-fetch")))
+
+
+def _cache_of(url: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hpctune" / "mirrors"
-    directory = cache / hashlib.sha256(url.encode()).hexdigest()[:16] / urls.last_name(url)
+    return cache / hashlib.sha256(url.encode()).hexdigest()[:16] / urls.last_name(url)
+
+
+def _look(url: str, directory: Path, filesystem: Any) -> ExperimentPaths:
+    """Bring an experiment up to date in ``directory``, without its checkpoints."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths, before = ExperimentPaths(directory), ""
     with contextlib.suppress(TuneError, OSError):

@@ -121,6 +121,15 @@ class Remote:
             start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
             return {path[start:]: about["size"] for path, about in found.items() if path[start:]}
 
+    def directories(self) -> list[str]:
+        """The names of the directories here."""
+        with _told(self.root):
+            try:
+                found = self.fs.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return []
+            return [about["name"].rstrip("/").rpartition("/")[2] for about in found if about["type"] == "directory"]
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         target = f"{self.root}/{name}"

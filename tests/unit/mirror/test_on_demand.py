@@ -8,20 +8,26 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import click
 import fsspec
 import pytest
+from click.testing import CliRunner
 from fsspec.implementations.local import LocalFileSystem
 
 import hpctune as tune
 from hpctune.analysis.load import LoadedExperiment
 from hpctune.analysis.result import Result
 from hpctune.checkpoint import Checkpoint
-from hpctune.errors import CheckpointError, StorageError
+from hpctune.cli import list as list_, status as status_
+from hpctune.errors import CheckpointError, NotAnExperimentError, StorageError
 from hpctune.interop.export.archive import choose, pack
 from hpctune.interop.export.packing import packing
+from hpctune.launch.remote import bring_here
+from hpctune.mirror import status
 from hpctune.mirror.fetch import fetch, readable, without_checkpoints
 from hpctune.mirror.mirror import Mirror
 from hpctune.mirror.options import INCOMPLETE, MirrorOptions
+from hpctune.mirror.status import MirrorStatus
 from hpctune.mirror.target import Remote
 from hpctune.storage.layout import ExperimentPaths
 from tests.unit.mirror.test_mirror import mirror_of, search
@@ -181,3 +187,45 @@ def test_a_checkpoint_at_a_url_or_on_a_filesystem(tmp_path: Path) -> None:
         _ = Checkpoint("memory://on-demand/none").path
     (tmp_path / "d").mkdir()
     assert Checkpoint(tmp_path / "d", filesystem=LocalFileSystem()).path == str(tmp_path / "d")
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL of a store with the copies of two experiments, and something else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HPCTUNE_RESULT_DIR", str(tmp_path / "results"))
+    place = f"memory://copies-{tmp_path.name}/dir"
+    for name in ("one", "two"):
+        simulation = search(tmp_path / name)
+        simulation.run()
+        mirror_of(simulation, place).sync()
+    fsspec.filesystem("memory").pipe(f"/copies-{tmp_path.name}/dir/other/file", b"x")
+    return place
+
+
+def invoke(command: click.Command, *words: str) -> str:
+    done = CliRunner().invoke(command, words)
+    return done.output + str(done.exception or "")
+
+
+def test_a_url_of_several_copies(two: str) -> None:
+    assert [invoke(list_.command, two, "--columns", "name").split() for _ in range(2)] == [["name", "one", "two"]] * 2
+    assert len(tune.ExperimentAnalysis(two).trials) == 8
+    assert f"It contains copies: one, two. Name one: {two}/one" in invoke(status_.command, two)
+    shown = invoke(status_.command, f"{two}/one")
+    assert f"Copy at: {two}/one" in shown
+    assert f"hpctune logs {two}/one " in shown
+    fsspec.filesystem("memory").rm(f"{two}/two", recursive=True)
+    assert invoke(list_.command, two, "--columns", "name").split() == ["name", "one"]
+    assert "contains none" in invoke(list_.command, f"{two}/other")
+
+
+def test_an_experiment_here_of_the_same_name_is_not_taken_for_a_copy_that_is_not_there(
+    two: str, tmp_path: Path
+) -> None:
+    bring_here(f"{two}/one", tmp_path / "results")
+    with pytest.raises(NotAnExperimentError, match=f"{two}/none/one is not an experiment"):
+        bring_here(f"{two}/none/one", tmp_path / "results")
+    kept = bring_here(f"{two}/none/one", tmp_path / "results", must_exist=False)
+    status.write(kept, MirrorStatus(f"{two}/later/one"))
+    assert bring_here(f"{two}/later/one", tmp_path / "results") == kept, "its first pass has not ended yet"
