@@ -53,7 +53,7 @@ def command(directory: str | None, place: str | None, artifacts: bool) -> None:
     copied = mirror.progress
     click.echo(
         f"{mirror.url} is complete: {count(len(there.files), 'file')} of {size(there.bytes)}; copied "
-        f"{count(copied.files, 'file')} of {size(copied.bytes)}."
+        f"{count(copied.copied, 'file')} of {size(copied.bytes)}."
     )
     sys.stdout.flush()
 

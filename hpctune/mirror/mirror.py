@@ -48,10 +48,11 @@ _ANOTHER_PLACE = "Choose another: hpctune sync DIR PLACE, or upload_dir."
 
 @dataclass(slots=True)
 class Progress:
-    """How far a pass is. Sizes in bytes."""
+    """How far a pass is: ``files`` of ``of_files`` are there; of these it has copied ``copied``, of ``bytes`` bytes."""
 
     files: int = 0
     of_files: int = 0
+    copied: int = 0
     bytes: int = 0
 
 
@@ -197,20 +198,22 @@ class Mirror:
     def _put(self, remote: Remote, todo: list[LocalFile], copied: dict[str, Entry], fresh: Manifest) -> None:
         """Copy files, AT_ONCE side by side."""
 
-        def one(file: LocalFile) -> LocalFile:
+        def one(file: LocalFile) -> int | None:
             if self.stopped.is_set():
                 raise Interrupted
             before = copied.get(file.name)
             crc = files.checksum(file.path, file.size)
-            if before is None or (before.size, before.crc) != (file.size, crc):
+            changed = before is None or (before.size, before.crc) != (file.size, crc)
+            if changed:
                 remote.put(file.path, file.name, file.size)
             fresh.files[file.name] = Entry(file.size, crc, file.seen)
-            return file
+            return file.size if changed else None
 
         try:
-            for file in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
+            for size in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
                 self.progress.files += 1
-                self.progress.bytes += file.size
+                self.progress.copied += size is not None
+                self.progress.bytes += size or 0
                 if self.progress.files % SAVE_EVERY == 0:
                     self._save({**copied, **fresh.files})
         except BaseException:  # so that the next pass goes on from here
@@ -235,7 +238,7 @@ class Mirror:
             fresh = self._snapshot_of(now)
         self._copy(str(self._snapshot), self.url)
         self._is_ours = True
-        self.progress = Progress(len(now), len(now), fresh.bytes)
+        self.progress = Progress(len(now), len(now), len(now), fresh.bytes)
         return fresh
 
     def _make_way(self) -> None:

@@ -173,6 +173,10 @@ def test_the_copy_itself_may_be_named(tmp_path: Path) -> None:
     for words in ((f"{place}/one",), (one.paths.root, f"{place}/one"), (one.paths.root, tmp_path / "copies" / "one")):
         assert "copied 0 files" in sync(*words, storage=storage)
     assert "another experiment than" in sync(two.paths.root, f"{place}/one", storage=storage, ok=False)
+    for path in list(one.paths.root.rglob("*")):
+        if path.is_file():
+            path.write_bytes(path.read_bytes())  # as if it had been brought from there
+    assert "copied 0 files of 0 B" in sync(one.paths.root, place, storage=storage)
     one.paths.root.rename(storage / "one_2026")
     assert "copied 0 files" in sync(f"{place}/one/", storage=storage)
     (storage / "one_2026").rename(tmp_path / "away")
