@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from hpctune.common import urls
 from hpctune.errors import NotAnExperimentError
 from hpctune.mirror.fetch import readable, readable_all
 from hpctune.mirror.options import as_text, is_elsewhere
@@ -70,6 +71,7 @@ def experiment_root(path: str | Path) -> Path:
     """The experiment's directory; ``path`` may also name its ``experiment.json``, or be the URL of a mirror."""
     place = as_text(path)
     if is_elsewhere(place):
+        place = urls.parent(place) if urls.last_name(place) == "experiment.json" else place
         try:
             return readable(place).root
         except NotAnExperimentError:

@@ -25,6 +25,7 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "ab
 _ALIASES = {"s3a": "s3"}
 _BY_SSH = ("sftp", "ssh")
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "r2", "memory"})
+_KINDS = "Possible are s3://, gs://, sftp://, hdfs://, file:// and others."
 DRAFTS = 8
 """Names of drafts, at least as many as files are written side by side."""
 
@@ -202,9 +203,7 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
         hint = f"pip install 'hpctune[{extra}]'" if extra else str(error)
         raise MissingPackageError(f"{shown} needs a package that is not installed: {hint}") from error
     except ValueError as error:
-        raise UsageError(
-            f"{shown}: {error}. Possible are s3://, gs://, sftp://, hdfs://, file:// and others."
-        ) from error
+        raise UsageError(f"{shown}: {error}. {_KINDS}") from error
     except Exception as error:  # of a connection
         raise StorageError(f"{shown}: {' '.join(str(error).split()) or type(error).__name__}") from error
     return fs, str(path).rstrip("/")
@@ -227,6 +226,8 @@ def check_place(options: MirrorOptions, root: Path) -> None:
         raise UsageError(f"{options.place} is where the experiment itself will be. Choose another place for its copy.")
     if options.means != "auto":
         return
+    if options.filesystem is None and options.place.startswith(("http://", "https://")):
+        raise UsageError(f"{options.place}: nothing can be written to a web server. {_KINDS}")
     fs, path = opened(options.place, options.filesystem)
     if replaces_at_once(fs) and not path.strip("/"):
         raise UsageError(f"{options.place!r} names no bucket. It must be like s3://bucket/dir.")

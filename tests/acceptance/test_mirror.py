@@ -264,6 +264,7 @@ def test_a_place_that_only_own_means_can_read_is_gone_on_with(
         ({"syncer": "rsync {source}"}, "lacks"),
         ({"upload_dir": "s3://b", "syncer": 5}, "syncer must be"),
         ({"upload_dir": "nosuch://b"}, "nosuch"),
+        ({"upload_dir": "https://host/dir"}, "nothing can be written to a web server"),
         ({"upload_dir": "s3://b", "sync_period": 0}, "sync_period"),
         ({"sync_to_cloud": "cp {source} {target}"}, "needs upload_dir"),
     ],

@@ -211,6 +211,7 @@ def invoke(command: click.Command, *words: str) -> str:
 def test_a_url_of_several_copies(two: str) -> None:
     assert [invoke(list_.command, two, "--columns", "name").split() for _ in range(2)] == [["name", "one", "two"]] * 2
     assert len(tune.ExperimentAnalysis(two).trials) == 8
+    assert len(tune.ExperimentAnalysis(f"{two}/one/experiment.json").trials) == 4
     assert f"It contains copies: one, two. Name one: {two}/one" in invoke(status_.command, two)
     shown = invoke(status_.command, f"{two}/one")
     assert f"Copy at: {two}/one" in shown
