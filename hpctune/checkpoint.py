@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from hpctune.common import processes, unpickling
+from hpctune.common import processes, unpickling, urls
 from hpctune.common.log import log
-from hpctune.errors import CheckpointError, StorageError
+from hpctune.errors import CheckpointError, NotAnExperimentError, StorageError
+from hpctune.mirror.options import as_text, is_elsewhere, is_of_this_machine
 from hpctune.storage import atomic, tree_copy, values
 
 METADATA_FILE = ".metadata.json"
@@ -47,28 +48,63 @@ processes.clean_up_by(_remove_all)
 class Checkpoint:
     """A checkpoint in the directory ``path``. The constructor copies nothing; ``report(..., checkpoint=...)`` does.
 
-    ``filesystem`` must be None; it is accepted for compatibility with scripts that pass it. Checkpoints are on the
-    shared filesystem.
+    ``path`` may also be a URL, or a path on ``filesystem`` (of fsspec or pyarrow). Such a checkpoint, and one of the
+    copy of an experiment, is brought here when something of it is asked for.
     """
 
-    def __init__(self, path: str | Path, filesystem: None = None) -> None:
-        if filesystem is not None:
-            raise CheckpointError("Checkpoints are on the shared filesystem: filesystem must be None.")
-        self.path = str(Path(path).expanduser().absolute())
-        self.filesystem = None
+    def __init__(self, path: str | Path, filesystem: Any = None) -> None:
+        place = as_text(path)
+        self._elsewhere: tuple[str, Any] | None = None
+        """The URL, or the path on a filesystem, of one that has not been brought yet."""
+        self._uri: str | None = None
+        if is_elsewhere(place) or not (filesystem is None or is_of_this_machine(filesystem)):
+            self._elsewhere, self._uri = (place, filesystem), urls.public(place) if is_elsewhere(place) else None
+            self._path = urls.public(place)
+        else:
+            self._path = str(Path(place.removeprefix("file://")).expanduser().absolute())
+        self.filesystem = filesystem
         self._same_as: Checkpoint | None = None
         """Another object of the same checkpoint, whose directory must not be removed before this one's."""
+
+    @property
+    def path(self) -> str:
+        """The directory. Raises CheckpointError if it is elsewhere and cannot be brought."""
+        try:
+            if self._elsewhere is not None:
+                self._bring(*self._elsewhere)
+            elif not Path(self._path).exists():
+                from hpctune.mirror.fetch import bring_checkpoint
+
+                bring_checkpoint(Path(self._path))
+        except (StorageError, NotAnExperimentError) as error:
+            raise CheckpointError(f"The checkpoint cannot be brought: {error}") from error
+        return self._path
+
+    def _bring(self, place: str, filesystem: Any) -> None:
+        """Bring the files of a directory elsewhere to a temporary one."""
+        from hpctune.mirror.fetch import fetch_tree
+
+        directory = self._temporary(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
+        fetch_tree(place, Path(directory), filesystem)
+        self._path, self._elsewhere = directory, None
+
+    def _temporary(self, directory: str) -> str:
+        """Let a directory be removed together with this object."""
+        _to_remove.add(directory)
+        weakref.finalize(self, _remove, directory)
+        return directory
 
     def __reduce__(self) -> tuple[Any, ...]:
         _to_remove.discard(self.path)  # copies of the object use the directory now
         return type(self), (self.path,)
 
     @classmethod
-    def from_directory(cls, path: str | Path) -> Checkpoint:
+    def from_directory(cls, path: str | Path, filesystem: Any = None) -> Checkpoint:
         """The checkpoint in a directory. Raises CheckpointError if the directory does not exist."""
-        if not Path(path).is_dir():
+        made = cls(path, filesystem)
+        if made._elsewhere is None and not Path(made.path).is_dir():
             raise CheckpointError(f"There is no checkpoint directory {path}.")
-        return cls(path)
+        return made
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Checkpoint:
@@ -100,24 +136,19 @@ class Checkpoint:
         """The same checkpoint as an object of this class."""
         made = cls(other.path)
         made._same_as = other
+        made._uri = other._uri
         return made
 
     @classmethod
     def from_uri(cls, uri: str) -> Checkpoint:
-        """The checkpoint at ``file://...``, or in a directory. Raises CheckpointError for other places."""
-        scheme, found, place = uri.rpartition("://")
-        if found and scheme != "file":
-            raise CheckpointError(
-                f"{uri} is not on this machine. Copy the experiment with hpctune fetch, and use from_directory()."
-            )
-        return cls.from_directory(unquote(place) if found else place)
+        """The checkpoint at a URL, or in a directory. Raises CheckpointError if a directory does not exist."""
+        return cls.from_directory(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
 
     @classmethod
     def _in_new_directory(cls) -> Checkpoint:
         """In a new temporary directory, which is removed together with the object."""
         checkpoint = cls(tempfile.mkdtemp(prefix="hpctune-checkpoint-"))
-        _to_remove.add(checkpoint.path)
-        weakref.finalize(checkpoint, _remove, checkpoint.path)
+        checkpoint._temporary(checkpoint._path)
         return checkpoint
 
     def to_dict(self) -> dict[str, Any]:
@@ -193,13 +224,13 @@ class Checkpoint:
         self.set_metadata({**self.get_metadata(), **metadata})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Checkpoint) and self.path == other.path
+        return isinstance(other, Checkpoint) and self._path == other._path
 
     def __hash__(self) -> int:
-        return hash(self.path)
+        return hash(self._path)
 
     def __repr__(self) -> str:
-        return f"Checkpoint(path={self.path!r})"
+        return f"Checkpoint(path={self._path!r})"
 
     def __fspath__(self) -> str:
         return self.path
@@ -224,13 +255,14 @@ class Checkpoint:
     _local_path = local_path
 
     @property
-    def cloud_path(self) -> None:
-        """None: checkpoints are on the shared filesystem."""
+    def cloud_path(self) -> str | None:
+        """The URL that it was made of; None if it is in a directory."""
+        return self._uri
 
     @property
     def uri(self) -> str:
-        """The directory as ``file://...``."""
-        return Path(self.path).as_uri()
+        """The URL that it was made of, or the directory as ``file://...``."""
+        return self._uri or Path(self.path).as_uri()
 
     def to_air_checkpoint(self, local_to_remote_path_fn: Any = None) -> Checkpoint:
         """The same checkpoint: there is one class of checkpoints."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.common.log import log
 from hpctune.errors import UsageError
 from hpctune.mirror.options import (
@@ -116,9 +117,8 @@ def mirror_options(
             check_template(command)
     remote = storage_path if filesystem is not None or is_elsewhere(storage_path) else None
     if config.upload_dir and remote is not None and str(config.upload_dir) != str(remote):
-        raise UsageError(
-            f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r} differ. Keep one of them."
-        )
+        both = f"storage_path={storage_path!r} and upload_dir={config.upload_dir!r}"
+        raise UsageError(f"{urls.public_text(both)} differ. Keep one of them.")
     place = (config.upload_dir or None) if remote is None else remote
     place = as_text(place) if isinstance(place, os.PathLike) else place
     means = config.sync_to_cloud if config.sync_to_cloud is not None else config.syncer

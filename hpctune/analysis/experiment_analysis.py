@@ -238,7 +238,7 @@ class ExperimentAnalysis(Plots):
         """(directory, value of the metric) of each checkpoint that is kept, oldest first."""
         trial, metric = self._trial(trial), metric or self.default_metric or "training_iteration"
         kept = best.checkpoint_rows(trial, self.rows_of(trial))
-        return [(str(trial.paths.checkpoint(ref.name)), lookup(row, metric)) for ref, row in kept]
+        return [(trial.open_checkpoint(ref).path, lookup(row, metric)) for ref, row in kept]
 
     def _best_checkpoint(self, trial: Trial, metric: str | None, mode: str | None) -> CheckpointRef | None:
         metric, mode = self._metric(metric, "get_best_checkpoint"), self._mode(mode, "get_best_checkpoint")
@@ -256,7 +256,8 @@ class ExperimentAnalysis(Plots):
         ref = self._best_checkpoint(trial, metric, mode)
         if ref is None:
             return None
-        return str(trial.paths.checkpoint(ref.name)) if return_path else trial.open_checkpoint(ref)
+        found = trial.open_checkpoint(ref)
+        return found.path if return_path else found
 
     def get_last_checkpoint(
         self, trial: Trial | AnyPath | None = None, metric: str = "training_iteration", mode: str = "max"

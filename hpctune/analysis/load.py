@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from hpctune.mirror.fetch import readable
+from hpctune.common import urls
+from hpctune.errors import NotAnExperimentError
+from hpctune.mirror.fetch import readable, readable_all
 from hpctune.mirror.options import as_text, is_elsewhere
 from hpctune.model import trial as model
 from hpctune.model.rows import NOT_SHOWN, flatten
@@ -69,7 +71,11 @@ def experiment_root(path: str | Path) -> Path:
     """The experiment's directory; ``path`` may also name its ``experiment.json``, or be the URL of a mirror."""
     place = as_text(path)
     if is_elsewhere(place):
-        return readable(place).root
+        place = urls.parent(place) if urls.last_name(place) == "experiment.json" else place
+        try:
+            return readable(place).root
+        except NotAnExperimentError:
+            return readable_all(place)
     root = Path(place.removeprefix("file://")).expanduser().absolute()
     return root.parent if root.name == "experiment.json" and root.is_file() else root
 

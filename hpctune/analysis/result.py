@@ -11,8 +11,10 @@ from hpctune.analysis import best
 from hpctune.analysis.experiment_analysis import ExperimentAnalysis
 from hpctune.analysis.notebook import result_html, trial_html
 from hpctune.checkpoint import Checkpoint
+from hpctune.common import urls
 from hpctune.core.retention import best_names
 from hpctune.errors import UsageError
+from hpctune.mirror.options import as_text, is_elsewhere
 from hpctune.model.rows import NOT_SHOWN
 from hpctune.model.trial import CheckpointRef, Phase
 from hpctune.trial import Trial
@@ -55,13 +57,20 @@ class Result:
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
-        """What came of the trial whose directory is ``path``, read from the experiment around it."""
-        root = Path(path).expanduser().absolute()
-        analysis = ExperimentAnalysis(root.parent, storage_filesystem=storage_filesystem)
+        """What came of the trial whose directory is ``path``, read from the experiment around it, or from its copy at
+        a URL."""
+        place = as_text(path)
+        if storage_filesystem is None and not is_elsewhere(place):
+            place = str(Path(place.removeprefix("file://")).expanduser().absolute())
+        around, name = urls.parent(place), urls.last_name(place)
+        analysis = ExperimentAnalysis(around, storage_filesystem=storage_filesystem)
         for trial in analysis.trials:
-            if trial.local_path == str(root):
+            if trial.value.dirname == name:
                 return cls.of(analysis, trial)
-        raise UsageError(f"{root} is not the directory of any trial of {root.parent}. List them: hpctune list PATH")
+        raise UsageError(
+            f"{urls.public(place)} is not the directory of any trial of {urls.public(around)}. List them: hpctune list "
+            "PATH"
+        )
 
     @property
     def config(self) -> dict[str, Any] | None:

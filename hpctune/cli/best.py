@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hpctune.cli import find
+from hpctune.common import urls
 from hpctune.common.checks import check_mode
 from hpctune.common.text import clean, number, quoted
 from hpctune.errors import UsageError
@@ -167,7 +168,7 @@ def _checkpoint(paths: ExperimentPaths, scored: Scored) -> str | None:
         return None
     url = copy_of(paths.root)  # what is here is without its checkpoints
     if url is not None:
-        return f"{url}/{scored.trial.dirname}/{ref.name}"
+        return urls.below(url, f"{scored.trial.dirname}/{ref.name}")
     return str(paths.trial(scored.trial.dirname).checkpoint(ref.name))
 
 

@@ -147,6 +147,7 @@ def _archive(
 ) -> list[str]:  # fmt: skip
     from hpctune.analysis.objectives import objectives
     from hpctune.cli.best import as_arguments
+    from hpctune.common import urls
     from hpctune.interop.export.archive import choose, pack
     from hpctune.interop.export.packing import packing
 
@@ -158,7 +159,7 @@ def _archive(
     saved = sum(len(each.checkpoints) for each in chosen)
     which = ", ".join(each.trial.trial_id for each in chosen) or "no trial has reported a value yet"
     said = f"the best of {count(len(experiment.trials), 'trial')} ({which}), {count(saved, 'checkpoint')}"
-    return [f"{place}: {said}. README.md says what is in it."]
+    return [f"{urls.public(place)}: {said}. README.md says what is in it."]
 
 
 def _optuna(

@@ -9,6 +9,7 @@ import click
 
 from hpctune.cli import find
 from hpctune.cli.best import rank
+from hpctune.common import urls
 from hpctune.common.text import count, quoted, size
 from hpctune.errors import ResumeError, UsageError
 from hpctune.mirror.fetch import Wanted, everything, fetch, without_checkpoints
@@ -56,8 +57,8 @@ def command(
             f"{place!r} is no URL. Of an experiment that is here, nothing has to be fetched. One on a "
             f"cluster that is reached over ssh: hpctune fetch {quoted(place)} --on CLUSTER"
         )
-    url = place.rstrip("/")
-    name = url.rpartition("/")[2]
+    url = urls.plain(urls.public(place))
+    name = urls.last_name(url)
     from hpctune.launch.remote import experiment_id
 
     target = target_of(url, name, directory, lambda: experiment_id(url))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hpctune.common import urls
 from hpctune.common.text import quoted
 from hpctune.errors import NotAnExperimentError, UsageError
 from hpctune.mirror.options import copy_of, is_elsewhere
@@ -30,9 +31,7 @@ DIR_HELP = (
 def experiment(named: str | None) -> ExperimentPaths:
     """The experiment that ``named`` refers to. Raises NotAnExperimentError if there is none."""
     if is_elsewhere(named):
-        from hpctune.mirror.fetch import readable
-
-        return readable(str(named))
+        return _of_copy(str(named))
     if named is None:
         return inside_experiment(Path.cwd()) or _newest(storage_path())
     named = named.removeprefix("file://")
@@ -47,6 +46,20 @@ def experiment(named: str | None) -> ExperimentPaths:
     raise no_experiment(named, path)
 
 
+def _of_copy(url: str) -> ExperimentPaths:
+    from hpctune.mirror.fetch import copies_in, readable
+
+    try:
+        return readable(url)
+    except NotAnExperimentError as error:
+        names = copies_in(url)
+        if not names:
+            raise
+        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        example = quoted(urls.below(urls.public(url), names[0]))
+        raise NotAnExperimentError(f"{error} It contains copies: {some}. Name one: {example}") from error
+
+
 def experiments(storage: Path) -> list[ExperimentPaths]:
     """The experiments in ``storage``, the most recently driven first."""
     found = [ExperimentPaths(path.absolute()) for path in find_experiments(storage)]
@@ -56,7 +69,7 @@ def experiments(storage: Path) -> list[ExperimentPaths]:
 def own_experiment(named: str | None) -> ExperimentPaths:
     """The experiment that ``named`` refers to, to change it. Raises UsageError for the URL of a copy."""
     paths = None if is_elsewhere(named) else experiment(named)
-    url = str(named) if paths is None else copy_of(paths.root)
+    url = urls.public(str(named)) if paths is None else copy_of(paths.root)
     if paths is None or url is not None:
         raise UsageError(
             f"{url} is a copy: it can be looked at, but not changed. Name the experiment itself; or go on with the "

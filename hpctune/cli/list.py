@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hpctune.analysis.listing import list_experiments, list_trials
+from hpctune.analysis.load import experiment_root
 from hpctune.analysis.table_files import csv_text, write_rows
 from hpctune.cli import find, snapshot
 from hpctune.common.text import clean, count, shorten, shorten_middle, table, when
@@ -95,8 +96,8 @@ def _place(directory: str | None) -> tuple[Path, ExperimentPaths | None]:
     """The directory to list, and the experiment, if it is one."""
     directory = None if directory is None else directory.removeprefix("file://")
     if is_elsewhere(directory):
-        paths = find.experiment(directory)
-        return paths.root, paths
+        root = experiment_root(str(directory))
+        return root, ExperimentPaths(root) if find.is_experiment(root) else None
     path = Path(directory).expanduser() if directory is not None else find.storage_path()
     stored = find.stored(directory) if directory is not None and not find.is_experiment(path) else None
     if stored is not None and not find.experiments(path):  # a folder of that name does not hide it

@@ -99,6 +99,8 @@ class LazyGroup(click.Group):
             near = [OTHER_NAMES[name]] if name in OTHER_NAMES else difflib.get_close_matches(name, COMMANDS, 1, 0.5)
             hint = f"Did you mean: hpctune {near[0]}" if near else f"There are: {', '.join(COMMANDS)}."
             raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
+        if name in COMMANDS:
+            on.check(name, args[1:])
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

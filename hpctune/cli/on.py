@@ -28,6 +28,8 @@ COMMANDS = (
     "resume",
     "timeline",
     "cost",
+    "note",
+    "sync",
     "fetch",
     "fsck",
     "doctor",
@@ -75,6 +77,16 @@ def is_wanted(ctx: click.Context) -> bool:
         elif word.startswith("--on="):
             named = word.removeprefix("--on=")
     return bool(named)
+
+
+def check(name: str, typed: list[str]) -> None:
+    """Raise UsageError if a command that has no such option gets it."""
+    ours = typed[: typed.index("--")] if "--" in typed else typed
+    if name not in COMMANDS and any(word.partition("=")[0] == "--on" for word in ours):
+        raise click.UsageError(
+            f"hpctune {name} has no --on. Bring the experiment here: hpctune fetch NAME --on CLUSTER; then call it "
+            f"without --on. Commands with --on: {', '.join(COMMANDS)}."
+        )
 
 
 def remember(ctx: click.Context, typed: list[str]) -> None:
@@ -134,4 +146,5 @@ def _passed(session: Session, command: click.Command, typed: list[str]) -> int:
     if target is None or wanted is None:
         return passthrough.run(session, [name, *typed])
     with outputs.brought(session, target) as there:
-        return passthrough.run(session, [name, *words.with_values(command, typed, {wanted: there})])
+        line = [name, *words.with_values(command, typed, {wanted: there})]
+        return passthrough.run(session, line, {there: target})

@@ -22,6 +22,7 @@ from hpctune.common.text import (
     table,
     when,
 )
+from hpctune.mirror.options import copy_of
 from hpctune.model import failures
 from hpctune.model.budget import UNITS
 from hpctune.model.ranking import pareto_front
@@ -211,12 +212,14 @@ def _tail(shot: Snapshot) -> Iterator[str]:
         yield f"Note ({when(status.updated_at)}): {clean(status.note)}"
     if shot.mirror is not None:
         yield f"Copy: {clean(shot.mirror.describe(shot.now))}"
-    yield f"Directory: {shot.paths.root}"
+    place = copy_of(shot.paths.root)
+    yield f"Directory: {shot.paths.root}" if place is None else f"Copy at: {clean(place)}"
+    named = quoted(place or shot.paths.root)
     if shot.jobs is not None and shot.jobs.last is not None:
-        yield f"Output of the driver: hpctune logs {quoted(shot.paths.root)} --driver"
+        yield f"Output of the driver: hpctune logs {named} --driver"
     example = shot.best or next(iter(shot.state.trials.values()), None)
     if example is not None:
-        yield f"Output of a trial: hpctune logs {quoted(shot.paths.root)} {example.trial_id}"
+        yield f"Output of a trial: hpctune logs {named} {example.trial_id}"
 
 
 def as_dict(shot: Snapshot) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 ========================================  ==================================  ==========================================
 own name                                  Ray Tune's name                     meaning
 ========================================  ==================================  ==========================================
-HPCTUNE_RESULT_DIR                        TUNE_RESULT_DIR                     default directory of experiments
+HPCTUNE_RESULT_DIR                        TUNE_RESULT_DIR, RAY_AIR_LOCAL_...  default directory of experiments
 HPCTUNE_MAX_PENDING_TRIALS                TUNE_MAX_PENDING_TRIALS_PG          how many jobs may wait in the queue
 HPCTUNE_DISABLE_AUTO_CALLBACK_LOGGERS     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS  "1": only the loggers that were asked for
 HPCTUNE_DISABLE_STRICT_METRIC_CHECKING    TUNE_DISABLE_STRICT_METRIC_...      "1": a metric may be missing from results
@@ -45,11 +45,14 @@ _NAMES = (
 )
 THEIR_NAMES = tuple(_THEIRS.get(name, f"TUNE_{name}") for name in _NAMES)
 """Those variables of Ray Tune that have an effect."""
+RAY_CACHE = "RAY_AIR_LOCAL_CACHE_DIR"
+"""Ray 2's name of TUNE_RESULT_DIR, which it still reads first."""
 CHDIR = "HPCTUNE_CHDIR_TO_TRIAL_DIR"
 _FOR_WORKERS = (
     "HPCTUNE_DEBUG",
     "HPCTUNE_STORAGE_PATIENCE_S",
     CHDIR,
+    RAY_CACHE,
     "RAY_CHDIR_TO_TRIAL_DIR",
     *(f"HPCTUNE_{name}" for name in _NAMES if name != "CLUSTER_SSH_KEY"),
 )
@@ -85,7 +88,7 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
     grace = _number(env, "FORCE_TRIAL_CLEANUP_S")
     warn = _number(env, "WARN_THRESHOLD_S")
     return EnvSettings(
-        result_dir=Path(_value(env, "RESULT_DIR") or DEFAULT_RESULT_DIR).expanduser(),
+        result_dir=_result_dir(env),
         max_pending=None if pending is None else int(pending),
         auto_loggers=not _flag(env, "DISABLE_AUTO_CALLBACK_LOGGERS"),
         strict_metric=not _flag(env, "DISABLE_STRICT_METRIC_CHECKING"),
@@ -97,6 +100,19 @@ def settings(environ: Mapping[str, str] | None = None) -> EnvSettings:
         for_workers=for_workers(env),
         without_effect=tuple(without_effect(env)),
     )
+
+
+def _result_dir(env: Mapping[str, str]) -> Path:
+    """The default directory. Raises UsageError if it is a URL."""
+    names = (_set_name(env, "RESULT_DIR"), RAY_CACHE)
+    name, text = next(((name, env[name]) for name in names if env.get(name)), ("", DEFAULT_RESULT_DIR))
+    text = text.removeprefix("file://")
+    if "://" in text:
+        raise UsageError(
+            f"{name} must be a directory that all nodes see, not a URL. A copy elsewhere: storage_path=, or "
+            "--storage-path."
+        )
+    return Path(text).expanduser()
 
 
 def cluster_ssh_key(environ: Mapping[str, str] | None = None) -> Path | None:

@@ -97,7 +97,7 @@ class Experiment:
         sync_config = older_arguments.with_sync(sync_config, older)
         storage_path = as_text(storage_path) if isinstance(storage_path, (str, os.PathLike)) else storage_path
         self.mirror = mirror_options(sync_config, storage_path, storage_filesystem)
-        if self.mirror is not None and (is_elsewhere(storage_path) or storage_filesystem is not None):
+        if is_elsewhere(storage_path) or storage_filesystem is not None:
             storage_path = None  # the experiment itself is in the default directory
         self.name = None if name is None else arguments.checked_name(name)
         self.run = run
@@ -195,7 +195,9 @@ class Experiment:
     def mirror_in(self, override: str | None) -> MirrorOptions | None:
         """Where the experiment is copied to, with the ``override`` of the command line for its storage path."""
         folder = (self.name or "").rpartition("/")[0]
-        mirror = MirrorOptions(place=str(override)) if is_elsewhere(override) else self.mirror
+        mirror = self.mirror
+        if is_elsewhere(override):
+            mirror = replace(mirror or MirrorOptions(place=str(override)), place=str(override), filesystem=None)
         return replace(mirror, place=mirror.of(folder)) if mirror is not None and folder else mirror
 
     @property

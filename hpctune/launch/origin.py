@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.driver.setup import DriverSetup, SearchBinding
 from hpctune.space.describe import described
 from hpctune.storage.values import plain
@@ -57,7 +58,7 @@ def _command_line() -> str:
     programs = [number for number, word in enumerate(words) if Path(word).name == "hpctune"]
     if programs:
         words = ["hpctune", *words[programs[0] + 1 :]]
-    return shlex.join(words)
+    return shlex.join(map(urls.public_text, words))
 
 
 def _here() -> str | None:

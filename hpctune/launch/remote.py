@@ -7,11 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.common.log import log
 from hpctune.errors import NotAnExperimentError, RemoteClusterError, ResumeError, StorageError, TuneError
 from hpctune.launch.store import exists
+from hpctune.mirror import status
 from hpctune.mirror.fetch import fetch, read_manifest
 from hpctune.mirror.manifest import NAME
+from hpctune.mirror.occupant import occupant_soon
 from hpctune.mirror.options import INCOMPLETE, MirrorOptions, as_text, is_elsewhere, is_url
 from hpctune.mirror.target import Remote, bring
 from hpctune.storage import spec_file
@@ -38,7 +41,7 @@ def has_mirror(url: str, filesystem: Any = None) -> bool:
 
 def experiment_id(url: str, filesystem: Any = None) -> str:
     """The id of the experiment whose mirror is at ``url``. Raises NotAnExperimentError if there is none."""
-    return read_manifest(Remote(url.rstrip("/"), filesystem)).experiment_id
+    return read_manifest(Remote(urls.plain(url), filesystem)).experiment_id
 
 
 def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPaths:
@@ -48,23 +51,32 @@ def bring_mirror(mirror: MirrorOptions, name: str, root: Path) -> ExperimentPath
     """
     url = mirror.of(name)
     if mirror.means == "auto" or exists(ExperimentPaths(root / name)) or has_mirror(url, mirror.filesystem):
-        return bring_here(url, root, mirror.filesystem)
+        return bring_here(url, root, mirror.filesystem, must_exist=False)
     root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=root, prefix=".from_mirror.", ignore_cleanup_errors=True) as beside:
         bring(mirror, url, Path(beside, name))
         return bring_here(str(Path(beside, name)), root)
 
 
-def bring_here(url: str, root: Path, filesystem: Any = None) -> ExperimentPaths:
+def bring_if_lost(mirror: MirrorOptions | None, name: str, root: Path) -> None:
+    """Bring the experiment ``name`` if it is not in the directory ``root``, and its mirror has it."""
+    if mirror is None or exists(ExperimentPaths(root / name)):
+        return
+    if occupant_soon(mirror, mirror.of(name)) is not None:
+        bring_mirror(mirror, name, root)
+
+
+def bring_here(url: str, root: Path, filesystem: Any = None, *, must_exist: bool = True) -> ExperimentPaths:
     """The experiment of a mirror in the directory ``root``, with all its files.
 
     If it is there already, it stays as it is: the mirror is never ahead of it, and may be away. Raises ResumeError if
     another experiment has its name there, NotAnExperimentError if there is no mirror, StorageError.
+    ``must_exist``: False if the experiment here may have no copy yet.
     """
-    url = url.rstrip("/")
-    paths = ExperimentPaths(root.expanduser().absolute() / url.rpartition("/")[2])
+    url = urls.plain(urls.public(url))
+    paths = ExperimentPaths(root.expanduser().absolute() / urls.last_name(url))
     if paths.spec.is_file():
-        _check_same(paths, url, filesystem)
+        _check_same(paths, url, filesystem, must_exist)
         return paths
     experiment_id(url, filesystem)
     if paths.root.exists() and any(paths.root.iterdir()) and not (paths.root / INCOMPLETE).exists():
@@ -94,11 +106,14 @@ def complete(paths: ExperimentPaths) -> None:
     mark.unlink()
 
 
-def _check_same(paths: ExperimentPaths, url: str, filesystem: Any) -> None:
+def _check_same(paths: ExperimentPaths, url: str, filesystem: Any, must_exist: bool) -> None:
     """Raise ResumeError if the mirror is of another experiment than ``paths``."""
     try:
         wanted = experiment_id(url, filesystem)
     except NotAnExperimentError:
+        told = status.read(paths)
+        if must_exist and (told is None or told.url != url):
+            raise
         return  # nothing has been copied yet
     except (StorageError, RemoteClusterError) as error:
         log.warning(f"The copy cannot be read: {error} The search goes on from {paths.root}.")

@@ -28,7 +28,7 @@ from hpctune.launch.options import RunOptions
 from hpctune.launch.overrides import Overrides, current
 from hpctune.launch.preflight import dry_run, preflight
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.launch.remote import bring_mirror, complete
+from hpctune.launch.remote import bring_if_lost, bring_mirror, complete
 from hpctune.launch.resolve import new_identity, resolve, resolve_stored
 from hpctune.launch.resume import Resume, When, is_resumed, parse_resume
 from hpctune.launch.script_options import with_top_level_options
@@ -142,6 +142,8 @@ def _prepare(
         if mirror is None or name is None:
             raise ResumeError("resume='REMOTE' needs name= and a place elsewhere: storage_path='s3://bucket/dir'.")
         bring_mirror(mirror, name, root)
+    elif resume.when is When.IF_POSSIBLE and name is not None and not overrides.dry_run:
+        bring_if_lost(experiment.mirror_in(overrides.storage_path), name, root)
     goes_on = is_resumed(resume, None if name is None else ExperimentPaths(root / name))
     if goes_on:
         complete(ExperimentPaths(root / str(name)))

@@ -17,11 +17,14 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hpctune.common import urls
 from hpctune.common.log import log
-from hpctune.errors import StorageError, TuneError
+from hpctune.common.text import quoted
+from hpctune.errors import StorageError, TuneError, UsageError
 from hpctune.mirror import files, status
 from hpctune.mirror.files import LocalFile
 from hpctune.mirror.manifest import NAME, Entry, Manifest
+from hpctune.mirror.occupant import ASK_S, occupant, occupant_soon
 from hpctune.mirror.options import MirrorOptions, is_inside
 from hpctune.mirror.pool import side_by_side
 from hpctune.mirror.target import Remote, copier
@@ -45,10 +48,11 @@ _ANOTHER_PLACE = "Choose another: hpctune sync DIR PLACE, or upload_dir."
 
 @dataclass(slots=True)
 class Progress:
-    """How far a pass is. Sizes in bytes."""
+    """How far a pass is: ``files`` of ``of_files`` are there; of these it has copied ``copied``, of ``bytes`` bytes."""
 
     files: int = 0
     of_files: int = 0
+    copied: int = 0
     bytes: int = 0
 
 
@@ -57,14 +61,19 @@ class Interrupted(Exception):
 
 
 class Mirror:
-    """The mirror of one experiment. ``guard``: its driver's, if that is in this process. ``stopped``: ends a pass
-    early, between two files."""
+    """The mirror of one experiment. ``guard``: its driver's, if that is in this process. ``url``: the copy itself, if
+    it has another name. ``stopped``: ends a pass early, between two files."""
 
     def __init__(
-        self, paths: ExperimentPaths, experiment_id: str, options: MirrorOptions, guard: CopyGuard | None = None
+        self,
+        paths: ExperimentPaths,
+        experiment_id: str,
+        options: MirrorOptions,
+        guard: CopyGuard | None = None,
+        url: str | None = None,
     ) -> None:
         self.paths, self.options, self._guard = paths, options, guard or CopyGuard()
-        self.url = options.of(paths.root.name)
+        self.url = options.of(paths.root.name) if url is None else urls.plain(urls.public(url))
         self.progress = Progress()
         self.stopped = threading.Event()
         self._id = experiment_id
@@ -72,6 +81,9 @@ class Mirror:
         self._remote: Remote | None = None
         self._token = 0.0
         self._unneeded: set[str] = set()
+        told = status.read(paths)
+        self._is_ours = told is not None and told.url == self.url and told.complete_at > 0
+        """Whether own means have brought this experiment there before."""
 
     def sync(self) -> Manifest:
         """One pass. Returns what is in the mirror now. Raises StorageError, UsageError, Interrupted."""
@@ -144,19 +156,13 @@ class Mirror:
             if (former := self._set_aside(known.experiment_id)) is not None:
                 self._move_aside(remote, known, former)
                 return self._look(remote)
-            raise StorageError(
-                f"{self.url} holds another experiment ({known.experiment_id}). Choose another place or name, or remove "
-                "what is there."
-            )
+            raise StorageError(_held(self.url, known.experiment_id))
         return known.made_at, known
 
     def _set_aside(self, experiment_id: str) -> ExperimentPaths | None:
         """The experiment with this id, if it had this one's name and was given another when this one began."""
-        for path in self.paths.root.parent.glob(f"{glob.escape(self.paths.root.name)}_*"):
-            with contextlib.suppress(TuneError, OSError):
-                if spec_file.read(ExperimentPaths(path)).experiment_id == experiment_id:
-                    return ExperimentPaths(path)
-        return None
+        found = [path for path in of_this_name(self.paths.root, experiment_id) if path != self.paths.root]
+        return ExperimentPaths(found[0]) if found else None
 
     def _move_aside(self, remote: Remote, known: Manifest, former: ExperimentPaths) -> None:
         """Give the copy of a former experiment of this name the name that the experiment itself has now."""
@@ -192,20 +198,22 @@ class Mirror:
     def _put(self, remote: Remote, todo: list[LocalFile], copied: dict[str, Entry], fresh: Manifest) -> None:
         """Copy files, AT_ONCE side by side."""
 
-        def one(file: LocalFile) -> LocalFile:
+        def one(file: LocalFile) -> int | None:
             if self.stopped.is_set():
                 raise Interrupted
             before = copied.get(file.name)
             crc = files.checksum(file.path, file.size)
-            if before is None or (before.size, before.crc) != (file.size, crc):
+            changed = before is None or (before.size, before.crc) != (file.size, crc)
+            if changed:
                 remote.put(file.path, file.name, file.size)
             fresh.files[file.name] = Entry(file.size, crc, file.seen)
-            return file
+            return file.size if changed else None
 
         try:
-            for file in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
+            for size in side_by_side(one, todo, AT_ONCE, "hpctune-mirror"):
                 self.progress.files += 1
-                self.progress.bytes += file.size
+                self.progress.copied += size is not None
+                self.progress.bytes += size or 0
                 if self.progress.files % SAVE_EVERY == 0:
                     self._save({**copied, **fresh.files})
         except BaseException:  # so that the next pass goes on from here
@@ -224,11 +232,28 @@ class Mirror:
         assert self._copy is not None
         if self.stopped.is_set():
             raise Interrupted
+        if not self._is_ours:
+            self._make_way()
         with self._guard.copying(self._listed) as now:
             fresh = self._snapshot_of(now)
         self._copy(str(self._snapshot), self.url)
-        self.progress = Progress(len(now), len(now), fresh.bytes)
+        self._is_ours = True
+        self.progress = Progress(len(now), len(now), len(now), fresh.bytes)
         return fresh
+
+    def _make_way(self) -> None:
+        """Bring a former experiment of this name to the name that it has now. Raises StorageError if another one is
+        there."""
+        other = occupant(self.options, self.url)
+        if other in (None, self._id):
+            return
+        former = self._set_aside(str(other))
+        if former is None:
+            raise StorageError(_held(self.url, str(other)))
+        aside = Mirror(former, str(other), self.options)
+        aside.sync()
+        discard_snapshot(former)
+        log.info(f"The copy of the former experiment is now {aside.url}.")
 
     @property
     def _snapshot(self) -> Path:
@@ -246,6 +271,38 @@ class Mirror:
             fresh.files[one.name] = Entry(one.size, files.checksum(place / one.name, one.size), one.seen)
         (place / NAME).write_text(fresh.to_json())
         return fresh
+
+
+def of_this_name(root: Path, experiment_id: str) -> list[Path]:
+    """Where the experiment with this id is, if it has the name of ``root`` or had it until another one began."""
+    found = []
+    for path in (root, *root.parent.glob(f"{glob.escape(root.name)}_*")):
+        with contextlib.suppress(TuneError, OSError):
+            if spec_file.read(ExperimentPaths(path)).experiment_id == experiment_id:
+                found.append(path)
+    return found
+
+
+def check_free(options: MirrorOptions, root: Path) -> None:
+    """Raise UsageError if the copy of a new experiment in ``root`` could not be made, because the place holds the copy
+    of another one, that is not here; or if the place is itself such a copy. A place that does not answer is no reason.
+    """
+    url, until = options.of(root.name), time.monotonic() + ASK_S
+    if (other := occupant_soon(options, url, ASK_S)) is not None and not of_this_name(root, other):
+        command = f"hpctune resume {quoted(url)}, or " if options.means == "auto" and options.filesystem is None else ""
+        raise UsageError(
+            f"{_held(url, other)} To go on with it here: {command}resume='REMOTE' (--resume REMOTE) with the script."
+        )
+    left_s = until - time.monotonic()
+    if options.means == "auto" and left_s > 0 and occupant_soon(options, options.place, left_s) is not None:
+        raise UsageError(
+            f"{options.place} is itself the copy of an experiment. Name the directory that it is in: "
+            f"{urls.parent(options.place)}"
+        )
+
+
+def _held(url: str, experiment_id: str) -> str:
+    return f"{url} holds another experiment ({experiment_id}). Choose another place or name, or remove what is there."
 
 
 def _number(text: bytes | None) -> float | None:

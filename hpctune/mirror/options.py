@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import string
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.errors import UsageError
 from hpctune.mirror.secrets import without_secrets
 
@@ -43,6 +45,7 @@ class MirrorOptions:
     artifacts: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "place", urls.public(self.place))
         if isinstance(self.means, str) and self.means != "auto":
             check_template(self.means)
         if not (self.means == "auto" or isinstance(self.means, str) or callable(self.means) or has_sync_up(self.means)):
@@ -60,7 +63,7 @@ class MirrorOptions:
 
     def of(self, name: str) -> str:
         """The place of the experiment ``name``."""
-        return f"{self.place.rstrip('/')}/{name}"
+        return urls.below(self.place, name)
 
 
 def _options(fields: dict[str, Any]) -> MirrorOptions:
@@ -94,6 +97,12 @@ def is_elsewhere(text: object) -> bool:
     return is_url(text) and not str(text).startswith("file://")
 
 
+def is_of_this_machine(filesystem: Any) -> bool:
+    """Whether a filesystem object of fsspec or pyarrow means the directories of this machine."""
+    protocol = getattr(filesystem, "type_name", None) or getattr(filesystem, "protocol", None)
+    return any(each in ("local", "file") for each in ((protocol,) if isinstance(protocol, str) else protocol or ()))
+
+
 def has_sync_up(means: object) -> bool:
     """Whether this is a Syncer."""
     return callable(getattr(means, "sync_up", None))
@@ -112,6 +121,14 @@ def check_template(template: str) -> None:
         )
     if unknown := sorted(fields - _FIELDS):
         raise UsageError(f"The sync command {template!r} has an unknown field {{{unknown[0]}}}.")
+
+
+def rest_of(root: Path) -> str | None:
+    """The URL from where the rest of an experiment comes of which only a part was brought; None if there is none."""
+    with contextlib.suppress(OSError):
+        source = (root / INCOMPLETE).read_text().strip()
+        return source if is_url(source) else None
+    return None
 
 
 def copy_of(root: Path) -> str | None:

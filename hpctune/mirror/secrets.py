@@ -12,6 +12,8 @@ _SECRET = re.compile(
     r"^(key|auth|token)$|secret|passw|passphrase|access_key$|account_key|connection_string|credential|sas_|_token$",
     re.I,
 )
+_USELESS = ("client_id", "tenant_id")
+"""What cannot be given without client_secret."""
 _told: set[int] = set()
 
 
@@ -38,7 +40,11 @@ def _fsspec(filesystem: Any) -> Any:
 
 
 def _arrow(filesystem: Any) -> Any:
-    """The same of pyarrow, whose filesystems say of what they are made."""
+    """The same of pyarrow, whose filesystems say of what they are made; one of Python may be around one of fsspec."""
+    if (handler := getattr(filesystem, "handler", None)) is not None:
+        inner = getattr(handler, "fs", None)
+        plain = without_secrets(inner) if inner is not None else None
+        return filesystem if plain is inner else type(filesystem)(type(handler)(plain))
     make, arguments = filesystem.__reduce__()
     return make(*map(_plain, arguments)) if _has_secret(arguments) else filesystem
 
@@ -59,5 +65,6 @@ def _has_secret(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """The same without secrets."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items() if not _SECRET.search(str(name))}
+        lost = _USELESS if value.get("client_secret") else ()
+        return {name: _plain(one) for name, one in value.items() if not _SECRET.search(str(name)) and name not in lost}
     return without_secrets(value) if _is_filesystem(value) else value

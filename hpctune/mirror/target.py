@@ -11,19 +11,21 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hpctune.common import env
+from hpctune.common import env, urls
 from hpctune.errors import ConnectionLostError, MissingPackageError, StorageError, UsageError
 from hpctune.mirror.files import blocks
-from hpctune.mirror.options import MirrorOptions, has_sync_up, is_inside, is_url
+from hpctune.mirror.options import MirrorOptions, has_sync_up, is_elsewhere, is_inside, is_url
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs", "abfs": "azure", "az": "azure"}
 _ALIASES = {"s3a": "s3"}
 _BY_SSH = ("sftp", "ssh")
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "r2", "memory"})
+_KINDS = "Possible are s3://, gs://, sftp://, hdfs://, file:// and others."
 DRAFTS = 8
 """Names of drafts, at least as many as files are written side by side."""
 
@@ -36,9 +38,10 @@ class Remote:
     """
 
     def __init__(self, url: str, filesystem: Any = None) -> None:
-        self.url = url
+        self.url = urls.public(url)
         self.fs, self.root = opened(url, filesystem)
         self._made: set[str] = set()
+        self._may_make_bucket = filesystem is None and urls.may_make_bucket(url)
         self._drafts: queue.SimpleQueue[str] | None = None
         if not replaces_at_once(self.fs):
             self._drafts = queue.SimpleQueue()
@@ -112,6 +115,22 @@ class Remote:
         with _told(source), self.fs.open(source, "rb") as file, path.open("wb") as sink:
             sink.writelines(blocks(file, sys.maxsize if size is None else size))
 
+    def files(self) -> dict[str, int]:
+        """All files here with their sizes in bytes."""
+        with _told(self.root):
+            found = self.fs.find(self.root, detail=True)
+            start = len(self.fs._strip_protocol(self.root).rstrip("/")) + 1
+            return {path[start:]: about["size"] for path, about in found.items() if path[start:]}
+
+    def directories(self) -> list[str]:
+        """The names of the directories here."""
+        with _told(self.root):
+            try:
+                found = self.fs.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return []
+            return [about["name"].rstrip("/").rpartition("/")[2] for about in found if about["type"] == "directory"]
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         target = f"{self.root}/{name}"
@@ -130,17 +149,23 @@ class Remote:
                 self.fs.mv(source, target)
 
     def _make_parent(self, target: str) -> None:
-        """Make the directory of a file. An object store has none, and must not make a bucket of a mistyped name."""
+        """Make the directory of a file. An object store has none, and must not make a bucket of a mistyped name, unless
+        the URL says so."""
         parent = self.fs._parent(target)
-        if self._drafts is not None and parent not in self._made:
+        if self._drafts is None:
+            parent = self.root.partition("/")[0] if self._may_make_bucket else ""
+        if parent and parent not in self._made:
             self.fs.makedirs(parent, exist_ok=True)
             self._made.add(parent)
 
 
 def replaces_at_once(fs: Any) -> bool:
-    """Whether a file of this filesystem is written in one step."""
-    kinds = {getattr(getattr(fs, "fs", None), "type_name", ""), fs.protocol}  # of pyarrow: its own name
-    names = {name for kind in kinds for name in ((kind,) if isinstance(kind, str) else kind)}
+    """Whether a file of this filesystem, or of the one that it is a view of, is written in one step."""
+    names = set[str]()
+    while fs is not None:
+        kind: Any = getattr(fs, "type_name", None) or getattr(fs, "protocol", None)  # of pyarrow and of fsspec
+        names.update((kind,) if isinstance(kind, str) else kind or ())
+        fs = getattr(fs, "fs", None) or getattr(fs, "base_fs", None)
     return not names.isdisjoint(_OBJECT_STORES)
 
 
@@ -161,25 +186,37 @@ def opened(url: str, filesystem: Any = None) -> tuple[Any, str]:
     import fsspec
 
     if filesystem is not None:
-        return as_fsspec(filesystem), url.partition("://")[2] if is_url(url) else url
+        return as_fsspec(filesystem), _split(url)[0].partition("://")[2] if is_url(url) else url
     scheme = urlsplit(url).scheme
     if scheme in _BY_SSH:
         from hpctune.ssh.filesystem import SshFileSystem, parse_url
 
         host, user, port, path = parse_url(url)
         return SshFileSystem(host, user, port), path.rstrip("/")
+    bare, options = _split(url)
+    shown = urls.public(url)
     try:
         kind = fsspec.get_filesystem_class(_ALIASES.get(scheme, scheme) or "file")
-        fs, path = kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
+        fs, path = kind(**{**kind._get_kwargs_from_urls(bare), **options}), kind._strip_protocol(bare)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         hint = f"pip install 'hpctune[{extra}]'" if extra else str(error)
-        raise MissingPackageError(f"{url} needs a package that is not installed: {hint}") from error
+        raise MissingPackageError(f"{shown} needs a package that is not installed: {hint}") from error
     except ValueError as error:
-        raise UsageError(f"{url}: {error}. Possible are s3://, gs://, sftp://, hdfs://, file:// and others.") from error
+        raise UsageError(f"{shown}: {error}. {_KINDS}") from error
     except Exception as error:  # of a connection
-        raise StorageError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise StorageError(f"{shown}: {' '.join(str(error).split()) or type(error).__name__}") from error
     return fs, str(path).rstrip("/")
+
+
+def _split(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL as fsspec knows it, and the arguments that its options and secrets mean."""
+    if not is_elsewhere(url):
+        return url, {}
+    whole = urls.with_secrets(url)
+    options = urls.arguments(whole)
+    user = whole.user if whole.scheme not in _OBJECT_STORES or whole.scheme.startswith(("abfs", "az")) else ""
+    return str(replace(whole, user=user, options={})), options
 
 
 def check_place(options: MirrorOptions, root: Path) -> None:
@@ -189,6 +226,8 @@ def check_place(options: MirrorOptions, root: Path) -> None:
         raise UsageError(f"{options.place} is where the experiment itself will be. Choose another place for its copy.")
     if options.means != "auto":
         return
+    if options.filesystem is None and options.place.startswith(("http://", "https://")):
+        raise UsageError(f"{options.place}: nothing can be written to a web server. {_KINDS}")
     fs, path = opened(options.place, options.filesystem)
     if replaces_at_once(fs) and not path.strip("/"):
         raise UsageError(f"{options.place!r} names no bucket. It must be like s3://bucket/dir.")
@@ -204,6 +243,8 @@ def as_fsspec(filesystem: Any) -> Any:
 
     if isinstance(filesystem, fsspec.AbstractFileSystem):
         return filesystem
+    if isinstance(inner := getattr(getattr(filesystem, "handler", None), "fs", None), fsspec.AbstractFileSystem):
+        return inner  # which pyarrow's is around
     if type(filesystem).__module__.startswith("pyarrow"):
         import pyarrow.fs  # noqa: F401 - it ends the threads of a filesystem when the program ends; an unpickled one not
         from fsspec.implementations.arrow import ArrowFSWrapper

@@ -96,6 +96,8 @@ _TUNE: dict[str, str] = {
     "cli.commands": "hpctune.cli.commands",
     "commands": "hpctune.cli.commands",
     **{f"integration.{name}": f"hpctune.integration.{name}" for name in _INTEGRATIONS},
+    "integration.docker": "hpctune.syncer",
+    "integration.kubernetes": "hpctune.syncer",
 }
 for _old in ("search", "suggest"):
     _TUNE |= {

@@ -51,8 +51,14 @@ NOT_HERE: dict[str, str] = {
     "there, or install Ray: hpctune then finds them in it.",
     "ray.tune.experimental": _INTERNAL,
     "ray.tune.impl": _INTERNAL,
-    "ray.tune.integration.docker": "Slurm's nodes share a filesystem; containers are SlurmOptions(container=...).",
-    "ray.tune.integration.kubernetes": "Slurm's nodes share a filesystem; containers are SlurmOptions(container=...).",
+    **dict.fromkeys(
+        (
+            "ray.tune.integration.docker.DockerSyncClient",
+            "ray.tune.integration.kubernetes.KubernetesSyncClient",
+            "ray.tune.integration.kubernetes.try_import_kubernetes",
+        ),
+        "Slurm's nodes share a filesystem; containers are SlurmOptions(container=...).",
+    ),
     "ray.tune.integration.ray_train": _TRAINER,
     "ray.tune.resources": "Ask with resources_per_trial, a dict, or tune.PlacementGroupFactory.",
     "ray.tune.cli.scripts": "The command line is hpctune list, hpctune note, hpctune status and hpctune best.",

@@ -124,4 +124,10 @@ def describe(needed: Requirements) -> str:
     )
     if not needed.source:
         return ""
-    return f"Requirements: {count(len(needed.lines), 'line')} of {needed.source}.{left}"
+    conda = (
+        f" Not installed, because they are packages of conda: {', '.join(needed.conda)}. List them in requirements.txt "
+        "as pip knows them, or name an interpreter there that has them: python = ... in clusters.toml."
+        if needed.conda
+        else ""
+    )
+    return f"Requirements: {count(len(needed.lines), 'line')} of {needed.source}.{left}{conda}"

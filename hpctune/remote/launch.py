@@ -6,20 +6,20 @@ import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpctune.common.log import log
 from hpctune.common.text import count, quoted, size
 from hpctune.errors import RemoteClusterError, UsageError
-from hpctune.remote import environment, requirements, tasks, transfer
+from hpctune.remote import declared, environment, requirements, tasks, transfer
 from hpctune.remote.environment import Inputs
 from hpctune.remote.requirements import Requirements
 from hpctune.remote.session import Session
 from hpctune.remote.tasks import Show, Task
-from hpctune.usercode.project import Project
+from hpctune.usercode.project import Project, package_paths
 
 Confirm = Callable[[str], bool]
-_PACKAGED = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``python``: the interpreter there. ``facts``: what ``look`` said. ``directory``: that of the code, if any."""
+    """``python``: the interpreter there. ``facts``: what ``look`` said. ``directory``: that of the code, if any.
+    ``packages``: directories here that are packages of the project."""
 
     python: str
     facts: Mapping[str, Any]
     directory: str = ""
+    packages: tuple[Path, ...] = ()
 
 
 def short_hash(key: object) -> str:
@@ -68,19 +70,20 @@ def prepare(session: Session, wanted: Wanted, confirm: Confirm, say: Show, show:
     RemoteClusterError.
     """
     project, cluster = wanted.project, session.cluster
-    needed = Requirements() if cluster.python else requirements.of_project(project.root)
+    needed = requirements.of_project(project.base, project.root)
     inputs = None if cluster.python else environment.inputs(needed, wanted.wheels or cluster.wheels)
     contents = transfer.sources(project.root, project.files)
     facts = _look(session, inputs, hashes=list(contents), directories=[project.directory], project=project.name)
     known = set(facts["names"])
     new = [file for file in project.files if file.path not in known]
     if not facts["there"]:
-        listed = f"{project.describe(new)}\n{environment.describe(needed)}".rstrip()
+        said = "" if cluster.python else environment.describe(needed)
+        listed = f"{project.describe(new)}\n{said}".rstrip()
         if new and not confirm(listed):
             raise UsageError("Nothing was sent.")
         _bring(session, project, contents, set(facts["missing"]), say)
     python = _python(session, inputs, facts, say, show)
-    return Prepared(python, facts, f"{facts['here']}/{project.directory}")
+    return Prepared(python, facts, f"{facts['here']}/{project.directory}", needed.packages)
 
 
 def prepare_without_code(session: Session, say: Show, show: Show, experiment: str | None = None) -> Prepared:
@@ -177,12 +180,13 @@ def _script(prepared: Prepared, words: Sequence[str], place: str, paths: str) ->
 
 def _paths(prepared: Prepared, project: Project) -> str:
     """Where the packages of a project are that is installed here, as a word of the shell; "" if it is none."""
-    names = {file.path for file in project.files}
-    if not names.intersection(_PACKAGED):
-        return ""
-    source = any(name.startswith("src/") for name in names)
-    roots = [f"{prepared.directory}/src"] * source + [prepared.directory]
-    return quoted(":".join(roots))
+    around = [place for place in (project.base, *project.base.parents) if place.is_relative_to(project.root)]
+    own = [place for place in around if any((place / name).is_file() for name in declared.FILES)]
+    names = [str(path.relative_to(project.root.resolve())) for place in [*own, *prepared.packages]
+             for path in package_paths(place.resolve())]  # fmt: skip
+    folders = {str(parent) for file in project.files for parent in Path(file.path).parents}
+    known = [name for name in dict.fromkeys(names) if name in folders]
+    return quoted(":".join(f"{prepared.directory}/{name}".removesuffix("/.") for name in known)) if known else ""
 
 
 def note_environment(session: Session, prepared: Prepared) -> None:

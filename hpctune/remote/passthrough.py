@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from hpctune.errors import ConnectionLostError
@@ -19,8 +19,11 @@ from hpctune.version import VERSION
 PASSED = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "LINES")
 
 
-def run(session: Session, words: list[str]) -> int:
-    """Run ``hpctune WORDS`` there. Returns its exit code. Raises ConnectionLostError, which says what to do."""
+def run(session: Session, words: list[str], names: Mapping[str, str] | None = None) -> int:
+    """Run ``hpctune WORDS`` there. Returns its exit code. Raises ConnectionLostError, which says what to do.
+
+    ``names``: what is said in the place of names of files there.
+    """
     variables = {name: os.environ[name] for name in PASSED if name in os.environ}
     variables["HPCTUNE_CLIENT_VERSION"] = VERSION
     terminal = _terminal()
@@ -33,7 +36,7 @@ def run(session: Session, words: list[str]) -> int:
             stack.enter_context(_resized(channel, terminal is not None))
 
         try:
-            out, err = _sink(sys.stdout, terminal is not None), _sink(sys.stderr, False)
+            out, err = _sink(sys.stdout, terminal is not None, names or {}), _sink(sys.stderr, False, {})
             return session.hpctune(words, variables, out, err, terminal, started)
         except ConnectionLostError as error:
             raise ConnectionLostError(
@@ -69,8 +72,10 @@ def _resized(channel: Any, wanted: bool) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _sink(stream: IO[str], from_terminal: bool) -> Sink:
+def _sink(stream: IO[str], from_terminal: bool, names: Mapping[str, str]) -> Sink:
     def write(data: bytes) -> None:
+        for there, here in names.items():
+            data = data.replace(there.encode(), os.fsencode(here))
         data = data.replace(b"\r\n", b"\n") if from_terminal else data  # the terminal here does that, too
         stream.flush()
         binary = getattr(stream, "buffer", None)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hpctune.common import urls
 from hpctune.errors import TrainableError
 
 SPAWNED = "hpctune.worker.spawned"
@@ -47,7 +48,7 @@ class Script:
             getattr(main, "__package__", None),
             spec.name if spec is not None else None,
             main.__doc__,
-            list(sys.argv),
+            list(map(urls.without_places, sys.argv)),
         )
 
     def to_json(self) -> dict[str, Any]:

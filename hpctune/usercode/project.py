@@ -25,6 +25,8 @@ _WORD = re.compile(r"[\w./+-]*\w")
 _SECRET = re.compile(r"(^|/)(\.env(\..+)?|\.netrc|credentials(\.json)?|id_(rsa|ecdsa|ed25519)|[^/]+\.(pem|key|p12))$")
 _NEVER = frozenset({".git", "__pycache__"})
 _SHOWN = 5
+MARKS = ("pyproject.toml", "setup.cfg", "setup.py", "requirements.txt", "environment.yml", "environment.yaml")
+"""Files that the directory of a project has."""
 _MAX_SEARCHED = 1_000_000
 """Bytes of the largest file in which names of other files are looked for."""
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
@@ -47,11 +49,13 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The files that a run needs. ``root``: the directory that they are in. ``tracked``: whether git chose them."""
+    """The files that a run needs. ``root``: the directory that they are in. ``tracked``: whether git chose them.
+    ``base``: the directory of the program or the config file."""
 
     root: Path
     files: tuple[CodeFile, ...]
     tracked: bool
+    base: Path
 
     @property
     def name(self) -> str:
@@ -123,7 +127,8 @@ def collect(config: Path, more: Sequence[Path] = (), max_bytes: int | None = Non
     config = config.expanduser().absolute()
     if not config.is_file():
         raise UsageError(f"There is no file {config}.")
-    return _collected(config.parent, [config], more, max_bytes, links_out=False)
+    root = _git_root(config.parent) or _root_without_git(config)
+    return _collected(root, config.parent, Path.cwd(), [config], more, max_bytes, links_out=False)
 
 
 def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
@@ -137,28 +142,51 @@ def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_byt
     words = {word for word in _WORD.findall(text) if "." in word or "/" in word}
     paths = [Path(os.path.normpath(directory / word)) for word in sorted({*words, *modules})]
     files = [path for path in paths if path.is_relative_to(root) and path.is_file()]
-    return _collected(directory, files, more, max_bytes, links_out=True)
+    return _collected(root, directory, directory, files, more, max_bytes, links_out=True)
 
 
 def _collected(
-    directory: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None, *, links_out: bool
-) -> Project:
-    """The project in ``directory``, with ``files``."""
+    root: Path, directory: Path, work: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None, *,
+    links_out: bool,
+) -> Project:  # fmt: skip
+    """The project in ``root``, with ``files``. ``directory``: that of the program, in it; ``work``: where it runs."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     top = _git_root(directory)
-    root = top if top is not None else directory
-    names = set(_tracked(root)) if top is not None else set(_named(files, root))
+    names = set(_tracked(root)) if top is not None else set(_named(files, root, work))
     names.update(_inside(file, root) for file in files)
     for path in more:
         names.update(_below(path.expanduser().absolute(), root))
     existing = sorted(name for name in _without_experiments(names) if os.path.lexists(root / name))
     _check(root, existing, max_bytes, tracked=top is not None)
-    return Project(root, tuple(_file(root, name, links_out) for name in existing), top is not None)
+    base = root / Path(_inside(directory, root))
+    return Project(root, tuple(_file(root, name, links_out) for name in existing), top is not None, base)
 
 
 def root_of(directory: Path) -> Path:
     """The root of the project in ``directory``: that of its git repository, if it is in one."""
     return _git_root(directory) or directory
+
+
+def _root_without_git(config: Path) -> Path:
+    """The nearest directory that says that it is a project; else that of the config file, or the working directory if
+    that is above and the file names others from there. Never the home directory, nor one that it is in."""
+    inside = [config.parent]
+    for each in config.parent.parents:
+        if Path.home().is_relative_to(each):
+            break
+        inside.append(each)
+    marked = [each for each in inside if any((each / name).is_file() for name in MARKS)]
+    if marked:
+        return marked[0]
+    for each in inside:
+        if each.resolve() == Path.cwd().resolve() and any((each / word).is_file() for word in _words(config)):
+            return each
+    return config.parent
+
+
+def package_paths(directory: Path) -> list[Path]:
+    """Where Python looks for the modules of a package that is installed from ``directory`` as editable."""
+    return [place for place in (directory / "src", directory) if place.is_dir()]
 
 
 def _git_root(directory: Path) -> Path | None:
@@ -187,9 +215,9 @@ def _tracked(root: Path) -> Iterator[str]:
         yield from (os.fsdecode(name) for name in listed.split(b"\0") if name and not name.endswith(b"/"))
 
 
-def _named(files: Sequence[Path], root: Path) -> Iterator[str]:
+def _named(files: Sequence[Path], root: Path, work: Path) -> Iterator[str]:
     """``files``, the modules that they import from their own directory, and the files that their text names, with
-    theirs."""
+    theirs: from the root, from where they are, and from the working directory ``work``."""
     left, seen = list(files), set[Path]()
     while left:
         path = left.pop()
@@ -197,23 +225,32 @@ def _named(files: Sequence[Path], root: Path) -> Iterator[str]:
             continue
         seen.add(path)
         yield str(path.relative_to(root))
-        try:
-            text = path.read_text() if path.stat().st_size <= _MAX_SEARCHED else ""
-        except (OSError, UnicodeDecodeError):
-            continue
         if path.suffix == ".py":
-            left += _imported(path, root)
-        for word in set(_WORD.findall(text)):
-            beside = root / word
-            if "." in word and beside.is_file() and beside.resolve().is_relative_to(root.resolve()):
-                left.append(root / os.path.normpath(word))
+            left += _imported(path, root, [file.parent for file in files])
+        words = _words(path)
+        for base in {root, path.parent, work}:
+            named = [Path(os.path.normpath(base / word)) for word in words]
+            left += [one for one in named if one.is_file() and _is_below(one, root)]
 
 
-def _imported(path: Path, root: Path) -> list[Path]:
+def _is_below(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root) and path.resolve().is_relative_to(root.resolve())
+
+
+def _words(path: Path) -> set[str]:
+    """What may be names of files in a text."""
+    try:
+        text = path.read_text() if path.stat().st_size <= _MAX_SEARCHED else ""
+    except (OSError, UnicodeDecodeError):
+        return set()
+    return {word for word in _WORD.findall(text) if "." in word}
+
+
+def _imported(path: Path, root: Path, beside: Sequence[Path]) -> list[Path]:
     from hpctune.usercode.sources import collect as sources
 
     before = list(sys.path)
-    sys.path.insert(0, str(root))
+    sys.path[:0] = map(str, [*beside, *package_paths(root)])
     try:
         found = sources([str(path)], [str(root)], [sys.prefix])
     finally:

@@ -176,6 +176,40 @@ def test_keys_of_a_filesystem_are_used_and_not_written(
         assert not path.is_file() or secret.encode() not in path.read_bytes()
 
 
+@pytest.mark.nightly
+def test_options_of_a_url_as_pyarrow_means_them(tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint, region, keys: nothing of it is in the environment. Every command takes the URL."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    secret = "%2F".join(["not", "to", "be", "found"])
+    where = f"?endpoint_override={s3}&region=us-east-1"
+    (tmp_path / "search.py").write_text(SCRIPT)
+    (tmp_path / "go").touch()
+    script = ["run", "search.py", "--cluster", "local"]
+    place = f"s3://key:{secret}@made/dir{where}&allow_bucket_creation=true"
+    done = hpctune(*script, "--storage-path", place, "--", tmp_path / "go", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    copy = f"s3://key:{secret}@made/dir/exp{where}"
+    shown = f"Copy: s3://made/dir/exp{where}&allow_bucket_creation=true: complete"
+    assert shown in hpctune("status", "exp", home=tmp_path).stdout
+    (tmp_path / "exp").rename(tmp_path / "lost")
+    for command in ("status", "list", "best", "cost", "timeline", "html"):
+        done = hpctune(command, copy, home=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "2 checkpoints" in hpctune("export", copy, "of-the-copy.tar", "--best", 2, home=tmp_path).stdout
+    assert hpctune("fetch", copy, tmp_path / "fetched", home=tmp_path).returncode == 0
+    archive = f"s3://key:{secret}@made/exp.tar.gz{where}"
+    done = hpctune("export", tmp_path / "fetched", archive, home=tmp_path)
+    assert f"s3://made/exp.tar.gz{where}: the best" in done.stdout, done.stderr
+    done = hpctune("resume", copy, home=tmp_path)
+    assert "Nothing left to do" in done.stdout, done.stderr
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+    wrong = hpctune("status", f"s3://made/dir/exp{where}&endpoint=x", home=tmp_path)
+    assert "unknown option 'endpoint'" in wrong.stderr
+
+
 @pytest.mark.parametrize("kind", ["template", "function", "syncer"])
 def test_a_place_that_only_own_means_can_read_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -230,6 +264,7 @@ def test_a_place_that_only_own_means_can_read_is_gone_on_with(
         ({"syncer": "rsync {source}"}, "lacks"),
         ({"upload_dir": "s3://b", "syncer": 5}, "syncer must be"),
         ({"upload_dir": "nosuch://b"}, "nosuch"),
+        ({"upload_dir": "https://host/dir"}, "nothing can be written to a web server"),
         ({"upload_dir": "s3://b", "sync_period": 0}, "sync_period"),
         ({"sync_to_cloud": "cp {source} {target}"}, "needs upload_dir"),
     ],

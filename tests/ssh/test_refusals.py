@@ -150,7 +150,7 @@ def test_through_a_jump_host_and_a_command(laptop: Laptop, sshd: Sshd, tmp_path:
         (["run", "config.py", "--on", NAME, "--storage-path", "x"], "must be absolute, or begin with ~"),
         (["run", "--on", NAME], "No config file was named"),
         (["run", "nothing.py", "--on", NAME], "There is no file"),
-        (["plot", "--on", NAME], "No such option"),
+        (["plot", "--on", NAME], "plot has no --on. Bring the experiment here"),
         (["fetch", "s3://a/b", "--on", NAME], "is fetched without --on"),
     ],
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hpctune.analysis.best import best_checkpoint, checkpoint_rows
@@ -122,7 +123,7 @@ def _trial(
             into.tree(f"{place}/{name}", directory.root / name)
     for ref in each.checkpoints:
         try:
-            into.tree(f"{place}/{ref.name}", directory.checkpoint(ref.name))
+            into.tree(f"{place}/{ref.name}", Path(each.trial.open_checkpoint(ref).path))
         except FileNotFoundError as error:
             raise StorageError(
                 f"{directory.checkpoint(ref.name)} was removed during the export, because the search goes on. "

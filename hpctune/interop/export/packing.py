@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpctune.common import urls
 from hpctune.errors import StorageError, UsageError
 from hpctune.interop.export.target import folder, is_url, new_file
 from hpctune.mirror.target import opened
@@ -94,7 +95,8 @@ def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def ending(target: str) -> str | None:
     """The ending of an archive's name; None if ``target`` names a folder."""
-    return next((each for each in sorted(ARCHIVES, key=len, reverse=True) if target.lower().endswith(each)), None)
+    name = urls.last_name(target).lower()
+    return next((each for each in sorted(ARCHIVES, key=len, reverse=True) if name.endswith(each)), None)
 
 
 @contextlib.contextmanager
@@ -108,7 +110,9 @@ def packing(target: str, force: bool) -> Iterator[Packing]:
     kind = ending(target)
     if is_url(target) and not target.startswith("file://"):
         if kind is None:
-            raise UsageError(f"{target} names no archive. At a URL it must end with one of: {', '.join(ARCHIVES)}.")
+            raise UsageError(
+                f"{urls.public(target)} names no archive. At a URL it must end with one of: {', '.join(ARCHIVES)}."
+            )
         with _uploaded(target, force) as here, _archive(here, kind) as place:
             yield place
         return
@@ -158,6 +162,7 @@ def _archive(path: Path, kind: str) -> Iterator[Packing]:
 def _uploaded(url: str, force: bool) -> Iterator[Path]:
     """A file that is then written to ``url``."""
     filesystem, place = opened(url)
+    url = urls.public(url)
     try:
         if filesystem.exists(place) and not force:
             raise UsageError(f"{url} exists. Replace it with --force, or name another archive.")

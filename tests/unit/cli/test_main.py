@@ -108,6 +108,7 @@ def test_version() -> None:
         (["status", "--watch", "soon"], "'soon' is not a valid float"),
         (["best", "--scope", "worst", "x"], "'worst' is not one of"),
         (["--frobnicate"], "No such option"),
+        (["html", "mnist", "--on", "cluster"], "html has no --on. Bring the experiment here: hpctune fetch NAME --on"),
     ],
 )
 def test_bad_usage_is_one_message_and_code_2(arguments: list[str], words: str) -> None:

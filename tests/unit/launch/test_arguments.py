@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import hpctune as tune
+from hpctune.common import env
 from hpctune.core.resume import ResumeChoice
 from hpctune.errors import TuneError, UsageError
 from hpctune.launch import arguments
@@ -284,6 +285,13 @@ def test_sync_without_another_place_is_nothing(harmless: Any) -> None:
 def test_sync_to_another_place(asks: dict[str, Any], expected: dict[str, Any]) -> None:
     made = mirror_options(SyncConfig(upload_dir="s3://b", **asks))
     assert {name: getattr(made, name) for name in expected} == expected
+    config = SyncConfig(upload_dir="s3://b", sync_period=7, sync_artifacts=True)
+    moved = tune.Experiment("a", lambda config: None, sync_config=config).mirror_in("s3://c")
+    assert moved is not None
+    assert (moved.place, moved.period_s, moved.artifacts) == ("s3://c", 7, True), "of the command line only the place"
+    off = tune.Experiment("a", lambda config: None, storage_path="s3://b", sync_config=SyncConfig(syncer=None))
+    assert off.mirror is None
+    assert off.storage == env.settings().result_dir.absolute()
     assert mirror_options(SyncConfig(upload_dir="s3://b", syncer=None)) is None
     assert mirror_options(SyncConfig(upload_dir="")) is None
 

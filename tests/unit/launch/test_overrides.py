@@ -69,6 +69,10 @@ def test_the_call_limit_is_an_option_of_slurm() -> None:
 def test_both_names_of_a_variable_work_and_the_own_one_wins() -> None:
     assert env.settings({"TUNE_RESULT_DIR": "/a"}).result_dir == Path("/a")
     assert env.settings({"TUNE_RESULT_DIR": "/a", "HPCTUNE_RESULT_DIR": "/b"}).result_dir == Path("/b")
+    assert env.settings({"RAY_AIR_LOCAL_CACHE_DIR": "/c"}).result_dir == Path("/c")
+    assert env.settings({"RAY_AIR_LOCAL_CACHE_DIR": "/c", "TUNE_RESULT_DIR": "file:///a"}).result_dir == Path("/a")
+    with pytest.raises(UsageError, match="TUNE_RESULT_DIR must be a directory that all nodes see, not a URL"):
+        env.settings({"TUNE_RESULT_DIR": "s3://key:secret@bucket/dir"})
     assert env.settings({"TUNE_MAX_PENDING_TRIALS_PG": "7"}).max_pending == 7
     assert env.settings({"HPCTUNE_MAX_PENDING_TRIALS": "8"}).max_pending == 8
 

@@ -44,6 +44,7 @@ ray.tune.suggest.flaml.CFO ray.tune.suggest.hebo.HEBOSearch ray.tune.suggest.hyp
 ray.tune.suggest.nevergrad.NevergradSearch ray.tune.suggest.optuna.OptunaSearch ray.tune.suggest.sigopt.SigOptSearch
 ray.tune.suggest.skopt.SkOptSearch ray.tune.suggest.suggestion.ConcurrencyLimiter ray.tune.suggest.suggestion.Searcher
 ray.tune.suggest.variant_generator.generate_variants ray.tune.suggest.zoopt.ZOOptSearch ray.tune.syncer.SyncConfig
+ray.tune.integration.docker.DockerSyncer ray.tune.integration.kubernetes.NamespacedKubernetesSyncer
 ray.tune.trial.Trial ray.tune.trial.ExportFormat ray.tune.utils.placement_groups.PlacementGroupFactory
 ray.tune.utils.trainable.with_parameters ray.tune.utils.wait_for_gpu ray.tune.durable ray.tune.DurableTrainable
 ray.tune.Analysis ray.tune.function ray.tune.get_trial_dir ray.tune.checkpoint_dir ray.tune.is_session_enabled

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpctune.errors import UsageError
+from hpctune.remote.launch import Prepared, _paths
 from hpctune.usercode.project import Project, collect, collect_named
 
 
@@ -191,3 +192,54 @@ def test_secrets_stay_unless_they_are_named(root: Path) -> None:
     project, left = collect_named("python train.py", root).without_secrets([root / "keys"])
     assert names(project) == ["keys/a.pem", "train.py"]
     assert left == [".env"]
+
+
+def test_without_git_the_project_is_where_it_says_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    write(root, pyproject_DOT_toml="", configs__deep__search_DOT_py="", other__search_DOT_py="")
+    assert collect(root / "configs" / "deep" / "search.py").root == root
+    (root / "pyproject.toml").unlink()
+    assert collect(root / "configs" / "deep" / "search.py").root == root / "configs" / "deep"
+    monkeypatch.chdir(root)
+    assert collect(root / "configs" / "deep" / "search.py").root == root / "configs" / "deep"
+    write(root, data__a_DOT_csv="", configs__deeper__named_DOT_py="open('data/a.csv')\nimport beside")
+    write(root, configs__deeper__beside_DOT_py="")
+    project = collect(root / "configs" / "deeper" / "named.py")
+    assert names(project) == ["configs/deeper/beside.py", "configs/deeper/named.py", "data/a.csv"]
+    assert (project.root, project.base) == (root, root / "configs" / "deeper")
+    monkeypatch.chdir(root.parent)
+    assert collect(root / "other" / "search.py").root == root / "other", "the home directory is no project"
+
+
+def test_without_git_files_are_named_from_the_working_directory_or_from_the_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root, configs__search_DOT_py="open('data/a.csv'), open('b.yaml'), open('../c.txt')", setup_DOT_py="")
+    write(root, data__a_DOT_csv="", configs__b_DOT_yaml="", c_DOT_txt="", work__data__a_DOT_csv="", src__own_DOT_py="")
+    (root / "configs" / "search.py").write_text((root / "configs" / "search.py").read_text() + "\nimport own\n")
+    monkeypatch.chdir(root / "work")
+    assert names(collect(root / "configs" / "search.py")) == [
+        "c.txt", "configs/b.yaml", "configs/search.py", "data/a.csv", "src/own.py", "work/data/a.csv",
+    ]  # fmt: skip
+
+
+def test_where_python_looks_for_packages_of_the_project(root: Path) -> None:
+    """As here, where they are installed as editable: the project around the config file, and those that it needs."""
+    write(
+        root,
+        a__setup_DOT_cfg="[options]\n",
+        a__src__mya_DOT_py="",
+        a__configs__search_DOT_py="",
+        b__pyproject_DOT_toml="",
+        b__b_DOT_py="",
+        c__pyproject_DOT_toml="",
+        c__c_DOT_py="",
+    )
+    git(root, "init", "-q")
+    project = collect(root / "a" / "configs" / "search.py")
+    prepared = Prepared("python", {}, "/there", (root / "a", root / "b"))
+    assert _paths(prepared, project) == "/there/a/src:/there/a:/there/b"
+    plain = collect(root / "b" / "b.py")
+    assert _paths(Prepared("python", {}, "/there"), plain) == "/there/b"
+    (root / "b" / "pyproject.toml").unlink()
+    assert _paths(Prepared("python", {}, "/there"), collect(root / "b" / "b.py")) == ""
