@@ -26,7 +26,8 @@ def hosts_of(given: Mapping[str, Any]) -> tuple[str | Workstation, ...]:
     from hpctune.remote.session import Session
     from hpctune.usercode.project import root_of
 
-    needed = requirements.of_project(root_of(Path.cwd()))
+    here = Path.cwd()
+    needed = requirements.of_project(here, root_of(here))
     inputs = environment.inputs(needed, given.get("wheels") or "")
     made: list[str | Workstation] = []
     for host in hosts:
