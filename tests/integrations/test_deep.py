@@ -30,7 +30,11 @@ def test_keras(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     trial = tune.run(keras_search, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
     assert trial.last_result["training_iteration"] == 3
-    assert (Path(trial.checkpoint.path) / "model.keras").is_file()
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    model = keras.models.load_model(Path(trial.checkpoint.path) / "checkpoint")
+    assert int(model.optimizer.iterations) == 2, "after two epochs of one step"
 
 
 def keras_with_frequencies(config: dict[str, Any]) -> None:
@@ -45,7 +49,7 @@ def keras_with_frequencies(config: dict[str, Any]) -> None:
         TuneReportCheckpointCallback(frequency=[1, 2], on="epoch_end")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    callback = TuneReportCheckpointCallback("loss", frequency=[2, 1], on=["epoch_end", "train_end"])
+    callback = TuneReportCheckpointCallback("loss", "model.keras", frequency=[2, 1], on=["epoch_end", "train_end"])
     model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[callback])
 
 
