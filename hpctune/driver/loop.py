@@ -54,8 +54,8 @@ def drive(
 ) -> None:
     """Step every (started) driver until its experiment is over or ``leave`` is set. Then each driver has ended.
 
-    ``before_leaving`` is called with each driver that ends because of ``leave``. If one driver fails, the others end
-    properly before its exception is raised.
+    ``before_leaving`` is called with each driver that ends early. If one driver fails, the others end properly before
+    its exception is raised.
     """
     running = list(drivers)
     try:
@@ -64,6 +64,8 @@ def drive(
             _step_all(running, clock, leave)
     except BaseException as error:
         for driver in running:
+            with contextlib.suppress(Exception):
+                before_leaving(driver)
             with contextlib.suppress(Exception):
                 driver.leave(f"failed: {error!r}")
         raise

@@ -113,6 +113,68 @@ def test_a_trainer_trains(tmp_path: Path) -> None:
         failing.fit()
 
 
+def trainer_in_a_trial(config: dict[str, Any]) -> None:
+    from hpctune.integration.ray_train import TuneReportCallback
+
+    def train(config: dict[str, Any]) -> None:
+        import time
+
+        for step in range(1000):
+            saved = tune.Checkpoint.from_dict({"step": step}) if step == 1 else None
+            tune.report({"loss": config["x"] * step, "ranks": tune.get_context().get_world_size()}, checkpoint=saved)
+            time.sleep(0.01)
+
+    run_config = tune.RunConfig(
+        name=f"inner-{tune.get_context().get_trial_id()}",
+        storage_path=config["folder"],
+        callbacks=[TuneReportCallback()],
+        verbose=0,
+    )
+    DataParallelTrainer(
+        train, train_loop_config=config, scaling_config=ScalingConfig(num_workers=2), run_config=run_config
+    ).fit()
+
+
+def test_a_trainer_in_a_trial_reports_to_it_and_ends_with_it(tmp_path: Path) -> None:
+    outer = tune.RunConfig(name="outer", storage_path=str(tmp_path), stop={"training_iteration": 3}, verbose=0)
+    space = {"x": 2, "folder": str(tmp_path)}
+    (result,) = tune.Tuner(trainer_in_a_trial, param_space=space, run_config=outer, cluster="local").fit()
+    assert result.error is None
+    frame = result.metrics_dataframe
+    assert list(frame["loss"]) == [0, 2, 4]
+    assert set(frame["ranks"]) == {2}
+    (inner,) = tmp_path.glob("inner-*")
+    (saved,) = inner.glob("*/checkpoint_*")
+    assert [place == str(saved) for place in frame["checkpoint_path"]] == [False, True, False]
+    (trial,) = tune.ExperimentAnalysis(str(inner)).trials
+    assert trial.status == trial.PENDING, "its job was cancelled"
+
+
+def half_trained(config: dict[str, Any]) -> None:
+    def train(config: dict[str, Any]) -> None:
+        start = (tune.get_checkpoint() or tune.Checkpoint.from_dict({"step": 0})).to_dict()["step"]
+        for step in range(start + 1, 5):
+            if step == 3 and not Path(config["folder"], "failed").exists():
+                Path(config["folder"], "failed").touch()
+                raise RuntimeError("once")
+            tune.report({"step": step, "started": start}, checkpoint=tune.Checkpoint.from_dict({"step": step}))
+
+    name = f"inner-{tune.get_trial_id()}"
+    run_config = tune.RunConfig(name=name, storage_path=config["folder"], verbose=0)
+    metrics = DataParallelTrainer(train, train_loop_config=config, run_config=run_config).fit().metrics
+    tune.report({"started": metrics["started"]})  # type: ignore[index]
+
+
+def test_a_trial_that_is_tried_again_goes_on_with_the_run_of_its_trainer(tmp_path: Path) -> None:
+    failure = tune.FailureConfig(max_failures=1)
+    outer = tune.RunConfig(name="outer", storage_path=str(tmp_path), failure_config=failure, verbose=0)
+    space = {"folder": str(tmp_path)}
+    (result,) = tune.Tuner(half_trained, param_space=space, run_config=outer, cluster="local").fit()
+    assert result.error is None
+    assert result.metrics is not None
+    assert result.metrics["started"] == 2
+
+
 # -- the creators of Ray Tune 1.x -------------------------------------------------------------------------------------
 
 
