@@ -58,11 +58,11 @@ class ShutdownHandler:
             os.write(2, text.encode())
         clock.wake()
 
-    def before_leaving(self, driver: Driver) -> None:
+    def before_leaving(self, driver: Driver, failed: bool) -> None:
         """Cancel the driver's jobs, if ``cancel`` is set."""
         if self.cancel:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
-                driver.cancel_jobs("cancelled when its driver ended")
+                driver.cancel_jobs("cancelled when its driver ended", last_look=not failed)
 
     def report(self) -> None:
         """Report which jobs go on, and the commands to resume or stop. Prints nothing if every experiment is over."""
