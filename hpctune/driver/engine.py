@@ -187,7 +187,7 @@ class Driver:
         """
         while last_look:
             self._observe(self.clock.now())
-            last_look = self._runs.backlog
+            last_look = bool(self._runs.backlog)
         live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
         self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
         if self._send_demand is not None:
