@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from hpctune.integration import horovod, tensorflow, torch
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.train import DataParallelTrainer, ScalingConfig, TrainingFailedError
 from hpctune.train.torch import TorchConfig, TorchTrainer
+from hpctune.worker.ranks.world import World
 
 
 def loop(config: dict[str, Any]) -> None: ...
@@ -33,6 +37,11 @@ def requested(trainer: DataParallelTrainer, config: dict[str, Any] | None = None
         ({"scaling_config": ScalingConfig(num_workers=0)}, UsageError, "num_workers=0"),
         ({"run_config": {}}, UsageError, "RunConfig"),
         ({"torch_config": "gloo"}, UsageError, "backend_config"),
+        (
+            {"torch_config": TorchConfig(backend="nccl"), "scaling_config": ScalingConfig(num_workers=2)},
+            UsageError,
+            r"ScalingConfig\(use_gpu=True\)",
+        ),
         ({"resume_from_checkpoint": tune.Checkpoint("/nonexistent")}, UsageError, "/nonexistent"),
     ],
 )
@@ -51,6 +60,34 @@ def test_an_impossible_function(function: Any) -> None:
 def test_an_impossible_process_group(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         TorchConfig(**options)
+
+
+def test_with_gpus_the_process_group_is_of_nccl_and_each_process_has_its_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    fake = types.SimpleNamespace(
+        device=lambda name: types.SimpleNamespace(type=name.partition(":")[0], name=name),
+        cuda=types.SimpleNamespace(
+            is_available=lambda: True,
+            device_count=lambda: 4,
+            set_device=lambda device: calls.append(("device", device.name)),
+        ),
+        distributed=types.SimpleNamespace(
+            init_process_group=lambda backend, **how: calls.append((backend, how["rank"], how["world_size"]))
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "torch", fake)  # type: ignore[arg-type]
+    world = World(rank=5, size=8, local_rank=1, local_size=4, node_rank=1, nodes=2, addresses=("n0:1",), gpus=1.0)
+    monkeypatch.setattr("hpctune.train.torch.prepare.current_rank", lambda: types.SimpleNamespace(world=world))
+    TorchConfig().start(world, 60.0)
+    assert calls == [("device", "cuda:1"), ("nccl", 5, 8)], "the device first: nccl takes the current one"
+    calls.clear()
+    world = replace(world, gpus=0.0)
+    TorchConfig().start(world, 60.0)
+    assert calls == [("gloo", 5, 8)]
+    with pytest.raises(UsageError, match="needs GPUs"):
+        TorchTrainer(loop, torch_config=TorchConfig("nccl")).backend_config.start(world, 60.0)
 
 
 def test_resources_are_those_of_the_processes() -> None:
