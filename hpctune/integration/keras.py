@@ -1,8 +1,10 @@
-"""Callbacks for Keras 3 (any backend) and tf.keras."""
+"""Callbacks for Keras 3 (any backend), tf.keras, and Keras 2 (tf_keras)."""
 
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +14,15 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of, report_saved
 from hpctune.worker import report
 
-_keras = require(("keras", "tensorflow.keras"), "keras", "hpctune.integration.keras")
+
+def _packages() -> tuple[str, ...]:
+    """The packages that may be Keras here: Keras 2 first if the script uses it, whose models take no other callback."""
+    asked = os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
+    legacy = asked or ("tf_keras" in sys.modules and "keras" not in sys.modules)
+    return (*(("tf_keras",) if legacy else ()), "keras", "tensorflow.keras")
+
+
+_keras = require(_packages(), "keras", "hpctune.integration.keras")
 _FILES = (".keras", ".h5", ".hdf5")
 """Endings of the files that Keras writes."""
 _PARTS = ("epoch", "batch", "train", "train_batch", "test", "test_batch", "predict", "predict_batch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,17 @@ def test_a_keras_callback_that_adds_a_metric(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     trial = tune.run(own_keras_callback, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
     assert [trial.last_result[name] for name in ("training_iteration", "p")] == [2, 1]
+
+
+def test_keras_2_is_taken_where_the_script_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("keras")
+    from hpctune.integration.keras import _packages
+
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    assert _packages() == ("keras", "tensorflow.keras")
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    assert _packages() == ("tf_keras", "keras", "tensorflow.keras")
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    monkeypatch.setitem(sys.modules, "tf_keras", sys)
+    monkeypatch.delitem(sys.modules, "keras")
+    assert _packages()[0] == "tf_keras"
