@@ -194,6 +194,10 @@ VALUES: dict[tuple[str, str], str] = {
         for name in ("SafeFallbackEncoder", "env_integer", "is_nan_or_inf")
     },
     **{
+        (f"ray.air.{home}.keras", "Callback"): "hpctune.integration.keras:TuneReportCheckpointCallback"
+        for home in ("callbacks", "integrations")
+    },
+    **{
         ("ray.tune.logger", name): "hpctune.integration.mlflow:MLflowLogger"
         for name in ("MLFLowLogger", "MLflowLogger")
     },

@@ -49,6 +49,17 @@ NOT_HERE: dict[str, str] = {
         "since 2.40.",
     ),
     "ray.train.sklearn": _TRAINER,
+    "ray.train.gbdt_trainer": _TRAINER,
+    **_each("ray.train.", "predictor batch_predictor torch.TorchPredictor", "Load the checkpoint, and call the model."),
+    **_each(
+        "ray.train.",
+        "jax v2.jax",
+        "Use DataParallelTrainer with a BackendConfig that calls jax.distributed.initialize: the documentation has one "
+        "under 'Train each trial in several processes'.",
+    ),
+    "ray.train.v2": "Import the name from ray.train, or from ray.train.torch and the like.",
+    **_each("ray.train.", "xgboost.v2 lightgbm.v2", "Import the name from ray.train.xgboost or ray.train.lightgbm."),
+    **_each("ray.util.", "xgboost lightgbm", "Call the package itself, with the callbacks of ray.tune.integration."),
     "ray.train.trainer": _TRAINER,
     "ray.train.get_dataset_shard": "Ray Data is not here. Load the data in the trainable.",
     "ray.tune.automl": "It is a search algorithm of 0.x: choose one of ray.tune.search.",
