@@ -135,7 +135,8 @@ def test_every_source_exists() -> None:
                 import_module(home)
     for value in names.VALUES.values():
         home, _, attribute = value.partition(":")
-        assert hasattr(import_module(home), attribute), value
+        with contextlib.suppress(MissingPackageError):
+            assert hasattr(import_module(home), attribute), value
 
 
 def test_every_module_has_its_parents() -> None:
