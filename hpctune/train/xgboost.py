@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hpctune.integration.xgboost import TuneReportCheckpointCallback
@@ -20,6 +20,7 @@ class XGBoostConfig(BackendConfig):
     """
 
     timeout_s: float = TIMEOUT_S
+    _tracker: Any = field(default=None, init=False, repr=False, compare=False)
 
     def start(self, world: World, timeout_s: float) -> None:
         """Join the communicator. Its tracker runs in the first process."""
@@ -40,11 +41,14 @@ class XGBoostConfig(BackendConfig):
         )
 
     def stop(self) -> None:
-        """Leave the communicator."""
+        """Leave the communicator. Its tracker stays until all processes have left it."""
         from xgboost import collective
 
         if collective.is_distributed():
             collective.finalize()
+        if self._tracker is not None:
+            self._tracker.wait_for(int(self.timeout_s))
+            self._tracker = None
 
 
 class XGBoostTrainer(BoostingTrainer):
