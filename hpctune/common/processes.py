@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
+EXIT_FUNCTIONS_S = 60.0
+"""Seconds for the functions that are called at the end of a process."""
 _cleanups: list[Callable[[], object]] = []
 
 
@@ -17,8 +22,15 @@ def clean_up_by(function: Callable[[], object]) -> None:
 
 
 def exit_now(code: int) -> NoReturn:
-    """End this process, even if user code has left threads or child processes behind."""
+    """End this process, even if user code has left threads or child processes behind.
+
+    What packages have registered for the end of the process is called, as trackers deliver their last rows by it. It
+    has a limited time.
+    """
     try:
+        threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
+        with contextlib.suppress(BaseException):
+            _run_exit_functions()
         for function in _cleanups:
             with contextlib.suppress(Exception):
                 function()
@@ -27,6 +39,23 @@ def exit_now(code: int) -> NoReturn:
                 stream.flush()
     finally:
         os._exit(code)
+
+
+def forget_exit_functions() -> None:
+    """For a forked child: what the parent has registered for its end is not to be called at the end of the child."""
+    atexit._clear()
+
+
+def _run_exit_functions() -> None:
+    multiprocessing = sys.modules.get("multiprocessing.util")
+    if multiprocessing is not None:  # it would wait for the processes that are left behind
+        atexit.unregister(multiprocessing._exit_function)
+    atexit._run_exitfuncs()
+
+
+def _exit_later(code: int) -> None:
+    time.sleep(EXIT_FUNCTIONS_S)
+    os._exit(code)
 
 
 def exists(pid: int) -> bool:

@@ -180,11 +180,14 @@ class Driver:
                 last.callback(self._journal.close)
                 last.callback(self._projector.close)
 
-    def cancel_jobs(self, reason: str) -> int:
-        """Cancel every job, so that its trial goes on from its checkpoint after a resume. Returns their number."""
-        self._observe(self.clock.now())
-        while self._runs.backlog:
+    def cancel_jobs(self, reason: str, *, last_look: bool = True) -> int:
+        """Cancel every job, so that its trial goes on from its checkpoint after a resume. Returns their number.
+
+        ``last_look``: see first what they have reported. After a failure this would fail again.
+        """
+        while last_look:
             self._observe(self.clock.now())
+            last_look = bool(self._runs.backlog)
         live = [t for t in self.state.active_trials() if t.phase.live and t.attempt is not None]
         self.cluster.cancel([t.attempt.job_id for t in live if t.attempt and t.attempt.job_id])
         if self._send_demand is not None:

@@ -50,12 +50,12 @@ def drive(
     drivers: Sequence[Driver],
     clock: Clock,
     leave: LeaveRequest,
-    before_leaving: Callable[[Driver], object] = lambda driver: None,
+    before_leaving: Callable[[Driver, bool], object] = lambda driver, failed: None,
 ) -> None:
     """Step every (started) driver until its experiment is over or ``leave`` is set. Then each driver has ended.
 
-    ``before_leaving`` is called with each driver that ends because of ``leave``. If one driver fails, the others end
-    properly before its exception is raised.
+    ``before_leaving`` is called with each driver that ends early, and whether that is because of a failure. If one
+    driver fails, the others end properly before its exception is raised.
     """
     running = list(drivers)
     try:
@@ -65,10 +65,12 @@ def drive(
     except BaseException as error:
         for driver in running:
             with contextlib.suppress(Exception):
+                before_leaving(driver, True)
+            with contextlib.suppress(Exception):
                 driver.leave(f"failed: {error!r}")
         raise
     for driver in running:
-        before_leaving(driver)
+        before_leaving(driver, False)
         driver.leave(f"told to leave ({leave.reason})")
 
 

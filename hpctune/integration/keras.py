@@ -1,7 +1,10 @@
-"""Callbacks for Keras 3 (any backend) and tf.keras."""
+"""Callbacks for Keras 3 (any backend), tf.keras, and Keras 2 (tf_keras)."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +14,17 @@ from hpctune.integration.packages import require
 from hpctune.integration.reports import check_frequency, check_metrics, chosen, events_of, report_saved
 from hpctune.worker import report
 
-_keras = require(("keras", "tensorflow.keras"), "keras", "hpctune.integration.keras")
+
+def _packages() -> tuple[str, ...]:
+    """The packages that may be Keras here: Keras 2 first if the script uses it, whose models take no other callback."""
+    asked = os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")
+    legacy = asked or ("tf_keras" in sys.modules and "keras" not in sys.modules)
+    return (*(("tf_keras",) if legacy else ()), "keras", "tensorflow.keras")
+
+
+_keras = require(_packages(), "keras", "hpctune.integration.keras")
+_FILES = (".keras", ".h5", ".hdf5")
+"""Endings of the files that Keras writes."""
 _PARTS = ("epoch", "batch", "train", "train_batch", "test", "test_batch", "predict", "predict_batch")
 _EVENTS = {f"{part}_{edge}": f"on_{part}_{edge}" for part in _PARTS for edge in ("begin", "end")}
 
@@ -23,7 +36,8 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
         checkpoint_on: The events at which the model is saved, such as ``"epoch_end"`` or a list of them.
         report_metrics_on: The events at which metrics are reported. A checkpoint is always reported with metrics.
         metrics: What is reported: a name, a list, or a dict of new name -> name; all by default.
-        filename: The model's file in the checkpoint.
+        filename: The model's file in the checkpoint. Without an ending that Keras knows (``.keras``, ``.h5``), it is a
+            directory. ``load_model`` reads both.
         frequency: Save at each ``frequency``-th such event; 0: never. A list has one for each event of
             ``checkpoint_on``.
     """
@@ -51,7 +65,7 @@ class ReportCheckpointCallback(_keras.callbacks.Callback):  # type: ignore[misc,
         count = self._count[method] = self._count.get(method, 0) + 1
         every = self._frequency.get(method, 0)
         if every and count % every == 0:
-            report_saved(found, lambda folder: self.model.save(str(folder / self._filename)))
+            report_saved(found, lambda folder: _save(self.model, str(folder / self._filename)))
         elif method in self._report_on and found:
             report(found)
 
@@ -87,7 +101,7 @@ class TuneReportCheckpointCallback(ReportCheckpointCallback):
     def __init__(
         self,
         metrics: str | Sequence[str] | Mapping[str, str] | None = None,
-        filename: str = "model.keras",
+        filename: str = "checkpoint",
         frequency: int | Sequence[int] = 1,
         on: str | Sequence[str] = "epoch_end",
     ) -> None:
@@ -102,6 +116,12 @@ def _frequencies(events: str | Sequence[str], frequency: int | Sequence[int]) ->
         raise UsageError(f"frequency={frequency!r} must have as many numbers as there are events: {', '.join(named)}.")
     checked = [check_frequency(one) for one in each]
     return {method: one for name, one in zip(named, checked, strict=True) for method in events_of(name, _EVENTS)}
+
+
+def _save(model: Any, path: str) -> None:
+    """Save the model. Keras 3 has an option of its own for a directory; Keras 2 makes one by itself."""
+    makes_file = path.endswith(_FILES) or "zipped" not in inspect.signature(model.save).parameters
+    model.save(path) if makes_file else model.save(path, zipped=False)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from hpctune.errors import UsageError
 from hpctune.integration.mixins import around
 from hpctune.integration.packages import require
-from hpctune.integration.tracker import TrackerCallback, TrackerOfConfig
+from hpctune.integration.tracker import TrackerCallback, TrackerOfConfig, without_password
 from hpctune.model.metric_stats import as_number
 from hpctune.model.rows import flatten
 from hpctune.trial import Trial
 from hpctune.worker import get_context, get_trial_dir, get_trial_id, get_trial_name
+from hpctune.worker.trial_end import at_trial_end
 
 TRACKING_URI, EXPERIMENT_NAME, TOKEN = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_TOKEN"
 RUN_TAG = "hpctune.trial"
@@ -22,6 +24,7 @@ RUN_TAG = "hpctune.trial"
 _LAST = "training_iteration"
 """The metric that is written last: how often it is there says how many rows are complete."""
 _OLDER = ("tracking_uri", "registry_uri", "experiment_id")
+_SQLITE = "sqlite:///"
 _MAX_PARAM = 500
 _MAX_METRICS = 500
 """In one call."""
@@ -32,7 +35,8 @@ class MLflowLoggerCallback(TrackerCallback):
 
     Args:
         tracking_uri: Where MLflow keeps runs: ``sqlite:///file.db``, ``file:///directory`` or a server's address; else
-            ``MLFLOW_TRACKING_URI`` or MLflow's default.
+            ``MLFLOW_TRACKING_URI`` or MLflow's default. A password in it stays in the driver's process: a driver that
+            takes over needs ``MLFLOW_TRACKING_URI`` or ``MLFLOW_TRACKING_PASSWORD``.
         registry_uri: Where it keeps models.
         experiment_name: MLflow's experiment, made if there is none; else ``MLFLOW_EXPERIMENT_NAME``, or the name of
             the experiment here.
@@ -68,11 +72,12 @@ class MLflowLoggerCallback(TrackerCallback):
         self._runs: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_token": None, "_client": None, "_experiment": "", "_runs": {}}
+        own = {"tracking_uri": without_password(self.tracking_uri), "registry_uri": without_password(self.registry_uri)}
+        return {**super().__getstate__(), **own, "_token": None, "_client": None, "_experiment": "", "_runs": {}}
 
     def _open(self, trial: Trial, name: str) -> int:
         if self._client is None:
-            self._client = _client(self.tracking_uri, self.registry_uri, self._token)
+            self._client = _client(_with_password(self.tracking_uri), self.registry_uri, self._token)
         if not self._experiment:
             wanted = self.experiment_name or os.environ.get(EXPERIMENT_NAME) or trial.experiment_dir_name
             self._experiment = _experiment(self._client, wanted)
@@ -139,6 +144,12 @@ def _metrics(number: int, row: Mapping[str, Any]) -> list[Any]:
     return [*metrics, Metric(_LAST, numbers.get(_LAST) or number, when, step)]
 
 
+def _with_password(uri: str | None) -> str | None:
+    """``uri``, or the same one with its password, from the environment."""
+    there = os.environ.get(TRACKING_URI)
+    return there if there and uri is not None and without_password(there) == uri else uri
+
+
 def _milliseconds(at: float | None) -> int | None:
     return None if at is None else int(at * 1000)
 
@@ -186,7 +197,8 @@ def setup_mlflow(
 ) -> Any:
     """Start the MLflow run of this trial and return the module ``mlflow``.
 
-    A trial that goes on after an interruption goes on in the same run. Without ``tracking_uri`` and
+    A trial that goes on after an interruption goes on in the same run, which ends with the function, or with the
+    ``cleanup`` of a class. Without ``tracking_uri`` and
     ``MLFLOW_TRACKING_URI`` it lies in ``mlruns`` of the trial's directory. With ``rank_zero_only``, other tasks of the
     job get an object that does nothing.
 
@@ -222,6 +234,8 @@ def setup_mlflow(
     run_id = _find(client, found, tag) if tag is not None else None
     if mlflow.active_run() is not None:
         mlflow.end_run()
+    if trial_id is not None:
+        at_trial_end(lambda failed: mlflow.end_run("FAILED" if failed else "FINISHED"))
     if run_id is not None:
         mlflow.start_run(run_id=run_id)
     else:
@@ -264,7 +278,32 @@ def _client(tracking_uri: str | None, registry_uri: str | None, token: str | Non
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # we try again ourselves
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    _make_database(uri or _package("MLflow").get_tracking_uri())
     return MlflowClient(tracking_uri, registry_uri)
+
+
+def _make_database(uri: str) -> None:
+    """Make the file of an SQLite database, if there is none, with all its tables at once.
+
+    MLflow makes them one by one: a process that is killed meanwhile, or two on different nodes, would leave a file that
+    MLflow refuses from then on.
+    """
+    from mlflow.tracking import MlflowClient
+
+    place = uri.removeprefix(_SQLITE)
+    path = Path(place)
+    if not uri.startswith(_SQLITE) or not place or "?" in place or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+        try:
+            os.link(made, path)
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError:  # a filesystem without hard links
+            made.rename(path)
 
 
 def _experiment(client: Any, name: str, location: str | None = None) -> str:

@@ -15,16 +15,16 @@ from hpctune.integration.reports import check_metrics, chosen, events_of, takes_
 from hpctune.worker import report
 
 _loaded = [name for name in ("pytorch_lightning", "lightning.pytorch") if name in sys.modules]
-_lightning = require(
+lightning = require(
     (*_loaded, "lightning.pytorch", "pytorch_lightning"),
     "lightning",
     "hpctune.integration.pytorch_lightning",
 )
-_HOOKS = [name for name in dir(_lightning.Callback) if name.startswith("on_") and "exception" not in name]
+_HOOKS = [name for name in dir(lightning.Callback) if name.startswith("on_") and "exception" not in name]
 _EVENTS = {name.removeprefix("on_"): name for name in _HOOKS}
 
 
-class TuneCallback(_lightning.Callback):  # type: ignore[misc, name-defined]
+class TuneCallback(lightning.Callback):  # type: ignore[misc, name-defined]
     """Base: calls ``_handle`` at the events ``on``, outside Lightning's sanity check."""
 
     def __init__(self, on: str | Sequence[str] = "validation_end") -> None:

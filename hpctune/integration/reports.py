@@ -71,7 +71,12 @@ def takes_part(first: bool) -> bool:
 
 
 def report_saved(metrics: Mapping[str, Any], save: Callable[[Path], Any]) -> None:
-    """Report ``metrics`` with a checkpoint of what ``save`` writes into a directory."""
+    """Report ``metrics`` with a checkpoint of what ``save`` writes into a directory.
+
+    Every process of a trial takes part in saving, as some frameworks need it. The model is that of the first one.
+    """
+    rank = current_rank()
+    first = rank is None or rank.world.rank == 0
     with tempfile.TemporaryDirectory(prefix="hpctune-checkpoint-") as folder:
         save(Path(folder))
-        report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
+        report(dict(metrics), checkpoint=Checkpoint.from_directory(folder) if first else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from abc import abstractmethod
@@ -17,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from hpctune.common.log import log
 from hpctune.model.trial import Trial as TrialValue
@@ -246,7 +247,8 @@ class Delivery:
         if not self._told:
             self._told = True
             log.warning(
-                f"hpctune: {self._tracker.service} does not take results: {type(error).__name__}: {error}. The search "
+                f"hpctune: {self._tracker.service} does not take results: {type(error).__name__}: "
+                f"{without_password(str(error))}. The search "
                 "goes on, and what is missing is delivered later."
             )
 
@@ -345,6 +347,15 @@ class Delivery:
                 f"hpctune: {self._tracker.service} has not got all results ({max(late, 1)} trials are behind). They "
                 "are in the experiment's directory: resume the experiment, and they are delivered."
             )
+
+
+@overload
+def without_password(text: str) -> str: ...
+@overload
+def without_password(text: str | None) -> str | None: ...
+def without_password(text: str | None) -> str | None:
+    """``text`` without the passwords of the URLs in it."""
+    return None if text is None else re.sub(r"(\w://[^/\s:@]*):[^/\s]+@", r"\1@", text)
 
 
 def run_name(trial: Trial, life: int) -> str:

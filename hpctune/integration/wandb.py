@@ -21,6 +21,7 @@ from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.trial import Trial
 from hpctune.worker import get_context, get_trial_dir, get_trial_id, get_trial_name
+from hpctune.worker.trial_end import at_trial_end
 
 API_KEY, MODE, SERVICE = "WANDB_API_KEY", "WANDB_MODE", "WANDB_SERVICE"
 PROJECT, GROUP = "WANDB_PROJECT_NAME", "WANDB_GROUP_NAME"
@@ -194,9 +195,9 @@ def setup_wandb(
 ) -> Any:
     """Start the W&B run of this trial and return it. ``kwargs`` go to ``wandb.init``.
 
-    A trial that goes on after an interruption goes on in the same run, with the next step. Files lie in the trial's
-    directory. With ``rank_zero_only``, other tasks of the job get a run that does nothing. Outside a trial a new run
-    starts.
+    A trial that goes on after an interruption goes on in the same run, with the next step. The run ends with the
+    function, or with the ``cleanup`` of a class. Files lie in the trial's directory. With ``rank_zero_only``, other
+    tasks of the job get a run that does nothing. Outside a trial a new run starts.
 
     Raises:
         MissingPackageError: without the package wandb.
@@ -207,6 +208,7 @@ def setup_wandb(
     if rank_zero_only and get_context().get_world_rank() != 0:
         return wandb.init(mode="disabled")
     asked: dict[str, Any] = {"config": values.plain(dict(config or {})), "project": os.environ.get(PROJECT)}
+    asked["reinit"] = "finish_previous"  # the process may have had another trial
     trial_id, directory, begin = get_trial_id(), get_trial_dir(), 0
     if trial_id is not None and directory is not None:
         asked |= {"id": trial_id, "name": get_trial_name(), "resume": "allow", "dir": directory}
@@ -217,6 +219,8 @@ def setup_wandb(
     if directory is not None and asked.get("id"):
         begin = next_step(Path(asked["dir"]), asked["id"])
     run = wandb.init(mode=mode, settings=settings, **asked)
+    if trial_id is not None:
+        at_trial_end(lambda failed: run.finish(exit_code=int(failed)))
     if begin:
         run.log({}, step=begin, commit=False)  # the steps before are in the files of earlier attempts
     return run

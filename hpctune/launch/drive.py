@@ -25,6 +25,7 @@ from hpctune.output.display.display import Display, make_display
 from hpctune.ports import Clock, Cluster
 from hpctune.space import experiment_tag
 from hpctune.storage.doorbell import Doorbell
+from hpctune.worker import is_session_enabled
 
 MAX_BUSY_ON_LOGIN_NODE, MAX_BUSY_ON_OWN_MACHINE = 0.5, 1.0
 """The largest share of the time that a driver may work. On a login node it is smaller, because others use it, too."""
@@ -57,11 +58,11 @@ class ShutdownHandler:
             os.write(2, text.encode())
         clock.wake()
 
-    def before_leaving(self, driver: Driver) -> None:
+    def before_leaving(self, driver: Driver, failed: bool) -> None:
         """Cancel the driver's jobs, if ``cancel`` is set."""
         if self.cancel:
             with contextlib.suppress(ClusterUnavailableError, StorageError):
-                driver.cancel_jobs("cancelled when its driver ended")
+                driver.cancel_jobs("cancelled when its driver ended", last_look=not failed)
 
     def report(self) -> None:
         """Report which jobs go on, and the commands to resume or stop. Prints nothing if every experiment is over."""
@@ -81,8 +82,11 @@ class ShutdownHandler:
 def drive(prepared: Sequence[PreparedExperiment], *, cancel_on_exit: bool = False) -> list[DrivenExperiment]:
     """Drive these experiments side by side until all are over, or until a signal ends the driving.
 
+    Inside a trial they end with it: their jobs are cancelled if it ends early, and signals are the trial's.
+
     Raises DriverAliveError if one of them has a driver already, and whatever a driver raises.
     """
+    cancel_on_exit = cancel_on_exit or is_session_enabled()
     if len(prepared) > 1 and any(one.cluster.name == DebugCluster.name for one in prepared):
         return _one_by_one(prepared, cancel_on_exit)
     alone = "SLURMD_NODENAME" in os.environ or all(one.cluster.name in ("local", "ssh") for one in prepared)
@@ -220,6 +224,6 @@ def _loop(shutdown: ShutdownHandler, clock: WallClock, leave: loop.LeaveRequest)
     if isinstance(cluster, DebugCluster):  # user code runs in the main thread and receives Ctrl-C
         cluster.serve(lambda: loop.drive(drivers, clock, leave, shutdown.before_leaving))
         return
-    handled = all(session.prepared.handle_signals for session in sessions)
+    handled = not is_session_enabled() and all(session.prepared.handle_signals for session in sessions)
     with loop.signals(leave) if handled else contextlib.nullcontext():
         loop.drive(drivers, clock, leave, shutdown.before_leaving)

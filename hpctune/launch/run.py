@@ -36,6 +36,7 @@ from hpctune.search.search_generator import SearchGenerator
 from hpctune.search.searcher import Searcher
 from hpctune.storage import spec_file
 from hpctune.storage.layout import ExperimentPaths
+from hpctune.worker import is_session_enabled
 
 
 class EndOfScript(SystemExit):
@@ -68,7 +69,7 @@ def run(experiments: Sequence[Experiment], options: RunOptions) -> list[DrivenEx
         options = replace(options, resume=overrides.resume, resume_config=None)
     options = with_top_level_options(options, overrides.cluster)
     resume = parse_resume(options.resume, options.resume_config)
-    if env.without_effect:
+    if env.without_effect and not is_session_enabled():  # a trial has some of them from us
         log.warning(
             f"These variables of Ray Tune have no effect here: {', '.join(env.without_effect)}. The documentation says "
             'why: "Run a Ray Tune script as it is", "Environment variables".'

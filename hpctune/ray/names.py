@@ -95,7 +95,7 @@ _TUNE: dict[str, str] = {
     "cli": "",
     "cli.commands": "hpctune.cli.commands",
     "commands": "hpctune.cli.commands",
-    **{f"integration.{name}": f"hpctune.integration.{name}" for name in _INTEGRATIONS},
+    **{f"integration.{name}": f"hpctune.integration.{name}" for name in (*_INTEGRATIONS, "ray_train")},
     "integration.docker": "hpctune.syncer",
     "integration.kubernetes": "hpctune.syncer",
 }
@@ -149,13 +149,22 @@ _OTHERS: dict[str, str] = {
     "ray.train.constants": "hpctune.result",
     "ray.train.data_parallel_trainer": "hpctune.train.data_parallel_trainer",
     "ray.train.error": "hpctune.ray.train",
+    "ray.train.huggingface": "hpctune.integration.transformers",
+    "ray.train.huggingface.transformers": "hpctune.integration.transformers",
+    "ray.train.lightgbm": "hpctune.train.lightgbm",
+    "ray.train.lightgbm.lightgbm_trainer": "hpctune.train.lightgbm",
+    "ray.train.lightning": "hpctune.train.lightning",
     "ray.train.tensorflow": "hpctune.train.tensorflow",
     "ray.train.tensorflow.config": "hpctune.train.tensorflow",
     "ray.train.tensorflow.tensorflow_trainer": "hpctune.train.tensorflow",
+    "ray.train.tensorflow.keras": "hpctune.integration.keras",
     "ray.train.torch": "hpctune.train.torch",
     "ray.train.torch.config": "hpctune.train.torch",
     "ray.train.torch.torch_trainer": "hpctune.train.torch",
     "ray.train.torch.train_loop_utils": "hpctune.train.torch",
+    "ray.train.xgboost": "hpctune.train.xgboost",
+    "ray.train.xgboost.config": "hpctune.train.xgboost",
+    "ray.train.xgboost.xgboost_trainer": "hpctune.train.xgboost",
     "ray.tune": "hpctune",
     "ray.util": "hpctune.ray.util",
     "ray.util.actor_pool": "hpctune.ray.util",
@@ -183,6 +192,10 @@ VALUES: dict[tuple[str, str], str] = {
         (home, name): f"hpctune.ray.old_utils:{name}"
         for home in ("ray.tune.utils", "ray.tune.utils.util")
         for name in ("SafeFallbackEncoder", "env_integer", "is_nan_or_inf")
+    },
+    **{
+        (f"ray.air.{home}.keras", "Callback"): "hpctune.integration.keras:TuneReportCheckpointCallback"
+        for home in ("callbacks", "integrations")
     },
     **{
         ("ray.tune.logger", name): "hpctune.integration.mlflow:MLflowLogger"

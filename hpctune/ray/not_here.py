@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _TRAINER = (
-    "Of Ray Train's trainers there are TorchTrainer, TensorflowTrainer and DataParallelTrainer. Other training runs as "
-    "a function in one process, or in several with DataParallelTrainer."
+    "Of Ray Train's trainers there are TorchTrainer, TensorflowTrainer, XGBoostTrainer, LightGBMTrainer and "
+    "DataParallelTrainer. Other training runs as a function in one process, or in several with DataParallelTrainer."
 )
 _MIXED = "Use torch.amp in the training function."
 _INTERNAL = "It is internal to Ray."
@@ -38,11 +38,28 @@ NOT_HERE: dict[str, str] = {
     "ray.train.tensorflow.TensorflowCheckpoint": "Use Checkpoint.from_directory, with model.save in the directory.",
     "ray.train.tensorflow.prepare_dataset_shard": "Ray Data is not here. Give tf.data its shard by tf.distribute.",
     "ray.train.horovod": _TRAINER,
-    "ray.train.lightning": _TRAINER,
-    "ray.train.huggingface": _TRAINER,
-    "ray.train.xgboost": _TRAINER,
-    "ray.train.lightgbm": _TRAINER,
+    **_each(
+        "ray.train.",
+        "lightning.LightningTrainer lightning.LightningConfigBuilder lightning.LightningCheckpoint "
+        "lightning.LightningPredictor huggingface.TransformersTrainer huggingface.HuggingFaceTrainer "
+        "huggingface.AccelerateTrainer huggingface.TransformersCheckpoint huggingface.TransformersPredictor "
+        "huggingface.accelerate huggingface.huggingface_trainer xgboost.XGBoostCheckpoint xgboost.XGBoostPredictor "
+        "lightgbm.LightGBMCheckpoint lightgbm.LightGBMPredictor",
+        "Call the package in the function of a TorchTrainer, XGBoostTrainer or LightGBMTrainer, as Ray Train does "
+        "since 2.40.",
+    ),
     "ray.train.sklearn": _TRAINER,
+    "ray.train.gbdt_trainer": _TRAINER,
+    **_each("ray.train.", "predictor batch_predictor torch.TorchPredictor", "Load the checkpoint, and call the model."),
+    **_each(
+        "ray.train.",
+        "jax v2.jax",
+        "Use DataParallelTrainer with a BackendConfig that calls jax.distributed.initialize: the documentation has one "
+        "under 'Train each trial in several processes'.",
+    ),
+    "ray.train.v2": "Import the name from ray.train, or from ray.train.torch and the like.",
+    **_each("ray.train.", "xgboost.v2 lightgbm.v2", "Import the name from ray.train.xgboost or ray.train.lightgbm."),
+    **_each("ray.util.", "xgboost lightgbm", "Call the package itself, with the callbacks of ray.tune.integration."),
     "ray.train.trainer": _TRAINER,
     "ray.train.get_dataset_shard": "Ray Data is not here. Load the data in the trainable.",
     "ray.tune.automl": "It is a search algorithm of 0.x: choose one of ray.tune.search.",
@@ -59,7 +76,6 @@ NOT_HERE: dict[str, str] = {
         ),
         "Slurm's nodes share a filesystem; containers are SlurmOptions(container=...).",
     ),
-    "ray.tune.integration.ray_train": _TRAINER,
     "ray.tune.resources": "Ask with resources_per_trial, a dict, or tune.PlacementGroupFactory.",
     "ray.tune.cli.scripts": "The command line is hpctune list, hpctune note, hpctune status and hpctune best.",
     **{

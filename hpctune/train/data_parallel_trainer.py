@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Self
 from hpctune.analysis.result import Result
 from hpctune.checkpoint import Checkpoint
 from hpctune.errors import NotYetSupportedError, TrainableError, TuneError, UsageError
+from hpctune.launch.definition import Experiment
 from hpctune.model.resources import PlacementGroupFactory
 from hpctune.run_config import RunConfig
 from hpctune.train.backend import BackendConfig
 from hpctune.train.scaling import ScalingConfig
+from hpctune.worker import get_trial_id
 from hpctune.worker.ranks.session import current_rank
 from hpctune.worker.ranks.trainable import DistributedTrainable
 
@@ -108,11 +110,20 @@ class DataParallelTrainer:
         """
         from hpctune.tuner import Tuner
 
-        tuner = Tuner(self) if self._restored is None else Tuner.restore(self._restored, self, resume_errored=True)
+        path = self._restored or self._interrupted()
+        tuner = Tuner(self) if path is None else Tuner.restore(path, self, resume_errored=True)
         results = tuner.fit()
         if results.errors:
             raise TrainingFailedError(f"The training failed: {results.errors[0]}") from results.errors[0]
         return results[0]
+
+    def _interrupted(self) -> str | None:
+        """Inside a trial, and with its id in the name of the run: what an earlier attempt of the trial has begun."""
+        trial_id, run = get_trial_id(), self.run_config
+        if trial_id is None or run is None or not run.name or trial_id not in run.name:
+            return None
+        path = Experiment(run.name, self.as_trainable(), storage_path=run.storage_path).path
+        return path if path is not None and self.can_restore(path) else None
 
     def as_trainable(self) -> DistributedTrainable:
         """The trainable that a Tuner runs."""

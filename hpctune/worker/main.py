@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpctune.common.log import log
-from hpctune.common.processes import exit_now
+from hpctune.common.processes import exit_now, forget_exit_functions
 from hpctune.errors import StorageError, TuneError
 from hpctune.model.ids import RunKey
 from hpctune.model.records import Claim, Control, ErrorInfo, Exit, Outcome, RunRecord
@@ -273,6 +273,7 @@ def _end_as_a_child(session: Session) -> None:
     elif error is not None and not isinstance(error, EndOfRun):
         traceback.print_exc()
         code = 1
+    forget_exit_functions()
     exit_now(code)
 
 

@@ -22,6 +22,7 @@ from hpctune.worker.ranks.trainable import DistributedTrainable
 from hpctune.worker.session import Session
 from hpctune.worker.status_reporter import StatusReporter
 from hpctune.worker.trainable import Trainable, read_checkpoint, step_once, write_checkpoint
+from hpctune.worker.trial_end import calling_at_end
 
 FORMS = "train(config), train(config, checkpoint_dir=None) or train(config, reporter)"
 
@@ -119,6 +120,11 @@ def run_trainable(trainable: Any, session: Session) -> None:
 
 def run_function(function: Callable[..., Any], form: str, session: RunningTrial) -> None:
     """Call the function; report what it yields or returns."""
+    with calling_at_end():
+        _call_function(function, form, session)
+
+
+def _call_function(function: Callable[..., Any], form: str, session: RunningTrial) -> None:
     config = dict(session.control.config)
     if form == "checkpoint_dir":
         given = {} if session.restored is None else {"checkpoint_dir": str(session.restored)}
@@ -155,16 +161,18 @@ def run_class(cls: type[Trainable], session: Session) -> None:
     """Step the trainable until it is done or must end, and save the checkpoints that are due."""
     trainable = kept.make(cls, session.control.config)
     good: EndOfRun | None = None
-    try:
-        if session.restored is not None:
-            read_checkpoint(trainable, session.restored)
-        _steps(trainable, session)
-    except EndOfRun as end:
-        good = end
-        raise
-    finally:
-        if not kept.keep(trainable, good):
-            clean_up(trainable)
+    with contextlib.ExitStack() as stack:
+        try:
+            if session.restored is not None:
+                read_checkpoint(trainable, session.restored)
+            _steps(trainable, session)
+        except EndOfRun as end:
+            good = end
+            raise
+        finally:
+            if not kept.keep(trainable, good):
+                stack.enter_context(calling_at_end())
+                clean_up(trainable)
 
 
 def clean_up(trainable: Trainable) -> None:

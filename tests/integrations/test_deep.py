@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,11 @@ def test_keras(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     trial = tune.run(keras_search, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
     assert trial.last_result["training_iteration"] == 3
-    assert (Path(trial.checkpoint.path) / "model.keras").is_file()
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    model = keras.models.load_model(Path(trial.checkpoint.path) / "checkpoint")
+    assert int(model.optimizer.iterations) == 2, "after two epochs of one step"
 
 
 def keras_with_frequencies(config: dict[str, Any]) -> None:
@@ -45,7 +50,7 @@ def keras_with_frequencies(config: dict[str, Any]) -> None:
         TuneReportCheckpointCallback(frequency=[1, 2], on="epoch_end")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    callback = TuneReportCheckpointCallback("loss", frequency=[2, 1], on=["epoch_end", "train_end"])
+    callback = TuneReportCheckpointCallback("loss", "model.keras", frequency=[2, 1], on=["epoch_end", "train_end"])
     model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[callback])
 
 
@@ -77,3 +82,17 @@ def test_a_keras_callback_that_adds_a_metric(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     trial = tune.run(own_keras_callback, config={}, name="e", local_dir=str(tmp_path), verbose=0).trials[0]
     assert [trial.last_result[name] for name in ("training_iteration", "p")] == [2, 1]
+
+
+def test_keras_2_is_taken_where_the_script_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("keras")
+    from hpctune.integration.keras import _packages
+
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    assert _packages() == ("keras", "tensorflow.keras")
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    assert _packages() == ("tf_keras", "keras", "tensorflow.keras")
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS")
+    monkeypatch.setitem(sys.modules, "tf_keras", sys)
+    monkeypatch.delitem(sys.modules, "keras")
+    assert _packages()[0] == "tf_keras"

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import hpctune as tune
+from hpctune.integration.tracker import without_password
 from tests.integrations.searches import killed_and_resumed, text_of
 
 pytest.importorskip("mlflow")
@@ -101,7 +102,6 @@ def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: p
             tune.report({"loss": step}, checkpoint=tune.Checkpoint.from_dict({"step": step}))
             if step == 2:
                 raise RuntimeError("once")
-        mlflow.end_run()
 
     from mlflow.tracking import MlflowClient
 
@@ -111,12 +111,54 @@ def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: p
     (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert sorted(m.step for m in client.get_metric_history(run.info.run_id, "loss")) == [1, 2, 3, 4]
     assert run.data.params == {"x": "1"}
+    assert run.info.status == "FINISHED"
 
 
-def test_the_token_is_not_pickled() -> None:
-    from hpctune.integration.mlflow import MLflowLoggerCallback
+def test_a_run_of_a_trial_that_fails_has_failed(tmp_path: Path) -> None:
+    def train(config: dict[str, str]) -> None:
+        from hpctune.integration.mlflow import setup_mlflow
+
+        setup_mlflow(tracking_uri=config["uri"]).log_metric("loss", 1)
+        raise RuntimeError("as told")
+
+    from mlflow.tracking import MlflowClient
+
+    config = {"uri": f"sqlite:///{tmp_path}/new/runs.db"}
+    tune.run(train, config=config, name="e", local_dir=str(tmp_path), verbose=0, raise_on_failed_trial=False)
+    client = MlflowClient(config["uri"])
+    (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_a_process_that_is_killed_while_the_tables_are_made_leaves_no_broken_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.db import utils
+
+    from hpctune.integration.mlflow import _client
+
+    def killed(engine: object) -> None:
+        raise SystemExit
+
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(utils, "_upgrade_db", killed)
+        with pytest.raises(SystemExit):
+            _client(uri, None, None)
+    assert not (tmp_path / "runs.db").exists()
+    assert len(_client(uri, None, None).search_experiments()) == 1
+
+
+def test_no_secret_is_pickled_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpctune.integration.mlflow import MLflowLoggerCallback, _with_password
 
     assert b"s3cr3t" not in pickle.dumps(MLflowLoggerCallback(tracking_token="s3cr3t"))
+    uri = "postgresql://me:s3cr3t@host/db"
+    stored = pickle.loads(pickle.dumps(MLflowLoggerCallback(uri))).tracking_uri
+    assert stored == "postgresql://me@host/db"
+    assert without_password(f"GET {uri}: refused, see http://a:8/b@c") == f"GET {stored}: refused, see http://a:8/b@c"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert [_with_password(one) for one in (stored, "http://host", None)] == [uri, "http://host", None]
 
 
 def test_a_server_that_is_down_neither_delays_nor_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,7 @@ def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path) -> None:
             run.log({"loss": step})
             tune.report({"loss": step}, checkpoint=tune.Checkpoint.from_dict({"step": step}))
             if step == 2:
-                run.finish()
                 raise RuntimeError("once")
-        run.finish()
 
     analysis = tune.run(train, config={"x": 1}, name="e", local_dir=str(tmp_path), max_failures=1, verbose=0)
     trial = analysis.trials[0]

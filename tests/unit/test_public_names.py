@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +203,25 @@ def test_the_signatures_of_ray_tune() -> None:
         "param_space",
     ]
     assert of(tune.ExperimentAnalysis)[0] == "experiment_checkpoint_path"
+
+
+def _defined(path: Path) -> set[str]:
+    """The names that a module defines, whether its package is installed or not."""
+    names = set[str]()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=targets):
+                names.update(target.id for target in targets if isinstance(target, ast.Name))
+    return names
+
+
+def test_integrations_that_the_documentation_names_are_there() -> None:
+    root = Path(tune.__file__).parent
+    pages = [root.parent / "README.md", *root.parent.glob("docs/**/*.md")]
+    named = {found for page in pages for found in re.findall(r"`hpctune\.integration\.(\w+)\.(\w+)", page.read_text())}
+    assert len(named) > 5
+    assert {
+        (module, name) for module, name in named if name not in _defined(root / f"integration/{module}.py")
+    } == set()

@@ -12,6 +12,11 @@ from hpctune.errors import UsageError
 from hpctune.train.backend import BackendConfig, World
 from hpctune.worker.ranks.trainable import TIMEOUT_S
 
+NO_GPU = (
+    "TorchConfig(backend='nccl') needs GPUs: give ScalingConfig(use_gpu=True), or backend='gloo'. Without backend= it "
+    "is nccl with GPUs, else gloo."
+)
+
 
 def import_torch() -> Any:
     """The package torch. Raises MissingPackageError."""
@@ -46,6 +51,8 @@ class TorchConfig(BackendConfig):
         device = get_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        elif self.backend == "nccl":
+            raise UsageError(NO_GPU)
         torch.distributed.init_process_group(
             self.backend or ("nccl" if world.gpus else "gloo"),
             init_method="env://" if self.init_method == "env" else f"tcp://{world.addresses[0]}",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hpctune.common import forks
-from hpctune.common.processes import exit_now
+from hpctune.common.processes import exit_now, forget_exit_functions
 from hpctune.errors import TuneError
 from hpctune.model.pool import Assignment, WorkerSpec
 from hpctune.storage import permissions
@@ -94,6 +94,7 @@ class ProcessSpawner:
         try:
             os.setpgid(0, 0)
             _die_with(parent)
+            forget_exit_functions()
             forks.set_handler(signal.SIGUSR2, signal.SIG_IGN)  # it has no meaning between two trials
             redirect(assignment)
             enter(job_id, assignment)

@@ -268,7 +268,7 @@ def test_a_scaling_config_is_a_request() -> None:
 
 
 def test_a_callback_of_trainers() -> None:
-    with pytest.raises(UsageError, match="on_trial_result"):
+    with pytest.raises(UsageError, match="on_trial_error"):
 
         class Mine(UserCallback):
-            def after_report(self) -> None: ...
+            def after_exception(self) -> None: ...

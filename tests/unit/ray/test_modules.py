@@ -67,7 +67,7 @@ def test_without_it_there_is_no_ray_of_ours() -> None:
         ("import ray.data", "tune.with_parameters"),
         ("from ray.tune.schedulers import ASHASchedulr", "Did you mean ASHAScheduler"),
         ("import ray; ray.tune.rnu", "Did you mean run"),
-        ("from ray.train.lightning import RayDDPStrategy", "Of Ray Train's trainers there are TorchTrainer"),
+        ("from ray.train.horovod import HorovodTrainer", "Of Ray Train's trainers there are TorchTrainer"),
         ("from ray.tune.nowhere import x", "ray.tune.nowhere is not part of hpctune"),
     ],
 )
@@ -135,7 +135,8 @@ def test_every_source_exists() -> None:
                 import_module(home)
     for value in names.VALUES.values():
         home, _, attribute = value.partition(":")
-        assert hasattr(import_module(home), attribute), value
+        with contextlib.suppress(MissingPackageError):
+            assert hasattr(import_module(home), attribute), value
 
 
 def test_every_module_has_its_parents() -> None:

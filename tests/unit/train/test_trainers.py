@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from hpctune.integration import horovod, tensorflow, torch
 from hpctune.model.resources import PlacementGroupFactory, Resources
 from hpctune.train import DataParallelTrainer, ScalingConfig, TrainingFailedError
 from hpctune.train.torch import TorchConfig, TorchTrainer
+from hpctune.worker.ranks.world import World
 
 
 def loop(config: dict[str, Any]) -> None: ...
@@ -33,6 +37,11 @@ def requested(trainer: DataParallelTrainer, config: dict[str, Any] | None = None
         ({"scaling_config": ScalingConfig(num_workers=0)}, UsageError, "num_workers=0"),
         ({"run_config": {}}, UsageError, "RunConfig"),
         ({"torch_config": "gloo"}, UsageError, "backend_config"),
+        (
+            {"torch_config": TorchConfig(backend="nccl"), "scaling_config": ScalingConfig(num_workers=2)},
+            UsageError,
+            r"ScalingConfig\(use_gpu=True\)",
+        ),
         ({"resume_from_checkpoint": tune.Checkpoint("/nonexistent")}, UsageError, "/nonexistent"),
     ],
 )
@@ -51,6 +60,34 @@ def test_an_impossible_function(function: Any) -> None:
 def test_an_impossible_process_group(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         TorchConfig(**options)
+
+
+def test_with_gpus_the_process_group_is_of_nccl_and_each_process_has_its_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    fake = types.SimpleNamespace(
+        device=lambda name: types.SimpleNamespace(type=name.partition(":")[0], name=name),
+        cuda=types.SimpleNamespace(
+            is_available=lambda: True,
+            device_count=lambda: 4,
+            set_device=lambda device: calls.append(("device", device.name)),
+        ),
+        distributed=types.SimpleNamespace(
+            init_process_group=lambda backend, **how: calls.append((backend, how["rank"], how["world_size"]))
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "torch", fake)  # type: ignore[arg-type]
+    world = World(rank=5, size=8, local_rank=1, local_size=4, node_rank=1, nodes=2, addresses=("n0:1",), gpus=1.0)
+    monkeypatch.setattr("hpctune.train.torch.prepare.current_rank", lambda: types.SimpleNamespace(world=world))
+    TorchConfig().start(world, 60.0)
+    assert calls == [("device", "cuda:1"), ("nccl", 5, 8)], "the device first: nccl takes the current one"
+    calls.clear()
+    world = replace(world, gpus=0.0)
+    TorchConfig().start(world, 60.0)
+    assert calls == [("gloo", 5, 8)]
+    with pytest.raises(UsageError, match="needs GPUs"):
+        TorchTrainer(loop, torch_config=TorchConfig("nccl")).backend_config.start(world, 60.0)
 
 
 def test_resources_are_those_of_the_processes() -> None:
@@ -111,6 +148,68 @@ def test_a_trainer_trains(tmp_path: Path) -> None:
     failing.run_config = tune.RunConfig(storage_path=str(tmp_path), name="failing", verbose=0)
     with pytest.raises(TrainingFailedError, match="as told"):
         failing.fit()
+
+
+def trainer_in_a_trial(config: dict[str, Any]) -> None:
+    from hpctune.integration.ray_train import TuneReportCallback
+
+    def train(config: dict[str, Any]) -> None:
+        import time
+
+        for step in range(1000):
+            saved = tune.Checkpoint.from_dict({"step": step}) if step == 1 else None
+            tune.report({"loss": config["x"] * step, "ranks": tune.get_context().get_world_size()}, checkpoint=saved)
+            time.sleep(0.01)
+
+    run_config = tune.RunConfig(
+        name=f"inner-{tune.get_context().get_trial_id()}",
+        storage_path=config["folder"],
+        callbacks=[TuneReportCallback()],
+        verbose=0,
+    )
+    DataParallelTrainer(
+        train, train_loop_config=config, scaling_config=ScalingConfig(num_workers=2), run_config=run_config
+    ).fit()
+
+
+def test_a_trainer_in_a_trial_reports_to_it_and_ends_with_it(tmp_path: Path) -> None:
+    outer = tune.RunConfig(name="outer", storage_path=str(tmp_path), stop={"training_iteration": 3}, verbose=0)
+    space = {"x": 2, "folder": str(tmp_path)}
+    (result,) = tune.Tuner(trainer_in_a_trial, param_space=space, run_config=outer, cluster="local").fit()
+    assert result.error is None
+    frame = result.metrics_dataframe
+    assert list(frame["loss"]) == [0, 2, 4]
+    assert set(frame["ranks"]) == {2}
+    (inner,) = tmp_path.glob("inner-*")
+    (saved,) = inner.glob("*/checkpoint_*")
+    assert [place == str(saved) for place in frame["checkpoint_path"]] == [False, True, False]
+    (trial,) = tune.ExperimentAnalysis(str(inner)).trials
+    assert trial.status == trial.PENDING, "its job was cancelled"
+
+
+def half_trained(config: dict[str, Any]) -> None:
+    def train(config: dict[str, Any]) -> None:
+        start = (tune.get_checkpoint() or tune.Checkpoint.from_dict({"step": 0})).to_dict()["step"]
+        for step in range(start + 1, 5):
+            if step == 3 and not Path(config["folder"], "failed").exists():
+                Path(config["folder"], "failed").touch()
+                raise RuntimeError("once")
+            tune.report({"step": step, "started": start}, checkpoint=tune.Checkpoint.from_dict({"step": step}))
+
+    name = f"inner-{tune.get_trial_id()}"
+    run_config = tune.RunConfig(name=name, storage_path=config["folder"], verbose=0)
+    metrics = DataParallelTrainer(train, train_loop_config=config, run_config=run_config).fit().metrics
+    tune.report({"started": metrics["started"]})  # type: ignore[index]
+
+
+def test_a_trial_that_is_tried_again_goes_on_with_the_run_of_its_trainer(tmp_path: Path) -> None:
+    failure = tune.FailureConfig(max_failures=1)
+    outer = tune.RunConfig(name="outer", storage_path=str(tmp_path), failure_config=failure, verbose=0)
+    space = {"folder": str(tmp_path)}
+    (result,) = tune.Tuner(half_trained, param_space=space, run_config=outer, cluster="local").fit()
+    assert result.error is None
+    assert result.metrics is not None
+    assert result.metrics["started"] == 2
 
 
 # -- the creators of Ray Tune 1.x -------------------------------------------------------------------------------------
