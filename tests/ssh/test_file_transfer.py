@@ -32,7 +32,8 @@ from tests.support.transfer_lab import TransferBench, Watcher, is_complete, savi
 
 
 @pytest.fixture
-def bench(tmp_path: Path, laptop: Laptop) -> Iterator[Callable[..., TransferBench]]:
+def bench(tmp_path: Path, laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TransferBench]]:
+    monkeypatch.chdir(tmp_path)  # else the modules of all tests that were collected go with the trainable
     made: list[TransferBench] = []
 
     def make(trainable: Any, config: dict[str, Any] | None = None, **control: Any) -> TransferBench:
