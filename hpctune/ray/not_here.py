@@ -33,9 +33,7 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys(
         ("ray.train.torch.accelerate", "ray.train.torch.backward", "ray.train.torch.prepare_optimizer"), _MIXED
     ),
-    "ray.train.torch.TorchCheckpoint": "Use Checkpoint.from_directory, with torch.save in the directory.",
     "ray.train.torch.xla": "TPUs are not here.",
-    "ray.train.tensorflow.TensorflowCheckpoint": "Use Checkpoint.from_directory, with model.save in the directory.",
     "ray.train.tensorflow.prepare_dataset_shard": "Ray Data is not here. Give tf.data its shard by tf.distribute.",
     "ray.train.horovod": _TRAINER,
     **_each(
@@ -43,8 +41,8 @@ NOT_HERE: dict[str, str] = {
         "lightning.LightningTrainer lightning.LightningConfigBuilder lightning.LightningCheckpoint "
         "lightning.LightningPredictor huggingface.TransformersTrainer huggingface.HuggingFaceTrainer "
         "huggingface.AccelerateTrainer huggingface.TransformersCheckpoint huggingface.TransformersPredictor "
-        "huggingface.accelerate huggingface.huggingface_trainer xgboost.XGBoostCheckpoint xgboost.XGBoostPredictor "
-        "lightgbm.LightGBMCheckpoint lightgbm.LightGBMPredictor",
+        "huggingface.accelerate huggingface.huggingface_trainer xgboost.XGBoostPredictor "
+        "lightgbm.LightGBMPredictor",
         "Call the package in the function of a TorchTrainer, XGBoostTrainer or LightGBMTrainer, as Ray Train does "
         "since 2.40.",
     ),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from hpctune.integration.lightgbm import TuneReportCheckpointCallback
 from hpctune.train.backend import BackendConfig
 from hpctune.train.boosting import BoostingTrainer
+from hpctune.train.model_checkpoint import ModelCheckpoint
 from hpctune.worker.ranks.session import current_rank
 from hpctune.worker.ranks.trainable import TIMEOUT_S
 
@@ -59,6 +60,24 @@ class LightGBMTrainer(BoostingTrainer):
         super().__init__(train_loop_per_worker, backend_config=lightgbm_config, **arguments)
 
 
+class LightGBMCheckpoint(ModelCheckpoint):
+    """A checkpoint with a model of LightGBM, in the file ``model.txt``."""
+
+    MODEL_FILENAME: ClassVar[str] = "model.txt"
+
+    @classmethod
+    def from_model(cls, booster: Any, *, preprocessor: Any = None) -> Self:
+        """One with a Booster, or a model with its interface of scikit-learn."""
+        model = getattr(booster, "booster_", booster)
+        return cls._with(lambda directory: model.save_model(directory / cls.MODEL_FILENAME), preprocessor)
+
+    def get_model(self) -> Any:
+        """The Booster. Raises CheckpointError if the checkpoint has none."""
+        import lightgbm
+
+        return lightgbm.Booster(model_file=str(self._file(self.MODEL_FILENAME)))
+
+
 class RayTrainReportCallback(TuneReportCheckpointCallback):
     """A TuneReportCheckpointCallback that saves only at the end, unless ``frequency`` is stated."""
 
@@ -73,4 +92,4 @@ class RayTrainReportCallback(TuneReportCheckpointCallback):
         super().__init__(metrics, filename, frequency, checkpoint_at_end, results_postprocessing_fn)
 
 
-__all__ = ["LightGBMConfig", "LightGBMTrainer", "RayTrainReportCallback", "get_network_params"]
+__all__ = ["LightGBMCheckpoint", "LightGBMConfig", "LightGBMTrainer", "RayTrainReportCallback", "get_network_params"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from hpctune.integration.xgboost import TuneReportCheckpointCallback
 from hpctune.train.backend import BackendConfig, World
 from hpctune.train.boosting import BoostingTrainer
+from hpctune.train.model_checkpoint import ModelCheckpoint
 from hpctune.worker.ranks.trainable import TIMEOUT_S
 
 
@@ -72,6 +73,25 @@ class XGBoostTrainer(BoostingTrainer):
         super().__init__(train_loop_per_worker, backend_config=xgboost_config, **arguments)
 
 
+class XGBoostCheckpoint(ModelCheckpoint):
+    """A checkpoint with a model of XGBoost, in the file ``model.json``."""
+
+    MODEL_FILENAME: ClassVar[str] = "model.json"
+
+    @classmethod
+    def from_model(cls, booster: Any, *, preprocessor: Any = None) -> Self:
+        """One with a Booster."""
+        return cls._with(lambda directory: booster.save_model(directory / cls.MODEL_FILENAME), preprocessor)
+
+    def get_model(self) -> Any:
+        """The Booster. Raises CheckpointError if the checkpoint has none."""
+        import xgboost
+
+        booster = xgboost.Booster()
+        booster.load_model(self._file(self.MODEL_FILENAME, TuneReportCheckpointCallback.CHECKPOINT_NAME))
+        return booster
+
+
 class RayTrainReportCallback(TuneReportCheckpointCallback):
     """A TuneReportCheckpointCallback that saves only at the end, unless ``frequency`` is stated."""
 
@@ -86,4 +106,4 @@ class RayTrainReportCallback(TuneReportCheckpointCallback):
         super().__init__(metrics, filename, frequency, checkpoint_at_end, results_postprocessing_fn)
 
 
-__all__ = ["RayTrainReportCallback", "XGBoostConfig", "XGBoostTrainer"]
+__all__ = ["RayTrainReportCallback", "XGBoostCheckpoint", "XGBoostConfig", "XGBoostTrainer"]

@@ -107,3 +107,80 @@ def test_boosted_trees(tmp_path: Path) -> None:
     pytest.importorskip("xgboost")
     pytest.importorskip("lightgbm")
     assert run(BOOSTING, tmp_path) == ["True 3"] * 4
+
+
+CHECKPOINTS = """
+import numpy as np
+from ray import tune
+
+def of_torch():
+    import torch
+    from ray.train.torch import TorchCheckpoint as C
+    net = torch.nn.Linear(2, 1)
+    whole, parameters = C.from_model(net), C.from_state_dict({f"module.{k}": v for k, v in net.state_dict().items()})
+    other = torch.nn.Linear(2, 1)
+    assert parameters.get_model(other) is other
+    try:
+        parameters.get_model()
+        raise AssertionError("parameters need a model")
+    except ValueError as error:
+        assert "get_model(Net())" in str(error)
+    data = torch.ones(1, 2)
+    assert torch.equal(other(data), net(data))
+    return C, whole, lambda model: float(model(data)), float(net(data))
+
+def of_tensorflow():
+    import keras
+    from ray.train.tensorflow import TensorflowCheckpoint as C
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    data = np.ones((1, 2))
+    model.save("copy.h5")
+    same = C.from_h5("copy.h5").get_model()
+    assert np.allclose(same.predict(data, verbose=0), model.predict(data, verbose=0))
+    predict = lambda m: float(m.predict(data, verbose=0)[0, 0])
+    return C, C.from_model(model), predict, predict(model)
+
+def of_trees(package, C, make, predict):
+    rng = np.random.default_rng(1)
+    x = rng.random((50, 2)); y = x.sum(1)
+    booster = make(x, y)
+    return C, C.from_model(booster), lambda m: float(predict(m, x)[0]), float(predict(booster, x)[0])
+
+def of_xgboost():
+    import xgboost as xgb
+    from ray.train.xgboost import XGBoostCheckpoint as C
+    return of_trees(
+        xgb, C, lambda x, y: xgb.train({"max_depth": 2}, xgb.DMatrix(x, y), 3), lambda m, x: m.predict(xgb.DMatrix(x)))
+
+def of_lightgbm():
+    import lightgbm as lgb
+    from ray.train.lightgbm import LightGBMCheckpoint as C
+    return of_trees(
+        lgb, C, lambda x, y: lgb.train({"verbose": -1}, lgb.Dataset(x, y), 3), lambda m, x: m.predict(x))
+
+make = of_FRAMEWORK
+
+def trial(config):
+    C, checkpoint, value, expected = make()
+    prepared = C._with(lambda directory: None, preprocessor={"scale": 2})
+    assert prepared.get_preprocessor() == {"scale": 2} and checkpoint.get_preprocessor() is None
+    tune.report({"expected": expected}, checkpoint=checkpoint)
+
+result = tune.Tuner(trial, run_config=tune.RunConfig(verbose=0)).fit()[0]
+assert result.error is None, result.error
+C, _, value, _ = make()
+read = C.from_checkpoint(result.checkpoint)
+print("found", abs(value(read.get_model()) - result.metrics["expected"]) < 1e-5)
+try:
+    C.from_dict({"a": 1}).get_model()
+except Exception as error:
+    assert "has no model" in str(error), error
+else:
+    raise AssertionError("it has no model")
+"""
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "xgboost", "lightgbm"])
+def test_checkpoints_with_a_model(tmp_path: Path, framework: str) -> None:
+    pytest.importorskip(framework)
+    assert run(CHECKPOINTS.replace("FRAMEWORK", framework), tmp_path) == ["True"]

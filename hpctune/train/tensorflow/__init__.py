@@ -8,6 +8,7 @@ from typing import Any
 
 from hpctune.train.backend import BackendConfig
 from hpctune.train.data_parallel_trainer import DataParallelTrainer
+from hpctune.train.tensorflow.checkpoint import TensorflowCheckpoint as TensorflowCheckpoint
 from hpctune.worker.ranks.trainable import TIMEOUT_S
 
 
@@ -39,4 +40,4 @@ class TensorflowTrainer(DataParallelTrainer):
         super().__init__(train_loop_per_worker, backend_config=tensorflow_config, **arguments)
 
 
-__all__ = ["TensorflowConfig", "TensorflowTrainer"]
+__all__ = ["TensorflowCheckpoint", "TensorflowConfig", "TensorflowTrainer"]

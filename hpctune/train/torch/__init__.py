@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hpctune import lazy_names
 
 if TYPE_CHECKING:
+    from hpctune.train.torch.checkpoint import TorchCheckpoint as TorchCheckpoint
     from hpctune.train.torch.config import TorchConfig as TorchConfig
     from hpctune.train.torch.prepare import (
         enable_reproducibility as enable_reproducibility,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hpctune.train.torch.trainer import TorchTrainer as TorchTrainer
 
 _HOMES = {
+    "checkpoint": ("TorchCheckpoint",),
     "config": ("TorchConfig",),
     "prepare": ("enable_reproducibility", "get_device", "get_devices", "prepare_data_loader", "prepare_model"),
     "trainer": ("TorchTrainer",),
