@@ -116,7 +116,7 @@ class _Search:
 
     def named_in(self, text: bytes, package: str) -> None:
         """Take the modules that an import in ``text`` names."""
-        for name in _named(text, package):
+        for name in named_modules(text, package):
             if name not in self._seen:
                 self._seen.add(name)
                 file = self._file(name)
@@ -144,7 +144,7 @@ class _Search:
         return spec.origin
 
 
-def _named(text: bytes, package: str) -> Iterator[str]:
+def named_modules(text: bytes, package: str) -> Iterator[str]:
     """The modules that the imports in ``text`` may mean, each after its package."""
     for base, names, modules in _IMPORT.findall(text):
         if modules:

@@ -57,6 +57,24 @@ def test_as_git_has_them(root: Path) -> None:
     assert collect(root / "lib" / "a.py").root == root
 
 
+def test_repositories_inside_are_part_of_it(root: Path, tmp_path: Path) -> None:
+    """Submodules, and what somebody has cloned there."""
+    lib = tmp_path / "lib"
+    write(lib, m_DOT_py="", _DOT_gitignore="*.bin")
+    for repository in (root, lib):
+        repository.mkdir(exist_ok=True)
+        git(repository, "init", "-q")
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "x", "--allow-empty")
+    git(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(lib), "sub")
+    git(root, "clone", "-q", str(lib), "cloned")
+    git(root, "worktree", "add", "-q", "other")
+    write(root, train_DOT_py="", sub__new_DOT_py="", sub__big_DOT_bin="", other__x_DOT_py="")
+    assert names(collect(root / "train.py")) == [
+        ".gitmodules", "cloned/.gitignore", "cloned/m.py", "sub/.gitignore", "sub/m.py", "sub/new.py", "train.py"
+    ]  # fmt: skip
+
+
 def test_without_git_what_the_config_names(root: Path) -> None:
     write(
         root,
@@ -172,6 +190,28 @@ def test_what_a_command_names(root: Path) -> None:
     assert "big.csv" in names(found), "git ignores it, and the command names it"
     assert "table.csv" not in names(found)
     assert "other.py" in names(found)
+
+
+def test_where_a_command_looks_for_what_it_names(root: Path) -> None:
+    write(
+        root, sub__x_DOT_py="import helper\nopen('d.txt')", sub__helper_DOT_py="", sub__d_DOT_txt="", d_DOT_txt="",
+        run_DOT_sh='HERE=$(dirname "$0"); "$HERE/sub/x.py"; cat "${HERE}/d.txt" $HERE/"deep/e.txt"', deep__e_DOT_txt="",
+        src__pkg__names_DOT_py="", input="", other="",
+        src__pkg__train_DOT_py="from . import model\nfrom ..far import b", src__pkg__model_DOT_py="import pkg.last",
+        src__pkg__last_DOT_py="", src__far__b_DOT_py="",
+    )  # fmt: skip
+    (root / "src" / "pkg" / "__init__.py").write_text("from .names import A")
+    sub = ["d.txt", "sub/d.txt", "sub/helper.py", "sub/x.py"]
+    package = ["__init__", "last", "model", "names", "train"]
+    module = ["src/far/b.py", *(f"src/pkg/{name}.py" for name in package)]
+    for command, expected in {
+        "cd sub && python x.py": sub,
+        "bash run.sh": ["d.txt", "deep/e.txt", "run.sh", *sub[1:]],
+        "PYTHONPATH=src python -m pkg.train": module,
+        "cd src; python -m pkg.train": module,
+        "./prog < input": ["input"],
+    }.items():
+        assert names(collect_named(command, root)) == sorted(expected), command
 
 
 def test_results_in_a_project_are_no_code(root: Path) -> None:
