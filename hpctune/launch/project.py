@@ -19,7 +19,8 @@ def project_for(
 ) -> tuple[Project | KeptProject | None, tuple[str, ...]]:
     """The project of a program, or what the options name of the working directory's; and warnings.
 
-    None if jobs see the user's files, or nothing goes with the search. If the project of an experiment that is resumed
+    None if jobs see the user's files, or nothing goes with the search. A program that runs in the project gets it also
+    if it has no files: it needs the directory. If the project of an experiment that is resumed
     is not here any more, it is the ``stored`` one. Raises UsageError for files that are too large or not there.
     """
     more, limit = cluster.code
@@ -35,4 +36,5 @@ def project_for(
     found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
     names = ", ".join(secrets)
     told = f"What may be a secret does not go to the jobs: {names}. If it is needed there, name it: --code FILE"
-    return found if found.files else None, (told,) if secrets else ()
+    needed = bool(found.files) or (isinstance(trainable, Command) and trainable.working_directory is not None)
+    return found if needed else None, (told,) if secrets else ()

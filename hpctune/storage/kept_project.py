@@ -26,12 +26,13 @@ _MARKS = 4
 @dataclass(frozen=True, slots=True)
 class KeptProject:
     """``root``: the project's directory where the search was started; ``inode``: of it. ``archive``: the name of the
-    archive. ``marks``: names of some files with their inodes."""
+    archive. ``marks``: names of some files with their inodes. ``start``: the directory in it where programs begin."""
 
     root: str
     archive: str
     inode: int
     marks: dict[str, int]
+    start: str = "."
 
     def to_json(self) -> dict[str, Any]:
         """The values."""
@@ -40,8 +41,10 @@ class KeptProject:
     @property
     def is_here(self) -> bool:
         """Whether this machine sees the project itself, on a filesystem that it shares with the driver's host. Some of
-        its files may have been replaced meanwhile."""
+        its files may have been replaced meanwhile. Of one without files, any directory of that name will do."""
         marks = self.marks.items()
+        if not marks:
+            return os.path.isdir(self.root)
         return _inode(self.root) == self.inode and any(_inode(f"{self.root}/{name}") == inode for name, inode in marks)
 
     def moved(self, text: str, trial: TrialPaths) -> str:
@@ -56,6 +59,7 @@ class KeptProject:
         shutil.rmtree(fresh, ignore_errors=True)
         with tarfile.open(experiment.code / self.archive) as files:
             files.extractall(fresh, filter="tar")  # links may lead to data that machines have
+        (fresh / self.start).mkdir(parents=True, exist_ok=True)  # it may have no files
         for parent, directories, names in os.walk(fresh):
             place = target / os.path.relpath(parent, fresh)
             place.mkdir(exist_ok=True)
@@ -74,7 +78,8 @@ def keep(project: Project, experiment: ExperimentPaths) -> KeptProject:
         atomic.write(experiment.code / name, archive(project), mode=permissions.PRIVATE_FILE)
     marked = [file.path for file in project.files if not file.target][:_MARKS]
     marks = {path: inode for path in marked if (inode := _inode(f"{project.root}/{path}")) is not None}
-    return KeptProject(str(project.root), name, _inode(str(project.root)) or 0, marks)
+    start = str(project.base.relative_to(project.root))
+    return KeptProject(str(project.root), name, _inode(str(project.root)) or 0, marks, start)
 
 
 def _inode(path: str) -> int | None:

@@ -60,6 +60,25 @@ def test_a_copy_is_whole_and_keeps_what_a_trial_has_changed(project: Path, exper
     assert list(trial.root.iterdir()) == [copy]
 
 
+def test_a_directory_without_files_is_made(tmp_path: Path, experiment: ExperimentPaths) -> None:
+    """A program runs in it."""
+    root, trial = tmp_path / "empty", TrialPaths(experiment.root / "trial")
+    root.mkdir()
+    made = kept_project.keep(collect_named("echo 1", root), experiment)
+    made.unpack(experiment, trial)
+    assert list((trial.root / kept_project.DIRECTORY).iterdir()) == []
+    assert made.is_here
+    root.rename(tmp_path / "elsewhere")
+    assert not made.is_here
+
+
+def test_a_program_begins_in_a_folder_without_files(project: Path, experiment: ExperimentPaths) -> None:
+    (project / "new").mkdir()
+    trial = TrialPaths(experiment.root / "trial")
+    kept_project.keep(collect_named("../bin/run.sh", project / "new"), experiment).unpack(experiment, trial)
+    assert (trial.root / kept_project.DIRECTORY / "new").is_dir()
+
+
 def test_the_same_files_are_kept_once(project: Path, experiment: ExperimentPaths) -> None:
     first = kept(project, experiment)
     assert kept(project, experiment) == first
