@@ -138,7 +138,13 @@ def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_byt
     Otherwise as :func:`collect`.
     """
     directory = directory.expanduser().absolute()
-    root = _git_root(directory) or directory
+    top = _git_root(directory)
+    root = top or directory
+    if top is None and root != Path.home() and Path.home().is_relative_to(root):
+        raise UsageError(
+            f"The program runs in {root}, which is no project: all homes are in it. Start in the program's directory, "
+            "or bring nothing of it and use what the machines have: --code-limit 0"
+        )
     modules = [name for module in _MODULE.findall(text) for name in _files_of(module, "/__main__.py")]
     words = {*_WORD.findall(text), *_rests(text)}
     works = [directory, *_named_in(directory, words, root, Path.is_dir)]  # "cd sub && python x.py"
@@ -156,7 +162,7 @@ def _files_of(module: str, *more: str) -> list[str]:
 def _named_in(base: Path, words: Iterable[str], root: Path, kind: Callable[[Path], bool]) -> list[Path]:
     """What ``words`` name from ``base``, below ``root``."""
     paths = {Path(os.path.normpath(base / word)) for word in words}
-    return sorted(path for path in paths if kind(path) and _is_below(path, root))
+    return sorted({root / _inside(path, root) for path in paths if kind(path) and _is_below(path, root)})
 
 
 def _collected(
@@ -260,7 +266,8 @@ def _named(files: Sequence[Path], root: Path, works: Sequence[Path]) -> Iterator
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root) and path.resolve().is_relative_to(root.resolve())
+    real, top = path.parent.resolve() / path.name, root.resolve()
+    return (path.is_relative_to(root) or real.is_relative_to(top)) and path.resolve().is_relative_to(top)
 
 
 def _words(path: Path) -> set[str]:

@@ -115,6 +115,19 @@ def test_paths_of_the_project_are_those_of_the_copy(experiment: ExperimentPaths)
         assert made.moved(before, trial) == after
 
 
+def test_a_project_that_somebody_reaches_by_a_link(
+    project: Path, experiment: ExperimentPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = TrialPaths(tmp_path / "t1")
+    (tmp_path / "way").symlink_to(project)
+    monkeypatch.setenv("PWD", str(tmp_path / "way" / "bin"))
+    found = collect_named(f"run.sh --data {tmp_path}/way/data.txt", project / "bin")
+    made = kept_project.keep(found, experiment)
+    for root in (project, tmp_path / "way"):
+        assert made.moved(f"--data={root}/data.txt", trial) == f"--data={trial.root}/project/data.txt"
+    assert made.moved(f"{tmp_path}/way2/data.txt", trial) == f"{tmp_path}/way2/data.txt"
+
+
 def test_a_job_with_copies_finds_its_own(
     project: Path, experiment: ExperimentPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,3 +283,19 @@ def test_where_python_looks_for_packages_of_the_project(root: Path) -> None:
     assert _paths(Prepared("python", {}, "/there"), plain) == "/there/b"
     (root / "b" / "pyproject.toml").unlink()
     assert _paths(Prepared("python", {}, "/there"), collect(root / "b" / "b.py")) == ""
+
+
+def test_what_holds_all_homes_is_no_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root / "home" / "ann"))
+    write(root, train_DOT_py="", home__ann__train_DOT_py="")
+    for directory in (root, root / "home"):
+        with pytest.raises(UsageError, match="no project: all homes are in it"):
+            collect_named("python train.py", directory)
+    assert names(collect_named("python train.py", root / "home" / "ann")) == ["train.py"]
+
+
+def test_what_a_command_names_by_a_link_to_the_project(root: Path, tmp_path: Path) -> None:
+    write(root, train_DOT_py="", data__a_DOT_txt="")
+    (tmp_path / "way").symlink_to(root)
+    found = collect_named(f"python train.py {tmp_path}/way/data/a.txt", root)
+    assert names(found) == ["data/a.txt", "train.py"]
