@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.choice import ClusterChoice
-from hpctune.storage import bundle
+from hpctune.storage import bundle, kept_project
 from hpctune.storage.kept_project import KeptProject
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.usercode import project
@@ -38,3 +38,11 @@ def project_for(
     told = f"What may be a secret does not go to the jobs: {names}. If it is needed there, name it: --code FILE"
     needed = bool(found.files) or (isinstance(trainable, Command) and trainable.working_directory is not None)
     return found if needed else None, (told,) if secrets else ()
+
+
+def has_changed(trainable: Any, project: Project | KeptProject | None, stored: ExperimentPaths) -> bool:
+    """Whether the project of a program is another one than the ``stored`` one: somebody has mended the program."""
+    if not isinstance(trainable, Command) or not isinstance(project, Project):
+        return False
+    kept = bundle.project(stored)
+    return kept is None or kept.archive != kept_project.name_of(project)
