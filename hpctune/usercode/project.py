@@ -344,10 +344,10 @@ def _check(root: Path, names: list[str], max_bytes: int, *, tracked: bool) -> No
         return
     largest = sorted(names, key=lambda name: -sizes[name])[:_SHOWN]
     advice = "Leave out what is not needed by .gitignore" if tracked else "Move what is not needed elsewhere"
+    more = f", or allow more: --code-limit {total // 1_000_000 + 1}MB" if len(names) <= MAX_FILES else "."
     raise UsageError(
         f"{root} has {count(len(names), 'file')} of {size(total)}, more than {size(max_bytes)} or {MAX_FILES} files. "
-        f"The largest: {', '.join(f'{name} ({size(sizes[name])})' for name in largest)}. {advice}, or allow more: "
-        f"--code-limit {total // 1_000_000 + 1}MB"
+        f"The largest: {', '.join(f'{name} ({size(sizes[name])})' for name in largest)}. {advice}{more}"
     )
 
 

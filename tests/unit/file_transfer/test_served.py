@@ -16,6 +16,7 @@ from paramiko import SFTPClient
 from hpctune.cluster.ssh.agent import Agent
 from hpctune.file_transfer import served
 from hpctune.file_transfer.job import TransferringJob
+from hpctune.file_transfer.others import OwnFiles
 from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.served import serve
 from hpctune.file_transfer.server import Server
@@ -149,6 +150,25 @@ def test_a_job_whose_last_answer_was_lost_ends(
     assert list((root / "trial").iterdir()) == []
     job._asking.close()
     job._asked.close()
+
+
+def test_a_file_that_no_name_can_say_is_told_and_the_others_come(
+    server: Server, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "trial").mkdir()
+    place = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
+    place.paths.root.mkdir(parents=True)
+    own = OwnFiles(server, place)
+    for name in (b"bad\xff", b"good", "\u00fc b".encode()):
+        Path(place.paths.root, os.fsdecode(name)).write_text("1")
+    (place.paths.root / "link").symlink_to(os.fsdecode(b"\xff"))
+    own.copy(to_the_end=True)
+    own.copy(to_the_end=True)
+    assert sorted(path.name for path in (root / "trial").iterdir()) == ["good", "\u00fc b"]
+    assert sorted(record.message for record in caplog.records) == [
+        rf"hpctune: '{name}' is not brought back: its name, or what the link says, is not UTF-8."
+        for name in (r"bad\udcff", "link")
+    ]
 
 
 def test_many_files_are_copied_side_by_side(server: Server, root: Path, tmp_path: Path) -> None:

@@ -142,6 +142,14 @@ def test_limits_and_mistakes(root: Path, tmp_path: Path) -> None:
         collect(root / "config.py", [root / "pipe"])
 
 
+def test_of_too_many_files_no_size_is_advised(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpctune.usercode.project.MAX_FILES", 2)
+    write(root, a_DOT_py="", b_DOT_py="", c_DOT_py="")
+    git(root, "init", "-q")
+    with pytest.raises(UsageError, match=r"3 files.*or 2 files.*by \.gitignore\.$"):
+        collect(root / "a.py")
+
+
 def test_the_same_files_have_the_same_place(root: Path, tmp_path: Path) -> None:
     write(root, config_DOT_py="1")
     other = tmp_path / "elsewhere" / "project"
