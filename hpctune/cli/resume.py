@@ -9,6 +9,7 @@ import click
 from hpctune.cli import find
 from hpctune.cli.driveroptions import driver_job
 from hpctune.cli.runoptions import EXIT_CODES, RunCommand, run_options, slurm_fields, warn_without_effect
+from hpctune.cli.sshoptions import code_options
 from hpctune.cli.workstations import hosts_of
 from hpctune.common.text import quoted
 from hpctune.core.state import ExperimentState
@@ -28,7 +29,8 @@ HOW = ("errored", "restart_errored", "errored_only", "restart_errored_only")
     cls=RunCommand,
     epilog="Example: hpctune resume ~/hpctune_results/mnist --errored\n\n" + EXIT_CODES,
     help="Continue an experiment from its last state. Jobs that still run are adopted, nothing is repeated. The code "
-    "is what was stored at the start; to use a changed script: hpctune run CONFIG.py --name NAME --resume.\n\n"
+    "is what was stored at the start, and a program what it is now; to use a changed script: hpctune run CONFIG.py "
+    "--name NAME --resume.\n\n"
     + find.DIR_HELP
     + " If it is the URL of a copy, the experiment is brought to the storage path first.",
 )
@@ -37,6 +39,7 @@ HOW = ("errored", "restart_errored", "errored_only", "restart_errored_only")
 @click.option("--restart-errored", is_flag=True, help="Also start failed trials again from scratch.")
 @click.option("--errored-only", is_flag=True, help="Like --errored, but unfinished trials end now.")
 @click.option("--restart-errored-only", is_flag=True, help="Like --restart-errored, but unfinished trials end now.")
+@code_options
 @run_options
 @click.pass_context
 def command(ctx: click.Context, /, directory: str | None, **given: Any) -> None:
@@ -96,6 +99,8 @@ def _drive(paths: ExperimentPaths, how: list[str], slurm: dict[str, Any], given:
         max_checkpoint_bytes=given["max_checkpoint_bytes"],
         cluster=given["cluster"],
         hosts=hosts_of(given),
+        code=given["code"],
+        code_limit=given["code_limit"],
         slurm=slurm,
         config=given["config_values"],
         verbose=given["verbose"],

@@ -147,7 +147,8 @@ def _place(search: CommandSearch, given: Mapping[str, Any]) -> str:
     """Where the program runs, in words."""
     if search.cwd is None:
         return "each trial's directory"
-    if given.get("hosts") or given.get("file_transfer") or search.ssh or search.slurm.get("file_transfer"):
+    copies = given.get("hosts") or given.get("file_transfer") or search.ssh or search.slurm.get("file_transfer")
+    if copies and given.get("code_limit") != 0:
         return f"a copy of {search.cwd} in each trial's directory"
     return "this directory" if Path(search.cwd) == Path.cwd() else search.cwd
 

@@ -15,6 +15,12 @@ SSH_FIELDS = frozenset({"yes", "code", "code_limit", "wheels", "no_doctor", "det
 """Names of the parameters."""
 _FOR_JOBS = frozenset({"code", "code_limit"})
 """Those that also have a meaning for jobs that do not see the user's files."""
+
+
+def _limit(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    return 0 if value == "0" else size_option(ctx, param, value)
+
+
 _CODE = [
     click.option(
         "--code",
@@ -23,7 +29,10 @@ _CODE = [
         help="Bring this file or directory too, to --on, or to jobs of --hosts and --file-transfer; repeatable.",
     ),
     click.option(
-        "--code-limit", callback=size_option, metavar="SIZE", help="Maximum size of the files to bring. Default: 100MB."
+        "--code-limit",
+        callback=_limit,
+        metavar="SIZE",
+        help="Maximum size of the files to bring; 0: no file of the project goes to jobs. Default: 100MB.",
     ),
 ]
 _OPTIONS = [

@@ -75,7 +75,7 @@ class ClusterChoice:
         """The same choice with further files for jobs, and another limit. Raises UsageError if jobs have no copies."""
         changes: dict[str, Any] = {} if limit is None else {"code_limit": limit}
         if code:
-            changes["code"] = (*self.code[0], *code)
+            changes["code"] = (*self.code[0], *(name for name in code if name not in self.code[0]))
         if not changes:
             return self
         if isinstance(self.options, SshOptions):

@@ -232,10 +232,12 @@ class TransferringJob:
 
     def _finish(self) -> None:
         """Copy the rest. The driver finalizes the trial after the exit record, so that is last; unless Slurm is about
-        to end this process as well."""
+        to end this process as well. After an error it looks first: the driver may have read that record."""
+        claimed = self._run_file.claimed
+        if claimed and self._trouble.error is not None:
+            self._look()
         if not self._current:
             return
-        claimed = self._run_file.claimed
         if claimed:
             self._run_file.copy(to_the_end=self._terminated)
         for output in self._outputs:

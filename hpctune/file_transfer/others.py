@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpctune.common.log import log
 from hpctune.file_transfer.entry import draft_name, file_mode, is_shared, mode_in
 from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.server import Server
@@ -70,6 +71,8 @@ class OwnFiles:
         self._seen: dict[str, Seen] = {}
         self._drafts: dict[str, str] = {}
         """The names there of files that are not whole yet."""
+        self._left_out: set[str] = set()
+        """Names that SFTP cannot say."""
         self._looked_at = time.monotonic()
 
     def begin(self) -> None:
@@ -129,5 +132,17 @@ class OwnFiles:
                     seen = os.readlink(path) if stat.S_ISLNK(found.st_mode) else (found.st_size, found.st_mtime_ns)
                 except FileNotFoundError:
                     continue
-                if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
-                    yield os.path.relpath(path, top), seen
+                relative = os.path.relpath(path, top)
+                if (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)) and self._can_be_sent(relative, seen):
+                    yield relative, seen
+
+    def _can_be_sent(self, name: str, seen: Seen) -> bool:
+        """Whether a name, and what a link says, is UTF-8, as SFTP transfers it; else it is told, once."""
+        try:
+            f"{name}{seen}".encode()
+        except UnicodeEncodeError:
+            if name not in self._left_out:
+                self._left_out.add(name)
+                log.warning(f"hpctune: {name!r} is not brought back: its name, or what the link says, is not UTF-8.")
+            return False
+        return True

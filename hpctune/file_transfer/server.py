@@ -28,7 +28,7 @@ from hpctune.storage import permissions
 from hpctune.storage.ownership import STAGING_PREFIX
 
 if TYPE_CHECKING:
-    from paramiko import SFTPClient, SFTPFile
+    from paramiko import SFTPAttributes, SFTPClient, SFTPFile
 
 BLOCK = 1 << 18
 """Bytes between two chances to do something else."""
@@ -194,11 +194,10 @@ class Server:
     def write_at(self, path: str, offset: int, data: bytes, *, create: int | None = None) -> None:
         """Write ``data`` at ``offset``, and see that the file reaches there. Raises FileNotFoundError if the file is
         missing, unless ``create`` is given: the mode that it then gets."""
-        with self.files() as client:
-            with _opened(client, path, create) as file:
-                file.seek(offset)
-                file.write(data)
-            _check_size(client, path, offset + len(data), at_least=True)
+        with self.files() as client, _opened(client, path, create) as file:
+            file.seek(offset)
+            file.write(data)
+            _check_size(path, file.stat(), offset + len(data), at_least=True)  # who reads it may remove it at once
         self.traffic.sent += len(data)
 
     def put(self, source: Path, path: str, *, mode: int) -> None:
@@ -218,7 +217,7 @@ class Server:
                     sink.write(data)
                     self.traffic.sent += len(data)
                     self.meanwhile()
-            _check_size(client, path, size)
+            _check_size(path, client.stat(path), size)
         self.traffic.files += 1
 
     def put_tree(self, source: Path, path: str, *, shared: bool) -> None:
@@ -351,7 +350,7 @@ def _opened(client: SFTPClient, path: str, create: int | None) -> Iterator[SFTPF
             file.close()
 
 
-def _check_size(client: SFTPClient, path: str, expected: int, *, at_least: bool = False) -> None:
-    there = int(client.stat(path).st_size or 0)
+def _check_size(path: str, found: SFTPAttributes, expected: int, *, at_least: bool = False) -> None:
+    there = int(found.st_size or 0)
     if there < expected or (there > expected and not at_least):
         raise OSError(f"{path} has {there} bytes after {expected} were written.")

@@ -168,7 +168,7 @@ def _summary(prepared: PreparedExperiment, total: int | None) -> list[str]:
     project = prepared.project
     brought = (
         [f"Brings:     {count(len(project.files), 'file')}, {size(project.bytes)}, of {project.root} to each job"]
-        if isinstance(project, Project)
+        if isinstance(project, Project) and project.files
         else []
     )
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.choice import ClusterChoice
-from hpctune.storage import bundle
+from hpctune.storage import bundle, kept_project
 from hpctune.storage.kept_project import KeptProject
 from hpctune.storage.layout import ExperimentPaths
 from hpctune.usercode import project
@@ -19,7 +19,8 @@ def project_for(
 ) -> tuple[Project | KeptProject | None, tuple[str, ...]]:
     """The project of a program, or what the options name of the working directory's; and warnings.
 
-    None if jobs see the user's files, or nothing goes with the search. If the project of an experiment that is resumed
+    None if jobs see the user's files, or nothing goes with the search. A program that runs in the project gets it also
+    if it has no files: it needs the directory. If the project of an experiment that is resumed
     is not here any more, it is the ``stored`` one. Raises UsageError for files that are too large or not there.
     """
     more, limit = cluster.code
@@ -35,4 +36,13 @@ def project_for(
     found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
     names = ", ".join(secrets)
     told = f"What may be a secret does not go to the jobs: {names}. If it is needed there, name it: --code FILE"
-    return found if found.files else None, (told,) if secrets else ()
+    needed = bool(found.files) or (isinstance(trainable, Command) and trainable.working_directory is not None)
+    return found if needed else None, (told,) if secrets else ()
+
+
+def has_changed(trainable: Any, project: Project | KeptProject | None, stored: ExperimentPaths) -> bool:
+    """Whether the project of a program is another one than the ``stored`` one: somebody has mended the program."""
+    if not isinstance(trainable, Command) or not isinstance(project, Project):
+        return False
+    kept = bundle.project(stored)
+    return kept is None or kept.archive != kept_project.name_of(project)

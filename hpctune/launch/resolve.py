@@ -25,7 +25,7 @@ from hpctune.launch.objectives import notes_on_scheduler, objectives_of, schedul
 from hpctune.launch.options import DEFAULT_VERBOSE, RunOptions
 from hpctune.launch.overrides import Overrides
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.launch.project import project_for
+from hpctune.launch.project import has_changed, project_for
 from hpctune.launch.store import StoredExperiment
 from hpctune.model.resources import Resources
 from hpctune.model.spec import ExperimentSpec
@@ -161,6 +161,7 @@ def resolve_stored(
             workers=overrides.workers,
             hosts=overrides.hosts,
         )
+    cluster = cluster.with_code(overrides.code, overrides.code_limit)
     trainable_now = stored.trainable if trainable is None else trainable
     _check_transfer(trainable_now, cluster)
     setup = stored.setup
@@ -172,8 +173,9 @@ def resolve_stored(
     limits = replace(_with_overrides(stored.spec, overrides), num_samples=stored.spec.num_samples)
     spec = replace(limits, cluster=cluster.name, cluster_options=cluster.to_json())
     _check_population(setup.scheduler, overrides.num_samples)
+    project, notes = project_for(trainable_now, cluster, stored.paths)
     replaces_stored = spec != stored.spec or trainable is not None or setup is not stored.setup
-    project, notes = project_for(trainable_now, cluster, stored.paths) if replaces_stored else (None, ())
+    replaces_stored = replaces_stored or has_changed(trainable_now, project, stored.paths)
     return PreparedExperiment(
         paths=stored.paths,
         spec=spec,

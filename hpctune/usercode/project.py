@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ MAX_BYTES = 100_000_000
 MAX_FILES = 20_000
 MAX_LISTED = 50
 _WORD = re.compile(r"[\w./+-]*\w")
+_REST = re.compile(r"(?:\$\w+|[})\"'`])/+([\w./+-]*\w)")
 _SECRET = re.compile(r"(^|/)(\.env(\..+)?|\.netrc|credentials(\.json)?|id_(rsa|ecdsa|ed25519)|[^/]+\.(pem|key|p12))$")
 _NEVER = frozenset({".git", "__pycache__"})
 _SHOWN = 5
@@ -128,7 +129,7 @@ def collect(config: Path, more: Sequence[Path] = (), max_bytes: int | None = Non
     if not config.is_file():
         raise UsageError(f"There is no file {config}.")
     root = _git_root(config.parent) or _root_without_git(config)
-    return _collected(root, config.parent, Path.cwd(), [config], more, max_bytes, links_out=False)
+    return _collected(root, config.parent, [Path.cwd()], [config], more, max_bytes, links_out=False)
 
 
 def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
@@ -137,22 +138,41 @@ def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_byt
     Otherwise as :func:`collect`.
     """
     directory = directory.expanduser().absolute()
-    root = _git_root(directory) or directory
-    modules = [f"{name.replace('.', '/')}{end}" for name in _MODULE.findall(text) for end in (".py", "/__main__.py")]
-    words = {word for word in _WORD.findall(text) if "." in word or "/" in word}
-    paths = [Path(os.path.normpath(directory / word)) for word in sorted({*words, *modules})]
-    files = [path for path in paths if path.is_relative_to(root) and path.is_file()]
-    return _collected(root, directory, directory, files, more, max_bytes, links_out=True)
+    top = _git_root(directory)
+    root = top or directory
+    if top is None and root != Path.home() and Path.home().is_relative_to(root):
+        raise UsageError(
+            f"The program runs in {root}, which is no project: all homes are in it. Start in the program's directory, "
+            "or bring nothing of it and use what the machines have: --code-limit 0"
+        )
+    modules = [name for module in _MODULE.findall(text) for name in _files_of(module, "/__main__.py")]
+    words = {*_WORD.findall(text), *_rests(text)}
+    works = [directory, *_named_in(directory, words, root, Path.is_dir)]  # "cd sub && python x.py"
+    files = {path for work in works for path in _named_in(work, {*words, *modules}, root, Path.is_file)}
+    return _collected(root, directory, works, sorted(files), more, max_bytes, links_out=True)
+
+
+def _files_of(module: str, *more: str) -> list[str]:
+    """The names that the file of a module, and those of its packages, may have."""
+    names = [module, *(module[: found.start()] for found in re.finditer(r"\.", module))]
+    ends = ("/__init__.py", ".py", *more)
+    return [f"{name.replace('.', '/')}{end}" for name in names for end in ends]
+
+
+def _named_in(base: Path, words: Iterable[str], root: Path, kind: Callable[[Path], bool]) -> list[Path]:
+    """What ``words`` name from ``base``, below ``root``."""
+    paths = {Path(os.path.normpath(base / word)) for word in words}
+    return sorted({root / _inside(path, root) for path in paths if kind(path) and _is_below(path, root)})
 
 
 def _collected(
-    root: Path, directory: Path, work: Path, files: Sequence[Path], more: Sequence[Path], max_bytes: int | None, *,
-    links_out: bool,
+    root: Path, directory: Path, works: Sequence[Path], files: Sequence[Path], more: Sequence[Path],
+    max_bytes: int | None, *, links_out: bool,
 ) -> Project:  # fmt: skip
-    """The project in ``root``, with ``files``. ``directory``: that of the program, in it; ``work``: where it runs."""
+    """The project in ``root``, with ``files``. ``directory``: that of the program, in it; ``works``: where it runs."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     top = _git_root(directory)
-    names = set(_tracked(root)) if top is not None else set(_named(files, root, work))
+    names = set(_tracked(root)) if top is not None else set(_named(files, root, works))
     names.update(_inside(file, root) for file in files)
     for path in more:
         names.update(_below(path.expanduser().absolute(), root))
@@ -205,19 +225,32 @@ def _git(directory: Path, *words: str) -> bytes | None:
 
 
 def _tracked(root: Path) -> Iterator[str]:
-    """The files as git has them: tracked ones (those of submodules too), and new ones that are not ignored."""
-    for words in (("ls-files", "-z", "--recurse-submodules"), ("ls-files", "-z", "--others", "--exclude-standard")):
+    """The files as git has them: tracked ones, and new ones that are not ignored; so also those of submodules and of
+    other repositories inside, but not those of further worktrees of a repository."""
+    for words in (("ls-files", "-z"), ("ls-files", "-z", "--others", "--exclude-standard")):
         listed = _git(root, *words)
         if listed is None:
             raise UsageError(
                 f"git ls-files failed in {root}. Is the repository sound? Try: git -C {quoted(root)} status"
             )
-        yield from (os.fsdecode(name) for name in listed.split(b"\0") if name and not name.endswith(b"/"))
+        for name in filter(None, listed.split(b"\0")):
+            text = os.fsdecode(name).removesuffix("/")
+            path = root / text
+            if path.is_symlink() or not path.is_dir():
+                yield text
+            elif (path / ".git").exists() and not _is_worktree(path):
+                yield from (f"{text}/{inner}" for inner in _tracked(path))
 
 
-def _named(files: Sequence[Path], root: Path, work: Path) -> Iterator[str]:
+def _is_worktree(repository: Path) -> bool:
+    """Whether it is a further worktree of a repository."""
+    place = repository / ".git"
+    return place.is_file() and Path(place.read_text().strip()).parent.name == "worktrees"
+
+
+def _named(files: Sequence[Path], root: Path, works: Sequence[Path]) -> Iterator[str]:
     """``files``, the modules that they import from their own directory, and the files that their text names, with
-    theirs: from the root, from where they are, and from the working directory ``work``."""
+    theirs: from the root, from where they are, and from the working directories ``works``."""
     left, seen = list(files), set[Path]()
     while left:
         path = left.pop()
@@ -226,28 +259,41 @@ def _named(files: Sequence[Path], root: Path, work: Path) -> Iterator[str]:
         seen.add(path)
         yield str(path.relative_to(root))
         if path.suffix == ".py":
-            left += _imported(path, root, [file.parent for file in files])
+            left += _imported(path, root, [*works, *(file.parent for file in files), path.parent])
         words = _words(path)
-        for base in {root, path.parent, work}:
-            named = [Path(os.path.normpath(base / word)) for word in words]
-            left += [one for one in named if one.is_file() and _is_below(one, root)]
+        for base in {root, path.parent, *works}:
+            left += _named_in(base, words, root, Path.is_file)
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root) and path.resolve().is_relative_to(root.resolve())
+    real, top = path.parent.resolve() / path.name, root.resolve()
+    return (path.is_relative_to(root) or real.is_relative_to(top)) and path.resolve().is_relative_to(top)
 
 
 def _words(path: Path) -> set[str]:
     """What may be names of files in a text."""
     try:
-        text = path.read_text() if path.stat().st_size <= _MAX_SEARCHED else ""
-    except (OSError, UnicodeDecodeError):
+        text = _content(path).decode()
+    except UnicodeDecodeError:
         return set()
-    return {word for word in _WORD.findall(text) if "." in word}
+    return {word for word in (*_WORD.findall(text), *_rests(text)) if "." in word}
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing if it is large, or cannot be read."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= _MAX_SEARCHED else b""
+    except OSError:
+        return b""
+
+
+def _rests(text: str) -> list[str]:
+    """What follows a variable, or the like, in a path: "bin/run.py" of "$HERE/bin/run.py"."""
+    return _REST.findall(text)
 
 
 def _imported(path: Path, root: Path, beside: Sequence[Path]) -> list[Path]:
-    from hpctune.usercode.sources import collect as sources
+    from hpctune.usercode.sources import collect as sources, named_modules
 
     before = list(sys.path)
     sys.path[:0] = map(str, [*beside, *package_paths(root)])
@@ -255,7 +301,9 @@ def _imported(path: Path, root: Path, beside: Sequence[Path]) -> list[Path]:
         found = sources([str(path)], [str(root)], [sys.prefix])
     finally:
         sys.path[:] = before
-    return [Path(module.file) for module, _ in found.modules.values()]
+    package = ".".join(path.parent.relative_to(root).parts)  # relative imports are from where a file is
+    names = [name for module in named_modules(_content(path), package) for name in _files_of(module)]
+    return [*(Path(module.file) for module, _ in found.modules.values()), *_named_in(root, names, root, Path.is_file)]
 
 
 def _without_experiments(names: set[str]) -> Iterator[str]:
@@ -296,10 +344,10 @@ def _check(root: Path, names: list[str], max_bytes: int, *, tracked: bool) -> No
         return
     largest = sorted(names, key=lambda name: -sizes[name])[:_SHOWN]
     advice = "Leave out what is not needed by .gitignore" if tracked else "Move what is not needed elsewhere"
+    more = f", or allow more: --code-limit {total // 1_000_000 + 1}MB" if len(names) <= MAX_FILES else "."
     raise UsageError(
         f"{root} has {count(len(names), 'file')} of {size(total)}, more than {size(max_bytes)} or {MAX_FILES} files. "
-        f"The largest: {', '.join(f'{name} ({size(sizes[name])})' for name in largest)}. {advice}, or allow more: "
-        f"--code-limit {total // 1_000_000 + 1}MB"
+        f"The largest: {', '.join(f'{name} ({size(sizes[name])})' for name in largest)}. {advice}{more}"
     )
 
 

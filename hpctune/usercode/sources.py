@@ -81,6 +81,7 @@ def collect(files: Iterable[str], roots: Sequence[str], foreign: Sequence[str]) 
         search.imported(module)
     for text in texts.values():
         search.named_in(text.encode(), "")
+    search.finish()
     return found
 
 
@@ -92,6 +93,8 @@ class _Search:
     ) -> None:
         self._found, self._roots, self._foreign = found, roots, foreign
         self._seen: set[str] = set()
+        self._unread: list[tuple[bytes, str]] = []
+        """Texts of modules, each with its package: chains of imports may be long."""
         self._namespaces: dict[str, list[str]] = {}
         """Packages without a file, each with its directories."""
 
@@ -112,11 +115,16 @@ class _Search:
             return
         module = ModuleSource(name, file, status)
         self._found[name] = module, text
-        self.named_in(text, module.package)
+        self._unread.append((text, module.package))
+
+    def finish(self) -> None:
+        """Take what the modules that were taken name."""
+        while self._unread:
+            self.named_in(*self._unread.pop())
 
     def named_in(self, text: bytes, package: str) -> None:
         """Take the modules that an import in ``text`` names."""
-        for name in _named(text, package):
+        for name in named_modules(text, package):
             if name not in self._seen:
                 self._seen.add(name)
                 file = self._file(name)
@@ -144,7 +152,7 @@ class _Search:
         return spec.origin
 
 
-def _named(text: bytes, package: str) -> Iterator[str]:
+def named_modules(text: bytes, package: str) -> Iterator[str]:
     """The modules that the imports in ``text`` may mean, each after its package."""
     for base, names, modules in _IMPORT.findall(text):
         if modules:

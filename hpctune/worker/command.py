@@ -10,7 +10,7 @@ import shlex
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from hpctune.common.named_state import pickled_by_name
@@ -97,7 +97,7 @@ class Command:
     def moved(self, place: Callable[[str], str]) -> Command:
         """The same command for another place of the files beside the user. ``place`` gives a text's paths there."""
         names = ("command", "env", "cwd", "start_dir", *self.OTHER_PATHS)
-        return replace(self, **{name: _moved(getattr(self, name), place) for name in names})
+        return replace(self, **{name: moved_values(getattr(self, name), place) for name in names})
 
     def arguments(self, fields: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The program's argument list (the shell's for a string), and the variables to add to its environment.
@@ -122,11 +122,12 @@ class Command:
         self.program(config, dict.fromkeys(FACTS, ""))
 
     def search_path(self, known: str | None) -> dict[str, str]:
-        """Variables for a program that runs in another directory than where the command was made: that directory, and
-        Python's search path with it (at its end) for ``python -m``. ``known``: the present search path."""
+        """Variables for a program that runs in another directory than where the command was made: that directory, also
+        by the name that batch scripts know, and Python's search path with it (at its end) for ``python -m``.
+        ``known``: the present search path."""
         if not self.start_dir:
             return {}
-        found = {"HPCTUNE_START_DIR": self.start_dir}
+        found = {"HPCTUNE_START_DIR": self.start_dir, "SLURM_SUBMIT_DIR": self.start_dir}
         if command_files.runs_module(self.command):
             found["PYTHONPATH"] = os.pathsep.join([known, self.start_dir] if known else [self.start_dir])
         return found
@@ -144,12 +145,16 @@ class Command:
         return row
 
 
-def _moved(value: Any, place: Callable[[str], str]) -> Any:
+def moved_values(value: Any, place: Callable[[str], str]) -> Any:
+    """``value`` with all its texts at another place (see :meth:`Command.moved`)."""
     if isinstance(value, str):
         return place(value)
     if isinstance(value, Mapping):
-        return {name: _moved(one, place) for name, one in value.items()}
-    return [_moved(one, place) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: moved_values(one, place) for name, one in value.items()}
+    if isinstance(value, PurePath):
+        return type(value)(place(str(value)))
+    kind = next((kind for kind in (list, tuple) if isinstance(value, kind)), None)
+    return value if kind is None else kind(moved_values(one, place) for one in value)
 
 
 class _Shell:

@@ -22,7 +22,7 @@ from hpctune.model.records import REPORTED_NOTHING, Outcome
 from hpctune.model.rows import flatten
 from hpctune.storage import values
 from hpctune.worker import srun, transferred
-from hpctune.worker.command import FACTS, Command, text_of
+from hpctune.worker.command import FACTS, Command, moved_values, text_of
 from hpctune.worker.end_of_run import EndOfRun
 from hpctune.worker.printed import names_in
 from hpctune.worker.project_copy import place_in
@@ -52,10 +52,11 @@ _LINE_ENDS = re.compile(r"[\r\n]")
 def run_command(command: Command, session: Session) -> None:
     """Run the program to its end. Raises TrainableError with its last lines of output if it fails."""
     session.leaves_itself = True
-    command = command.moved(place_in(session.paths))
+    place = place_in(session.paths)
+    command, config = command.moved(place), moved_values(session.control.config, place)
     config_file = session.private_directory / "config.json"
-    config_file.write_text(values.dumps(values.plain(session.control.config)))
-    program = _Program(command, session, {"HPCTUNE_CONFIG": str(config_file), **_parameters(session)})
+    config_file.write_text(values.dumps(values.plain(config)))
+    program = _Program(command, config, session, {"HPCTUNE_CONFIG": str(config_file), **_parameters(config)})
     try:
         code = program.wait()
     finally:
@@ -95,8 +96,8 @@ def facts_of(session: Session) -> dict[str, Any]:
     return dict(zip(FACTS, found, strict=True))
 
 
-def _parameters(session: Session) -> dict[str, str]:
-    named = ((name, text_of(value)) for name, value in flatten(session.control.config).items())
+def _parameters(config: Mapping[str, Any]) -> dict[str, str]:
+    named = ((name, text_of(value)) for name, value in flatten(config).items())
     return {
         f"HPCTUNE_PARAM_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}": text
         for name, text in named
@@ -116,13 +117,15 @@ def _search_path(session: Session) -> str:
 class _Program:
     """A started program."""
 
-    def __init__(self, command: Command, session: Session, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Command, config: Mapping[str, Any], session: Session, environment: Mapping[str, str]
+    ) -> None:
         self._command, self._session = command, session
         self.last_words: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self.failure: Exception | None = None
         self._names: dict[str, None] = {}
         self._silent = True
-        arguments, variables = command.program(session.control.config, facts_of(session))
+        arguments, variables = command.program(config, facts_of(session))
         own = {name: str(value) for name, value in command.env.items()}
         where = command.search_path(os.environ.get("PYTHONPATH"))
         directory = command.working_directory

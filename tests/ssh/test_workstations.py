@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -427,6 +428,30 @@ def test_a_program_travels_with_its_project(machines: Machines, tmp_path: Path) 
     found = {name: lines[-1]["loss"] for name, lines in machines.rows().items()}
     assert sorted(found.values()) == [0.0, 1.0, 4.0]
     wait_for(lambda: not machines.left(), what="the agents to tidy up")
+
+
+def test_a_resume_brings_the_program_as_it_is_now(machines: Machines) -> None:
+    """It is mended, and what it misses is named."""
+    place = machines.laptop.work
+    (place / "train.py").write_text("raise SystemExit('wrong')")
+    subprocess.run(["git", "init", "-q"], cwd=place, check=True)
+    (place / ".gitignore").write_text("data\n")
+    (place / "data").mkdir()
+    (place / "data" / "offset.txt").write_text("1")
+    words = ("sweep", f"{sys.executable} train.py", "x=1,2", "--grid", "--metric", "loss", "--name", "demo")
+    assert machines.call(*words, "--hosts", "ws1").code == 1
+    (place / "train.py").write_text("import sys\nprint('loss', len(sys.argv) + int(open('data/offset.txt').read()))\n")
+    said = machines.call("resume", machines.demo, "--errored", "--code", "data")
+    assert said.code == 0, said
+    assert {lines[-1]["loss"] for lines in machines.rows().values()} == {4.0}
+    (bundle,) = set((machines.demo / "code").glob("project-*")) - {_first(machines.demo)}
+    with tarfile.open(bundle) as files:
+        assert sorted(files.getnames()) == [".gitignore", "data/offset.txt", "train.py"]
+
+
+def _first(experiment: Path) -> Path:
+    """The project as the search was started with it."""
+    return min((experiment / "code").glob("project-*"), key=lambda path: path.stat().st_mtime_ns)
 
 
 OPTUNA = """

@@ -45,6 +45,7 @@ _SETUP = re.compile(
     r"nvidia-smi|mkdir|[A-Za-z_]\w*=\S*$)(\s|$)"
 )
 _KEYWORD = re.compile(r"(if|then|else|elif|fi|for|while|until|do|done|case|esac|function|wait|exit|\{|\}|:)(\s|;|$)")
+_SUBMITTED = re.compile(r"^\$(SLURM_SUBMIT_DIR\b|\{SLURM_SUBMIT_DIR\})\"?/*")
 _LAUNCHER = re.compile(r"^(exec\s+)?(srun|mpirun|mpiexec)(\s+-{1,2}[\w-]+([= ]\S+)?)*\s+(?=\S)")
 
 
@@ -101,7 +102,7 @@ def long_name(name: str) -> str:
 
 def _line(line: str, found: ExistingScript) -> None:
     if line.startswith("cd "):
-        found.cd = line.removeprefix("cd ").strip().strip("\"'")
+        found.cd = _SUBMITTED.sub("", re.split(r"\s*(?:[;&|#]|$)", line.removeprefix("cd "))[0].strip(" \"'"))
     elif _SETUP.match(line) or _KEYWORD.match(line):
         found.setup.append(line)
     else:

@@ -292,3 +292,9 @@ def test_report_refuses(arguments: list[str], words: str) -> None:
     done = hpctune("report", *arguments)
     assert (done.returncode, done.stdout) == (exitcodes.USAGE, "")
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(("typed", "limit"), [("0", 0), ("2kB", 2000), (None, None)])
+def test_no_file_of_the_project_may_travel(typed: str | None, limit: int | None) -> None:
+    words = ["search.py"] if typed is None else ["search.py", "--code-limit", typed]
+    assert run.command.make_context("run", words).params["code_limit"] == limit

@@ -80,3 +80,17 @@ def test_what_is_no_directive(directive: str) -> None:
 )
 def test_the_launcher_is_left_out(line: str) -> None:
     assert read_script(line).command == "./prog a"
+
+
+@pytest.mark.parametrize(
+    ("line", "directory"),
+    [
+        ("cd $SLURM_SUBMIT_DIR", None),
+        ('cd "${SLURM_SUBMIT_DIR}/code" || exit 1', "code"),
+        ('cd "$SLURM_SUBMIT_DIR"/code && pwd', "code"),
+        ("cd '/my code'; pwd  # there", "/my code"),
+    ],
+)
+def test_where_a_script_goes(line: str, directory: str | None) -> None:
+    """It was submitted from where somebody is."""
+    assert read_script(f"#!/bin/bash\n{line}\npython train.py\n").directory == directory

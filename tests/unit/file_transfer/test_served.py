@@ -14,6 +14,10 @@ import pytest
 from paramiko import SFTPClient
 
 from hpctune.cluster.ssh.agent import Agent
+from hpctune.file_transfer import served
+from hpctune.file_transfer.job import TransferringJob
+from hpctune.file_transfer.others import OwnFiles
+from hpctune.file_transfer.place import Place
 from hpctune.file_transfer.served import serve
 from hpctune.file_transfer.server import Server
 from hpctune.file_transfer.socket_connection import PREFIX
@@ -100,6 +104,71 @@ def server(root: Path, tmp_path: Path) -> Iterator[Server]:
     agent.end()
     assert agent._listening is not None
     agent._listening.close()
+
+
+def test_what_is_read_and_removed_at_once_was_written(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver removes a run file as soon as its exit record is there."""
+    write = served._File.write
+
+    def read_at_once(self: Any, offset: int, data: Any) -> int:
+        done = write(self, offset, data)
+        (root / "rows").unlink()
+        return done
+
+    monkeypatch.setattr(served._File, "write", read_at_once)
+    server.write_at(f"{root}/rows", 0, b"the end", create=0o600)
+    assert not (root / "rows").exists()
+
+
+def test_a_job_whose_last_answer_was_lost_ends(
+    server: Server, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exit record arrived, and the driver has removed the run file."""
+    (root / "trial").mkdir()
+    place = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
+    place.paths.root.mkdir(parents=True)
+    local = place.paths.root / place.run_name(0)
+    local.write_bytes(claim := b'{"claim":"one"}\n')
+    job = TransferringJob(server, place, 0, 1.0, 5.0)
+    assert job._run_file.claim(local.name, claim)
+    write_at, calls = server.write_at, list[bytes]()
+
+    def lost(path: str, offset: int, data: bytes, **more: Any) -> None:
+        write_at(path, offset, data, **more)
+        if not calls:
+            Path(path).unlink()
+        calls.append(data)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(server, "write_at", lost)
+    with local.open("ab") as file:
+        file.write(b'{"exit":"completed"}\n')
+    assert job._patiently(job._finish)
+    assert calls == [b'{"exit":"completed"}\n']
+    assert list((root / "trial").iterdir()) == []
+    job._asking.close()
+    job._asked.close()
+
+
+def test_a_file_that_no_name_can_say_is_told_and_the_others_come(
+    server: Server, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "trial").mkdir()
+    place = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
+    place.paths.root.mkdir(parents=True)
+    own = OwnFiles(server, place)
+    for name in (b"bad\xff", b"good", "\u00fc b".encode()):
+        Path(place.paths.root, os.fsdecode(name)).write_text("1")
+    (place.paths.root / "link").symlink_to(os.fsdecode(b"\xff"))
+    own.copy(to_the_end=True)
+    own.copy(to_the_end=True)
+    assert sorted(path.name for path in (root / "trial").iterdir()) == ["good", "\u00fc b"]
+    assert sorted(record.message for record in caplog.records) == [
+        rf"hpctune: '{name}' is not brought back: its name, or what the link says, is not UTF-8."
+        for name in (r"bad\udcff", "link")
+    ]
 
 
 def test_many_files_are_copied_side_by_side(server: Server, root: Path, tmp_path: Path) -> None:

@@ -60,6 +60,25 @@ def test_a_copy_is_whole_and_keeps_what_a_trial_has_changed(project: Path, exper
     assert list(trial.root.iterdir()) == [copy]
 
 
+def test_a_directory_without_files_is_made(tmp_path: Path, experiment: ExperimentPaths) -> None:
+    """A program runs in it."""
+    root, trial = tmp_path / "empty", TrialPaths(experiment.root / "trial")
+    root.mkdir()
+    made = kept_project.keep(collect_named("echo 1", root), experiment)
+    made.unpack(experiment, trial)
+    assert list((trial.root / kept_project.DIRECTORY).iterdir()) == []
+    assert made.is_here
+    root.rename(tmp_path / "elsewhere")
+    assert not made.is_here
+
+
+def test_a_program_begins_in_a_folder_without_files(project: Path, experiment: ExperimentPaths) -> None:
+    (project / "new").mkdir()
+    trial = TrialPaths(experiment.root / "trial")
+    kept_project.keep(collect_named("../bin/run.sh", project / "new"), experiment).unpack(experiment, trial)
+    assert (trial.root / kept_project.DIRECTORY / "new").is_dir()
+
+
 def test_the_same_files_are_kept_once(project: Path, experiment: ExperimentPaths) -> None:
     first = kept(project, experiment)
     assert kept(project, experiment) == first
@@ -94,6 +113,19 @@ def test_paths_of_the_project_are_those_of_the_copy(experiment: ExperimentPaths)
         "train.py": "train.py",
     }.items():
         assert made.moved(before, trial) == after
+
+
+def test_a_project_that_somebody_reaches_by_a_link(
+    project: Path, experiment: ExperimentPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = TrialPaths(tmp_path / "t1")
+    (tmp_path / "way").symlink_to(project)
+    monkeypatch.setenv("PWD", str(tmp_path / "way" / "bin"))
+    found = collect_named(f"run.sh --data {tmp_path}/way/data.txt", project / "bin")
+    made = kept_project.keep(found, experiment)
+    for root in (project, tmp_path / "way"):
+        assert made.moved(f"--data={root}/data.txt", trial) == f"--data={trial.root}/project/data.txt"
+    assert made.moved(f"{tmp_path}/way2/data.txt", trial) == f"{tmp_path}/way2/data.txt"
 
 
 def test_a_job_with_copies_finds_its_own(

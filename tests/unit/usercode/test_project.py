@@ -57,6 +57,24 @@ def test_as_git_has_them(root: Path) -> None:
     assert collect(root / "lib" / "a.py").root == root
 
 
+def test_repositories_inside_are_part_of_it(root: Path, tmp_path: Path) -> None:
+    """Submodules, and what somebody has cloned there."""
+    lib = tmp_path / "lib"
+    write(lib, m_DOT_py="", _DOT_gitignore="*.bin")
+    for repository in (root, lib):
+        repository.mkdir(exist_ok=True)
+        git(repository, "init", "-q")
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "x", "--allow-empty")
+    git(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(lib), "sub")
+    git(root, "clone", "-q", str(lib), "cloned")
+    git(root, "worktree", "add", "-q", "other")
+    write(root, train_DOT_py="", sub__new_DOT_py="", sub__big_DOT_bin="", other__x_DOT_py="")
+    assert names(collect(root / "train.py")) == [
+        ".gitmodules", "cloned/.gitignore", "cloned/m.py", "sub/.gitignore", "sub/m.py", "sub/new.py", "train.py"
+    ]  # fmt: skip
+
+
 def test_without_git_what_the_config_names(root: Path) -> None:
     write(
         root,
@@ -124,6 +142,14 @@ def test_limits_and_mistakes(root: Path, tmp_path: Path) -> None:
         collect(root / "config.py", [root / "pipe"])
 
 
+def test_of_too_many_files_no_size_is_advised(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpctune.usercode.project.MAX_FILES", 2)
+    write(root, a_DOT_py="", b_DOT_py="", c_DOT_py="")
+    git(root, "init", "-q")
+    with pytest.raises(UsageError, match=r"3 files.*or 2 files.*by \.gitignore\.$"):
+        collect(root / "a.py")
+
+
 def test_the_same_files_have_the_same_place(root: Path, tmp_path: Path) -> None:
     write(root, config_DOT_py="1")
     other = tmp_path / "elsewhere" / "project"
@@ -172,6 +198,28 @@ def test_what_a_command_names(root: Path) -> None:
     assert "big.csv" in names(found), "git ignores it, and the command names it"
     assert "table.csv" not in names(found)
     assert "other.py" in names(found)
+
+
+def test_where_a_command_looks_for_what_it_names(root: Path) -> None:
+    write(
+        root, sub__x_DOT_py="import helper\nopen('d.txt')", sub__helper_DOT_py="", sub__d_DOT_txt="", d_DOT_txt="",
+        run_DOT_sh='HERE=$(dirname "$0"); "$HERE/sub/x.py"; cat "${HERE}/d.txt" $HERE/"deep/e.txt"', deep__e_DOT_txt="",
+        src__pkg__names_DOT_py="", input="", other="",
+        src__pkg__train_DOT_py="from . import model\nfrom ..far import b", src__pkg__model_DOT_py="import pkg.last",
+        src__pkg__last_DOT_py="", src__far__b_DOT_py="",
+    )  # fmt: skip
+    (root / "src" / "pkg" / "__init__.py").write_text("from .names import A")
+    sub = ["d.txt", "sub/d.txt", "sub/helper.py", "sub/x.py"]
+    package = ["__init__", "last", "model", "names", "train"]
+    module = ["src/far/b.py", *(f"src/pkg/{name}.py" for name in package)]
+    for command, expected in {
+        "cd sub && python x.py": sub,
+        "bash run.sh": ["d.txt", "deep/e.txt", "run.sh", *sub[1:]],
+        "PYTHONPATH=src python -m pkg.train": module,
+        "cd src; python -m pkg.train": module,
+        "./prog < input": ["input"],
+    }.items():
+        assert names(collect_named(command, root)) == sorted(expected), command
 
 
 def test_results_in_a_project_are_no_code(root: Path) -> None:
@@ -243,3 +291,19 @@ def test_where_python_looks_for_packages_of_the_project(root: Path) -> None:
     assert _paths(Prepared("python", {}, "/there"), plain) == "/there/b"
     (root / "b" / "pyproject.toml").unlink()
     assert _paths(Prepared("python", {}, "/there"), collect(root / "b" / "b.py")) == ""
+
+
+def test_what_holds_all_homes_is_no_project(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root / "home" / "ann"))
+    write(root, train_DOT_py="", home__ann__train_DOT_py="")
+    for directory in (root, root / "home"):
+        with pytest.raises(UsageError, match="no project: all homes are in it"):
+            collect_named("python train.py", directory)
+    assert names(collect_named("python train.py", root / "home" / "ann")) == ["train.py"]
+
+
+def test_what_a_command_names_by_a_link_to_the_project(root: Path, tmp_path: Path) -> None:
+    write(root, train_DOT_py="", data__a_DOT_txt="")
+    (tmp_path / "way").symlink_to(root)
+    found = collect_named(f"python train.py {tmp_path}/way/data/a.txt", root)
+    assert names(found) == ["data/a.txt", "train.py"]

@@ -45,3 +45,12 @@ def test_modules_in_folders_are_kept(
     program = LOAD.format(root=str(root), archive=str(archive), places=json.dumps(found.to_json()))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout == "6\n", done.stderr
+
+
+def test_a_chain_of_imports_may_be_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = sys.getrecursionlimit()
+    for number in range(many):
+        (tmp_path / f"long_chain{number}.py").write_text(f"import long_chain{number + 1}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = collect([str(tmp_path / "long_chain0.py")], [str(tmp_path)], [])
+    assert f"long_chain{many - 1}" in found.modules

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import pytest
 import hpctune
 from hpctune.errors import TrainableError
 from hpctune.model.records import Outcome
+from hpctune.storage import bundle
+from hpctune.storage.kept_project import KeptProject
 from hpctune.worker import program, resources_of, session
+from hpctune.worker.main import run_attempt
 from tests.support.worker_lab import Lab
 
 HOSTILE = [
@@ -306,3 +310,30 @@ def test_where_there_is_slurm_srun_is_its_own(
         monkeypatch.setenv("SLURM_JOB_ID", job)
     lab.run(hpctune.Command("srun true"))
     assert lab.column("loss") == [7]
+
+
+def test_values_of_a_trial_name_files_of_the_copy(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program finds them in its arguments, in its variables and in its file, where its project is a copy."""
+    (project := tmp_path / "project").mkdir()
+    (project / "data.txt").write_text("1")
+    given = f"{project}/data.txt"
+    config = {"data": given, "more": [{"at": Path(given)}], "pair": (1, "a"), "other": "/mnt/data.txt"}
+    code = (
+        "import json, os, sys; file = json.load(open(os.environ['HPCTUNE_CONFIG'])); "
+        "print('hpctune:', json.dumps({'file': [file['data'], file['more'][0]['at'], file['other']], "
+        "'argument': sys.argv[1:], 'variable': os.environ['HPCTUNE_PARAM_DATA'], "
+        "'submit': os.environ['SLURM_SUBMIT_DIR']}))"
+    )
+    command = hpctune.Command([sys.executable, "-c", code.replace("{", "{{").replace("}", "}}"), "{data}", "{pair}"])
+    command = replace(command, start_dir=str(project))
+    copy = lab.trial.root / "project"
+    for is_copied, there in (("", project), ("1", copy)):
+        attempt = 1 + bool(is_copied)
+        lab.publish(command, config, attempt)
+        bundle.save(lab.paths, command, None, KeptProject(str(project), "x", 0, {}))
+        monkeypatch.setenv("HPCTUNE_PROJECT_IS_COPIED", is_copied)
+        assert run_attempt(lab.paths.root, "trial", attempt) == 0
+        path = f"{there}/data.txt"
+        row = lab.results(attempt)[-1].row
+        assert (row["file"], row["argument"]) == ([path, path, "/mnt/data.txt"], [path, "(1, 'a')"])
+        assert (row["variable"], row["submit"]) == (path, str(there))
