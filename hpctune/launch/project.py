@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpctune.cluster.choice import ClusterChoice
+from hpctune.errors import UsageError
 from hpctune.storage import bundle, kept_project
 from hpctune.storage.kept_project import KeptProject
 from hpctune.storage.layout import ExperimentPaths
@@ -20,8 +21,8 @@ def project_for(
     """The project of a program, or what the options name of the working directory's; and warnings.
 
     None if jobs see the user's files, or nothing goes with the search. A program that runs in the project gets it also
-    if it has no files: it needs the directory. If the project of an experiment that is resumed
-    is not here any more, it is the ``stored`` one. Raises UsageError for files that are too large or not there.
+    if it has no files: it needs the directory. If an experiment is resumed whose project is not here any more, or cannot
+    be brought, it is the ``stored`` one. Else raises UsageError for files that are too large or not there.
     """
     more, limit = cluster.code
     if not cluster.jobs_have_copies or limit == 0 or not (more or isinstance(trainable, Command)):
@@ -33,7 +34,13 @@ def project_for(
         directory = Path(trainable.working_directory or trainable.start_dir)
     if stored is not None and not all(path.exists() for path in (directory, *named)):
         return bundle.project(stored), ()
-    found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
+    try:
+        found, secrets = project.collect_named(text, directory, named, limit).without_secrets(named)
+    except UsageError as error:
+        kept = None if stored is None else bundle.project(stored)
+        if kept is None:
+            raise
+        return kept, (f"The program stays as it was when its files were brought last. {error}",)
     names = ", ".join(secrets)
     told = f"What may be a secret does not go to the jobs: {names}. If it is needed there, name it: --code FILE"
     needed = bool(found.files) or (isinstance(trainable, Command) and trainable.working_directory is not None)

@@ -42,6 +42,11 @@ def test_a_program_that_was_mended_is_another_one(tmp_path: Path) -> None:
     assert not has_changed(program, project, paths)
     (place / "a.sh").write_text("echo loss=1")
     assert has_changed(program, project_for(program, machines(), paths)[0], paths)
+    (place / "a.sh").write_text("# grown\n" * 1000)
+    kept, told = project_for(program, machines(code_limit=100), paths)
+    assert kept == bundle.project(paths), "a resume goes on"
+    assert "stays as it was" in told[0]
+    assert "--code-limit" in told[0]
     place.rename(tmp_path / "elsewhere")
     gone, _ = project_for(program, machines(), paths)
     assert gone == bundle.project(paths)
