@@ -21,8 +21,8 @@ def project_for(
     """The project of a program, or what the options name of the working directory's; and warnings.
 
     None if jobs see the user's files, or nothing goes with the search. A program that runs in the project gets it also
-    if it has no files: it needs the directory. If an experiment is resumed whose project is not here any more, or cannot
-    be brought, it is the ``stored`` one. Else raises UsageError for files that are too large or not there.
+    if it has no files: it needs the directory. If an experiment is resumed whose project is not here any more, or
+    cannot be brought, it is the ``stored`` one. Else raises UsageError for files that are too large or not there.
     """
     more, limit = cluster.code
     if not cluster.jobs_have_copies or limit == 0 or not (more or isinstance(trainable, Command)):
