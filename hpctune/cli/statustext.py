@@ -214,12 +214,12 @@ def _tail(shot: Snapshot) -> Iterator[str]:
         yield f"Copy: {clean(shot.mirror.describe(shot.now))}"
     place = copy_of(shot.paths.root)
     yield f"Directory: {shot.paths.root}" if place is None else f"Copy at: {clean(place)}"
-    named = quoted(place or shot.paths.root)
+    named = place or shot.paths.root
     if shot.jobs is not None and shot.jobs.last is not None:
-        yield f"Output of the driver: hpctune logs {named} --driver"
+        yield f"Output of the driver: hpctune logs {quoted(named)} --driver"
     example = shot.best or next(iter(shot.state.trials.values()), None)
     if example is not None:
-        yield f"Output of a trial: hpctune logs {named} {example.trial_id}"
+        yield f"Output of a trial: hpctune logs {quoted(named)} {example.trial_id}"
 
 
 def as_dict(shot: Snapshot) -> dict[str, Any]:

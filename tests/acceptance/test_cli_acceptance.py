@@ -141,7 +141,7 @@ def test_failed_trials_and_another_try(place: Path) -> None:
     assert [row["status"] for row in rows()] == ["TERMINATED"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_leaving_and_going_on(place: Path, number: signal.Signals) -> None:
     process = started(*SLOW)
     process.send_signal(number)

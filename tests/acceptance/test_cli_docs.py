@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hpctune.cli import exitcodes, main
 from hpctune.output.display.slurm_reasons import explain
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
+@pytest.mark.nightly
 def test_bash_blocks_run(tmp_path: Path) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 4

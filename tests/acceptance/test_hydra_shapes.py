@@ -178,6 +178,7 @@ def test_a_sampler_that_is_not_here_is_said(tmp_path: Path) -> None:
     assert "there is none like 'CmaEsSampler' here" in done.stderr
 
 
+@pytest.mark.nightly
 def test_a_database_that_is_named_can_be_written_afterwards(tmp_path: Path) -> None:
     named = ("hydra.sweeper.storage=sqlite:///a.db", "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
     done = run(tmp_path, TEMPLATE, "hparams_search=mnist_optuna", *named)

@@ -91,6 +91,7 @@ def test_the_two_commands_of_the_readme_are_there(script: str) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+@pytest.mark.nightly
 def test_the_quickstart_script_ends_with_what_was_found(tmp_path: Path) -> None:
     """The script with this environment in place of its own."""
     bash = (

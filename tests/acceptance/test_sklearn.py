@@ -196,6 +196,7 @@ def test_any_code_with_joblib_and_an_error_in_a_task(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.nightly
 def test_in_processes_of_their_own(tmp_path: Path) -> None:
     script = tmp_path / "search.py"
     script.write_text(

@@ -89,6 +89,7 @@ def rows(here: Path, name: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_sweep_file_with_a_killed_driver(here: Path) -> None:
     driver = subprocess.Popen(
         words("sweep.yaml", "--max-concurrent", "2"), cwd=here, env=environment(PAUSE="0.2"), stderr=subprocess.PIPE,
@@ -115,6 +116,7 @@ def test_a_sweep_file_with_a_killed_driver(here: Path) -> None:
     assert starts == [f"{n:05d}" for n in range(6)]
 
 
+@pytest.mark.nightly
 def test_early_stopping(here: Path) -> None:
     text = SWEEP.replace("{min: 1, max: 2}", "{value: 1}") + "early_terminate: {type: hyperband, min_iter: 2, eta: 2}\n"
     (here / "sweep.yaml").write_text(text)

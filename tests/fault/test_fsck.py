@@ -23,6 +23,7 @@ EVENTS = (
     "TrialAdded", "SubmitRequested", "SubmitAcknowledged", "RunStarted", "ResultReported", "RunEnded", "RetryScheduled",
     "TrialEnded", "TrialSettled",
 )  # fmt: skip
+SOME = ("TrialAdded", "ResultReported", "TrialEnded")
 DERIVED = ("result.json", "progress.csv", "params.json", "params.pkl", "error.txt", "events.out.tfevents.*")
 
 
@@ -168,8 +169,14 @@ def results(root: Path) -> list[Any]:
     return [trials, rows]
 
 
-@pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("how", ["zeros", "noise", "merged"])
+@pytest.mark.parametrize(
+    ("how", "event"),
+    [
+        pytest.param(how, event, marks=[pytest.mark.nightly] if how == "zeros" and event not in SOME else [])
+        for how in ("zeros", "noise", "merged")
+        for event in EVENTS
+    ],
+)
 def test_a_garbled_line_of_the_journal(root: Path, twin: Path, event: str, how: str) -> None:
     """What it said is put back from the other files: not a result is lost."""
     path = segment(root)

@@ -114,6 +114,7 @@ def test_setup_in_a_trial_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: p
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.nightly
 def test_a_run_of_a_trial_that_fails_has_failed(tmp_path: Path) -> None:
     def train(config: dict[str, str]) -> None:
         from hpctune.integration.mlflow import setup_mlflow

@@ -303,6 +303,7 @@ tuner = tune.Tuner(
 """
 
 
+@pytest.mark.nightly
 def test_a_rank_out_of_memory_gets_more(slurm_cluster: SlurmCluster, searches: Callable[..., Search]) -> None:
     search = searches(HUNGRY, "-p", "main")
     search.finish()

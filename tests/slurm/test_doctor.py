@@ -134,6 +134,7 @@ def test_preemption_is_told(slurm_cluster: SlurmCluster, storage: Path) -> None:
     assert "jobs in scavenge can be preempted (requeue), 3 s notice" in found(report, "warn")
 
 
+@pytest.mark.nightly
 def test_no_controller(slurm_cluster: SlurmCluster, storage: Path) -> None:
     """What can be checked from here is; the test's end starts slurmctld again."""
     slurm_cluster.stop_slurmctld()

@@ -76,6 +76,7 @@ def test_a_trial_out_of_memory_gets_more(searches: Callable[..., Search]) -> Non
     assert sum(isinstance(f, e.SubmitRequested) for f in facts) == 2
 
 
+@pytest.mark.nightly
 def test_without_the_option_it_is_told_what_happened(searches: Callable[..., Search]) -> None:
     search = searches(HUNGRY.replace("GROW", ""))
     search.finish(code=1)

@@ -203,6 +203,7 @@ def test_requeued_job_goes_on_from_its_checkpoint(place: Place, slurm_cluster: S
     assert restarted[0]["from"] >= 4
 
 
+@pytest.mark.nightly
 def test_a_job_that_is_requeued_after_its_trial_is_over_harms_nothing(
     place: Place, slurm_cluster: SlurmCluster
 ) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .cluster import SlurmCluster, wait_for
 
 TRAIN = """
@@ -31,6 +33,7 @@ srun -n 1 {python} train.py --epochs 6
 """
 
 
+@pytest.mark.nightly
 def test_a_batch_script_with_other_parameters(tmp_path: Path, slurm_cluster: SlurmCluster) -> None:
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "run.sh").write_text(SCRIPT.format(python=sys.executable))

@@ -280,6 +280,7 @@ def test_a_driver_that_leaves_its_jobs_cancelled_leaves_none(machines: Machines)
     wait_for(lambda: not cluster_processes(home), what="the jobs and the agent to end")
 
 
+@pytest.mark.nightly
 def test_a_machine_that_is_named_twice_is_used_once(machines: Machines) -> None:
     config = machines.laptop.config
     config.write_text(config.read_text().replace("Host ws1\n", "Host ws1 alias\n"))
@@ -291,6 +292,7 @@ def test_a_machine_that_is_named_twice_is_used_once(machines: Machines) -> None:
     machines.check_complete(4, 3)
 
 
+@pytest.mark.nightly
 def test_a_resume_without_a_machine_ends_its_jobs(machines: Machines) -> None:
     machines.write(samples=2, steps=30, pause=0.1, more="cluster=tune.SshOptions(hosts=[dict(host='ws1', cpus=1), "
         "dict(host='ws2', cpus=1)]),")  # fmt: skip
