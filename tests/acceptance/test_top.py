@@ -230,3 +230,18 @@ def test_what_trials_print_cannot_move_the_cursor() -> None:
 def test_without_a_terminal(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["top"], standalone_mode=False)
     assert "hpctune top needs a terminal" in str(done.exception)
+
+
+def test_a_look_that_ends_after_the_screen_was_closed_shows_nothing(tmp_path: Path) -> None:
+    root = search(tmp_path / "exp", trials=2)
+    late = []
+
+    async def leave(user: User) -> None:
+        screen = user.app.screen
+        assert isinstance(screen, ExperimentScreen)
+        await user.until(lambda: screen.details, "the details")
+        late.append(screen)
+
+    use(root, leave)
+    (screen,) = late
+    screen._shown(screen.read())

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal
 
 from rich.text import Text
@@ -62,6 +63,8 @@ class ExperimentScreen(Watching):
         self.table: TrialTable | None = None
         self.sort, self.descending, self.filter, self.panel = "", False, "", 0
         self.details: TrialDetails | None = None
+        self._cursor: str | None = None
+        """The trial under the cursor: looks are made in another thread, which must not ask the widgets."""
 
     def compose(self) -> ComposeResult:
         """The head, the trials, and the panels of one of them."""
@@ -93,7 +96,7 @@ class ExperimentScreen(Watching):
         """Read the experiment, and the trial under the cursor."""
         shot = read.take(self._followed)
         table = read.trial_table(shot)
-        trial = shot.state.trials.get(self._chosen() or next(iter(shot.state.trials), ""))
+        trial = shot.state.trials.get(self._cursor or next(iter(shot.state.trials), ""))
         found = read.details(shot, trial) if trial is not None else None
         return lambda: self._show(shot, table, found)
 
@@ -141,7 +144,7 @@ class ExperimentScreen(Watching):
     @on(DataTable.RowHighlighted)
     def moved(self) -> None:
         """Another trial is under the cursor: read it soon."""
-        chosen = self._chosen()
+        self._cursor = chosen = self._chosen()
         if self.shot is not None and chosen is not None and (self.details is None or self.details.trial_id != chosen):
             self.read_details(chosen)
 
@@ -150,7 +153,7 @@ class ExperimentScreen(Watching):
         """Read one trial and show it."""
         assert self.shot is not None
         found = read.details(self.shot, self.shot.state.trials[trial_id])
-        self.app.call_from_thread(self._take_details, found)
+        self.app.call_from_thread(self._shown, partial(self._take_details, found))
 
     def _take_details(self, found: TrialDetails) -> None:
         if found.trial_id == self._chosen():

@@ -49,7 +49,12 @@ class Watching(Screen[None]):
                 show = self.read()
             except TuneError as error:
                 show = partial(self.told, str(error))
-        self.app.call_from_thread(show)
+        self.app.call_from_thread(self._shown, show)
+
+    def _shown(self, show: Callable[[], None]) -> None:
+        """Show what was read, unless the screen was closed meanwhile."""
+        if self.is_attached and self.children:
+            show()
 
     def read(self) -> Callable[[], None]:
         """Read what is shown, and return what shows it."""
@@ -57,8 +62,7 @@ class Watching(Screen[None]):
 
     def told(self, words: str) -> None:
         """Show an error in place of the head."""
-        if self.is_attached:  # not closed meanwhile
-            self.query_one("#head", Static).update(Text(words, style="red"))
+        self.query_one("#head", Static).update(Text(words, style="red"))
 
 
 def fill(table: DataTable[Any], lines: Mapping[str, Sequence[str | Text]]) -> None:
