@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,8 @@ def keras_loop(config: dict[str, Any]) -> None:
     tune.report({"replicas": strategy.num_replicas_in_sync, "total": float(total)})
 
 
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="it is not installed")  # not beside torch in a process
 def test_tensorflow(tmp_path: Path) -> None:
-    pytest.importorskip("tensorflow")
     from hpctune.train.tensorflow import TensorflowTrainer
 
     trainer = TensorflowTrainer(
