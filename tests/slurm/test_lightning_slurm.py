@@ -69,7 +69,7 @@ def test_lightning_detects_slurm_and_nothing_is_lost(
 ) -> None:
     """With Lightning's own detection, with a requeue signal of its own, and with one that is ours (SIGUSR2)."""
     pytest.importorskip("lightning")
-    search = searches(CONFIG, "-p", "main")
+    search = searches(CONFIG, "-p", "main", "--mem", "1500M")  # what torch alone needs
 
     def results() -> list[int]:
         return [len(file.read_text().splitlines()) for file in search.experiment.glob("*/result.json")]
