@@ -39,6 +39,7 @@ _LANES = 8
 """Connections that copy the files of a directory side by side, if the server is hpctune's own: on a long way a small
 file is nothing but waiting for answers."""
 _MEANWHILE_S = 0.2
+"""Seconds between two calls of ``meanwhile`` while they copy."""
 _AHEAD = 64
 """Blocks of a file that are asked for before the first of them is here."""
 

@@ -19,7 +19,7 @@ from hpctune.errors import ClusterUnavailableError, TrainableError, UsageError
 from hpctune.launch import driver_chain
 from hpctune.launch.driver_chain import DriverJobRequest
 from hpctune.launch.prepared import PreparedExperiment
-from hpctune.mirror.mirror import check_free as check_free_for
+from hpctune.mirror.mirror import check_unoccupied
 from hpctune.mirror.target import check_place
 from hpctune.model.ids import trial_id
 from hpctune.model.resources import Resources
@@ -61,7 +61,7 @@ def preflight(prepared: PreparedExperiment) -> None:
         scheduler.check_config(trials[0].config)
     if prepared.setup.mirror is not None:
         check_place(prepared.setup.mirror, prepared.paths.root)
-        check_free_for(prepared.setup.mirror, prepared.paths.root)
+        check_unoccupied(prepared.setup.mirror, prepared.paths.root)
     if prepared.spec.server_port is not None:
         check_free(prepared.spec.server_port, "server_port")
     _check_command(prepared.trainable, trials)

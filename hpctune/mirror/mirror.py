@@ -283,7 +283,7 @@ def of_this_name(root: Path, experiment_id: str) -> list[Path]:
     return found
 
 
-def check_free(options: MirrorOptions, root: Path) -> None:
+def check_unoccupied(options: MirrorOptions, root: Path) -> None:
     """Raise UsageError if the copy of a new experiment in ``root`` could not be made, because the place holds the copy
     of another one, that is not here; or if the place is itself such a copy. A place that does not answer is no reason.
     """

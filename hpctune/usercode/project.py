@@ -128,8 +128,11 @@ def collect(config: Path, more: Sequence[Path] = (), max_bytes: int | None = Non
     config = config.expanduser().absolute()
     if not config.is_file():
         raise UsageError(f"There is no file {config}.")
-    root = _git_root(config.parent) or _root_without_git(config)
-    return _collected(root, config.parent, [Path.cwd()], [config], more, max_bytes, links_out=False)
+    top = _git_root(config.parent)
+    root = top or _root_without_git(config)
+    return _collected(
+        root, config.parent, [Path.cwd()], [config], more, max_bytes, tracked=top is not None, links_out=False
+    )
 
 
 def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_bytes: int | None = None) -> Project:
@@ -149,7 +152,7 @@ def collect_named(text: str, directory: Path, more: Sequence[Path] = (), max_byt
     words = {*_WORD.findall(text), *_rests(text)}
     works = [directory, *_named_in(directory, words, root, Path.is_dir)]  # "cd sub && python x.py"
     files = {path for work in works for path in _named_in(work, {*words, *modules}, root, Path.is_file)}
-    return _collected(root, directory, works, sorted(files), more, max_bytes, links_out=True)
+    return _collected(root, directory, works, sorted(files), more, max_bytes, tracked=top is not None, links_out=True)
 
 
 def _files_of(module: str, *more: str) -> list[str]:
@@ -167,19 +170,19 @@ def _named_in(base: Path, words: Iterable[str], root: Path, kind: Callable[[Path
 
 def _collected(
     root: Path, directory: Path, works: Sequence[Path], files: Sequence[Path], more: Sequence[Path],
-    max_bytes: int | None, *, links_out: bool,
+    max_bytes: int | None, *, tracked: bool, links_out: bool,
 ) -> Project:  # fmt: skip
-    """The project in ``root``, with ``files``. ``directory``: that of the program, in it; ``works``: where it runs."""
+    """The project in ``root``, with ``files``. ``directory``: that of the program, in it; ``works``: where it runs.
+    ``tracked``: whether git chooses."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
-    top = _git_root(directory)
-    names = set(_tracked(root)) if top is not None else set(_named(files, root, works))
+    names = set(_tracked(root)) if tracked else set(_named(files, root, works))
     names.update(_inside(file, root) for file in files)
     for path in more:
         names.update(_below(path.expanduser().absolute(), root))
     existing = sorted(name for name in _without_experiments(names) if os.path.lexists(root / name))
-    _check(root, existing, max_bytes, tracked=top is not None)
+    _check(root, existing, max_bytes, tracked=tracked)
     base = root / Path(_inside(directory, root))
-    return Project(root, tuple(_file(root, name, links_out) for name in existing), top is not None, base)
+    return Project(root, tuple(_file(root, name, links_out) for name in existing), tracked, base)
 
 
 def root_of(directory: Path) -> Path:

@@ -123,12 +123,9 @@ def test_what_is_read_and_removed_at_once_was_written(
 
 
 def test_a_job_whose_last_answer_was_lost_ends(
-    server: Server, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, root: Path, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its exit record arrived, and the driver has removed the run file."""
-    (root / "trial").mkdir()
-    place = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
-    place.paths.root.mkdir(parents=True)
     local = place.paths.root / place.run_name(0)
     local.write_bytes(claim := b'{"claim":"one"}\n')
     job = TransferringJob(server, place, 0, 1.0, 5.0)
@@ -153,11 +150,8 @@ def test_a_job_whose_last_answer_was_lost_ends(
 
 
 def test_a_file_that_no_name_can_say_is_told_and_the_others_come(
-    server: Server, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, root: Path, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (root / "trial").mkdir()
-    place = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
-    place.paths.root.mkdir(parents=True)
     own = OwnFiles(server, place)
     for name in (b"bad\xff", b"good", "\u00fc b".encode()):
         Path(place.paths.root, os.fsdecode(name)).write_text("1")
@@ -169,6 +163,15 @@ def test_a_file_that_no_name_can_say_is_told_and_the_others_come(
         rf"hpctune: '{name}' is not brought back: its name, or what the link says, is not UTF-8."
         for name in (r"bad\udcff", "link")
     ]
+
+
+@pytest.fixture
+def place(root: Path, tmp_path: Path) -> Place:
+    """That of a trial whose directories are there, on both sides."""
+    (root / "trial").mkdir()
+    made = Place(str(root), "trial", 1, os.devnull, os.devnull, tmp_path / "here")
+    made.paths.root.mkdir(parents=True)
+    return made
 
 
 def test_many_files_are_copied_side_by_side(server: Server, root: Path, tmp_path: Path) -> None:

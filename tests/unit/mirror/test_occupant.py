@@ -15,7 +15,7 @@ from hpctune.cli.sync import command
 from hpctune.errors import StorageError, TuneError, UsageError
 from hpctune.mirror import status
 from hpctune.mirror.manifest import NAME, Manifest
-from hpctune.mirror.mirror import Mirror, check_free
+from hpctune.mirror.mirror import Mirror, check_unoccupied
 from hpctune.mirror.occupant import occupant, occupant_soon
 from hpctune.mirror.options import MirrorOptions
 from hpctune.mirror.status import MirrorStatus
@@ -139,7 +139,7 @@ def test_a_lost_directory_is_told_before_anything_is_made(tmp_path: Path) -> Non
         tune.run(train, upload_dir=mirror.url, **given)
     assert not storage.exists() or list(storage.iterdir()) == []
     shutil.copytree(tmp_path / "lost" / "exp", storage / "exp")
-    check_free(MirrorOptions(place=f"file://{tmp_path}/elsewhere"), storage / "exp")
+    check_unoccupied(MirrorOptions(place=f"file://{tmp_path}/elsewhere"), storage / "exp")
 
 
 def test_auto_goes_on_from_the_copy_if_the_directory_is_lost(tmp_path: Path) -> None:
